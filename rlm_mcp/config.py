@@ -1,0 +1,166 @@
+"""Settings, and where things are kept on this machine.
+
+A setting comes from (first wins): a flag, an environment variable RLM_MCP_<NAME>, the user's
+config.toml. A project's .rlm/config.toml may only narrow: lower budgets, fewer roots, smaller
+replies. It never sets a key, a URL, a model or anything that widens what may be done.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from rlm_mcp.errors import BadRequest, did_you_mean
+
+APP = "rlm-mcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a user can set. Limits of 0 mean "none of it", None means "no limit"."""
+
+    roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
+    """Folders that sources are confined to."""
+    model: str = ""
+    """Spec of the root model; empty: the first that works."""
+    sub_model: str = ""
+    """Spec of the sub-model; empty: the same as the root model."""
+    max_usd: float = 1.0
+    """What one run may spend."""
+    max_usd_day: float = 20.0
+    """What all runs of this user may spend in a day."""
+    max_calls: int = 500
+    """Model calls of one run, its children included."""
+    max_input_tokens: int = 20_000_000
+    max_output_tokens: int = 1_000_000
+    max_seconds: float = 900.0
+    max_depth: int = 2
+    """Levels of recursion below the root run."""
+    max_iterations: int = 30
+    """Root turns of one run."""
+    max_errors: int = 5
+    """Consecutive failed cells, and consecutive failed calls before the breaker opens."""
+    concurrency: int = 16
+    """Model calls in flight per provider."""
+    cell_seconds: float = 30.0
+    cell_memory_mb: int = 512
+    reply_chars: int = 6_000
+    """Characters that one tool reply may have (never above 20,000)."""
+    reduced_sandbox: bool = False
+    """Whether to run with less than a kernel layer. Only a flag or the user's file can say so."""
+    secrets: bool = False
+    """Whether to open files that are denied by default (.env, keys). Never a project's setting."""
+
+
+NARROWING = frozenset(
+    {
+        "max_usd", "max_usd_day", "max_calls", "max_input_tokens", "max_output_tokens",
+        "max_seconds", "max_depth", "max_iterations", "max_errors", "concurrency",
+        "cell_seconds", "cell_memory_mb", "reply_chars",
+    }
+)  # fmt: skip
+"""Settings that a project may lower."""
+
+BY_HAND = frozenset({"reduced_sandbox", "secrets"})
+"""Settings that no environment variable reaches: a project's editor files can set those."""
+
+
+def state_dir() -> Path:
+    """Where runs, handles and the answer cache are kept (XDG state; RLM_MCP_STATE_DIR)."""
+    return _folder("RLM_MCP_STATE_DIR", platformdirs.user_state_path(APP, appauthor=False))
+
+
+def cache_dir() -> Path:
+    """Where packed contexts and symbol tables are kept; safe to delete (RLM_MCP_CACHE_DIR)."""
+    return _folder("RLM_MCP_CACHE_DIR", platformdirs.user_cache_path(APP, appauthor=False))
+
+
+def config_dir() -> Path:
+    """Where the user's config.toml, tools and prompts are (RLM_MCP_CONFIG_DIR)."""
+    override = os.environ.get("RLM_MCP_CONFIG_DIR")
+    return Path(override) if override else platformdirs.user_config_path(APP, appauthor=False)
+
+
+def load(flags: Mapping[str, Any] | None = None, project: Path | None = None) -> Settings:
+    """Return the settings in force; `flags` holds only what the user gave on the command line.
+
+    Raises BadRequest for an unknown name or a value of the wrong type, naming the file.
+    """
+    settings = Settings()
+    path = config_dir() / "config.toml"
+    settings = _merge(settings, _read(path), str(path))
+    env = {
+        name: value
+        for setting in fields(Settings)
+        if setting.name not in BY_HAND
+        and (value := os.environ.get(f"RLM_MCP_{(name := setting.name).upper()}", "")) != ""
+    }
+    settings = _merge(settings, env, "the environment (RLM_MCP_*)")
+    settings = _merge(settings, flags or {}, "the command line")
+    if project is not None:
+        path = project / ".rlm" / "config.toml"
+        settings = _narrow(settings, _read(path), str(path))
+    return settings
+
+
+def _folder(variable: str, default: Path) -> Path:
+    override = os.environ.get(variable)
+    path = Path(override) if override else default
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadRequest(f"Cannot read the settings in {path}: {error}.") from error
+
+
+def _merge(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    known = {setting.name for setting in fields(Settings)}
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise BadRequest(f"Unknown setting {name!r} in {source}.{did_you_mean(name, known)}")
+        changes[name] = _cast(name, value, getattr(settings, name), source)
+    return replace(settings, **changes) if changes else settings
+
+
+def _narrow(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    for name, value in values.items():
+        if name not in NARROWING:
+            raise BadRequest(
+                f"A project cannot set {name!r} ({source}); only the user's own configuration can."
+            )
+        limit = _cast(name, value, getattr(settings, name), source)
+        settings = replace(settings, **{name: min(limit, getattr(settings, name))})
+    return settings
+
+
+def _cast(name: str, value: Any, like: Any, source: str) -> Any:
+    try:
+        if isinstance(like, bool):
+            if isinstance(value, bool):
+                return value
+            return {"1": True, "true": True, "0": False, "false": False}[str(value).lower()]
+        if isinstance(like, tuple):
+            parts = value.split(os.pathsep) if isinstance(value, str) else value
+            return tuple(Path(part).expanduser().absolute() for part in parts)
+        if isinstance(value, bool):
+            raise TypeError(name)
+        result = type(like)(value)
+        if isinstance(result, (int, float)) and not result >= 0:
+            raise ValueError(name)
+    except (KeyError, TypeError, ValueError) as error:
+        kind = type(like).__name__
+        raise BadRequest(f"Setting {name!r} in {source} wants {kind}, got {value!r}.") from error
+    return result

@@ -1,0 +1,1 @@
+"""Context variables: named large inputs, kept outside every window and read by reference."""

@@ -1,0 +1,207 @@
+"""What a context variable is: the one protocol that repo, history, text, session and logs obey.
+
+Nothing here reads a source. All calls are synchronous, safe from several threads, and may take
+long: callers run them off the event loop. Every result holds refs that `read` opens again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from rlm_mcp.refs import Ref
+
+Kind = Literal["repo", "history", "text", "session", "logs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What `contexts()` and a root model are told about a variable."""
+
+    name: str
+    kind: Kind
+    source: str
+    """Where it came from, as the user would write it (a path, a range, an id)."""
+    size_bytes: int
+    tokens: int
+    """Estimated for the kind of text, not counted."""
+    documents: int
+    freshness: str
+    """For instance "watched", "checked on each call", "fixed at 1f3c9ab"."""
+    ref_example: str
+    lines: int | None = None
+    facts: Mapping[str, str | int] = field(default_factory=dict)
+    """Further plain facts, worth a line each: branch, agent, format, languages."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """What was not loaded, by reason: binary, too large, denied, unreadable."""
+    notes: tuple[str, ...] = ()
+    """Sentences that the reader must know: broken lines, a rebase in progress."""
+    methods: tuple[str, ...] = ()
+    """Signatures of the calls that a cell may make on it, each with a short purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One matching line. `text` is verbatim, cut to 300 characters around the match."""
+
+    ref: str
+    path: str
+    line: int
+    text: str
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search. `pattern` is RE2 syntax, ASCII classes unless `unicode`."""
+
+    pattern: str
+    limit: int = 30
+    ignore_case: bool = False
+    before: int = 0
+    after: int = 0
+    cursor: str = ""
+    unicode: bool = False
+    multiline: bool = False
+    spread: bool = False
+    """Whether to take hits from many documents instead of the first ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a search. `total` counts matching lines over the whole scope."""
+
+    hits: tuple[Hit, ...]
+    total: int
+    documents: int
+    """How many documents have a match."""
+    cursor: str = ""
+    """Pass it back to get the hits that follow; empty at the end."""
+    exact: bool = True
+    """False where a time limit cut the search short; `note` says so."""
+    note: str = ""
+    per_folder: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A verbatim window of a document."""
+
+    ref: str
+    """What the window holds, exactly; opening it again gives the same text."""
+    text: str
+    """Verbatim; bytes that are not text are shown as U+FFFD and counted in `note`."""
+    first_line: int | None
+    """Number of the first line, or None where lines have no meaning (characters, blocks)."""
+    total: int
+    """Lines (or turns) of the whole document."""
+    next_ref: str = ""
+    """The window that follows; empty at the end."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part on natural borders; the parts of a scope cover it exactly once, in order."""
+
+    ref: str
+    tokens: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A line of an outline: a symbol, heading, template, turn or folder."""
+
+    ref: str
+    kind: str
+    name: str
+    depth: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The structure of a scope, most useful items first where there are too many."""
+
+    items: tuple[Item, ...]
+    total: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text of a variable as the sandbox maps it: spans of one read-only file.
+
+    `fd` belongs to the variable and stays open while it is open; the sandbox maps it shared and
+    read-only, and copies nothing. `spans` lists (offset, length) in bytes, in reading order.
+    """
+
+    fd: int
+    spans: Sequence[tuple[int, int]]
+    generation: int
+    """Rises with every change; a worker that holds an older one is given the new one."""
+
+
+Method = Callable[..., Any]
+"""A call that cells may make: plain JSON arguments in, JSON or one of the above out."""
+
+
+class Variable(Protocol):
+    """A named large input.
+
+    Errors: BadRequest (unknown document or revision, with a did-you-mean), Denied, Unavailable.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        """Further calls for cells, by name; the first docstring line is their help."""
+        ...
+
+    def refresh(self) -> bool:
+        """Make every later call right for bytes written by now; say whether anything changed."""
+        ...
+
+    def describe(self) -> Description: ...
+    def source(self) -> Source:
+        """Return the mapping of the whole text."""
+        ...
+
+    def documents(self, scope: Ref) -> Sequence[str]:
+        """Return the paths that a scope names, in reading order."""
+        ...
+
+    def read(self, ref: Ref, limit: int = 80) -> Passage:
+        """Return at most `limit` lines (or turns) from the start of `ref`."""
+        ...
+
+    def text(self, ref: Ref) -> str:
+        """Return the whole text of `ref`, verbatim; for sub-model prompts and checking quotes."""
+        ...
+
+    def search(self, query: Query, scope: Ref) -> Found: ...
+    def rank(self, question: str, scope: Ref, limit: int = 10) -> Sequence[Hit]:
+        """Return the passages that best fit a question, best first (full-text ranking)."""
+        ...
+
+    def outline(self, scope: Ref, limit: int = 60) -> Outline: ...
+    def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]: ...
+    def close(self) -> None: ...
+
+
+def wire(value: Any) -> Any:
+    """Return `value` as JSON types: dataclasses as objects, tuples as arrays."""
+    if hasattr(value, "__dataclass_fields__"):
+        return wire(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): wire(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [wire(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Models: one protocol, `Model.complete(request) -> reply`, and its providers."""

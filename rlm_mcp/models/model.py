@@ -1,0 +1,109 @@
+"""The one protocol that every model obeys, and the values that cross it.
+
+A provider retries by itself only what is certain not to be paid twice (429, 529, 5xx before a
+reply began) and says in `Reply.attempts` how often it sent. It keeps no cache and no budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. `cache` marks the end of a prefix worth keeping at the provider."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    cache: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One model call. `system` is marked for caching where the provider can."""
+
+    messages: Sequence[Message]
+    system: str = ""
+    max_tokens: int = 4096
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    timeout_s: float = 300.0
+    purpose: Literal["root", "sub"] = "sub"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider counted them. `input` leaves out cached ones."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.output + other.output,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """List price in USD per million tokens, with the day it was looked up."""
+
+    input: float
+    output: float
+    cache_read: float
+    cache_write: float
+    as_of: str
+
+    def cost(self, usage: Usage) -> float:
+        """Return what `usage` costs, in USD."""
+        return (
+            usage.input * self.input
+            + usage.output * self.output
+            + usage.cache_read * self.cache_read
+            + usage.cache_write * self.cache_write
+        ) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back. `cost_usd` is None where the price is not known: never zero by default."""
+
+    text: str
+    usage: Usage
+    model: str
+    cost_usd: float | None
+    stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
+    attempts: int = 1
+
+
+class Model(Protocol):
+    """A model behind a spec. All methods may be called concurrently from one event loop.
+
+    `complete` raises ModelError. `count` returns the input tokens of a request: counted by the
+    provider where that is free, else an estimate that is never too low for ordinary text.
+    """
+
+    @property
+    def spec(self) -> str: ...
+    @property
+    def window(self) -> int:
+        """Tokens that one request may hold, prompt and reply together."""
+        ...
+
+    @property
+    def price(self) -> Price | None: ...
+    @property
+    def concurrency(self) -> int | None:
+        """The most calls at once that make sense here (claude-cli: 4); None: the user's setting."""
+        ...
+
+    async def complete(self, request: Request) -> Reply: ...
+    async def count(self, request: Request) -> int: ...
+    async def close(self) -> None: ...
