@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `cache` marks the end of a prefix worth keeping at the provider."""
+    """One turn of a conversation. `cache` marks the end of a prefix worth caching."""
 
     role: Literal["user", "assistant"]
     text: str
