@@ -86,15 +86,25 @@ class Ref:
 
     @property
     def is_glob(self) -> bool:
-        """Whether the path names several documents: a folder or a pattern."""
+        """Whether the path may name several documents: a folder or a pattern.
+
+        `[id].tsx` is a common file name, so a variable looks for the exact document first.
+        """
         return not self.path or self.path.endswith("/") or any(c in self.path for c in "*?[")
 
 
 def quote(path: str) -> str:
     """Return `path` as it is written in a ref."""
     out = []
-    for char in path:
-        if char.isprintable() and ord(char) not in _RESERVED and not "\ud800" <= char <= "\udfff":
+    last = len(path) - 1
+    for number, char in enumerate(path):
+        edge = char == " " and number in (0, last)
+        if (
+            not edge
+            and char.isprintable()
+            and ord(char) not in _RESERVED
+            and not "\ud800" <= char <= "\udfff"
+        ):
             out.append(char)
         else:
             out.extend(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))

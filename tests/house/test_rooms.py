@@ -1,0 +1,172 @@
+"""The rooms of docs/design.md: imports go one way, and each dependency lives in one room."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "rlm_mcp"
+
+OPEN_TO_ALL = {"errors", "config", "refs"}
+ROOMS: dict[str, set[str]] = {
+    "cli": {
+        "server",
+        "engine",
+        "clients",
+        "toolbox",
+        "promptbook",
+        "contexts",
+        "models",
+        "sandbox",
+    },
+    "server": {"toolbox", "promptbook", "engine", "reply", "redact", "contexts", "models"},
+    "clients": {"models", "sandbox", "contexts", "corpus"},
+    "toolbox": set(),
+    "promptbook": set(),
+    "reply": {"redact"},
+    "engine": {"models", "sandbox", "contexts", "redact", "viewer", "toolbox", "promptbook"},
+    "viewer": set(),
+    "models": {"redact"},
+    "sandbox": {"sdk"},
+    "sdk": set(),
+    "contexts": {"corpus", "redact"},
+    "corpus": set(),
+    "redact": set(),
+    "errors": set(),
+    "config": {"errors"},
+    "refs": {"errors"},
+}
+"""What each room may import, besides the rooms that are open to all."""
+
+DEPENDENCIES = {
+    "click": "cli",
+    "rich": "cli",
+    "mcp": "server",
+    "mcp_types": "server",
+    "starlette": "server",
+    "uvicorn": "server",
+    "anyio": "server",
+    "pydantic": "server",
+    "anthropic": "models",
+    "openai": "models",
+    "httpx": "models",
+    "RestrictedPython": "sandbox",
+    "git": "contexts",
+    "re2": "corpus",
+    "hyperscan": "corpus",
+    "numpy": "corpus",
+    "watchfiles": "corpus",
+    "pathspec": "corpus",
+    "platformdirs": "config",
+    "jsonschema": "engine",
+    "opentelemetry": "engine",
+    "zstandard": "contexts",
+}
+"""Which room each third-party package lives in."""
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), path
+
+
+def imports(path: Path, module: str) -> Iterator[tuple[str, bool]]:
+    """Yield every module that a file imports anywhere, and whether only for type checking."""
+    tree = ast.parse(path.read_text("utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) in typing_only
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: write imports in full"
+            source = node.module or ""
+            yield source, id(node) in typing_only
+            for alias in node.names:
+                if (ROOT / source.replace(".", "/") / f"{alias.name}.py").exists() or (
+                    ROOT / source.replace(".", "/") / alias.name / "__init__.py"
+                ).exists():
+                    yield f"{source}.{alias.name}", id(node) in typing_only
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: str(value)[-40:])
+def test_a_room_imports_only_what_is_below_it(module: str, path: Path) -> None:
+    if module == "rlm_mcp":
+        return
+    own = room(module)
+    assert own in ROOMS, f"{own} is no room: give it a place in the picture"
+    allowed = ROOMS[own] | OPEN_TO_ALL | {own, ""}
+    for target, _ in imports(path, module):
+        if target.split(".")[0] == "rlm_mcp":
+            assert room(target) in allowed, f"{module} must not import {target}"
+
+
+def test_the_picture_of_the_rooms_has_no_cycle() -> None:
+    done: set[str] = set()
+    while len(done) < len(ROOMS):
+        ready = {name for name, below in ROOMS.items() if name not in done and below <= done}
+        assert ready, f"cycle among {sorted(set(ROOMS) - done)}"
+        done |= ready
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: str(value)[-40:])
+def test_each_dependency_is_imported_in_one_room(module: str, path: Path) -> None:
+    for target, _ in imports(path, module):
+        top = target.split(".")[0]
+        if top == "rlm_mcp" or top in sys.stdlib_module_names:
+            continue
+        home = "corpus" if top.startswith("tree_sitter") else DEPENDENCIES.get(top)
+        assert home is not None, f"{module} imports {top}, which has no room"
+        assert room(module) == home, f"{module} imports {top}; it lives in {home}"
+
+
+def test_no_module_is_in_an_import_cycle() -> None:
+    graph = {
+        name: {target for target, typing in imports(path, name) if not typing}
+        for name, path in modules()
+    }
+    names = set(graph)
+    edges = {
+        name: {
+            target
+            for target in targets & names
+            if target != name and not name.startswith(f"{target}.")
+        }
+        for name, targets in graph.items()
+    }
+    state: dict[str, int] = {}
+
+    def visit(name: str, trail: list[str]) -> None:
+        state[name] = 1
+        for target in sorted(edges[name]):
+            if state.get(target) == 1:
+                raise AssertionError("cycle: " + " -> ".join([*trail, name, target]))
+            if target not in state:
+                visit(target, [*trail, name])
+        state[name] = 2
+
+    for name in sorted(names):
+        if name not in state:
+            visit(name, [])
+
+
+def test_product_code_never_imports_the_content_folders() -> None:
+    for module, path in modules():
+        for target, _ in imports(path, module):
+            assert target.split(".")[0] not in {"tools", "prompts", "tests", "bench"}, module
