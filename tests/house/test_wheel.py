@@ -51,7 +51,8 @@ def test_the_wheel_holds_the_package_its_tools_and_prompts_and_nothing_else(buil
 
 def test_the_sdist_holds_what_a_rebuild_and_the_tests_need(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
-    names = {"/".join(name.split("/")[1:]) for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        names = {"/".join(name.split("/")[1:]) for name in archive.getnames()}
     for path in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "Makefile"):
         assert path in names
     assert not any(name.startswith(("vscode-extension", ".venv", ".git/")) for name in names)
