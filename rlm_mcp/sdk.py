@@ -21,9 +21,11 @@ __all__ = [
     "Item",
     "Items",
     "Passage",
+    "Reply",
     "Text",
     "ask",
     "describe",
+    "only",
     "open_source",
     "outline_of",
     "rank",
@@ -226,6 +228,28 @@ class Answers(list[Any]):
         if self.handle:
             parts.append(f"whole: {self.handle}")
         return "\n".join(parts)
+
+
+class Reply(str):
+    """The one reply that was asked for: an ordinary str, with `spent` and a `handle` beside it."""
+
+    spent: str = ""
+    handle: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Return the text, then what it cost."""
+        return "\n\n".join(part for part in (str(self), self.spent) if part)
+
+
+def only(answers: Answers) -> Reply:
+    """Return the reply to a single prompt. Raises RuntimeError if there is none."""
+    answer = answers[0] if answers else Failure("nothing was asked", "empty")
+    if isinstance(answer, Failure):
+        raise RuntimeError(answer.reason)
+    reply = Reply(answer)
+    reply.spent, reply.handle = answers.spent, answers.handle
+    return reply
 
 
 def describe(name: str = "") -> Text:

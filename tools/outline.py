@@ -1,0 +1,10 @@
+"""The structure of a scope."""
+
+from rlm_mcp.sdk import Items, outline_of
+
+
+def outline(ref: str = "repo", limit: int = 60) -> Items:
+    """Show structure with refs: folders and symbols of code, headings of text, a session's brief
+    (rules, decisions, open tasks), templates and histogram of logs.
+    """
+    return outline_of(ref, limit)
