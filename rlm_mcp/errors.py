@@ -43,7 +43,8 @@ class ModelError(RlmError):
 
     `kind` is one of: auth, rate, overloaded, server, network, timeout, malformed, refused,
     too_long, unknown_model, truncated. `retryable` says whether the same call may succeed later;
-    `retry_after_s` is the provider's own wish, where it stated one.
+    `retry_after_s` is the provider's own wish, where it stated one; `attempts` is how often the
+    call was sent (0: it never left this machine).
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class ModelError(RlmError):
         retryable: bool = False,
         retry_after_s: float | None = None,
         status: int | None = None,
+        attempts: int = 1,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retryable = retryable
         self.retry_after_s = retry_after_s
         self.status = status
+        self.attempts = attempts
 
 
 class BudgetSpent(RlmError):

@@ -53,16 +53,25 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """List price in USD per million tokens, with the day it was looked up."""
+    """List price in USD per million tokens, with the day it was looked up.
+
+    Some models cost more, output included, once a request's prompt (cached tokens counted too)
+    passes `long_over` tokens: `long` is the price of such a request.
+    """
 
     input: float
     output: float
     cache_read: float
     cache_write: float
     as_of: str
+    long_over: int | None = None
+    long: Price | None = None
 
     def cost(self, usage: Usage) -> float:
-        """Return what `usage` costs, in USD."""
+        """Return what one request of `usage` costs, in USD (never sum usages first)."""
+        prompt = usage.input + usage.cache_read + usage.cache_write
+        if self.long is not None and self.long_over is not None and prompt > self.long_over:
+            return self.long.cost(usage)
         return (
             usage.input * self.input
             + usage.output * self.output

@@ -1,0 +1,286 @@
+"""Claude over the Anthropic API, through the official SDK.
+
+Key and base URL come from the environment as the SDK reads them (ANTHROPIC_API_KEY,
+ANTHROPIC_AUTH_TOKEN, ANTHROPIC_BASE_URL); this file never sees, stores or logs them. Retries are
+ours (the SDK's are off), so that every request that was sent is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
+
+from rlm_mcp.errors import ModelError
+from rlm_mcp.models import estimate, prices
+from rlm_mcp.models.model import Message, Price, Reply, Request, Usage
+from rlm_mcp.models.retry import Retry
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+STREAM_OVER = 8_192
+"""Output tokens from which a reply is streamed: a silent connection that long may be cut."""
+
+COUNT_OVER = 32_000
+"""Estimated input tokens from which the provider is asked to count: below that, a round trip
+for each sub-call would cost more than the estimate's excess."""
+
+CACHE_MARKS = 3
+"""Messages that can be marked: the API takes four marks a request, one is the system text's."""
+
+_KINDS: dict[int, tuple[str, bool]] = {
+    400: ("refused", False),
+    401: ("auth", False),
+    402: ("auth", False),
+    403: ("auth", False),
+    404: ("unknown_model", False),
+    408: ("timeout", True),
+    413: ("too_long", False),
+    429: ("rate", True),
+    529: ("overloaded", True),
+}
+_STOPS: dict[str, Literal["end", "max_tokens", "stop", "refused"]] = {
+    "end_turn": "end",
+    "max_tokens": "max_tokens",
+    "model_context_window_exceeded": "max_tokens",
+    "stop_sequence": "stop",
+    "refusal": "refused",
+}
+
+
+class Anthropic:
+    """One model of the Anthropic API. Calls share a client, its connections and its retries."""
+
+    concurrency: int | None = None
+
+    def __init__(self, model: str) -> None:
+        self.model = prices.resolve(model)
+        self.spec = f"anthropic:{self.model}"
+        self._retry = Retry()
+        self._counts: OrderedDict[bytes, int] = OrderedDict()
+
+    @property
+    def window(self) -> int:
+        return prices.card(self.model).window
+
+    @property
+    def price(self) -> Price | None:
+        return prices.card(self.model).price
+
+    async def complete(self, request: Request) -> Reply:
+        """Return the model's reply. Raises ModelError; a cancelled call closes its request."""
+        client = await _client()
+        body = self._body(request)
+        reply = await self._retry.run(lambda: self._send(client, body), request.timeout_s)
+        self._remember(request, reply.usage)
+        return reply
+
+    async def count(self, request: Request) -> int:
+        """Return the input tokens of `request`.
+
+        A growing conversation is counted from the usage of its last reply; another large prompt by
+        the provider (free of charge); a small one, and any where that fails, by estimate.
+        """
+        known = self._known(request)
+        if known is not None:
+            return known
+        guess = estimate.request_tokens(request)
+        if guess <= COUNT_OVER:
+            return guess
+        body = self._body(request)
+        fields = {name: body[name] for name in ("model", "system", "messages") if name in body}
+        try:
+            client = await _client()
+            counted = await client.messages.count_tokens(**fields, timeout=20.0)
+        except _sdk().AnthropicError:
+            return guess
+        self._keep(_digests(request)[-1], counted.input_tokens)
+        return counted.input_tokens
+
+    async def close(self) -> None:
+        """Close the connections that this event loop's calls share."""
+        client = _clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.close()
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": min(request.max_tokens, prices.card(self.model).max_output),
+            "messages": _messages(request.messages),
+        }
+        if request.system:
+            body["system"] = [_block(request.system, cache=True)]
+        if request.stop:
+            body["stop_sequences"] = list(request.stop)
+        if request.temperature is not None and prices.card(self.model).sampling:
+            body["temperature"] = request.temperature
+        return body
+
+    async def _send(self, client: AsyncAnthropic, body: dict[str, Any]) -> Reply:
+        sdk = _sdk()
+        began = False
+        try:
+            if body["max_tokens"] > STREAM_OVER:
+                async with client.messages.stream(**body) as stream:
+                    async for _ in stream:
+                        began = True
+                    message = await stream.get_final_message()
+            else:
+                message = await client.messages.create(**body)
+        except sdk.APIStatusError as error:
+            raise _status_error(error, self.model, began) from error
+        except sdk.APITimeoutError as error:
+            raise ModelError(
+                "The connection to the Anthropic API went silent; try again.",
+                kind="timeout",
+                retryable=True,
+            ) from error
+        except sdk.APIConnectionError as error:
+            raise _lost(error) from error
+        except (sdk.AnthropicError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise _malformed(type(error).__name__) from error
+        return self._reply(message)
+
+    def _reply(self, message: Any) -> Reply:
+        """Read a message; the SDK does not check what it was sent, so this does."""
+        try:
+            texts = [block.text for block in message.content if block.type == "text"]
+            usage = Usage(
+                message.usage.input_tokens,
+                message.usage.output_tokens,
+                message.usage.cache_read_input_tokens or 0,
+                message.usage.cache_creation_input_tokens or 0,
+            )
+            numbers = (usage.input, usage.output, usage.cache_read, usage.cache_write)
+            text = "".join(texts)
+            if not all(type(number) is int and number >= 0 for number in numbers):
+                raise TypeError("usage")
+            stop = _STOPS[message.stop_reason]
+        except (AttributeError, TypeError, KeyError) as error:
+            raise _malformed(f"{type(error).__name__}: {error}") from error
+        return Reply(text, usage, self.model, prices.cost(self.model, usage), stop)
+
+    def _remember(self, request: Request, usage: Usage) -> None:
+        if request.messages:
+            self._keep(_digests(request)[-1], usage.input + usage.cache_read + usage.cache_write)
+
+    def _keep(self, digest: bytes, tokens: int) -> None:
+        self._counts[digest] = tokens
+        if len(self._counts) > 1_000:
+            self._counts.popitem(last=False)
+
+    def _known(self, request: Request) -> int | None:
+        """Return what an earlier count of a prefix says, the rest estimated."""
+        rest = 0
+        for digest, message in zip(
+            reversed(_digests(request)), reversed(request.messages), strict=True
+        ):
+            if digest in self._counts:
+                return self._counts[digest] + rest
+            rest += estimate.tokens(message.text) + estimate.PER_MESSAGE
+        return None
+
+
+def _digests(request: Request) -> list[bytes]:
+    """Return a digest of each prefix: the system text, then with each message more."""
+    digest = hashlib.blake2b(request.system.encode("utf-8", "surrogatepass"), digest_size=16)
+    digests = []
+    for message in request.messages:
+        text = message.text.encode("utf-8", "surrogatepass")
+        digest.update(b"%s %d " % (message.role.encode(), len(text)) + text)
+        digests.append(digest.digest())
+    return digests
+
+
+def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    marked = [number for number, message in enumerate(messages) if message.cache][-CACHE_MARKS:]
+    return [
+        {"role": message.role, "content": [_block(message.text, number in marked)]}
+        for number, message in enumerate(messages)
+    ]
+
+
+def _block(text: str, cache: bool) -> dict[str, Any]:
+    block: dict[str, Any] = {"type": "text", "text": text.encode("utf-8", "replace").decode()}
+    if cache:
+        block["cache_control"] = {"type": "ephemeral"}
+    return block
+
+
+def _status_error(error: Any, model: str, began: bool) -> ModelError:
+    status: int = error.status_code
+    kind, retryable = _KINDS.get(status, ("server", True) if status >= 500 else ("refused", False))
+    said = str(error.api_message or "").strip()[:300]
+    if kind == "refused" and "too long" in said:
+        kind = "too_long"
+    if began:
+        kind = "network"
+    sentence = {
+        "auth": "The Anthropic API refused the key; check ANTHROPIC_API_KEY",
+        "unknown_model": f"The Anthropic API does not know {model!r}; give another model",
+        "too_long": "The prompt is too long for the model; send smaller chunks",
+        "rate": "The Anthropic API's rate limit is reached; wait, or lower the concurrency",
+        "overloaded": "The Anthropic API is overloaded; try again later",
+    }.get(kind, f"The Anthropic API answered with status {status}")
+    return ModelError(
+        f"{sentence}: {said}" if said else f"{sentence}.",
+        kind=kind,
+        retryable=retryable or began,
+        retry_after_s=_seconds(error.response.headers.get("retry-after")),
+        status=status,
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text is not None else None
+    except ValueError:
+        return None
+
+
+def _lost(error: BaseException) -> ModelError:
+    unsent = type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout")
+    what = "cannot be reached" if unsent else "closed the connection before its reply was whole"
+    return ModelError(
+        f"The Anthropic API {what}; check the network and ANTHROPIC_BASE_URL, then try again.",
+        kind="network",
+        retryable=True,
+        attempts=0 if unsent else 1,
+    )
+
+
+def _malformed(detail: str) -> ModelError:
+    return ModelError(
+        f"The Anthropic API's reply is not one that its protocol allows ({detail}).",
+        kind="malformed",
+        retryable=True,
+    )
+
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncAnthropic] = WeakKeyDictionary()
+"""One client per event loop: connections cannot be shared between loops."""
+
+
+async def _client() -> AsyncAnthropic:
+    loop = asyncio.get_running_loop()
+    if loop not in _clients:
+        await asyncio.to_thread(_sdk)
+        try:
+            made = await asyncio.to_thread(_sdk().AsyncAnthropic, max_retries=0, timeout=600.0)
+        except _sdk().AnthropicError as error:
+            raise ModelError(
+                f"The Anthropic SDK cannot start: {error}.", kind="auth", attempts=0
+            ) from error
+        _clients.setdefault(loop, made)
+    return _clients[loop]
+
+
+def _sdk() -> Any:
+    """Return the SDK. Importing it takes 1.3 to 1.7 s, so the first time belongs in a thread."""
+    return importlib.import_module("anthropic")

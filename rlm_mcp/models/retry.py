@@ -1,0 +1,91 @@
+"""Send a call again where that cannot be paid twice; bounded, with jitter, and counted.
+
+Only what failed before a reply began is sent again: 429, 529, 5xx, and a connection that could not
+be made (a provider marks that with `attempts=0`). One that was lost on the way may have been paid:
+the caller decides about that. When nothing has succeeded for `QUIET` failures in a row, the
+provider is taken for dead: each call is then sent once, so that a fan-out over a dead provider
+costs no multiple of its calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from rlm_mcp.errors import ModelError
+from rlm_mcp.models.model import Reply
+
+ATTEMPTS = 4
+"""The most times that one call is sent."""
+
+QUIET = 4
+"""Failures in a row, over all calls, after which none is sent again."""
+
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+"""A provider that asks for more than this gets no second try here; the caller is told."""
+
+
+@dataclass
+class Retry:
+    """What the calls of one provider know together: how it fares, and when to send again."""
+
+    attempts: int = ATTEMPTS
+    failures: int = 0
+    not_before: float = 0.0
+    chance: random.Random = field(default_factory=random.Random)
+
+    async def run(self, send: Callable[[], Awaitable[Reply]], timeout_s: float) -> Reply:
+        """Return the reply of `send`, called at most `attempts` times within `timeout_s`.
+
+        Raises ModelError, whose `attempts` says how often the call was sent.
+        """
+        sent = 0
+        try:
+            async with asyncio.timeout(timeout_s):
+                for tries in range(1, self.attempts + 1):
+                    await self._hold()
+                    sent += 1
+                    try:
+                        reply = await send()
+                    except ModelError as error:
+                        unsent = error.attempts == 0
+                        sent -= unsent
+                        error.attempts = sent
+                        await self._pause(error, tries, unsent)
+                    else:
+                        self.failures = 0
+                        return replace(reply, attempts=sent)
+            raise AssertionError("the last failure is raised by _pause")
+        except TimeoutError as error:
+            self.failures += 1
+            raise ModelError(
+                f"No reply within {timeout_s:g} s; try again, or raise the limit.",
+                kind="timeout",
+                retryable=True,
+                attempts=sent,
+            ) from error
+
+    async def _hold(self) -> None:
+        """Wait while the provider has asked all of us to wait."""
+        while (wait_s := self.not_before - time.monotonic()) > 0:
+            await asyncio.sleep(wait_s + self.chance.uniform(0, 0.1 * wait_s))
+
+    async def _pause(self, error: ModelError, tries: int, unsent: bool) -> None:
+        """Wait before the next try, or raise `error` where there is to be none."""
+        if error.kind in ("server", "network"):
+            self.failures += 1
+        wait_s = FIRST_WAIT_S * 2 ** (tries - 1) * self.chance.uniform(0.5, 1.0)
+        if error.retry_after_s is not None:
+            wait_s = error.retry_after_s + self.chance.uniform(0, 0.1)
+        safe = unsent or error.kind in ("rate", "overloaded", "server")
+        hopeless = self.failures >= QUIET or wait_s > LONGEST_WAIT_S
+        if not safe or tries >= self.attempts or hopeless:
+            raise error
+        if error.kind == "rate":
+            self.not_before = max(self.not_before, time.monotonic() + wait_s)
+        else:
+            await asyncio.sleep(wait_s)
