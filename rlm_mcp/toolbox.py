@@ -1,0 +1,326 @@
+"""Read tools/*.py into typed values: name, parameters, description, source.
+
+A tool file is content: it is parsed, never imported here. It defines one function with the name
+of the file, whose docstring is what agents read. It runs only in the sandbox, so this reader
+judges form alone; what the code may do is the sandbox's business.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import keyword
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlm_mcp import trust
+from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.trust import Folder, Origin
+
+ORDER = (
+    "contexts", "open_context", "peek", "grep", "outline",
+    "chunk", "execute", "llm_query", "rlm_query", "wait",
+)  # fmt: skip
+"""Our tools in the order in which agents see them; a user's come after, by name."""
+
+READERS = frozenset(
+    {
+        "describe", "read", "scan", "rank", "outline_of", "split", "only",
+        "Answers", "Chunk", "Chunks", "Failure", "Hit", "Hits", "Item", "Items",
+        "Passage", "Reply", "Text",
+    }
+)  # fmt: skip
+"""Names of the sdk that change nothing and cost nothing: a tool of these alone is read-only."""
+
+SPENDERS = frozenset(
+    {
+        "ask", "run", "run_cell", "wait_for", "open_source", "host", "open_context", "execute",
+        "llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched", "wait",
+    }
+)  # fmt: skip
+"""Names that a read-only tool may not even mention, whatever it binds them to."""
+
+RESERVED = frozenset(
+    {
+        "context", "answer", "repo", "history", "session", "logs", "FINAL", "FINAL_VAR",
+        "SUBMIT", "SHOW_VARS", "llm_query_batched", "rlm_query_batched", "help",
+    }
+)  # fmt: skip
+"""Names that mean something else in a cell."""
+
+LONGEST_DESCRIPTION = 2_000
+LARGEST_ARGUMENT = 1_000_000
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}\Z")
+_JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_ARTICLES = {
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list of strings",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a tool. `types` are JSON types, the advertised one first."""
+
+    name: str
+    types: tuple[str, ...]
+    required: bool
+    default: str | int | float | bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as it was read."""
+
+    name: str
+    description: str
+    parameters: tuple[Parameter, ...]
+    source: str
+    origin: Origin
+    path: Path
+    read_only: bool
+    """Whether its code can reach nothing that spends, opens or changes."""
+    shadows: str = ""
+    """The origin of the tool of the same name that this one hides."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the arguments, without what a reader can do without."""
+        properties: dict[str, dict[str, Any]] = {}
+        for parameter in self.parameters:
+            properties[parameter.name] = {"type": parameter.types[0]}
+            if parameter.default not in (None, "", False):
+                properties[parameter.name]["default"] = parameter.default
+        schema: dict[str, Any] = {"type": "object", "properties": properties}
+        required = [parameter.name for parameter in self.parameters if parameter.required]
+        return {**schema, "required": required} if required else schema
+
+    def parse(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments with their types made sure of.
+
+        Forgives what models do (null for "not given", "30" for 30, "true" for true) and raises
+        BadRequest, naming the argument, for all else.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name in given:
+            if name not in known:
+                takes = f" It takes: {', '.join(known)}." if known else " It takes none."
+                raise BadRequest(
+                    f"{self.name} has no argument {_short(name)}."
+                    f"{did_you_mean(str(name), known)}{takes}"
+                )
+        parsed: dict[str, Any] = {}
+        for parameter in self.parameters:
+            value = given.get(parameter.name)
+            if value is None:
+                if parameter.required:
+                    raise BadRequest(
+                        f"{self.name} needs the argument {parameter.name!r} "
+                        f"({_ARTICLES[parameter.types[0]]})."
+                    )
+                continue
+            parsed[parameter.name] = _cast(self.name, parameter, value)
+        return parsed
+
+
+class Toolbox(list[Tool]):
+    """Tools in the order in which agents see them; `problems` says what was left out and why."""
+
+    problems: list[str]
+
+
+def read(folders: Iterable[Folder | Path] | None = None) -> Toolbox:
+    """Read tools, those of a later folder hiding earlier ones of the same name.
+
+    Without `folders`: ours and the user's. A file that is no tool costs a sentence in
+    `problems`, never the rest.
+    """
+    by_name: dict[str, Tool] = {}
+    problems: list[str] = []
+    for item in trust.folders("tools") if folders is None else folders:
+        folder = item if isinstance(item, Folder) else Folder(item)
+        pages, refused = trust.pages(folder, "tools")
+        problems += refused
+        for page in pages:
+            try:
+                tool = parse(page)
+            except BadRequest as error:
+                problems.append(f"{page.path} was left out: {error}")
+                continue
+            hidden = by_name.get(tool.name)
+            if hidden is not None:
+                problems.append(f"{page.path} hides the tool {tool.name} of {hidden.origin}.")
+                tool = _hiding(tool, hidden)
+            by_name[tool.name] = tool
+    rank = {name: place for place, name in enumerate(ORDER)}
+    found = Toolbox(
+        sorted(by_name.values(), key=lambda tool: (rank.get(tool.name, len(ORDER)), tool.name))
+    )
+    found.problems = problems
+    return found
+
+
+def parse(page: trust.Page) -> Tool:
+    """Read one tool file. Raises BadRequest with the reason why it is none."""
+    name = page.name
+    if not _NAME.match(name) or keyword.iskeyword(name) or name in RESERVED:
+        raise BadRequest(f"{name!r} cannot be the name of a tool (lower-case words, not taken).")
+    try:
+        tree = ast.parse(page.text, str(page.path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise BadRequest(f"it is not Python ({error}).") from error
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    function = next((node for node in functions if node.name == name), None)
+    if function is None:
+        raise BadRequest(f"it defines no function {name}().")
+    docstring = ast.get_docstring(function) or ""
+    if not docstring:
+        raise BadRequest(f"{name}() has no docstring, and that is what an agent reads.")
+    description = "\n\n".join(
+        " ".join(paragraph.split()) for paragraph in inspect.cleandoc(docstring).split("\n\n")
+    )
+    if len(description) > LONGEST_DESCRIPTION:
+        raise BadRequest(f"its docstring has more than {LONGEST_DESCRIPTION:,} characters.")
+    return Tool(
+        name,
+        description,
+        _parameters(function.args),
+        page.text,
+        page.origin,
+        page.path,
+        _read_only(tree),
+    )
+
+
+def _hiding(tool: Tool, hidden: Tool) -> Tool:
+    return Tool(
+        tool.name,
+        tool.description,
+        tool.parameters,
+        tool.source,
+        tool.origin,
+        tool.path,
+        tool.read_only,
+        shadows=hidden.origin,
+    )
+
+
+def _parameters(args: ast.arguments) -> tuple[Parameter, ...]:
+    if args.posonlyargs or args.vararg or args.kwarg:
+        raise BadRequest("its arguments must all have names (no *, ** or /).")
+    required = len(args.args) - len(args.defaults)
+    defaults: list[ast.expr | None] = [*[None] * required, *args.defaults, *args.kw_defaults]
+    return tuple(
+        _parameter(arg, default)
+        for arg, default in zip([*args.args, *args.kwonlyargs], defaults, strict=True)
+    )
+
+
+def _parameter(arg: ast.arg, default: ast.expr | None) -> Parameter:
+    options = _union(arg.annotation)
+    types = tuple(_JSON_TYPES.get(name, "array") for name in options)
+    if not types or any(name not in _JSON_TYPES and name != "list[str]" for name in options):
+        raise BadRequest(
+            f"argument {arg.arg!r} must be annotated with str, int, float, bool or list[str]."
+        )
+    if default is None:
+        return Parameter(arg.arg, types, required=True)
+    if not isinstance(default, ast.Constant) or isinstance(default.value, (bytes, complex)):
+        raise BadRequest(f"the default of argument {arg.arg!r} must be a plain value.")
+    value = default.value
+    return Parameter(arg.arg, types, False, None if value is Ellipsis else value)
+
+
+def _union(annotation: ast.expr | None) -> list[str]:
+    if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
+        return [*_union(annotation.left), *_union(annotation.right)]
+    text = ast.unparse(annotation) if annotation is not None else ""
+    return [] if text in ("", "None") else [text]
+
+
+def _read_only(tree: ast.Module) -> bool:
+    """Whether the code reaches only READERS: judged from its names, not from what it claims."""
+    own: set[str] = set()
+    used: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                return False
+            case ast.ImportFrom(module="rlm_mcp.sdk", names=names):
+                if any(alias.name not in READERS for alias in names):
+                    return False
+                own.update(alias.asname or alias.name for alias in names)
+            case ast.ImportFrom():
+                return False
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                own.add(name)
+            case ast.Name(id=name, ctx=ast.Load()):
+                used.add(name)
+            case ast.Name(id=name):
+                own.add(name)
+    return used <= own | set(dir(builtins)) and not used & SPENDERS
+
+
+def _cast(tool: str, parameter: Parameter, value: Any) -> Any:
+    for kind in parameter.types:
+        result = _as(kind, value)
+        if result is not None:
+            break
+    else:
+        wanted = " or ".join(_ARTICLES[kind] for kind in parameter.types)
+        raise BadRequest(
+            f"{tool}: argument {parameter.name!r} wants {wanted}, got {_short(value)}."
+        )
+    for text in result if isinstance(result, list) else [result]:
+        if isinstance(text, str):
+            _check_text(tool, parameter.name, text)
+    return result
+
+
+def _as(kind: str, value: Any) -> Any:
+    if kind == "array":
+        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        return value if fits else None
+    if kind == "string":
+        return value if isinstance(value, str) else None
+    if kind == "boolean":
+        if isinstance(value, bool):
+            return value
+        return {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+        if not math.isfinite(number) or abs(number) > 1e15:
+            return None
+        if kind == "number":
+            return number
+        return int(number) if number.is_integer() else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _check_text(tool: str, name: str, text: str) -> None:
+    if len(text) > LARGEST_ARGUMENT:
+        raise BadRequest(
+            f"{tool}: argument {name!r} has {len(text):,} characters, more than "
+            f"{LARGEST_ARGUMENT:,}; write it to a file and use open_context."
+        )
+    if "\x00" in text:
+        raise BadRequest(f"{tool}: argument {name!r} holds a NUL character.")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise BadRequest(f"{tool}: argument {name!r} holds half of a character (a surrogate).")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
