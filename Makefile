@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types docs bench eval setup
+.PHONY: setup demo test lint types docs bench bench-sandbox eval eval-session
 
 setup: .venv/ready
 
@@ -20,6 +20,23 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/cog --check -I docs README.md
 
 types: setup
 	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/cog -r -I docs README.md
+
+bench: setup
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/data_plane.py
+	$(BIN)/python bench/engine.py
+
+bench-sandbox: setup
+	$(BIN)/python bench/sandbox.py
+
+eval: eval-session
+
+eval-session: setup
+	$(BIN)/python bench/session.py

@@ -1,0 +1,89 @@
+"""The generated parts of the documentation; cog calls these functions (`make docs`)."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import fields
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from rlm_mcp.config import NARROWING, Settings
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = "Which names does the transformer refuse, and where is that checked?"
+
+
+def tools() -> str:
+    """Return the table of tools: name with arguments, first line of the description."""
+    rows = ["| tool | what it does |", "| --- | --- |"]
+    for path in sorted((ROOT / "tools").glob("*.py")):
+        function = next(
+            node
+            for node in ast.parse(path.read_text("utf-8")).body
+            if isinstance(node, ast.FunctionDef) and node.name == path.stem
+        )
+        first = (ast.get_docstring(function) or "").split("\n\n")[0].replace("\n", " ")
+        names = [argument.arg for argument in function.args.args]
+        rows.append(f"| `{path.stem}({', '.join(names)})` | {first} |")
+    return "\n".join(rows) + "\n"
+
+
+def settings() -> str:
+    """Return the table of settings with defaults, from the dataclass itself."""
+    rows = ["| setting | default | a project may lower it |", "| --- | --- | --- |"]
+    defaults = Settings(roots=())
+    for field in fields(Settings):
+        value = getattr(defaults, field.name)
+        shown = "the project folder" if field.name == "roots" else f"`{value!r}`"
+        rows.append(f"| `{field.name}` | {shown} | {'yes' if field.name in NARROWING else 'no'} |")
+    return "\n".join(rows) + "\n"
+
+
+def cli_help() -> str:
+    """Return the list of commands as `rlm-mcp --help` prints it."""
+    return f"```text\n{run(['--help']).rstrip()}\n```\n"
+
+
+def example() -> str:
+    """Return a real question about an installed package with its real answer."""
+    spec = find_spec("RestrictedPython")
+    if spec is None or spec.origin is None:
+        raise SystemExit("RestrictedPython is not installed; run: make setup")
+    folder = Path(spec.origin).parent
+    question = ["ask", EXAMPLE, "--open", str(folder), "--model", "extractive:", "--json"]
+    got = json.loads(run([*question, "--root", str(folder)]))
+    verified = sum(item["verified"] for item in got["evidence"])
+    out = io.StringIO()
+    print("```console", file=out)
+    print(f'$ rlm-mcp ask "{EXAMPLE}" --open RestrictedPython/', file=out)
+    print(got["answer"].rstrip(), file=out)
+    counts = f"{verified} of {len(got['evidence'])} refs verified"
+    print(f"status: {got['status']} · {counts} · cost: ${got['cost_usd']:.2f}", file=out)
+    print("```", file=out)
+    return out.getvalue()
+
+
+def run(arguments: list[str]) -> str:
+    """Run the installed command with folders of its own and return what it printed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        env = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1"}
+        for name in ("STATE", "CACHE", "CONFIG"):
+            env[f"RLM_MCP_{name}_DIR"] = str(Path(scratch) / name.lower())
+        command = [str(Path(sys.executable).parent / "rlm-mcp"), *arguments]
+        done = subprocess.run(
+            command, env=env, cwd=scratch, capture_output=True, text=True, check=True, timeout=120
+        )
+    return re.sub(r"[ \t]+$", "", done.stdout, flags=re.MULTILINE)
+
+
+def example_version() -> str:
+    """Return the release of the package that the example was printed from."""
+    return version("RestrictedPython")
