@@ -44,6 +44,9 @@ _KINDS: dict[int, tuple[str, bool]] = {
     429: ("rate", True),
     529: ("overloaded", True),
 }
+_IN_STREAM = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500}
+"""What an error event means; the status of its stream was 200."""
+
 _STOPS: dict[str, Literal["end", "max_tokens", "stop", "refused"]] = {
     "end_turn": "end",
     "max_tokens": "max_tokens",
@@ -149,6 +152,8 @@ class Anthropic:
 
     def _reply(self, message: Any) -> Reply:
         """Read a message; the SDK does not check what it was sent, so this does."""
+        if getattr(message, "stop_reason", "") is None and message.content is not None:
+            raise _broken_off("no stop reason")
         try:
             texts = [block.text for block in message.content if block.type == "text"]
             usage = Usage(
@@ -214,13 +219,13 @@ def _block(text: str, cache: bool) -> dict[str, Any]:
 
 
 def _status_error(error: Any, model: str, began: bool) -> ModelError:
-    status: int = error.status_code
-    kind, retryable = _KINDS.get(status, ("server", True) if status >= 500 else ("refused", False))
     said = str(error.api_message or "").strip()[:300]
+    if began:
+        return _broken_off(said)
+    status: int = _IN_STREAM.get(error.type, error.status_code)
+    kind, retryable = _KINDS.get(status, ("server", True) if status >= 500 else ("refused", False))
     if kind == "refused" and "too long" in said:
         kind = "too_long"
-    if began:
-        kind = "network"
     sentence = {
         "auth": "The Anthropic API refused the key; check ANTHROPIC_API_KEY",
         "unknown_model": f"The Anthropic API does not know {model!r}; give another model",
@@ -231,7 +236,7 @@ def _status_error(error: Any, model: str, began: bool) -> ModelError:
     return ModelError(
         f"{sentence}: {said}" if said else f"{sentence}.",
         kind=kind,
-        retryable=retryable or began,
+        retryable=retryable,
         retry_after_s=_seconds(error.response.headers.get("retry-after")),
         status=status,
     )
@@ -245,13 +250,21 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _lost(error: BaseException) -> ModelError:
-    unsent = type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout")
-    what = "cannot be reached" if unsent else "closed the connection before its reply was whole"
+    if type(error.__cause__).__name__ not in ("ConnectError", "ConnectTimeout"):
+        return _broken_off("connection lost")
     return ModelError(
-        f"The Anthropic API {what}; check the network and ANTHROPIC_BASE_URL, then try again.",
+        "The Anthropic API cannot be reached; check the network and ANTHROPIC_BASE_URL.",
         kind="network",
         retryable=True,
-        attempts=0 if unsent else 1,
+        attempts=0,
+    )
+
+
+def _broken_off(said: str) -> ModelError:
+    return ModelError(
+        f"The Anthropic API broke off before its reply was whole ({said}); try again.",
+        kind="network",
+        retryable=True,
     )
 
 

@@ -52,7 +52,8 @@ class function method module commit commits happen happens quote
 _STOP = frozenset(_FILLER.split())
 _HISTORY = re.compile(
     r"\b(commits?|committed|history|when was|when did"
-    r"|who (?:added|wrote|changed|removed|introduced)|introduced|added|removed|renamed|reverted|changed|blame|author)\b",
+    r"|who (?:added|wrote|changed|removed|introduced)"
+    r"|introduced|added|removed|renamed|reverted|changed|blame|author)\b",
     re.IGNORECASE,
 )
 

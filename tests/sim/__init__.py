@@ -1,0 +1,1 @@
+"""A simulated model server on loopback: real HTTP, real protocols, scripted minds."""
