@@ -1,0 +1,165 @@
+"""Read files of a folder that may be hostile, without following or opening what is not a file.
+
+Each component of a path is opened relative to its folder and without following links, so that a
+path cannot leave the root, whatever changes meanwhile. Devices, pipes and sockets are looked at,
+never opened. On Windows, where Python has no relative opens, paths are checked one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+RELATIVE = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
+SNIFF = 8192
+"""Bytes from the start of a file that are searched for a NUL; one there means binary."""
+TICK_NS = 25_000_000
+"""A file changed this close to its reading may change again without a new time stamp."""
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_FILE = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from another."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+NOWHEN = Stamp(-1, -1, -1, 0)
+"""A stamp that equals no file's: what carries it is read again."""
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """Return the stamp of a file's status."""
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+class Refused(Exception):
+    """A path that is not read; `reason` is one of table.REASONS."""
+
+    def __init__(self, reason: str, at: Stamp = NOWHEN) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.at = at
+
+
+class Folder:
+    """A root folder, held open, and the chain of folders of the last path that was opened."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = os.fsencode(root)
+        self._chain: list[tuple[bytes, int]] = []
+        self._top = (
+            os.open(self.root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)) if RELATIVE else -1
+        )
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every folder."""
+        self._shorten(0)
+        if self._top >= 0:
+            os.close(self._top)
+            self._top = -1
+
+    def status(self, path: bytes) -> os.stat_result:
+        """Return lstat of a path under the root, following no link on the way."""
+        if not RELATIVE:
+            return self._slow_status(path)
+        folder, name = self._enter(path)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    @contextmanager
+    def opened(self, path: bytes) -> Iterator[tuple[int, os.stat_result]]:
+        """Open a regular file for reading. Raises Refused or OSError."""
+        before = self.status(path)
+        if not stat.S_ISREG(before.st_mode):
+            kind = "link" if stat.S_ISLNK(before.st_mode) else "not a file"
+            raise Refused(kind, stamp(before))
+        try:
+            if RELATIVE:
+                folder, name = self._enter(path)
+                handle = os.open(name, _FILE, dir_fd=folder)
+            else:
+                handle = os.open(os.path.join(self.root, path), _FILE)
+        except PermissionError as error:
+            raise Refused("unreadable", stamp(before)) from error
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise Refused("not a file", stamp(status))
+            yield handle, status
+        finally:
+            os.close(handle)
+
+    def _enter(self, path: bytes) -> tuple[int, bytes]:
+        """Return the handle of the folder that holds `path`, and the last component."""
+        *folders, name = path.split(b"/")
+        depth = 0
+        while (
+            depth < len(folders)
+            and depth < len(self._chain)
+            and self._chain[depth][0] == folders[depth]
+        ):
+            depth += 1
+        self._shorten(depth)
+        for part in folders[depth:]:
+            above = self._chain[-1][1] if self._chain else self._top
+            self._chain.append((part, os.open(part, _FOLDER, dir_fd=above)))
+        return (self._chain[-1][1] if self._chain else self._top), name
+
+    def _shorten(self, depth: int) -> None:
+        while len(self._chain) > depth:
+            os.close(self._chain.pop()[1])
+
+    def _slow_status(self, path: bytes) -> os.stat_result:
+        whole = self.root
+        for part in path.split(b"/")[:-1]:
+            whole = os.path.join(whole, part)
+            if not stat.S_ISDIR(os.lstat(whole).st_mode):
+                raise NotADirectoryError(whole)
+        return os.lstat(os.path.join(self.root, path))
+
+
+def read(handle: int, room: memoryview) -> int:
+    """Fill `room` from an open file and return how many bytes there were."""
+    done = 0
+    while done < len(room):
+        got = (
+            os.readv(handle, [room[done:]]) if hasattr(os, "readv") else _copy(handle, room[done:])
+        )
+        if got == 0:
+            break
+        done += got
+    return done
+
+
+def settled(status: os.stat_result) -> bool:
+    """Whether the file's time stamps are old enough to show any later change."""
+    now = time.time_ns()
+    return max(status.st_mtime_ns, status.st_ctime_ns) < now - TICK_NS
+
+
+def _copy(handle: int, room: memoryview) -> int:
+    data = os.read(handle, len(room))
+    room[: len(data)] = data
+    return len(data)

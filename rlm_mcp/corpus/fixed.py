@@ -1,0 +1,138 @@
+"""Origins that never change: a revision of a repository, texts that are at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from rlm_mcp.corpus import files, git, marks
+from rlm_mcp.corpus.load import Admit
+from rlm_mcp.corpus.table import REASONS, ROW, Table
+from rlm_mcp.corpus.text import MAX_TEXT, Writer
+from rlm_mcp.errors import Unavailable
+
+_CODE = {reason: code for code, reason in enumerate(REASONS)}
+_MODES = {b"120000": "link", b"160000": "submodule"}
+_BATCH = 2000
+
+
+class Revision:
+    """The files of a commit or tree."""
+
+    def __init__(
+        self, repository: git.Repository, oid: str, admit: Admit | None, limit_bytes: int
+    ) -> None:
+        self.repository, self.oid = repository, oid
+        self.admit, self.limit_bytes = admit, limit_bytes
+
+    def load(self, table: Table | None, writer: Writer) -> Table | None:
+        """Read every blob through one `git cat-file --batch`."""
+        if table is not None:
+            return None
+        out = git.run(
+            self.repository.where,
+            ["ls-tree", "-r", "-z", "-l", "--full-tree", self.oid],
+            timeout_s=300,
+        )
+        listed = []
+        for record in out.split(b"\0"):
+            if record:
+                facts, _, path = record.partition(b"\t")
+                mode, _kind, oid, size_text = facts.split()
+                listed.append((path, mode, oid, 0 if size_text == b"-" else int(size_text)))
+        listed.sort()
+        rows = np.zeros(len(listed), ROW)
+        wanted = []
+        for place, (path, mode, oid, size) in enumerate(listed):
+            reason = self._reason(path, mode, size)
+            rows[place] = (0, 0, 0, 0, size, 0, 0, 0, _CODE[reason], 0, oid)
+            if not reason:
+                wanted.append(place)
+        oids = [listed[place][2] for place in wanted]
+        for place, data in zip(wanted, blobs(self.repository, oids), strict=True):
+            row = rows[place]
+            if b"\0" in data[: files.SNIFF]:
+                row["reason"] = _CODE["binary"]
+            elif writer.end + len(data) > MAX_TEXT:
+                row["reason"] = _CODE["over the total"]
+            else:
+                row["offset"], row["length"] = writer.add(data)
+                row["lines"] = -1
+                row["mark"] = marks.mark(listed[place][0], data[: marks.HEAD], len(data))
+        return Table("", 0, 0, 0, [item[0] for item in listed], rows, {})
+
+    def open(self, path: bytes) -> bytes:
+        """Return a blob that was too large to load."""
+        return git.run(
+            self.repository.where,
+            ["cat-file", "blob", f"{self.oid}:{os.fsdecode(path)}"],
+        )
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def _reason(self, path: bytes, mode: bytes, size: int) -> str:
+        if mode in _MODES:
+            return _MODES[mode]
+        if self.admit is not None:
+            top = self.repository.top or self.repository.git_dir
+            if self.admit(Path(top, os.fsdecode(path))) is not None:
+                return "denied"
+        return "too large" if size > self.limit_bytes else ""
+
+
+class Texts:
+    """Texts that are at hand; read once."""
+
+    def __init__(self, items: Iterable[tuple[str, bytes]]) -> None:
+        self.items = items
+
+    def load(self, table: Table | None, writer: Writer) -> Table | None:
+        """Write the texts in the order of their paths."""
+        items = sorted((os.fsencode(path), data) for path, data in self.items)
+        if table is not None:
+            return None
+        rows = np.zeros(len(items), ROW)
+        for place, (_path, data) in enumerate(items):
+            span = writer.add(data)
+            rows[place] = (*span, 0, -1, len(data), 0, 0, 0, 0, 0, b"")
+        return Table("", 0, 0, 0, [path for path, _ in items], rows, {})
+
+    def open(self, path: bytes) -> bytes:
+        """Raise Unavailable: everything was loaded."""
+        raise Unavailable(f"{os.fsdecode(path)} is not there.")
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def blobs(repository: git.Repository, oids: list[bytes]) -> Iterable[bytes]:
+    """Yield the content of blobs, in order, from one git process."""
+    with git.start_batch(repository.where) as process:
+        source, sink = process.stdout, process.stdin
+        assert source is not None and sink is not None
+        for start in range(0, len(oids), _BATCH):
+            part = oids[start : start + _BATCH]
+            sent = 0
+            for place, oid in enumerate(part):
+                # A few requests ahead keep git busy without filling either pipe.
+                while sent < min(place + 64, len(part)):
+                    sink.write(part[sent] + b"\n")
+                    sent += 1
+                sink.flush()
+                yield _blob(source, oid)
+
+
+def _blob(source: IO[bytes], oid: bytes) -> bytes:
+    head = source.readline().split()
+    if len(head) != 3 or head[0] != oid:
+        raise Unavailable(f"git has no object {oid.decode()}; the repository may be incomplete.")
+    size = int(head[2])
+    data = source.read(size + 1)
+    if len(data) != size + 1:
+        raise Unavailable("git stopped in the middle of an object; the repository may be broken.")
+    return data[:size]

@@ -1,0 +1,117 @@
+"""Open a working tree, a revision, a folder or some files as a corpus.
+
+    tree(folder)            tracked files and untracked ones that are not ignored
+    revision(repo, rev)     the blobs of a commit or tree, through one `git cat-file --batch`
+    folder(folder or files) what .gitignore and .ignore leave of a folder that is no repository
+    texts(items)            texts that are at hand already (handles, transcripts)
+
+`admit` is asked about each path and may return a reason to leave it out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlm_mcp.corpus import git
+from rlm_mcp.errors import BadRequest, Unavailable
+
+if TYPE_CHECKING:
+    from rlm_mcp.corpus.pack import Corpus
+
+Admit = Callable[[Path], str | None]
+
+LIMIT_BYTES = 4 << 20
+"""Files larger than this are described, and opened when asked for."""
+
+
+def tree(
+    where: Path, *, cache: Path, admit: Admit | None = None, limit_bytes: int = LIMIT_BYTES
+) -> Corpus:
+    """Open the working tree that `where` is in: tracked and untracked-not-ignored files.
+
+    Raises Unavailable where there is no repository, or a bare one.
+    """
+    # numpy takes 100 ms to import; opening a corpus is the first thing that needs it.
+    from rlm_mcp.corpus.living import Tree
+    from rlm_mcp.corpus.pack import Corpus
+    from rlm_mcp.corpus.store import Store
+
+    repository = git.find(where)
+    if repository is None:
+        raise Unavailable(f"{where} is not in a git repository; open it as a folder.")
+    if repository.top is None:
+        raise Unavailable(f"{where} is a bare repository; open one of its revisions.")
+    origin = Tree(repository, admit, limit_bytes)
+    return Corpus(Store(cache, f"tree\0{repository.top}\0{limit_bytes}"), origin)
+
+
+def revision(
+    where: Path,
+    rev: str,
+    *,
+    cache: Path,
+    admit: Admit | None = None,
+    limit_bytes: int = LIMIT_BYTES,
+) -> Corpus:
+    """Open the files of a commit or tree. Raises BadRequest for a revision that is not there."""
+    from rlm_mcp.corpus.fixed import Revision
+    from rlm_mcp.corpus.pack import Corpus
+    from rlm_mcp.corpus.store import Store
+
+    repository = git.find(where)
+    if repository is None:
+        raise Unavailable(f"{where} is not in a git repository.")
+    oid = resolve(repository, rev)
+    origin = Revision(repository, oid, admit, limit_bytes)
+    return Corpus(Store(cache, f"revision\0{repository.common_dir}\0{oid}\0{limit_bytes}"), origin)
+
+
+def folder(
+    where: Path | Sequence[Path],
+    *,
+    cache: Path,
+    admit: Admit | None = None,
+    limit_bytes: int = LIMIT_BYTES,
+) -> Corpus:
+    """Open a folder that is no repository, or some files. Raises Unavailable for what is gone."""
+    from rlm_mcp.corpus.living import Files, Plain
+    from rlm_mcp.corpus.pack import Corpus
+    from rlm_mcp.corpus.store import Store
+
+    if isinstance(where, Path):
+        if not where.is_dir():
+            raise Unavailable(f"{where} is not a folder, or is gone.")
+        origin: Files | Plain = Plain(where, admit, limit_bytes)
+        key = f"folder\0{where.absolute()}\0{limit_bytes}"
+    else:
+        names = [path.absolute() for path in where]
+        if not names:
+            raise BadRequest("No files to open.")
+        origin = Files(names, admit, limit_bytes)
+        key = "files\0" + "\0".join(map(str, names)) + f"\0{limit_bytes}"
+    return Corpus(Store(cache, key), origin)
+
+
+def texts(items: Iterable[tuple[str, bytes]], *, cache: Path, name: str) -> Corpus:
+    """Pack texts that are at hand, as (path, content), under a name of the caller's choice."""
+    from rlm_mcp.corpus.fixed import Texts
+    from rlm_mcp.corpus.pack import Corpus
+    from rlm_mcp.corpus.store import Store
+
+    return Corpus(Store(cache, f"texts\0{os.getpid()}\0{name}"), Texts(items))
+
+
+def resolve(repository: git.Repository, rev: str) -> str:
+    """Return the id of the commit or tree that `rev` names. Raises BadRequest."""
+    try:
+        out = git.run(
+            repository.where, ["rev-parse", "--verify", "--quiet", "--end-of-options", rev + "^{}"]
+        )
+    except Unavailable as error:
+        raise BadRequest(
+            f"{rev!r} is not a revision of this repository (a branch, tag or commit)."
+        ) from error
+    return out.decode().strip()

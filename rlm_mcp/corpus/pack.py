@@ -1,0 +1,356 @@
+"""A corpus: the documents of one source as one mapped file, kept fresh.
+
+Readers work on a `Snapshot`, which never changes; a refresh puts a new one in its place, so that
+no answer mixes two states. What the source is (a working tree, a revision, a folder) is the
+business of an `Origin` (load.py).
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import mmap
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from io import FileIO
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rlm_mcp.corpus.store import Store
+from rlm_mcp.corpus.table import MARKS, REASONS, Rows, Table
+from rlm_mcp.corpus.text import Writer
+from rlm_mcp.errors import BadRequest, Unavailable, did_you_mean
+
+DEAD_SHARE = 0.25
+"""The share of dead bytes in a text file above which it is written anew."""
+
+Ends = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A loaded document. `offset` and `length` are bytes of the mapped file."""
+
+    path: str
+    offset: int
+    length: int
+    lines: int
+    blob: str
+    """Git's blob id of the content."""
+    mtime_ns: int
+    mark: str
+    """"generated", "minified", "lfs", or empty."""
+
+
+class Origin(Protocol):
+    """Where documents come from."""
+
+    def load(self, table: Table | None, writer: Writer) -> Table | None:
+        """Bring `table` up to date, writing new documents; return None where nothing changed."""
+        ...
+
+    def open(self, path: bytes) -> bytes:
+        """Return the content of something that is described but not loaded."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Snapshot:
+    """One state of a corpus. Never changes; safe to read from any thread."""
+
+    def __init__(self, table: Table, text: FileIO, ends: FileIO) -> None:
+        self.table = table
+        self.text, self._ends_file = text, ends
+        size, count = table.text_bytes, table.ends_count
+        self._map = mmap.mmap(text.fileno(), size, access=mmap.ACCESS_READ) if size else b""
+        self.buffer = memoryview(self._map)
+        """Every byte of the text file, dead ones included."""
+        self.ends: Ends = (
+            np.frombuffer(
+                mmap.mmap(ends.fileno(), count * 4, access=mmap.ACCESS_READ), "<u4", count
+            )
+            if count
+            else np.empty(0, "<u4")
+        )
+        """Positions of all newlines of the text file."""
+        self.live: npt.NDArray[np.int64] = np.flatnonzero(table.rows["reason"] == 0)
+        """Rows that are documents, in reading order."""
+        self._blobs: dict[int, str] = {}
+
+    @property
+    def rows(self) -> Rows:
+        """The documents' rows, in reading order."""
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> Rows:
+        return self.table.rows[self.live]
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """Paths of the documents, in reading order."""
+        names = self.table.paths
+        return [os.fsdecode(names[row]) for row in self.live.tolist()]
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The place of each path in reading order."""
+        return {path: place for place, path in enumerate(self.paths)}
+
+    @cached_property
+    def spans(self) -> list[tuple[int, int]]:
+        """(offset, length) of each document, in reading order."""
+        return list(zip(self.rows["offset"].tolist(), self.rows["length"].tolist(), strict=True))
+
+    @cached_property
+    def skipped(self) -> dict[str, dict[str, int]]:
+        """What is described but not loaded: path to {reason: size in bytes}."""
+        rows = self.table.rows
+        return {
+            os.fsdecode(self.table.paths[row]): {
+                REASONS[rows["reason"][row]]: max(0, int(rows["size"][row]))
+            }
+            for row in np.flatnonzero(rows["reason"] != 0).tolist()
+        }
+
+    @cached_property
+    def dead(self) -> int:
+        """Bytes of the text file that belong to no document."""
+        lengths = self.rows["length"]
+        return self.table.text_bytes - int(lengths.sum()) - len(lengths)
+
+    def document(self, place: int) -> Document:
+        """Return the document at a place in reading order."""
+        row = self.rows[place]
+        offset, length = int(row["offset"]), int(row["length"])
+        blob = row["blob"].decode() or self._blobs.get(place)
+        if not blob:
+            data = self.buffer[offset : offset + length]
+            digest = hashlib.sha1(b"blob %d\0" % length, usedforsecurity=False)
+            digest.update(data)
+            blob = self._blobs[place] = digest.hexdigest()
+        return Document(
+            path=self.paths[place],
+            offset=offset,
+            length=length,
+            lines=int(row["lines"]),
+            blob=blob,
+            mtime_ns=int(row["mtime_ns"]),
+            mark=MARKS[row["mark"]],
+        )
+
+    def line_span(self, place: int, start: int, end: int) -> tuple[int, int]:
+        """Return the bytes (from, to) of lines `start` to `end` of a document, both included."""
+        row = self.rows[place]
+        first, lines, offset = int(row["first"]), int(row["lines"]), int(row["offset"])
+        start, end = max(1, start), min(end, lines)
+        if end < start:
+            return offset, offset
+        begin = offset if start == 1 else int(self.ends[first + start - 2]) + 1
+        return begin, min(int(self.ends[first + end - 1]) + 1, offset + int(row["length"]))
+
+    def line_of(self, place: int, position: int) -> int:
+        """Return the number of the line that holds a byte of a document."""
+        row = self.rows[place]
+        first = int(row["first"])
+        ends = self.ends[first : first + int(row["lines"])]
+        return int(ends.searchsorted(np.uint32(position))) + 1
+
+
+class Corpus:
+    """The documents of one source. Reads are thread-safe and see one state each."""
+
+    def __init__(self, store: Store, origin: Origin) -> None:
+        self._store, self._origin = store, origin
+        self._change = threading.RLock()
+        self._files: list[tuple[str, FileIO, FileIO]] = []
+        self._closed = False
+        self.snapshot = self._open()
+
+    @property
+    def generation(self) -> int:
+        """Rises with every change of the content."""
+        return self.snapshot.table.generation
+
+    @property
+    def fd(self) -> int:
+        """The mapped file; open as long as the corpus is."""
+        return self.snapshot.text.fileno()
+
+    def paths(self) -> Sequence[str]:
+        """Return the paths of the documents, in reading order."""
+        return self.snapshot.paths
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Return (offset, length) of each document in the mapped file, in reading order."""
+        return self.snapshot.spans
+
+    @property
+    def skipped(self) -> Mapping[str, Mapping[str, int]]:
+        """What is described but not loaded: path to {reason: size in bytes}."""
+        return self.snapshot.skipped
+
+    def document(self, path: str) -> Document | None:
+        """Return a document, or None for a path that is not loaded."""
+        snapshot = self.snapshot
+        place = snapshot.index.get(path)
+        return None if place is None else snapshot.document(place)
+
+    def data(self, path: str) -> bytes:
+        """Return the bytes of a document, also of one that was too large to load."""
+        snapshot = self.snapshot
+        place = snapshot.index.get(path)
+        if place is None:
+            return self._described(snapshot, path)
+        offset, length = snapshot.spans[place]
+        return bytes(snapshot.buffer[offset : offset + length])
+
+    def line_count(self, path: str) -> int:
+        """Return how many lines a document has; a last one without a newline counts."""
+        snapshot = self.snapshot
+        place = snapshot.index.get(path)
+        if place is None:
+            data = self._described(snapshot, path)
+            return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
+        return int(snapshot.rows["lines"][place])
+
+    def line_bytes(self, path: str, start: int, end: int) -> list[bytes]:
+        """Return lines `start` to `end` (from 1, both included), without their newlines."""
+        snapshot = self.snapshot
+        place = snapshot.index.get(path)
+        if place is None:
+            return self._described(snapshot, path).split(b"\n")[max(0, start - 1) : end]
+        begin, stop = snapshot.line_span(place, start, end)
+        if begin == stop:
+            return []
+        return bytes(snapshot.buffer[begin:stop]).removesuffix(b"\n").split(b"\n")
+
+    def below(self, prefix: str) -> Sequence[str]:
+        """Return the paths under a folder (given with its trailing slash), in reading order."""
+        names = self.snapshot.paths
+        start = bisect.bisect_left(names, prefix)
+        return [name for name in names[start:] if name.startswith(prefix)]
+
+    def refresh(self) -> bool:
+        """Bring the corpus up to date with its source; say whether the content changed."""
+        with self._change:
+            if self._closed:
+                raise Unavailable("This context is closed.")
+            before = self.generation
+            with self._store.writing():
+                self.snapshot = self._update()
+            return self.generation != before
+
+    def close(self) -> None:
+        """Release the files. A snapshot in use stays readable."""
+        with self._change:
+            self._closed = True
+            self._origin.close()
+            for _, text, ends in self._files:
+                text.close()
+                ends.close()
+            self._files.clear()
+
+    def _open(self) -> Snapshot:
+        with self._store.writing():
+            snapshot = self._update()
+        self._store.touch()
+        return snapshot
+
+    def _update(self) -> Snapshot:
+        """Adopt what another server wrote, bring it up to date, and map it."""
+        old = self._store.read()
+        if old is None:
+            return self._rebuild(None)
+        writer = self._store.extend(old)
+        try:
+            table = self._origin.load(old, writer)
+            writer.flush()
+        finally:
+            writer.text.close()
+            writer.ends.close()
+        if table is None:
+            return self._map(old)
+        table = replace(table, text_bytes=writer.text_bytes, ends_count=writer.ends_count)
+        table = _index_lines(table, self._store)
+        self._store.commit(table)
+        snapshot = self._map(table)
+        if snapshot.dead > DEAD_SHARE * max(1, table.text_bytes) and table.text_bytes > 1 << 20:
+            return self._rebuild(snapshot)
+        return snapshot
+
+    def _rebuild(self, old: Snapshot | None) -> Snapshot:
+        """Write new files: from the source, or from the live documents of `old`."""
+        text_id, writer = self._store.create()
+        try:
+            if old is None:
+                table = self._origin.load(None, writer)
+                assert table is not None
+            else:
+                table = _copy(old, writer)
+            writer.flush()
+        finally:
+            writer.text.close()
+            writer.ends.close()
+        generation = max(int(time.time() * 1000), table.generation + 1)
+        table = replace(
+            table,
+            text_id=text_id,
+            text_bytes=writer.text_bytes,
+            ends_count=writer.ends_count,
+            generation=generation,
+        )
+        table = _index_lines(table, self._store)
+        self._store.commit(table)
+        return self._map(table)
+
+    def _map(self, table: Table) -> Snapshot:
+        current = getattr(self, "snapshot", None)
+        if current is not None and current.table.generation == table.generation:
+            return self.snapshot
+        if not self._files or self._files[-1][0] != table.text_id:
+            text = open(self._store.text_path(table.text_id), "rb", buffering=0)  # noqa: SIM115
+            ends = open(self._store.ends_path(table.text_id), "rb", buffering=0)  # noqa: SIM115
+            self._files.append((table.text_id, text, ends))
+        _, text, ends = self._files[-1]
+        return Snapshot(table, text, ends)
+
+    def _described(self, snapshot: Snapshot, path: str) -> bytes:
+        if path not in snapshot.skipped:
+            raise BadRequest(f"There is no document {path!r}.{did_you_mean(path, snapshot.paths)}")
+        return self._origin.open(os.fsencode(path))
+
+
+def _index_lines(table: Table, store: Store) -> Table:
+    """Return the table with the lines of each newly written document looked up."""
+    rows = table.rows.copy()
+    new = np.flatnonzero(rows["lines"] < 0)
+    if len(new):
+        marks = np.fromfile(store.ends_path(table.text_id), "<u4", table.ends_count)
+        start = rows["offset"][new]
+        stop = start + rows["length"][new]
+        first = marks.searchsorted(start.astype("<u4"))
+        last = marks.searchsorted(stop.astype("<u4"))
+        # A document that does not end in a newline has one behind it, outside its span.
+        whole = np.zeros(len(new), bool)
+        whole[last > 0] = marks[last[last > 0] - 1] == stop[last > 0] - 1
+        rows["first"][new] = first
+        rows["lines"][new] = last - first + ((stop > start) & ~whole)
+    return replace(table, rows=rows)
+
+
+def _copy(old: Snapshot, writer: Writer) -> Table:
+    """Append the live documents of a snapshot to new files, in reading order."""
+    rows = old.table.rows.copy()
+    for row in old.live.tolist():
+        offset, length = int(rows["offset"][row]), int(rows["length"][row])
+        rows["offset"][row] = writer.add(old.buffer[offset : offset + length]).offset
+        rows["lines"][row] = -1
+    return replace(old.table, rows=rows, text_id="")

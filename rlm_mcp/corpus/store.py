@@ -1,0 +1,171 @@
+"""Where a packed corpus is kept: a folder of the cache, safe to share and to delete.
+
+    lock          held while a process writes
+    table         which text file counts, how much of it, and every row; replaced by rename
+    <id>.text     the bytes of the documents, only ever appended to
+    <id>.ends     the positions of the newlines in it
+
+A table names what it needs of the other two, and is renamed into place after they are written:
+a writer that is killed leaves the old state, with at most some unnamed bytes behind it that the
+next writer cuts off. Nothing is synced to the disk, so a table from before a crash of the whole
+machine is not believed: it carries the machine's boot id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO
+
+from rlm_mcp.corpus import table as tables
+from rlm_mcp.corpus.table import Table
+from rlm_mcp.corpus.text import Writer, truncate
+from rlm_mcp.errors import Unavailable
+
+LIMIT_BYTES = 8 << 30
+"""What all packed corpora of a user may take; the least lately used ones go first."""
+WAIT_S = 60.0
+
+
+class Store:
+    """The folder of one corpus."""
+
+    def __init__(self, cache: Path, key: str) -> None:
+        self.folder = (
+            cache
+            / "packed"
+            / blake2b(key.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+        )
+        self._depth = 0
+        self._lock: BinaryIO | None = None
+
+    def text_path(self, text_id: str) -> Path:
+        """Return the path of a text file."""
+        return self.folder / f"{text_id}.text"
+
+    def ends_path(self, text_id: str) -> Path:
+        """Return the path of the line ends of a text file."""
+        return self.folder / f"{text_id}.ends"
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lock of this folder, across processes. Raises Unavailable after a minute."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(self.folder / "lock", "ab") as lock:
+            deadline = time.monotonic() + WAIT_S
+            while not _take(lock):
+                if time.monotonic() > deadline:
+                    raise Unavailable(
+                        "Another server has been loading this context for a minute; try again."
+                    )
+                time.sleep(0.005)
+            try:
+                yield
+            finally:
+                _give(lock)
+
+    def read(self) -> Table | None:
+        """Return the table in force, or None where there is none to believe."""
+        try:
+            table = tables.parse((self.folder / "table").read_bytes())
+        except OSError:
+            return None
+        if table is None or table.facts.get("boot") != boot_id():
+            return None
+        try:
+            whole = (
+                self.text_path(table.text_id).stat().st_size >= table.text_bytes
+                and self.ends_path(table.text_id).stat().st_size >= table.ends_count * 4
+            )
+        except OSError:
+            return None
+        return table if whole else None
+
+    def create(self) -> tuple[str, Writer]:
+        """Begin new files. The caller holds the lock."""
+        text_id = f"{int(time.time() * 1000):x}{secrets.token_hex(4)}"
+        text = open(self.text_path(text_id), "xb", buffering=0)  # noqa: SIM115
+        ends = open(self.ends_path(text_id), "xb", buffering=0)  # noqa: SIM115
+        return text_id, Writer(text, ends, 0, 0)
+
+    def extend(self, table: Table) -> Writer:
+        """Go on behind what `table` names. The caller holds the lock."""
+        text = truncate(self.text_path(table.text_id), table.text_bytes)
+        ends = truncate(self.ends_path(table.text_id), table.ends_count * 4)
+        return Writer(text, ends, table.text_bytes, table.ends_count)
+
+    def commit(self, table: Table) -> None:
+        """Put a table in force and remove what it does not name. The caller holds the lock."""
+        table.facts["boot"] = boot_id()
+        fresh = self.folder / f"table.{secrets.token_hex(4)}.new"
+        fresh.write_bytes(tables.dump(table))
+        os.replace(fresh, self.folder / "table")
+        for other in os.scandir(self.folder):
+            if other.name not in {"table", "lock"} and not other.name.startswith(table.text_id):
+                with contextlib.suppress(OSError):
+                    os.unlink(other.path)
+
+    def touch(self) -> None:
+        """Note that this corpus was used now."""
+        with contextlib.suppress(OSError):
+            os.utime(self.folder)
+
+
+def boot_id() -> str:
+    """Return an id of this boot of the machine, or an empty string where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def evict(cache: Path, keep: Path, limit_bytes: int = LIMIT_BYTES) -> list[Path]:
+    """Delete the least lately used corpora until the rest is within the limit; never `keep`.
+
+    A server that has one of them open goes on with its files, and packs anew at the next change.
+    """
+    sizes: list[tuple[float, int, Path]] = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(cache / "packed"):
+            with contextlib.suppress(OSError):
+                size = sum(file.stat().st_size for file in os.scandir(entry.path))
+                sizes.append((entry.stat().st_mtime, size, Path(entry.path)))
+    total = sum(size for _, size, _ in sizes)
+    gone = []
+    for _, size, folder in sorted(sizes):
+        if total <= limit_bytes:
+            break
+        if folder != keep:
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= size
+            gone.append(folder)
+    return gone
+
+
+def _take(lock: BinaryIO) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _give(lock: BinaryIO) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        lock.seek(0)
+        msvcrt.locking(lock.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined,unused-ignore]

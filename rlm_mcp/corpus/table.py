@@ -1,0 +1,91 @@
+"""The side table of a packed corpus: one row for each listed path, in reading order.
+
+A row is either a document (its span of the text file) or something described but not loaded
+(why, and how large). On disk it is one file: a header, the columns, a checksum.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MAGIC = b"rlm-mcp table 1\n"
+REASONS = (
+    "", "binary", "too large", "link", "not a file", "unreadable", "denied", "submodule",
+    "over the total", "not checked out",
+)  # fmt: skip
+"""Why a row is not loaded; the first is "it is"."""
+MARKS = ("", "generated", "minified", "lfs")
+"""What kind of text a document is, where that is worth knowing."""
+
+ROW = np.dtype(
+    [
+        ("offset", "<i8"), ("length", "<i8"), ("first", "<i8"), ("lines", "<i8"),
+        ("size", "<i8"), ("mtime_ns", "<i8"), ("ctime_ns", "<i8"), ("inode", "<u8"),
+        ("reason", "u1"), ("mark", "u1"), ("blob", "S64"),
+    ]
+)  # fmt: skip
+
+Rows = npt.NDArray[np.void]
+_HEAD = struct.Struct("<II")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows and the files that they point into. `paths` are bytes, sorted, one for each row."""
+
+    text_id: str
+    text_bytes: int
+    ends_count: int
+    generation: int
+    paths: Sequence[bytes]
+    rows: Rows
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def dump(table: Table) -> bytes:
+    """Return the bytes of a table file."""
+    head = json.dumps(
+        {
+            "text_id": table.text_id,
+            "text_bytes": table.text_bytes,
+            "ends_count": table.ends_count,
+            "generation": table.generation,
+            "rows": len(table.rows),
+            "facts": table.facts,
+        }
+    ).encode()
+    names = b"\0".join(table.paths)
+    body = b"".join((_HEAD.pack(len(head), len(names)), head, names, table.rows.tobytes()))
+    return MAGIC + struct.pack("<I", zlib.crc32(body)) + body
+
+
+def parse(data: bytes) -> Table | None:
+    """Read a table file, or return None for one that is broken or of another version."""
+    body = memoryview(data)[len(MAGIC) + 4 :]
+    if data[: len(MAGIC)] != MAGIC or len(body) < _HEAD.size:
+        return None
+    if struct.unpack_from("<I", data, len(MAGIC))[0] != zlib.crc32(body):
+        return None
+    head_size, names_size = _HEAD.unpack_from(body)
+    start = _HEAD.size + head_size
+    head = json.loads(bytes(body[_HEAD.size : start]))
+    names = bytes(body[start : start + names_size])
+    count = head["rows"]
+    rows = np.frombuffer(body, ROW, count=count, offset=start + names_size)
+    return Table(
+        text_id=head["text_id"],
+        text_bytes=head["text_bytes"],
+        ends_count=head["ends_count"],
+        generation=head["generation"],
+        paths=names.split(b"\0") if count else [],
+        rows=rows,
+        facts=head["facts"],
+    )
