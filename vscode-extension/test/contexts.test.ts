@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { test } from "node:test";
+import { isAlive, rows, servers } from "../src/contexts";
+
+function folder(content?: string): string {
+  const place = fs.mkdtempSync(path.join(os.tmpdir(), "rlm-"));
+  if (content !== undefined) {
+    fs.writeFileSync(path.join(place, "contexts.json"), content);
+  }
+  return place;
+}
+
+const REPO = {
+  name: "repo",
+  kind: "repo",
+  source: "/home/a/project",
+  size_bytes: 1_234_567,
+  tokens: 310_000,
+  documents: 812,
+  freshness: "watched",
+  notes: ["A rebase is in progress."],
+};
+
+test("each open context has a row with its size, tokens and documents", () => {
+  const [row] = rows(folder(JSON.stringify({ v: 1, contexts: [REPO] })));
+  assert.equal(row?.label, "repo");
+  assert.equal(row?.description, "1.2 MB · ~310k tokens · 812 documents");
+  assert.equal(row?.tooltip, "/home/a/project\n\nwatched\n\nA rebase is in progress.");
+});
+
+test("a missing, torn or strange file has no rows and never throws", () => {
+  for (const content of [undefined, "", '{"contexts":[{"name":"re', "[]", "null", "7"]) {
+    assert.deepEqual(rows(folder(content)), []);
+  }
+  const strange = JSON.stringify({ contexts: [null, 7, {}, { name: 7 }, { name: "a", tokens: "x" }] });
+  assert.deepEqual(
+    rows(folder(strange)).map((row) => [row.label, row.description]),
+    [["a", ""]],
+  );
+});
+
+test("a server whose process is gone does not count", () => {
+  const place = folder();
+  fs.mkdirSync(path.join(place, "servers"));
+  for (const name of ["11.json", "12.json", "x.json", "13.json"]) {
+    const content = name === "13.json" ? '{"vers' : '{"version":"0.1.0"}';
+    fs.writeFileSync(path.join(place, "servers", name), content);
+  }
+  assert.deepEqual(servers(place, (pid) => pid !== 12), [{ pid: 11, version: "0.1.0" }]);
+  assert.equal(isAlive(process.pid), true);
+});
