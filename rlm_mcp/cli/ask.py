@@ -1,0 +1,220 @@
+"""rlm-mcp ask: one question, answered by a run, with its progress on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rlm_mcp.cli import exits, options
+from rlm_mcp.cli.exits import complain, printable
+from rlm_mcp.cli.options import consent_options, model_options, roots_option
+from rlm_mcp.config import Settings
+from rlm_mcp.errors import BadRequest
+
+if TYPE_CHECKING:
+    from rlm_mcp.engine import Result, Workspace
+
+MODES = ("auto", "direct", "environment", "recursive")
+
+
+@click.command()
+@click.argument("question")
+@click.option("--repo", is_flag=True, help="Ask the repository of the root (the default).")
+@click.option("--history", is_flag=True, help="Ask its git history.")
+@click.option(
+    "--logs",
+    is_flag=False,
+    flag_value="",
+    metavar="[PATH]",
+    help="Ask log files: a path, folder or glob; without one, those of the root.",
+)
+@click.option(
+    "--session",
+    is_flag=False,
+    flag_value="session:latest",
+    metavar="[WHICH]",
+    help="Ask an agent session: latest, current, an id, or a transcript's path.",
+)
+@click.option(
+    "--open",
+    "open_",
+    multiple=True,
+    metavar="SOURCE",
+    help="Ask a file, folder, glob, git URL, revision or range (again for more).",
+)
+@click.option("--mode", type=click.Choice(MODES), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
+@click.option("--dry-run", is_flag=True, help="Say what it may cost; call no model.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@roots_option
+@model_options
+@consent_options
+def ask(
+    question: str,
+    repo: bool,
+    history: bool,
+    logs: str | None,
+    session: str | None,
+    open_: tuple[str, ...],
+    mode: str,
+    as_json: bool,
+    dry_run: bool,
+    quiet: bool,
+    root: tuple[str, ...],
+    **flags: Any,
+) -> int:
+    """Answer QUESTION about inputs of any size, with verified refs.
+
+    Exit codes: 0 complete, 2 bad use, 3 partial or forced, 4 failed, 130 interrupted.
+    """
+    if not question.strip():
+        raise BadRequest("The question is empty.")
+    sources = _sources(repo, history, logs, session, open_)
+    settings = options.settings(root, _folders(sources), **flags)
+    return asyncio.run(_ask(question, sources, mode, settings, as_json, dry_run, quiet))
+
+
+def _sources(
+    repo: bool, history: bool, logs: str | None, session: str | None, opened: Sequence[str]
+) -> list[str]:
+    sources = ["repo"] * repo + ["history"] * history
+    if logs is not None:
+        sources.append(f"{logs}/*" if logs and Path(logs).expanduser().is_dir() else logs or "logs")
+    if session is not None:
+        known = session.startswith("session:") or _exists(session)
+        sources.append(session if known else f"session:{session}")
+    return [*sources, *opened] or ["repo"]
+
+
+def _exists(source: str) -> bool:
+    return Path(source).expanduser().exists()
+
+
+def _folders(sources: Sequence[str]) -> list[Path]:
+    """Return the folders that a person named on the command line: naming one is consent."""
+    folders = []
+    for source in sources:
+        plain = Path(source.split("*", 1)[0]).expanduser().absolute()
+        if plain.exists():
+            folders.append(plain if plain.is_dir() else plain.parent)
+    return folders
+
+
+async def _ask(
+    question: str,
+    sources: Sequence[str],
+    mode: str,
+    settings: Settings,
+    as_json: bool,
+    dry_run: bool,
+    quiet: bool,
+) -> int:
+    from rlm_mcp import promptbook, toolbox, trust
+    from rlm_mcp.cli.live import watching
+    from rlm_mcp.engine import Workspace  # imports every room below: 300 ms and more
+
+    project = settings.roots[0]
+    tools = toolbox.read(trust.folders("tools", project))
+    prompts = promptbook.read(trust.folders("prompts", project))
+    with watching(quiet or as_json) as view:
+        workspace = Workspace(
+            settings,
+            {tool.name: tool.source for tool in tools},
+            prompts.texts,
+            on_event=view.event,
+        )
+        try:
+            refs = await _open(workspace, sources)
+            if dry_run:
+                estimate = await workspace.estimate(question, refs=refs, mode=mode)
+                click.echo(json.dumps(estimate) if as_json else _estimate(estimate))
+                return exits.COMPLETE
+            run = asyncio.create_task(workspace.ask(question, refs=refs, mode=mode))
+            _stop_on_signal(run)
+            try:
+                result = await run
+            except asyncio.CancelledError:
+                complain(f"Stopped. {view.kept()}")
+                return exits.INTERRUPTED
+        finally:
+            await workspace.close()
+    click.echo(json.dumps(as_object(result)) if as_json else page(result))
+    return exits.OF_STATUS[result.status]
+
+
+async def _open(workspace: Workspace, sources: Sequence[str]) -> list[str]:
+    names = []
+    for source in sources:
+        if source in ("repo", "history", "logs", "session"):
+            variable = await asyncio.to_thread(workspace.catalog.get, source)
+        else:
+            variable = await asyncio.to_thread(workspace.catalog.open, source)
+        names.append(variable.name)
+    return names
+
+
+def _stop_on_signal(run: asyncio.Task[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, run.cancel)
+        except NotImplementedError:  # Windows: KeyboardInterrupt does it
+            return
+
+
+def as_object(result: Result) -> dict[str, Any]:
+    """Return what --json prints: the one object that scripts rely on."""
+    return {
+        "answer": result.answer,
+        "status": result.status,
+        "coverage": {"done": result.done, "total": result.total},
+        "evidence": [
+            {"ref": ref, "quote": quote, "verified": verified}
+            for ref, quote, verified in result.evidence
+        ],
+        "cost_usd": result.cost_usd,
+        "calls": result.calls,
+        "tokens": {
+            "input": result.usage.input,
+            "output": result.usage.output,
+            "cache_read": result.usage.cache_read,
+        },
+        "seconds": round(result.seconds, 3),
+        "run": result.run,
+        "mode": result.mode,
+        "model": result.model,
+        "reason": result.reason,
+    }
+
+
+def page(result: Result) -> str:
+    """Return a result as a person reads it."""
+    parts = [printable(result.answer.rstrip()), ""]
+    for ref, _, verified in result.evidence:
+        parts.append(f"  {'verified' if verified else 'NOT VERIFIED':<12}  {printable(ref)}")
+    if result.evidence:
+        parts.append("")
+    cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
+    facts = [
+        result.status,
+        *([f"{result.done} of {result.total} parts read"] if result.total else []),
+        f"{result.seconds:.1f} s",
+        f"{result.calls} model calls",
+        cost,
+        f"model {result.model}",
+        f"run {result.run}",
+    ]
+    parts.append(" · ".join(facts))
+    if result.reason and result.status != "complete":
+        parts.append(printable(result.reason))
+    return "\n".join(parts)
+
+
+def _estimate(estimate: dict[str, Any]) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in estimate.items())

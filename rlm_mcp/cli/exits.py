@@ -1,0 +1,46 @@
+"""Exit codes, and the one sentence on stderr."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from rlm_mcp.errors import BadRequest, Cancelled, Denied, RlmError
+
+COMPLETE = 0
+BAD_USE = 2
+PARTIAL = 3
+FAILED = 4
+INTERRUPTED = 130
+
+OF_STATUS = {"complete": COMPLETE, "partial": PARTIAL, "forced": PARTIAL, "failed": FAILED}
+"""Exit codes of a run, by its status."""
+
+
+def code_of(error: BaseException) -> int | None:
+    """Return the exit code of an expected error, or None for a crash."""
+    if isinstance(error, Cancelled):
+        return INTERRUPTED
+    if isinstance(error, (BadRequest, Denied)):
+        return BAD_USE
+    return FAILED if isinstance(error, RlmError) else None
+
+
+def complain(sentence: str) -> None:
+    """Print one sentence to stderr, without characters that a terminal would obey."""
+    click.echo(f"rlm-mcp: {printable(sentence)}", err=True)
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters made visible: sources are hostile, terminals obey."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in text
+    )
+
+
+def stream_is_terminal() -> bool:
+    """Whether a person watches stderr."""
+    return sys.stderr.isatty()

@@ -1,0 +1,64 @@
+"""The group of commands, and how each of them ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+import rlm_mcp
+from rlm_mcp.cli import ask, contexts, install, serve, trust
+from rlm_mcp.cli.exits import BAD_USE, INTERRUPTED, code_of, complain
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(rlm_mcp.__version__, prog_name="rlm-mcp")
+def group() -> None:
+    """Reason over codebases, history, sessions and logs far larger than a model's window."""
+
+
+for _command in (
+    serve.serve,
+    ask.ask,
+    contexts.contexts,
+    install.install,
+    install.uninstall,
+    trust.trust,
+):
+    group.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code. Prints what went wrong as one sentence."""
+    try:
+        result = group.main(list(arguments), prog_name="rlm-mcp", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return BAD_USE
+    except click.UsageError as error:
+        hint = f" Try: {error.ctx.command_path} --help" if error.ctx is not None else ""
+        complain(f"{error.format_message()}{hint}")
+        return BAD_USE
+    except click.ClickException as error:
+        complain(error.format_message())
+        return BAD_USE
+    except (click.Abort, KeyboardInterrupt):
+        complain("Stopped.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain again at exit.
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        code = code_of(error)
+        if code is None:
+            raise
+        complain(str(error))
+        return code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,66 @@
+"""Claude Code: mcpServers in the project's .mcp.json, or through `claude mcp` for the user.
+
+The user's own file is written by Claude Code while it runs, so that only its command may edit it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from rlm_mcp.clients.client import NAME, Client, Scope
+from rlm_mcp.errors import Unavailable
+
+
+def _path(scope: Scope, project: Path) -> Path:
+    return project / ".mcp.json"
+
+
+def _entry(run: str, scope: Scope) -> dict[str, Any]:
+    return {"type": "stdio", "command": run, "args": ["serve"]}
+
+
+CLAUDE_CODE = Client(
+    name="claude-code",
+    title="Claude Code",
+    format="jsonc",
+    keys=("mcpServers",),
+    scopes=("project",),
+    path=_path,
+    entry=_entry,
+    executables=("claude",),
+    after="Start claude in this folder and allow the server when it asks.",
+)
+
+
+def add_for_user(run: str) -> str:
+    """Add us for every project of this user; return what claude said."""
+    return _claude("mcp", "add", "--scope", "user", NAME, "--", run, "serve")
+
+
+def remove_for_user() -> str:
+    """Take us out again; return what claude said."""
+    return _claude("mcp", "remove", "--scope", "user", NAME)
+
+
+def _claude(*arguments: str) -> str:
+    executable = shutil.which("claude")
+    if executable is None:
+        raise Unavailable(
+            "The claude command was not found; install Claude Code first, or use "
+            "--scope project, which writes .mcp.json."
+        )
+    done = subprocess.run(
+        [executable, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = (done.stdout + done.stderr).strip()
+    if done.returncode:
+        raise Unavailable(f"claude {' '.join(arguments[:2])} failed: {said[-300:]}")
+    return said

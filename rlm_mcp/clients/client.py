@@ -1,0 +1,134 @@
+"""What a client is: where its file lies, what our entry looks like, how both are changed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rlm_mcp.clients import jsonc, patch, toml
+from rlm_mcp.clients.patch import Change
+from rlm_mcp.errors import BadRequest, Unavailable
+
+Scope = Literal["project", "user"]
+
+NAME = "rlm"
+"""What our server is called in every client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A coding agent whose configuration is a file with one entry for each server."""
+
+    name: str
+    title: str
+    format: Literal["jsonc", "toml"]
+    keys: tuple[str, ...]
+    """Where the servers stand in the file."""
+    scopes: tuple[Scope, ...]
+    """What it can be installed for; the first is the default."""
+    path: Callable[[Scope, Path], Path]
+    """The file for a scope and a project folder."""
+    entry: Callable[[str, Scope], dict[str, Any]]
+    """Our entry for a command."""
+    executables: tuple[str, ...] = ()
+    """Commands by which doctor finds it."""
+    after: str = ""
+    """What a person has to do next."""
+
+    def plan(self, scope: Scope, project: Path, run: str) -> Change:
+        """Return the change that installs us. Raises Unavailable for a file we cannot read."""
+        path = self.path(scope, project)
+        before = patch.read(path)
+        text = before or ""
+        entry = self.entry(run, scope)
+        keys = (*self.keys, NAME)
+        notation = self._notation
+        try:
+            wanted = deepcopy(notation.load(text))
+            edits = notation.put(text, keys, entry)
+        except BadRequest as error:
+            raise Unavailable(f"Cannot edit {path}: {error}; nothing was changed.") from error
+        place = wanted
+        for key in self.keys:
+            place = place.setdefault(key, {})
+        place[NAME] = entry
+        if not edits and before is not None:
+            return Change(path, before, before)
+        after, undo = patch.apply(text, edits)
+        advice = f"Add this entry under {'.'.join(keys)} by hand: {entry}"
+        return patch.check(Change(path, before, after, undo), notation.load, wanted, advice)
+
+    def plan_undo(self, scope: Scope, project: Path) -> Change:
+        """Return the change that takes us out; none where we are not in the file."""
+        path = self.path(scope, project)
+        before = patch.read(path)
+        if before is None:
+            return Change(path, None, None)
+        exact = patch.undone(path, before)
+        if exact is not None:
+            return exact
+        keys = (*self.keys, NAME)
+        notation = self._notation
+        try:
+            wanted = deepcopy(notation.load(before))
+            edits = notation.drop(before, keys)
+        except BadRequest as error:
+            raise Unavailable(f"Cannot edit {path}: {error}; nothing was changed.") from error
+        place: Any = wanted
+        for key in self.keys:
+            place = place.get(key, {}) if isinstance(place, dict) else {}
+        if isinstance(place, dict):
+            place.pop(NAME, None)
+        after, _ = patch.apply(before, edits)
+        if self.format == "toml":
+            wanted = _without_empty(wanted, self.keys)
+            load: Callable[[str], dict[str, Any]] = lambda text: _without_empty(  # noqa: E731
+                notation.load(text), self.keys
+            )
+        else:
+            load = notation.load
+        advice = f"Take {'.'.join(keys)} out by hand."
+        return patch.check(Change(path, before, after), load, wanted, advice)
+
+    def has_us(self, scope: Scope, project: Path) -> bool:
+        """Whether our entry is in the file."""
+        text = patch.read(self.path(scope, project))
+        try:
+            place: Any = self._notation.load(text or "")
+        except BadRequest:
+            return False
+        for key in (*self.keys, NAME):
+            if not isinstance(place, dict) or key not in place:
+                return False
+            place = place[key]
+        return True
+
+    @property
+    def _notation(self) -> Any:
+        return {"jsonc": jsonc, "toml": toml}[self.format]
+
+
+def command(scope: Scope) -> str:
+    """Return the command that starts us: by name in a project's file, by path in a user's.
+
+    A project's file is shared, so that a path of this machine has no place in it; editors that
+    are started from a desktop often lack the user's PATH, so that the user's file needs it.
+    """
+    found = shutil.which("rlm-mcp")
+    if scope == "project" and found:
+        return "rlm-mcp"
+    beside = Path(sys.executable).parent / "rlm-mcp"
+    return str(beside) if beside.exists() else found or "rlm-mcp"
+
+
+def _without_empty(values: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return TOML values without the tables that exist only because something was in them."""
+    values = deepcopy(values)
+    if keys and values.get(keys[0]) == {}:
+        del values[keys[0]]
+    return values

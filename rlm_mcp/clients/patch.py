@@ -1,0 +1,147 @@
+"""Change a user's file by edits at positions, atomically, and remember how to undo it exactly.
+
+What is remembered is where we inserted, never the user's text: if the file is as we left it, the
+undo takes out exactly those characters (or the file, if we made it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rlm_mcp.config import state_dir
+from rlm_mcp.errors import Unavailable
+
+
+class Edit(NamedTuple):
+    """Replace the characters from `start` up to `end` by `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What would be done to a file. `after` is None where the file goes away."""
+
+    path: Path
+    before: str | None
+    after: str | None
+    undo: tuple[tuple[int, int], ...] | None = None
+    """Spans of `after` whose removal gives `before`; None where that is not enough."""
+
+    @property
+    def changes(self) -> bool:
+        return self.before != self.after
+
+
+def apply(text: str, edits: Sequence[Edit]) -> tuple[str, tuple[tuple[int, int], ...] | None]:
+    """Return the edited text, and the spans that undo it where all edits only insert."""
+    parts: list[str] = []
+    spans: list[tuple[int, int]] = []
+    position = length = 0
+    for edit in sorted(edits):
+        parts += [text[position : edit.start], edit.text]
+        length += edit.start - position
+        spans.append((length, length + len(edit.text)))
+        length += len(edit.text)
+        position = edit.end
+    parts.append(text[position:])
+    inserts = all(edit.start == edit.end for edit in edits)
+    return "".join(parts), tuple(spans) if inserts else None
+
+
+def read(path: Path) -> str | None:
+    """Return a file's text with its line ends, or None where there is none."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unavailable(f"Cannot read {path} ({error}); nothing was changed.") from error
+
+
+def carry_out(change: Change) -> None:
+    """Write the change, and remember (or forget) how to undo it."""
+    journal = _journal()
+    # A file that is a link (dotfiles) stays one: what it points to is replaced.
+    target = Path(os.path.realpath(change.path))
+    try:
+        if change.after is None:
+            target.unlink()
+            journal.pop(str(change.path), None)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _replace(target, change.after)
+            journal.pop(str(change.path), None)
+            if change.undo is not None:
+                journal[str(change.path)] = {
+                    "sha256": _digest(change.after),
+                    "spans": change.undo,
+                    "made": change.before is None,
+                }
+    except OSError as error:
+        raise Unavailable(f"Cannot write {change.path} ({error}); nothing was changed.") from error
+    _replace(_store(), json.dumps(journal, indent=2) + "\n")
+
+
+def undone(path: Path, text: str) -> Change | None:
+    """Return the exact undo of what we once did to this file, if it is as we left it."""
+    entry = _journal().get(str(path))
+    if entry is None or entry["sha256"] != _digest(text):
+        return None
+    if entry["made"]:
+        return Change(path, text, None)
+    before, _ = apply(text, [Edit(start, end, "") for start, end in entry["spans"]])
+    return Change(path, text, before)
+
+
+def check(
+    change: Change, load: Callable[[str], dict[str, Any]], wanted: dict[str, Any], advice: str
+) -> Change:
+    """Return the change if it means exactly what is wanted, else raise Unavailable."""
+    if change.after is not None and load(change.after) != wanted:
+        raise Unavailable(
+            f"{change.path} is written in a way that cannot be edited safely; nothing was "
+            f"changed. {advice}"
+        )
+    return change
+
+
+def _replace(path: Path, text: str) -> None:
+    try:
+        mode = path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        mode = 0o600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8"))
+        os.chmod(name, mode)
+        os.replace(name, path)
+    except OSError:
+        os.unlink(name)
+        raise
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _store() -> Path:
+    return state_dir() / "installed.json"
+
+
+def _journal() -> dict[str, Any]:
+    try:
+        journal = json.loads(_store().read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return journal if isinstance(journal, dict) else {}

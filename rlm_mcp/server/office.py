@@ -1,0 +1,123 @@
+"""What one server process holds, made when first needed: tools, prompts, the workspace.
+
+The engine and all below it cost far more to import than the protocol, so that nothing here
+imports them before the first reply is out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlm_mcp import promptbook, toolbox, trust
+from rlm_mcp.config import Settings
+from rlm_mcp.errors import BadRequest, Cancelled, did_you_mean
+from rlm_mcp.promptbook import Prompt, Promptbook
+from rlm_mcp.toolbox import Tool, Toolbox
+
+if TYPE_CHECKING:
+    from rlm_mcp.engine import Workspace
+
+Progress = Callable[[float, float | None, str], Awaitable[None]]
+
+GOODBYE_S = 3.0
+"""Seconds that closing may take before the process ends anyway (the kernel ends the workers)."""
+
+
+class Office:
+    """Owns the workspace of this process and the calls that are under way."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._workspace: Workspace | None = None
+        self._making = asyncio.Lock()
+        self._under_way: set[asyncio.Task[object]] = set()
+        self._closed = False
+
+    @property
+    def project(self) -> Path:
+        """The folder whose .rlm/ counts: the first root."""
+        return self.settings.roots[0]
+
+    @cached_property
+    def tools(self) -> Toolbox:
+        return toolbox.read(trust.folders("tools", self.project))
+
+    @cached_property
+    def prompts(self) -> Promptbook:
+        return promptbook.read(trust.folders("prompts", self.project))
+
+    def tool(self, name: str) -> Tool:
+        """Return a tool by name. Raises BadRequest with a did-you-mean."""
+        for tool in self.tools:
+            if tool.name == name:
+                return tool
+        names = [tool.name for tool in self.tools]
+        hint = did_you_mean(name, names) or f" There are: {', '.join(names)}."
+        raise BadRequest(f"There is no tool {name[:80]!r}.{hint}")
+
+    def prompt(self, name: str) -> Prompt:
+        """Return a prompt that is offered to people. Raises BadRequest with a did-you-mean."""
+        offered = [prompt for prompt in self.prompts if prompt.offered]
+        for prompt in offered:
+            if prompt.name == name:
+                return prompt
+        names = [prompt.name for prompt in offered]
+        raise BadRequest(f"There is no prompt {name[:80]!r}.{did_you_mean(name, names)}")
+
+    @property
+    def opened(self) -> Workspace | None:
+        """The workspace, if a call has needed it yet."""
+        return self._workspace
+
+    async def workspace(self) -> Workspace:
+        """Return the workspace, made on first use off the event loop."""
+        async with self._making:
+            if self._closed:
+                raise Cancelled("The server is stopping.")
+            if self._workspace is None:
+                self._workspace = await asyncio.to_thread(self._make)
+            return self._workspace
+
+    async def warm_up(self) -> None:
+        """Get the expensive parts ready; a failure shows in the first call that needs them."""
+        with contextlib.suppress(Exception):
+            await self.workspace()
+
+    async def call(self, tool: Tool, arguments: dict[str, object], progress: Progress) -> str:
+        """Run a tool and return its whole text. Raises RlmError."""
+        workspace = await self.workspace()
+        async with self._tracked():
+            return await workspace.call(tool.name, arguments, progress=progress)
+
+    async def close(self) -> None:
+        """Stop what is under way, flush, and end every worker."""
+        self._closed = True
+        for task in self._under_way:
+            task.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=GOODBYE_S / 3)
+        if self._workspace is not None:
+            workspace, self._workspace = self._workspace, None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(workspace.close(), GOODBYE_S)
+
+    @contextlib.asynccontextmanager
+    async def _tracked(self) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            yield
+        finally:
+            self._under_way.discard(task)
+
+    def _make(self) -> Workspace:
+        from rlm_mcp.engine import Workspace  # imports every room below: 300 ms and more
+
+        sources = {tool.name: tool.source for tool in self.tools}
+        return Workspace(self.settings, sources, self.prompts.texts)
