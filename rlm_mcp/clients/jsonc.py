@@ -103,10 +103,9 @@ def _add(text: str, node: _Node, depth: int, key: str, value: Any) -> list[Edit]
     if not node.members:
         lead = _line_indent(text, node.start)
         inner = _dump({key: value}, unit, lead, newline)
-        if not text[node.start + 1 : node.end - 1].strip():
-            return [Edit(node.start, node.end, inner)]
-        body = inner[1 : inner.rindex(newline)]
-        return [Edit(_last_ink(text, node.end - 1), _last_ink(text, node.end - 1), body)]
+        at = _last_ink(text, node.end - 1)
+        tail = "\n" in text[at : node.end - 1]
+        return [Edit(at, at, inner[1 : inner.rindex(newline)] if tail else inner[1:-1])]
     last = node.members[-1]
     if "\n" not in text[node.start : node.members[0].start]:
         comma = "" if last.comma is not None else ","

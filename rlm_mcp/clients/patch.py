@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rlm_mcp.config import state_dir
-from rlm_mcp.errors import Unavailable
+from rlm_mcp.errors import BadRequest, Unavailable
 
 
 class Edit(NamedTuple):
@@ -107,12 +107,15 @@ def check(
     change: Change, load: Callable[[str], dict[str, Any]], wanted: dict[str, Any], advice: str
 ) -> Change:
     """Return the change if it means exactly what is wanted, else raise Unavailable."""
-    if change.after is not None and load(change.after) != wanted:
-        raise Unavailable(
-            f"{change.path} is written in a way that cannot be edited safely; nothing was "
-            f"changed. {advice}"
-        )
-    return change
+    try:
+        if change.after is None or load(change.after) == wanted:
+            return change
+    except BadRequest:
+        pass
+    raise Unavailable(
+        f"{change.path} is written in a way that cannot be edited safely; nothing was changed. "
+        f"{advice}"
+    )
 
 
 def _replace(path: Path, text: str) -> None:
