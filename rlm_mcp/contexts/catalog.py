@@ -1,0 +1,223 @@
+"""What is open, by name; and how a source becomes a context variable.
+
+`repo`, `history`, `session` and `logs` open themselves on first use where they exist under the
+first root. Every call by ref makes the variable fresh first, so that an answer is right for bytes
+written before it. Handles (r7) belong to the engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rlm_mcp import refs
+from rlm_mcp.config import Settings
+from rlm_mcp.contexts import names
+from rlm_mcp.contexts.confine import Confine
+from rlm_mcp.contexts.variable import (
+    Chunk,
+    Description,
+    Found,
+    Hit,
+    Outline,
+    Passage,
+    Query,
+    Variable,
+)
+from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
+from rlm_mcp.refs import Ref
+
+DEFAULTS = ("repo", "history", "session", "logs")
+
+
+class Catalog:
+    """The open context variables of one process. Safe from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.confine = Confine(settings.roots, secrets=settings.secrets)
+        self._open: dict[str, Variable] = {}
+        self._sources: dict[str, str] = {}
+        self._lock = threading.RLock()
+        self._closed = False
+
+    def open(self, source: str, name: str = "") -> Variable:
+        """Open a source (see `sources.open`) and return its variable.
+
+        The same source gives the same variable, made fresh. Raises BadRequest, Denied,
+        Unavailable; then nothing has changed.
+        """
+        source = source.strip()
+        if not source:
+            raise BadRequest(
+                "The source is empty; give a path, a glob, a revision range, session:latest, …"
+            )
+        if name:
+            names.check(name)
+        with self._lock:
+            self._check_open()
+            key = self._key(source)
+            known = self._known(source, key, name)
+            if known is not None:
+                known.refresh()
+                return known
+            from rlm_mcp.contexts import sources  # numpy, RE2 and sqlite3 cost 150 ms
+
+            if not name and source in DEFAULTS and (found := self._open_default(source)):
+                return found
+            wanted = name or names.derive(source, self._open)
+            variable = sources.open_source(source, wanted, self.settings, self.confine)
+            self._open[wanted] = variable
+            self._sources[key] = wanted
+            return variable
+
+    def get(self, name: str) -> Variable:
+        """Return an open variable; the default names open themselves where they can."""
+        with self._lock:
+            self._check_open()
+            if name in self._open:
+                return self._open[name]
+            if name in DEFAULTS and (variable := self._open_default(name)) is not None:
+                return variable
+        known = {*self._open, *(name for name, _ in self.openable())}
+        listed = ", ".join(sorted(known)) or "none"
+        raise BadRequest(
+            f"There is no context {name!r}.{did_you_mean(name, known)} Known: {listed}; "
+            "open_context(source) opens more."
+        )
+
+    def names(self) -> list[str]:
+        """Return the names of the open variables, in the order of opening."""
+        with self._lock:
+            return list(self._open)
+
+    def openable(self) -> list[tuple[str, str]]:
+        """Return (name, sentence) for each default variable that exists and is not open yet."""
+        from rlm_mcp.contexts import sources  # numpy, RE2 and sqlite3 cost 150 ms
+
+        with self._lock:
+            waiting = [name for name in DEFAULTS if name not in self._open]
+        return sources.openable(waiting, self.settings, self.confine)
+
+    def close(self) -> None:
+        """Close every variable; each later call is refused."""
+        with self._lock:
+            self._closed = True
+            variables = list(self._open.values())
+            self._open.clear()
+            self._sources.clear()
+        for variable in variables:
+            variable.close()
+
+    def forget(self, name: str) -> None:
+        """Close one variable and free its name; raises BadRequest for one that is not open."""
+        with self._lock:
+            variable = self._open.pop(name, None)
+            self._sources = {key: known for key, known in self._sources.items() if known != name}
+        if variable is None:
+            raise BadRequest(f"{name!r} is not open.")
+        variable.close()
+
+    def describe(self, name: str) -> Description:
+        """Return the fresh description of a variable."""
+        variable = self.get(name)
+        variable.refresh()
+        return variable.describe()
+
+    def read(self, ref: str, limit: int = 80) -> Passage:
+        """Return a window of a ref."""
+        if limit < 1:
+            raise BadRequest(f"limit is {limit}; ask for at least one line.")
+        variable, scope = self._fresh(ref)
+        return variable.read(scope, limit)
+
+    def text(self, ref: str) -> str:
+        """Return the whole text of a ref, verbatim."""
+        variable, scope = self._fresh(ref)
+        return variable.text(scope)
+
+    def search(self, query: Query, ref: str) -> Found:
+        """Search the scope that a ref names."""
+        variable, scope = self._fresh(ref)
+        return variable.search(query, scope)
+
+    def rank(self, question: str, ref: str, limit: int = 10) -> Sequence[Hit]:
+        """Return the passages under a ref that best fit a question."""
+        variable, scope = self._fresh(ref)
+        return variable.rank(question, scope, limit)
+
+    def outline(self, ref: str, limit: int = 60) -> Outline:
+        """Return the structure of a ref."""
+        variable, scope = self._fresh(ref)
+        return variable.outline(scope, limit)
+
+    def chunk(self, ref: str, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
+        """Return the parts of a ref on natural borders."""
+        if tokens < 1:
+            raise BadRequest(f"tokens is {tokens}; a chunk has at least one.")
+        variable, scope = self._fresh(ref)
+        return variable.chunk(scope, by, tokens)
+
+    def call(self, name: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call a method of a variable for a cell; raises BadRequest with a did-you-mean."""
+        variable = self.get(name)
+        variable.refresh()
+        known = variable.methods
+        if method not in known:
+            raise BadRequest(
+                f"{name} ({variable.kind}) has no method {method!r}."
+                f"{did_you_mean(method, known)} It has: {', '.join(sorted(known))}."
+            )
+        return _call(f"{name}.{method}", known[method], args, kwargs)
+
+    def _fresh(self, text: str) -> tuple[Variable, Ref]:
+        ref = refs.parse(text)
+        variable = self.get(ref.variable)
+        variable.refresh()
+        return variable, ref
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BadRequest("The server is closing; nothing can be opened.")
+
+    def _key(self, source: str) -> str:
+        """Return what makes two sources the same: the resolved path where it is one."""
+        try:
+            return str(self.confine.resolve(source))
+        except RlmError:
+            return source
+
+    def _known(self, source: str, key: str, name: str) -> Variable | None:
+        """Return what is already open under this source or name; raises where they disagree."""
+        if not name and source in self._open:
+            return self._open[source]
+        known = self._sources.get(key)
+        if known is not None and (not name or name == known):
+            return self._open[known]
+        if name in self._open:
+            raise BadRequest(
+                f"The name {name!r} is taken by {self._open[name].describe().source}; "
+                "choose another."
+            )
+        return None
+
+    def _open_default(self, name: str) -> Variable | None:
+        from rlm_mcp.contexts import sources  # numpy, RE2 and sqlite3 cost 150 ms
+
+        variable = sources.open_default(name, self.settings, self.confine)
+        if variable is not None:
+            self._open[name] = variable
+        return variable
+
+
+def _call(
+    name: str, method: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """Call with arguments from outside; wrong ones are said in a sentence."""
+    try:
+        names.bind(method, args, kwargs)
+    except TypeError as error:
+        help_line = (method.__doc__ or "").strip().partition("\n")[0]
+        raise BadRequest(f"{name}: {error}. Use it as {help_line}") from None
+    return method(*args, **kwargs)

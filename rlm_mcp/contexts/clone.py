@@ -1,0 +1,100 @@
+"""Clone a repository into the cache folder, when a person or a model asks for exactly that.
+
+Only https, ssh, and file URLs under the roots; no hooks, no submodules, no filters, no prompt.
+A clone is kept and reused; opening it again fetches what is new where there is a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from rlm_mcp.config import cache_dir
+from rlm_mcp.contexts.confine import Confine
+from rlm_mcp.contexts.plumbing import Git, run_git
+from rlm_mcp.contexts.repository import Repository
+from rlm_mcp.errors import BadRequest, Denied, Unavailable
+
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?://|:)")
+_SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^\s]+\Z")
+TIMEOUT_S = 600.0
+
+
+def is_url(source: str) -> bool:
+    """Say whether a source is a URL or git's short form of one (git@host:path)."""
+    return bool(_URL.match(source) or _SCP.match(source))
+
+
+def fetch(source: str, confine: Confine) -> Path:
+    """Return the folder of an up-to-date clone.
+
+    Raises Denied for a protocol that is not allowed, Unavailable where the other side cannot be
+    reached.
+    """
+    protocol, address = _allowed(source, confine)
+    folder = cache_dir() / "clones" / hashlib.sha256(address.encode()).hexdigest()[:24]
+    if folder.is_dir():
+        _update(folder, protocol)
+        return folder
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = folder.with_name(f"{folder.name}.{os.getpid()}")
+    arguments = [
+        "clone", "--quiet", "--no-recurse-submodules", "--no-local", "--template=",
+        "--config=core.symlinks=false", "--end-of-options", address, os.fspath(part),
+    ]  # fmt: skip
+    try:
+        with run_git(arguments, folder.parent, timeout_s=TIMEOUT_S, protocols=protocol) as out:
+            out.read()
+        os.rename(part, folder)
+    except Unavailable as error:
+        raise Unavailable(_explain(source, str(error))) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def found(folder: Path) -> Repository:
+    """Return the repository of a clone."""
+    return Repository(folder / ".git", folder, folder)
+
+
+def _allowed(source: str, confine: Confine) -> tuple[str, str]:
+    if source.startswith("-"):
+        raise BadRequest(f"{source!r} is not a URL.")
+    if _SCP.match(source) and "::" not in source:
+        return "ssh", source
+    parts = urlsplit(source)
+    if parts.scheme in ("https", "ssh"):
+        if not parts.hostname or parts.hostname.startswith("-"):
+            raise BadRequest(f"{source!r} names no host.")
+        if parts.password:
+            raise Denied("A URL that carries a password is not opened; use a credential of git's.")
+        return parts.scheme, source
+    if parts.scheme == "file":
+        return "file", os.fspath(confine.resolve(unquote(parts.path)))
+    raise Denied(
+        f"Repositories are cloned over https or ssh only, not {parts.scheme or 'this'}: {source!r}."
+    )
+
+
+def _update(folder: Path, protocol: str) -> None:
+    """Take over what is new on the other side; without a network the clone stays as it is."""
+    git = Git(folder / ".git", folder, folder)
+    where = [f"--git-dir={git.git_dir}", f"--work-tree={folder}"]
+    try:
+        with run_git([*where, "fetch", "--quiet", "--no-recurse-submodules", "origin"], folder,
+                     timeout_s=TIMEOUT_S, protocols=protocol) as out:  # fmt: skip
+            out.read()
+        git.run("reset", "--quiet", "--hard", "origin/HEAD")
+    except Unavailable:
+        return  # offline, or the other side is gone: what was cloned stays usable
+
+
+def _explain(source: str, said: str) -> str:
+    if "resolve host" in said or "unreachable" in said or "timed out" in said or "Connect" in said:
+        return f"{source!r} cannot be cloned: there is no network here, or the host is unknown."
+    return f"{source!r} cannot be cloned: {said}"

@@ -1,0 +1,213 @@
+"""What git knows, as plain values: commits, blame, status, a tree's entries.
+
+All of it goes through `plumbing`, in bulk and with NUL-separated output, so that no name or
+message can be taken for structure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO
+
+from rlm_mcp.contexts.plumbing import PATCH_FLAGS, Git
+from rlm_mcp.errors import BadRequest
+
+FIELDS = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%B%x00%x1f"
+"""The format of a commit: what `parse` reads, up to the last NUL."""
+MAX_MESSAGE = 64 << 10
+MAX_TOGETHER = 500
+"""Files of a commit above which it says nothing about what belongs together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit; `date` is the author's, ISO 8601 with its zone."""
+
+    commit: str
+    parents: tuple[str, ...]
+    author: str
+    email: str
+    date: str
+    message: str
+
+    @property
+    def subject(self) -> str:
+        return self.message.split("\n", 1)[0]
+
+    @property
+    def shown(self) -> str:
+        """Return the header and the message as `git log` shows them."""
+        lines = [f"commit {self.commit}"]
+        if len(self.parents) > 1:
+            lines.append("Merge: " + " ".join(parent[:12] for parent in self.parents))
+        lines += [f"Author: {self.author} <{self.email}>", f"Date:   {self.date}", ""]
+        lines += [f"    {line}".rstrip() for line in self.message.rstrip("\n").split("\n")]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Blamed:
+    """One line, and the commit that last changed it (empty: not committed yet)."""
+
+    line: int
+    commit: str
+    author: str
+    date: str
+    summary: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of a tree: mode (120000 a link, 160000 a submodule), kind, id, size."""
+
+    mode: str
+    kind: str
+    blob: str
+    size: int
+
+
+def log(git: Git, rev: str, path: str = "", limit: int = 0) -> list[Commit]:
+    """Return commits from `rev` (an id), newest first."""
+    return list(stream(git, [rev], path, limit))
+
+
+def stream(git: Git, revs: Sequence[str], path: str = "", limit: int = 0) -> Iterator[Commit]:
+    """Give commits one by one; memory stays bounded however long the history is."""
+    arguments = ["log", f"--format={FIELDS}", "--no-notes", "--encoding=UTF-8"]
+    if limit:
+        arguments.append(f"--max-count={limit}")
+    where = ["--", path] if path else ["--", "."] if git.folder != git.top else ["--"]
+    with git.stream("--literal-pathspecs", *arguments, "--end-of-options", *revs, *where) as out:
+        for record in _records(out):
+            if (commit := parse(record)) is not None:
+                yield commit
+
+
+def _records(out: IO[bytes]) -> Iterator[bytes]:
+    rest = b""
+    while block := out.read(1 << 20):
+        *whole, rest = (rest + block).split(b"\0\x1f\n")
+        yield from whole
+    if rest.strip(b"\0\x1f\n"):
+        yield rest.removesuffix(b"\0\x1f")
+
+
+def parse(record: bytes) -> Commit | None:
+    """Return the commit that git wrote as FIELDS, or None for anything else."""
+    fields = record.decode("utf-8", "replace").split("\0", 5)
+    if len(fields) != 6:
+        return None
+    commit, parents, author, email, date, message = fields
+    message = message[:MAX_MESSAGE].strip("\n")
+    return Commit(commit, tuple(parents.split()), author, email, date, message)
+
+
+def status(git: Git) -> list[dict[str, str]]:
+    """Return the paths that differ from the last commit, with git's two letters for how."""
+    out = git.run(
+        *git.inert(), "status", "--porcelain=v1", "-z", "--untracked-files=all",
+        "--ignore-submodules=all", "--no-renames", "--", ".",
+    )  # fmt: skip
+    changes = []
+    for record in out.split(b"\0"):
+        if len(record) > 3:
+            text = record.decode("utf-8", "surrogateescape")
+            changes.append({"path": text[3:], "status": text[:2].strip()})
+    return changes
+
+
+def blame(git: Git, path: str, start: int, end: int, rev: str) -> list[Blamed]:
+    """Return the last change of each line; with no `rev`, of the working file.
+
+    Raises BadRequest for lines outside the file, Unavailable for a path git does not know.
+    """
+    if start < 1 or (end and end < start):
+        raise BadRequest("blame: lines count from 1 and the end is not before the start.")
+    arguments = [*git.inert(), "blame", "--line-porcelain", f"-L{start},{end or ''}"]
+    if rev or git.top is None:
+        arguments.append(rev or "HEAD")
+    out = git.run(*arguments, "--", path, timeout_s=120)
+    return list(_blamed(out))
+
+
+def _blamed(out: bytes) -> Iterator[Blamed]:
+    number, commit = 0, ""
+    facts: dict[str, str] = {}
+    for raw in out.split(b"\n"):
+        if raw.startswith(b"\t"):
+            known = commit.strip("0") != ""
+            yield Blamed(
+                number,
+                commit if known else "",
+                facts.get("author", "") if known else "",
+                _day(facts.get("author-time", "")),
+                facts.get("summary", "") if known else "not committed yet",
+                raw[1:].decode("utf-8", "replace"),
+            )
+            facts = {}
+        elif not facts and raw[:40].isalnum() and raw.count(b" ") >= 2:
+            commit, _, number_text = raw.decode("ascii").split(" ")[:3]
+            number, facts = int(number_text), {"": ""}
+        else:
+            key, _, value = raw.decode("utf-8", "replace").partition(" ")
+            facts[key] = value
+
+
+def _day(seconds: str) -> str:
+    return datetime.fromtimestamp(int(seconds or 0), UTC).date().isoformat() if seconds else ""
+
+
+def tree_entry(git: Git, commit: str, path: str) -> Entry | None:
+    """Return what `path` (relative to the git's folder) is in a commit, or None."""
+    name = path.rstrip("/")
+    if not name or name.startswith("/") or ".." in name.split("/"):
+        raise BadRequest(f"{path!r} leaves the repository; its paths are relative to its top.")
+    out = git.run("--literal-pathspecs", "ls-tree", "-z", "-l", commit, "--", name)
+    for record in out.split(b"\0"):
+        head, tab, found = record.partition(b"\t")
+        if tab and found.decode("utf-8", "surrogateescape") == name:
+            mode, kind, blob, size = head.decode("ascii").split()
+            return Entry(mode, kind, blob, int(size) if size.isdigit() else 0)
+    return None
+
+
+def numstat(git: Git, commit: str) -> list[tuple[str, int, int]]:
+    """Return (path, lines added, lines removed) of one commit; binary files count as 0."""
+    out = git.run(
+        "log", "-1", "--format=", "--numstat", "-z", "--no-renames", *PATCH_FLAGS, commit, "--"
+    )  # fmt: skip
+    found = []
+    for record in out.split(b"\0"):
+        added, _, rest = record.partition(b"\t")
+        removed, tab, path = rest.partition(b"\t")
+        if tab:
+            counts = [int(count) if count.isdigit() else 0 for count in (added.strip(), removed)]
+            found.append((path.decode("utf-8", "surrogateescape"), counts[0], counts[1]))
+    return found
+
+
+def together(git: Git, rev: str, path: str, limit: int) -> list[dict[str, object]]:
+    """Return the files that changed in the same commits as `path`, most often first."""
+    if not rev:
+        return []
+    arguments = ["log", "--format=%x1e%H", "--name-only", "-z", "--full-diff", "--no-renames"]
+    out = git.run("--literal-pathspecs", *arguments, *PATCH_FLAGS, rev, "--", path)
+    counts: Counter[bytes] = Counter()
+    changes = 0
+    for record in out.split(b"\x1e")[1:]:
+        names = {name.strip(b"\n") for name in record.split(b"\0")[1:]} - {b""}
+        changes += 1
+        if len(names) <= MAX_TOGETHER:
+            counts.update(names - {path.encode("utf-8", "surrogateescape")})
+    return [
+        {
+            "path": name.decode("utf-8", "surrogateescape"),
+            "commits": count,
+            "share": round(count / changes, 3),
+        }
+        for name, count in counts.most_common(max(0, limit))
+    ]

@@ -1,0 +1,190 @@
+"""Keep every source inside the roots, and secrets out of sight.
+
+A path is resolved first, checked against the roots, and then opened component by component
+without following a link, so that a swap between the check and the open fails instead of leaving.
+Files that hold secrets by their name (.env, keys, credentials) are refused by default wherever
+they show up: in the working tree, behind a link, at a revision, in a diff.
+
+It judges names and kinds of files, not contents: a secret in an ordinary file is `redact`'s work.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rlm_mcp.errors import BadRequest, Denied, Unavailable
+
+DENIED_FILES = (
+    ".env", ".env.*", ".env[-_]*", ".envrc", "*.env",
+    "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "secring.*",
+    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*",
+    "credentials", "credentials.json", "credentials.yml", "credentials.yaml", "credentials.xml",
+    ".credentials", ".credentials.*", "credentials.tfrc.json", "service-account*.json",
+    "secrets.yml", "secrets.yaml", "secrets.json", "secrets.toml",
+    ".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".htpasswd", ".git-credentials",
+    ".dockercfg", ".my.cnf", ".boto", ".s3cfg", ".vault-token", "*.tfstate", "*.tfstate.backup",
+    "shadow", "gshadow", "shadow-", "gshadow-",
+)  # fmt: skip
+"""Names of files that are refused by default, compared without case."""
+
+HARMLESS_FILES = (".env.example", ".env.sample", ".env.template", ".env.dist", "id_*.pub")
+"""Exceptions: files that document secrets without holding them, and public keys."""
+
+DENIED_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", "gcloud"})
+"""Folders of which no file is opened by default."""
+
+_VIRTUAL = ("/proc", "/sys", "/dev")
+
+
+_DENIED = re.compile("|".join(map(fnmatch.translate, DENIED_FILES)))
+_HARMLESS = re.compile("|".join(map(fnmatch.translate, HARMLESS_FILES)))
+
+
+def is_denied(path: str) -> bool:
+    """Say whether a file of this name is refused by default; `path` may be relative."""
+    path = path.replace("\\", "/").casefold()
+    folders, _, name = path.rpartition("/")
+    name = name.partition(":")[0].rstrip(". ")  # "x.pem:stream" and "x.pem." open x.pem on NTFS
+    if _DENIED.match(name) and not _HARMLESS.match(name):
+        return True
+    return any(part.rstrip(". ") in DENIED_FOLDERS for part in folders.split("/"))
+
+
+class Confine:
+    """The roots in force, and the one way to open a file of theirs."""
+
+    def __init__(self, roots: Sequence[Path], *, secrets: bool = False) -> None:
+        self.roots = tuple(Path(os.path.realpath(root)) for root in roots)
+        self.secrets = secrets
+
+    def within(self, path: Path) -> bool:
+        """Say whether `path`, which is already resolved, lies under a root."""
+        return any(path == root or path.is_relative_to(root) for root in self.roots)
+
+    def allowing(self, folder: Path) -> Confine:
+        """Return the same rules with `folder` as a further root (a clone in the cache)."""
+        return Confine((*self.roots, folder), secrets=self.secrets)
+
+    def resolve(self, source: str | Path) -> Path:
+        """Return the real path of an existing `source`, relative ones from the first root.
+
+        Raises Denied (outside the roots, a denied name), BadRequest (no such path, a device, a
+        pipe, a socket), Unavailable (no permission).
+        """
+        text = os.fspath(source)
+        if "\0" in text:
+            raise BadRequest("A path holds no NUL character.")
+        base = self.roots[0] if self.roots else Path.cwd()
+        asked = base / Path(text).expanduser()
+        try:
+            path = Path(os.path.realpath(asked, strict=True))
+        except (FileNotFoundError, NotADirectoryError):
+            self._refuse_outside(Path(os.path.realpath(asked)), text)
+            raise BadRequest(f"There is no file or folder {text!r} under the roots.") from None
+        except PermissionError:
+            self._refuse_outside(Path(os.path.realpath(asked)), text)
+            raise Unavailable(f"No permission to look at {text!r}.") from None
+        except (OSError, ValueError) as error:
+            raise BadRequest(f"{text!r} is not a usable path: {error}.") from None
+        self._refuse_outside(path, text)
+        self._refuse_secret((str(asked), str(path)), text)
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            raise Unavailable(f"Cannot look at {text!r}: {error.strerror}.") from None
+        if reason := special(mode, path):
+            raise BadRequest(f"{text!r} is {reason}; only files and folders can be opened.")
+        return path
+
+    def admit(self, path: Path) -> str | None:
+        """Return why a loader must leave `path` out by its name, or None; never raises.
+
+        Links and special files are the loader's to see: it opens without following.
+        """
+        if self.secrets or not is_denied(self._below_root(os.fspath(path))):
+            return None
+        return "denied"
+
+    def open(self, path: Path) -> int:
+        """Return a descriptor of the regular file at the resolved `path`, following no link."""
+        root = next((r for r in self.roots if path.is_relative_to(r)), None)
+        if root is None:
+            raise Denied(f"{path.name!r} is outside the roots.")
+        if not self.secrets and is_denied(str(path.relative_to(root))):
+            raise Denied(_secret(path.name))
+        try:
+            fd = _open_below(root, path.relative_to(root).parts)
+        except PermissionError:
+            raise Unavailable(f"No permission to read {path.name!r}.") from None
+        except FileNotFoundError:
+            raise Unavailable(f"{path.name!r} was deleted.") from None
+        except OSError as error:
+            raise Denied(f"{path.name!r} cannot be opened safely: {error.strerror}.") from None
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(fd)
+            raise BadRequest(f"{path.name!r} is {special(mode, path) or 'a folder'}, not a file.")
+        return fd
+
+    def _below_root(self, name: str) -> str:
+        """Return `name` without its root: a root may itself lie below a folder like .docker."""
+        for root in self.roots:
+            prefix = f"{root}{os.sep}"
+            if name.startswith(prefix):
+                return name[len(prefix) :]
+        return name
+
+    def _refuse_outside(self, path: Path, text: str) -> None:
+        if not self.within(path):
+            raise Denied(
+                f"{text!r} is outside the roots; start the server with --root for that folder."
+            )
+
+    def _refuse_secret(self, paths: Iterable[str], text: str) -> None:
+        if not self.secrets and any(is_denied(self._below_root(path)) for path in paths):
+            raise Denied(_secret(text))
+
+
+def special(mode: int, path: Path) -> str:
+    """Return what kind of special file this is ("a device"), or an empty string."""
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    if stat.S_ISSOCK(mode):
+        return "a socket"
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        return "a device"
+    text = str(path)
+    if any(text == folder or text.startswith(folder + "/") for folder in _VIRTUAL):
+        return "part of the kernel's virtual files"
+    return ""
+
+
+def _secret(name: str) -> str:
+    return (
+        f"{name!r} holds secrets by its name and is not opened; "
+        "only the user can allow it, with secrets = true in their own configuration."
+    )
+
+
+def _open_below(root: Path, parts: Sequence[str]) -> int:
+    """Open root/parts with no link followed below the root, and no wait on a pipe."""
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    if os.open not in os.supports_dir_fd or not hasattr(os, "O_NOFOLLOW"):
+        # Windows, unverified: the path was resolved by the caller, a swap after that is not seen.
+        return os.open(root.joinpath(*parts), flags | getattr(os, "O_BINARY", 0))
+    folder = os.open(root, flags | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            deeper = os.open(part, flags | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = deeper
+        if not parts:
+            return os.dup(folder)
+        return os.open(parts[-1], flags | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,22 @@
+"""Texts that were handed over, not opened from a path: a prompt, a kept result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from rlm_mcp.config import cache_dir
+from rlm_mcp.contexts.confine import Confine
+from rlm_mcp.contexts.variable import Variable
+
+
+def texts(name: str, source: str, items: Sequence[tuple[str, bytes]]) -> Variable:
+    """Return a variable over texts at hand, as (path, content)."""
+    from rlm_mcp.contexts.text import Text  # numpy and RE2 cost 100 ms
+    from rlm_mcp.corpus import load
+
+    digest = hashlib.blake2b(digest_size=12)
+    for path, data in items:
+        digest.update(f"{name}\0{path}\0{len(data)}\0".encode("utf-8", "surrogateescape") + data)
+    corpus = load.texts(items, cache=cache_dir(), name=digest.hexdigest())
+    return Text(name, source, corpus, Confine(()), None)

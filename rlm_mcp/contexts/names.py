@@ -1,0 +1,82 @@
+"""Names for context variables, and calls whose arguments come from outside."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import keyword
+import re
+import types
+import typing
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
+
+from rlm_mcp.errors import BadRequest
+
+RESERVED = frozenset(
+    {
+        "context", "answer", "contexts", "open_context", "peek", "grep", "outline", "chunk",
+        "execute", "llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched", "wait",
+        "FINAL", "FINAL_VAR", "SUBMIT", "SHOW_VARS", "repo", "history", "session", "logs",
+        "re", "json", "math", "help", *dir(builtins),
+    }
+)  # fmt: skip
+"""Names that mean something else in an environment; the default variables keep theirs."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
+_HANDLE = re.compile(r"r[0-9]+\Z")
+
+
+def check(name: str) -> None:
+    """Raise BadRequest for a name that a variable cannot have."""
+    if not _NAME.match(name) or keyword.iskeyword(name):
+        raise BadRequest(f"{name!r} is no usable name; write letters, digits and _, as docs2.")
+    if _HANDLE.match(name) or name in RESERVED:
+        raise BadRequest(f"The name {name!r} means something else; choose another, as my_{name}.")
+
+
+def derive(source: str, taken: Container[str]) -> str:
+    """Return a free name for a source: its last telling word, numbered where it is taken."""
+    text = source.split("://", 1)[-1].rstrip("/*").removesuffix(".git")
+    text = re.split(r"[/\\:]", text)[-1] if ".." not in text.strip("./") else text
+    stem = re.sub(r"\.(?:txt|md|log|json|jsonl|csv|gz|bz2|xz|zst|[0-9]+)(?=\.|\Z)", "", text)
+    name = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_").lower()[:40]
+    if not name or not name[0].isalpha():
+        name = f"text_{name}".rstrip("_")
+    if _HANDLE.match(name) or keyword.iskeyword(name) or name in RESERVED:
+        name += "_"
+        name += "context" if name + "context" not in taken else "2"
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}_{number}", number + 1
+    return candidate
+
+
+def bind(method: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raise TypeError with a sentence where arguments do not fit the annotated plain types."""
+    bound = inspect.signature(method).bind(*args, **kwargs)
+    hints = typing.get_type_hints(method)
+    for name, value in bound.arguments.items():
+        allowed = _plain(hints.get(name))
+        if not allowed or (isinstance(value, allowed) and not _bool_for_number(value, allowed)):
+            continue
+        wants = " or ".join(kind.__name__ for kind in allowed)
+        raise TypeError(f"{name} wants {wants}, got {type(value).__name__}")
+
+
+def _plain(hint: Any) -> tuple[type, ...]:
+    """Return the plain classes that a hint allows; nothing where it allows more than those."""
+    if hint is None:
+        return ()
+    if isinstance(hint, types.UnionType):
+        parts = [
+            _plain(part) if part is not type(None) else (type(None),) for part in hint.__args__
+        ]
+        return tuple(kind for part in parts for kind in part) if all(parts) else ()
+    if hint is float:
+        return (float, int)
+    return (hint,) if hint in (str, int, bool) else ()
+
+
+def _bool_for_number(value: object, allowed: tuple[type, ...]) -> bool:
+    return isinstance(value, bool) and bool not in allowed

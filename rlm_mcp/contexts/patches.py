@@ -1,0 +1,143 @@
+"""Commits with their patches, streamed: whatever the length of a history, memory stays bounded.
+
+Files that hold secrets by their name are left out of every patch, counted and said. A patch that
+is very large is cut, and says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from rlm_mcp.contexts.commits import FIELDS, Commit, parse
+from rlm_mcp.contexts.confine import is_denied
+from rlm_mcp.contexts.plumbing import PATCH_FLAGS, Git
+
+MAX_PATCH = 1 << 20
+"""Bytes of one commit's patch that are kept in bulk; opening the commit itself shows more."""
+MAX_SINGLE = 32 << 20
+"""Bytes of a patch that is asked for by itself."""
+
+_MARK = b"\x1e\x00"
+_SECTION = re.compile(rb"^diff --(?:git|cc|combined) ([^\n]*)\n", re.M)
+_RENAMED = re.compile(rb"^(?:rename|copy) (?:from|to) ([^\n]*)$", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A commit and its patch, secrets left out."""
+
+    commit: Commit
+    patch: bytes
+    omitted: int
+    """Files left out because of their names."""
+    cut: bool
+
+    @property
+    def text(self) -> bytes:
+        """Return the document: header, message, notes, patch."""
+        parts = [self.commit.shown.encode("utf-8", "replace")]
+        if self.omitted:
+            parts.append(f"{_left_out(self.omitted)}\n".encode())
+        if self.patch:
+            parts.append(self.patch)
+        if self.cut:
+            parts.append(b"[the patch is longer; open the commit itself]\n")
+        return b"\n".join(parts)
+
+
+def stream(
+    git: Git, revs: list[str], *, secrets: bool, path: str = "", limit: int = 0
+) -> Iterator[Change]:
+    """Give commits with their patches, newest first; nothing waits for the end of the history."""
+    arguments = ["log", f"--format=%x1e%x00{FIELDS}", "-p", "--no-notes", *flags(git)]
+    if limit:
+        arguments.append(f"--max-count={limit}")
+    where = ["--", path] if path else ["--"]
+    cap = MAX_SINGLE if limit == 1 else MAX_PATCH
+    with git.stream(
+        "--literal-pathspecs", *arguments, "--end-of-options", *revs, *where, timeout_s=3600
+    ) as out:
+        for record, cut in _records(out, cap):
+            head, _, patch = record.partition(b"\x00\x1f")
+            commit = parse(head)
+            if commit is not None:
+                kept, omitted = censor(patch.lstrip(b"\n"), secrets=secrets)
+                yield Change(commit, kept, omitted, cut)
+
+
+def between(git: Git, a: str, b: str, path: str, *, secrets: bool) -> bytes:
+    """Return the patch from commit `a` to commit `b`, of one path or of all."""
+    where = [path] if path else []
+    patch = git.run("--literal-pathspecs", "diff", *flags(git), a, b, "--", *where)
+    kept, omitted = censor(patch, secrets=secrets)
+    return (f"{_left_out(omitted)}\n".encode() if omitted else b"") + kept
+
+
+def flags(git: Git) -> list[str]:
+    """Return the flags that make patches plain, and keep them to what may be shown."""
+    below = git.top is not None and git.folder != git.top
+    return [*PATCH_FLAGS, "--relative"] if below else [*PATCH_FLAGS]
+
+
+def censor(patch: bytes, *, secrets: bool) -> tuple[bytes, int]:
+    """Return a patch without the files that are denied by their names, and how many those were."""
+    starts = [match.start() for match in _SECTION.finditer(patch)]
+    if secrets or not starts:
+        return patch, 0
+    kept, omitted = [patch[: starts[0]]], 0
+    for start, end in zip(starts, [*starts[1:], len(patch)], strict=True):
+        section = patch[start:end]
+        if any(map(is_denied, _paths(section))):
+            omitted += 1
+        else:
+            kept.append(section)
+    return b"".join(kept), omitted
+
+
+def _paths(section: bytes) -> list[str]:
+    """Return every path that a section of a patch may be about.
+
+    The line that starts it joins two unquoted paths by a space, so each way to split it counts.
+    """
+    line = section[: section.find(b"\n")].split(b" ", 2)[2]
+    found = [line, *(line[match.end() :] for match in re.finditer(rb" \"?b/", line))]
+    found += [line[: match.start()] for match in re.finditer(rb" \"?b/", line)]
+    header = section[: section.find(b"\n@@ ")] if b"\n@@ " in section else section[:4096]
+    found += [match[1] for match in _RENAMED.finditer(header)]
+    texts = [part.decode("utf-8", "replace").strip('"') for part in found]
+    return [text.removeprefix("a/").removeprefix("b/") for text in texts]
+
+
+def _records(out: IO[bytes], cap: int) -> Iterator[tuple[bytes, bool]]:
+    """Split at marks that stand at the start of a line: no line of a patch can begin with one."""
+    mark = b"\n" + _MARK
+    record, cut, started = bytearray(), False, False
+    rest = b"\n"
+    while block := out.read(1 << 20):
+        *ended, rest = (rest + block).split(mark)
+        for piece in ended:
+            cut |= _extend(record, piece, cap)
+            if started:
+                yield bytes(record), cut
+            record.clear()
+            cut, started = False, True
+        cut |= _extend(record, rest[:-2], cap)
+        rest = rest[-2:]
+    cut |= _extend(record, rest, cap)
+    if started:
+        yield bytes(record), cut
+
+
+def _extend(record: bytearray, piece: bytes, cap: int) -> bool:
+    """Append to a record up to its cap; say whether something was left out."""
+    room = cap - len(record)
+    record += piece[: max(0, room)]
+    return len(piece) > room
+
+
+def _left_out(count: int) -> str:
+    files = "1 file that holds" if count == 1 else f"{count} files that hold"
+    return f"[{files} secrets by name left out]"

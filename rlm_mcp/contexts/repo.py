@@ -1,0 +1,221 @@
+"""A codebase as a context variable: a working tree, or any revision of it.
+
+Working files come from the packed corpus; `repo:path@rev` reads one blob, a whole revision is
+packed on first use. A link is shown as a link and never followed, at no revision.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rlm_mcp.contexts import commits, window
+from rlm_mcp.contexts.confine import Confine, is_denied
+from rlm_mcp.contexts.repository import Repository
+from rlm_mcp.contexts.text import Text
+from rlm_mcp.contexts.variable import (
+    Chunk,
+    Description,
+    Found,
+    Hit,
+    Kind,
+    Method,
+    Outline,
+    Passage,
+    Query,
+)
+from rlm_mcp.corpus import load
+from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.errors import BadRequest, Denied
+from rlm_mcp.refs import Ref, literal
+
+MAX_BLOB = 64 << 20
+"""Bytes of a file at a revision that is read without packing the whole revision."""
+REVISIONS = 4
+"""Packed revisions that one variable keeps open beside its own."""
+
+
+class Repo(Text):
+    """A working tree (`rev` is empty) or a revision (`rev` is a full commit id)."""
+
+    kind: Kind = "repo"
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        corpus: Corpus,
+        confine: Confine,
+        repository: Repository,
+        *,
+        cache: Path,
+        rev: str = "",
+    ) -> None:
+        folder = repository.folder if repository.top is not None and not rev else None
+        super().__init__(name, source, corpus, confine, folder)
+        self.repository = repository
+        self.rev = rev
+        self._cache = cache
+        self._revisions: OrderedDict[str, Text] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        return {
+            **super().methods,
+            "changed": self.changed,
+            "log": self.log,
+            "blame": self.blame,
+        }
+
+    def describe(self) -> Description:
+        base = super().describe()
+        head = self.rev or self.repository.head()
+        facts: dict[str, str | int] = {"commit": head[:12] or "none yet"}
+        if not self.rev and (branch := self.repository.branch()):
+            facts["branch"] = branch
+        notes = list(base.notes)
+        if not self.rev:
+            notes.extend(self.repository.notes())
+        if self.repository.top is None:
+            notes.append("A bare repository: its files are those of HEAD.")
+        if self.repository.prefix:
+            notes.append(f"Only {self.repository.prefix} of its repository is under the roots.")
+        return replace(
+            base,
+            freshness=f"fixed at {head[:12]}" if self.rev else base.freshness,
+            facts={**facts, **base.facts},
+            notes=tuple(notes),
+        )
+
+    def close(self) -> None:
+        super().close()
+        with self._lock:
+            for text in self._revisions.values():
+                text.close()
+            self._revisions.clear()
+
+    def documents(self, scope: Ref) -> Sequence[str]:
+        scope, text = self._at(scope)
+        return super().documents(scope) if text is None else text.documents(scope)
+
+    def read(self, ref: Ref, limit: int = 80) -> Passage:
+        ref = self._settle(ref)
+        if ref.rev and ref.path and not ref.is_glob and ref.rev not in self._revisions:
+            data, note = self._blob(ref)
+            if data is not None:
+                passage = window.window(ref, window.Plain(data), limit)
+                return replace(passage, note=f"{note} {passage.note}".strip())
+        ref, text = self._at(ref)
+        return super().read(ref, limit) if text is None else text.read(ref, limit)
+
+    def text(self, ref: Ref) -> str:
+        ref = self._settle(ref)
+        if ref.rev and ref.path and not ref.is_glob and ref.rev not in self._revisions:
+            data, _ = self._blob(ref)
+            if data is not None:
+                return window.text_of(ref, window.Plain(data))
+        ref, text = self._at(ref)
+        return super().text(ref) if text is None else text.text(ref)
+
+    def search(self, query: Query, scope: Ref) -> Found:
+        scope, text = self._at(scope)
+        return super().search(query, scope) if text is None else text.search(query, scope)
+
+    def rank(self, question: str, scope: Ref, limit: int = 10) -> Sequence[Hit]:
+        scope, text = self._at(scope)
+        if text is None:
+            return super().rank(question, scope, limit)
+        return text.rank(question, scope, limit)
+
+    def outline(self, scope: Ref, limit: int = 60) -> Outline:
+        scope, text = self._at(scope)
+        return super().outline(scope, limit) if text is None else text.outline(scope, limit)
+
+    def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
+        scope, text = self._at(scope)
+        return super().chunk(scope, by, tokens) if text is None else text.chunk(scope, by, tokens)
+
+    def changed(self) -> list[dict[str, str]]:
+        """changed() -> files that differ from the last commit: path and status"""
+        if self.repository.top is None or self.rev:
+            return []
+        return commits.status(self.repository.git)
+
+    def log(self, path: str = "", limit: int = 20) -> list[commits.Commit]:
+        """log(path="", limit=20) -> commits that touched a path, newest first"""
+        rev = self.rev or self.repository.head()
+        return commits.log(self.repository.git, rev, path, limit) if rev else []
+
+    def blame(self, path: str, start: int = 1, end: int = 0) -> list[commits.Blamed]:
+        """blame(path, start=1, end=0) -> who last changed each line, in which commit"""
+        self._refuse(path)
+        inside = self.repository.top is not None and not self.rev
+        return commits.blame(self.repository.git, path, start, end, "" if inside else self.rev)
+
+    def _refuse(self, path: str) -> None:
+        if not self.confine.secrets and is_denied(path):
+            raise Denied(f"{path!r} holds secrets by its name and is not opened.")
+
+    def _settle(self, ref: Ref) -> Ref:
+        """Return `ref` with its revision as a commit id; `@` may be a part of the path."""
+        if not ref.rev or ref.rev in self._revisions:
+            return ref
+        plain = literal(ref)
+        if self.corpus.document(plain.path) is not None:
+            return plain
+        try:
+            commit = self.repository.git.resolve(ref.rev)
+        except BadRequest:
+            if ref.path and ref.path.endswith("/") and self._has_folder(plain.path):
+                return plain
+            raise
+        return replace(ref, rev="" if commit == self.rev else commit[:12])
+
+    def _has_folder(self, path: str) -> bool:
+        prefix = path.rstrip("/") + "/"
+        return any(other.startswith(prefix) for other in self.corpus.paths())
+
+    def _at(self, ref: Ref) -> tuple[Ref, Text | None]:
+        """Return the settled ref, and the packed revision that it names (None: this one)."""
+        ref = self._settle(ref)
+        if not ref.rev:
+            return ref, None
+        with self._lock:
+            text = self._revisions.get(ref.rev)
+            if text is None:
+                corpus = load.revision(
+                    self.repository.git_dir, self.repository.git.resolve(ref.rev),
+                    cache=self._cache, admit=self.confine.admit,
+                )  # fmt: skip
+                text = Text(self.name, f"{self.origin}@{ref.rev}", corpus, self.confine, None)
+                self._revisions[ref.rev] = text
+                if len(self._revisions) > REVISIONS:
+                    self._revisions.popitem(last=False)[1].close()
+            self._revisions.move_to_end(ref.rev)
+        return ref, text
+
+    def _blob(self, ref: Ref) -> tuple[bytes | None, str]:
+        """Return one file at a revision and a note on it; None for a folder."""
+        self._refuse(ref.path)
+        git = self.repository.git
+        entry = commits.tree_entry(git, git.resolve(ref.rev), ref.path)
+        if entry is None:
+            raise BadRequest(f"{ref.path!r} does not exist at {ref.rev}.")
+        if entry.kind == "tree":
+            return None, ""
+        if entry.kind == "commit":
+            raise BadRequest(
+                f"{ref.path!r} is a submodule at {ref.rev}, pinned to {entry.blob[:12]}."
+            )
+        if entry.size > MAX_BLOB:
+            raise BadRequest(f"{ref.path!r} at {ref.rev} is too large: {entry.size:,} bytes.")
+        data = git.run("cat-file", "blob", entry.blob)
+        if entry.mode == "120000":
+            return data, "A link, shown and not followed."
+        if b"\0" in data[:8192]:
+            raise BadRequest(f"{ref.path!r} at {ref.rev} is binary: {entry.size:,} bytes.")
+        return data, ""

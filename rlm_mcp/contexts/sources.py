@@ -1,0 +1,275 @@
+"""From a source as a person writes it to an open context variable.
+
+path, folder, glob      text; a folder that is the top of a repository: repo
+repo@<rev>, path@<rev>  a revision; a file of it where the path names one
+A..B, path@A..B         history: the commits of a range, and what they change together
+https://…, git@host:…   a clone in the cache folder, then repo
+session:…, *.jsonl      a transcript
+*.log, *.log.gz, …      logs, rotated sets in order
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rlm_mcp.config import Settings, cache_dir
+from rlm_mcp.contexts import clone, repository
+from rlm_mcp.contexts.confine import Confine
+from rlm_mcp.contexts.history import History
+from rlm_mcp.contexts.repo import Repo
+from rlm_mcp.contexts.repository import Repository
+from rlm_mcp.contexts.text import Text
+from rlm_mcp.contexts.variable import Variable
+from rlm_mcp.corpus import load
+from rlm_mcp.errors import BadRequest, Denied, RlmError
+
+_REV = r"(?:[A-Za-z0-9][\w/~^{}+-]*(?:\.[\w/~^{}+-]+)*)?"
+_RANGE = re.compile(rf"(?:(?P<path>.*)@)?(?P<a>{_REV})(?P<dots>\.{{2,3}})(?P<b>{_REV})\Z")
+_REVISION = re.compile(r"(?P<path>.+)@(?P<rev>[A-Za-z0-9][A-Za-z0-9._/~^{}+-]*)\Z")
+MAX_GLOB = 100_000
+
+
+def open_source(source: str, name: str, settings: Settings, confine: Confine) -> Variable:
+    """Open any source under `name`. Raises BadRequest, Denied, Unavailable in one sentence."""
+    if source.startswith("session:"):
+        return _session(source, name, settings)
+    if clone.is_url(source):
+        folder = clone.fetch(source, confine)
+        return _open_repo(source, name, clone.found(folder), confine.allowing(folder))
+    path = _existing(source, confine)
+    if path is not None:
+        return _open_path(path, source, name, settings, confine)
+    if (match := _RANGE.match(source)) and (match["a"] or match["b"]):
+        return _open_range(match, source, name, confine)
+    if match := _REVISION.match(source):
+        return _open_revision(match["path"], match["rev"], source, name, confine)
+    if any(char in source for char in "*?["):
+        return _open_glob(source, name, settings, confine)
+    confine.resolve(source)  # says what is wrong with it
+    raise BadRequest(f"{source!r} cannot be opened.")
+
+
+def open_default(name: str, settings: Settings, confine: Confine) -> Variable | None:
+    """Open repo, history, session or logs where they exist under the first root, else None."""
+    root = confine.roots[0]
+    if name == "session":
+        return _session("session:current", name, settings) if _has_session(settings) else None
+    if name == "logs":
+        found = _find_logs(root)
+        return _logs(found, name, settings) if found else None
+    known = repository.find(root, confine)
+    if name == "repo":
+        if known is None:
+            return _open_folder(root, str(root), name, confine)
+        return _open_repo(str(root), name, known, confine)
+    return None if known is None else History(name, str(root), known, confine, cache=cache_dir())
+
+
+def openable(waiting: Sequence[str], settings: Settings, confine: Confine) -> list[tuple[str, str]]:
+    """Return (name, sentence) for each waiting default that exists; opens nothing."""
+    root = confine.roots[0]
+    found = []
+    known: Repository | None = None
+    try:
+        known = repository.find(root, confine)
+    except RlmError as error:
+        found.append(("history", str(error)))
+    if "repo" in waiting:
+        what = "the working tree" if known else "the folder"
+        found.append(("repo", f"{what} at {root}"))
+    if "history" in waiting and known is not None:
+        found.append(("history", f"the git history of {root}"))
+    if "session" in waiting and _has_session(settings):
+        found.append(("session", "the coding agent's transcript of this folder"))
+    if "logs" in waiting and (logs := _find_logs(root)):
+        found.append(("logs", f"{len(logs)} log files under {root}"))
+    return found
+
+
+def _existing(source: str, confine: Confine) -> Path | None:
+    """Return the resolved path of a source that exists; Denied passes, absence is None."""
+    base = confine.roots[0] / Path(source).expanduser()
+    if not os.path.lexists(base):
+        return None
+    return confine.resolve(source)
+
+
+def _open_path(
+    path: Path, source: str, name: str, settings: Settings, confine: Confine
+) -> Variable:
+    if path.is_dir():
+        known = repository.find(path, confine)
+        if known is not None and known.folder == (known.top or known.git_dir):
+            return _open_repo(source, name, known, confine)
+        return _open_folder(path, source, name, confine)
+    from rlm_mcp.contexts import logs, session
+
+    if session.detect(path):
+        return session.open(str(path), name, settings)
+    if logs.detect(path):
+        return logs.open([path], name, settings)
+    return _open_files([path], source, name, confine)
+
+
+def _open_repo(source: str, name: str, known: Repository, confine: Confine) -> Repo:
+    cache = cache_dir()
+    if known.top is None:
+        head = known.head()
+        if not head:
+            raise BadRequest(f"{source!r} is a bare repository without a commit.")
+        corpus = load.revision(known.git_dir, head, cache=cache, admit=confine.admit)
+        return Repo(name, source, corpus, confine, known, cache=cache, rev=head)
+    if known.prefix:
+        corpus = load.folder(known.folder, cache=cache, admit=confine.admit)
+    else:
+        corpus = load.tree(known.folder, cache=cache, admit=confine.admit)
+    return Repo(name, source, corpus, confine, known, cache=cache)
+
+
+def _open_folder(path: Path, source: str, name: str, confine: Confine) -> Text:
+    corpus = load.folder(path, cache=cache_dir(), admit=confine.admit)
+    return Text(name, source, corpus, confine, path)
+
+
+def _open_files(paths: Sequence[Path], source: str, name: str, confine: Confine) -> Text:
+    for path in paths:
+        os.close(confine.open(path))  # says in one sentence why it cannot be had
+    corpus = load.folder(paths, cache=cache_dir(), admit=confine.admit)
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
+    return Text(name, source, corpus, confine, folder)
+
+
+def _open_glob(source: str, name: str, settings: Settings, confine: Confine) -> Variable:
+    root = confine.roots[0]
+    if ".." in Path(source).parts:
+        raise Denied(f"{source!r}: a glob does not climb out of its folder with '..'.")
+    pattern = os.fspath(Path(source).expanduser())
+    base = root / pattern
+    paths = []
+    for found in glob.iglob(os.fspath(base), recursive=True):
+        try:
+            path = confine.resolve(found)
+        except RlmError:
+            continue  # outside, denied or special: a glob takes what it may have
+        if path.is_file():
+            paths.append(path)
+        if len(paths) > MAX_GLOB:
+            raise BadRequest(f"{source!r} matches more than {MAX_GLOB:,} files; narrow it.")
+    if not paths:
+        raise BadRequest(f"{source!r} matches no file that may be opened.")
+    chosen = sorted(set(paths))
+    from rlm_mcp.contexts import logs
+
+    if all(logs.detect(path) for path in chosen):
+        return logs.open(chosen, name, settings)
+    return _open_files(chosen, source, name, confine)
+
+
+def _open_range(match: re.Match[str], source: str, name: str, confine: Confine) -> History:
+    known = _repository_at(match["path"] or "", confine, source)
+    git = known.git
+    first = git.resolve(match["a"] or "HEAD")
+    last = git.resolve(match["b"] or "HEAD")
+    if match["dots"] == "...":
+        first = git.text("merge-base", first, last)
+    return History(name, source, known, confine, cache=cache_dir(), first=first, last=last)
+
+
+def _open_revision(where: str, rev: str, source: str, name: str, confine: Confine) -> Variable:
+    known = _repository_at("" if where == "repo" else where, confine, source)
+    commit = known.git.resolve(rev)
+    inside = "" if where == "repo" else _inside(where, known, confine)
+    cache = cache_dir()
+    if not inside:
+        tree = known.git.text("rev-parse", f"{commit}:{known.prefix}") if known.prefix else commit
+        corpus = load.revision(known.git_dir, tree, cache=cache, admit=confine.admit)
+        return Repo(name, source, corpus, confine, known, cache=cache, rev=commit)
+    return _open_blob(known, commit, inside, source, name, confine)
+
+
+def _open_blob(
+    known: Repository, commit: str, path: str, source: str, name: str, confine: Confine
+) -> Variable:
+    """Open one file or folder of a revision."""
+    from rlm_mcp.contexts import commits
+
+    entry = commits.tree_entry(known.git, commit, path)
+    if entry is None:
+        raise BadRequest(f"{path!r} does not exist at {commit[:12]}.")
+    if confine.admit(known.folder / path) is not None:
+        raise Denied(f"{path!r} holds secrets by its name and is not opened.")
+    if entry.kind == "tree":
+        corpus = load.revision(known.git_dir, entry.blob, cache=cache_dir(), admit=confine.admit)
+    elif entry.kind == "blob":
+        data = known.git.run("cat-file", "blob", entry.blob)
+        corpus = load.texts([(path, data)], cache=cache_dir(), name=entry.blob)
+    else:
+        raise BadRequest(f"{path!r} is a submodule, pinned to {entry.blob[:12]}.")
+    return Text(name, source, corpus, confine, None)
+
+
+def _repository_at(where: str, confine: Confine, source: str) -> Repository:
+    """Return the repository that the path part of a source lies in (default: the first root)."""
+    path = confine.roots[0]
+    if where:
+        asked = path / Path(where).expanduser()
+        while not asked.exists() and asked != asked.parent:
+            asked = asked.parent
+        path = confine.resolve(asked)
+    known = repository.find(path if path.is_dir() else path.parent, confine)
+    if known is None:
+        raise BadRequest(f"{source!r}: there is no git repository there, so it has no revisions.")
+    if known.top is not None and confine.within(known.top):
+        return Repository(known.git_dir, known.top, known.top)
+    return known
+
+
+def _inside(where: str, known: Repository, confine: Confine) -> str:
+    """Return the path part of a source relative to what may be shown of its repository."""
+    asked = Path(os.path.normpath(confine.roots[0] / Path(where).expanduser()))
+    asked = Path(os.path.realpath(asked.parent)) / asked.name
+    if asked == known.folder:
+        return ""
+    if not asked.is_relative_to(known.folder):
+        raise Denied(f"{where!r} is outside the roots.")
+    return asked.relative_to(known.folder).as_posix()
+
+
+def _session(source: str, name: str, settings: Settings) -> Variable:
+    from rlm_mcp.contexts import session
+
+    return session.open(source, name, settings)
+
+
+def _has_session(settings: Settings) -> bool:
+    from rlm_mcp.contexts.session import find
+
+    return bool(find.sessions(settings))
+
+
+def _logs(paths: Sequence[Path], name: str, settings: Settings) -> Variable:
+    from rlm_mcp.contexts import logs
+
+    return logs.open(paths, name, settings)
+
+
+def _find_logs(root: Path) -> list[Path]:
+    """Return the log files in a root, its log folders included, without walking all of it."""
+    from rlm_mcp.contexts import logs
+
+    found = []
+    for folder in (root, root / "log", root / "logs", root / "var" / "log"):
+        try:
+            with os.scandir(folder) as entries:
+                found += [
+                    Path(entry.path)
+                    for entry in entries
+                    if logs.detect(Path(entry.name)) and entry.is_file(follow_symlinks=False)
+                ]
+        except OSError:
+            continue  # no such folder, or not ours to read
+    return sorted(found)

@@ -1,0 +1,386 @@
+"""Documents of a packed corpus as a context variable: a file, a glob, a folder; repo builds on it.
+
+It adds to the corpus what a variable is: refs, windows, scopes, refusals in one sentence. A file
+that is described but not loaded (too large) is opened on demand; a denied one is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlm_mcp.contexts import window
+from rlm_mcp.contexts.confine import Confine, is_denied
+from rlm_mcp.contexts.variable import (
+    Chunk,
+    Description,
+    Found,
+    Hit,
+    Item,
+    Kind,
+    Method,
+    Outline,
+    Passage,
+    Query,
+    Source,
+)
+from rlm_mcp.corpus import chunk as chunking
+from rlm_mcp.corpus import globs, tokens
+from rlm_mcp.corpus import search as searching
+from rlm_mcp.corpus.language import language
+from rlm_mcp.corpus.outline import outline as outline_of
+from rlm_mcp.errors import BadRequest, Denied, did_you_mean
+from rlm_mcp.refs import Lines, Ref
+
+if TYPE_CHECKING:
+    from rlm_mcp.corpus import rank as ranking
+    from rlm_mcp.corpus.pack import Corpus
+
+MAX_TEXT = 64 << 20
+"""Bytes that one call for the whole text of a scope may return."""
+OPEN_ON_DEMAND = 256 << 20
+"""Bytes of a file that was too large to load and is opened for a single window."""
+
+
+class Loaded:
+    """One document of a corpus, as `window` reads it."""
+
+    def __init__(self, corpus: Corpus, path: str) -> None:
+        self._corpus, self._path = corpus, path
+
+    def line_count(self) -> int:
+        return self._corpus.line_count(self._path)
+
+    def line_bytes(self, start: int, end: int) -> list[bytes]:
+        return self._corpus.line_bytes(self._path, start, end)
+
+    def data(self) -> bytes:
+        return self._corpus.data(self._path)
+
+
+class Text:
+    """Files as one variable. Safe from several threads; the corpus does the locking."""
+
+    kind: Kind = "text"
+
+    def __init__(
+        self, name: str, source: str, corpus: Corpus, confine: Confine, folder: Path | None
+    ) -> None:
+        self.name = name
+        self.origin = source
+        self.corpus = corpus
+        self.confine = confine
+        self.folder = folder
+        """Where the documents lie on disk; None where they come from a revision."""
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        return {"files": self.files, "outline_of": self.outline_at, "search": self.find}
+
+    def refresh(self) -> bool:
+        return self.corpus.refresh()
+
+    def close(self) -> None:
+        self.corpus.close()
+
+    def source(self) -> Source:
+        return Source(self.corpus.fd, self.corpus.spans(), self.corpus.generation)
+
+    def describe(self) -> Description:
+        paths = self.corpus.paths()
+        sizes: Counter[str] = Counter()
+        for path, (_, length) in zip(paths, self.corpus.spans(), strict=True):
+            sizes[language(path) or "other"] += length
+        lines = sum(map(self.corpus.line_count, paths))
+        return Description(
+            name=self.name,
+            kind=self.kind,
+            source=self.origin,
+            size_bytes=sizes.total(),
+            tokens=sum(tokens.estimate(size, token_kind(kind)) for kind, size in sizes.items()),
+            documents=len(paths),
+            freshness="checked on each call",
+            ref_example=str(Ref(self.name, paths[0], "", Lines(1, 40))) if paths else self.name,
+            lines=lines,
+            facts={"languages": _languages(sizes)},
+            skipped=Counter(reason for item in self.corpus.skipped.values() for reason in item),
+            notes=() if paths else ("There is no text in it.",),
+            methods=tuple(help_of(name, method) for name, method in self.methods.items()),
+        )
+
+    def documents(self, scope: Ref) -> Sequence[str]:
+        """Return the paths of a scope; raises BadRequest where it names none."""
+        paths = self.corpus.paths()
+        path = scope.path.removeprefix("./")
+        if not path or path in ("/", "."):
+            return paths
+        if self.corpus.document(path) is not None:
+            return [path]
+        prefix = path.rstrip("/") + "/"
+        if inside := [other for other in paths if other.startswith(prefix)]:
+            return inside
+        if scope.is_glob and not path.endswith("/") and (chosen := globs.select(paths, path)):
+            return chosen
+        raise self._unknown(path)
+
+    def read(self, ref: Ref, limit: int = 80) -> Passage:
+        ref = self._whole(ref)
+        if not ref.path or self.corpus.document(ref.path) is None:
+            if ref.span is None and (listing := self._listing(ref, limit)) is not None:
+                return listing
+            return window.window(ref, self._on_demand(ref.path), limit)
+        return window.window(ref, Loaded(self.corpus, ref.path), limit)
+
+    def text(self, ref: Ref) -> str:
+        ref = self._whole(ref)
+        if self.corpus.document(ref.path) is not None:
+            return window.text_of(ref, Loaded(self.corpus, ref.path))
+        if ref.path and not ref.is_glob and self._skipped(ref.path):
+            return window.text_of(ref, self._on_demand(ref.path))
+        if ref.span is not None:
+            raise BadRequest(f"{ref}: lines are those of one document; name it.")
+        paths = self.documents(ref)
+        size = 0
+        parts = []
+        for path in paths:
+            data = self.corpus.data(path)
+            size += len(data)
+            if size > MAX_TEXT:
+                raise BadRequest(
+                    f"{ref} is larger than {MAX_TEXT:,} bytes; chunk it and take the parts."
+                )
+            parts.append(window.decode(data))
+        return "".join(parts)
+
+    def search(self, query: Query, scope: Ref) -> Found:
+        scope = self._whole(scope)
+        paths = None if not scope.path else self.documents(scope)
+        if isinstance(scope.span, Lines) and paths is not None and len(paths) == 1:
+            return self._search_lines(query, paths[0], scope.span)
+        return self._found(searching.search(self.corpus, asked(query), paths), scope)
+
+    def rank(self, question: str, scope: Ref, limit: int = 10) -> Sequence[Hit]:
+        from rlm_mcp.corpus import rank as ranking  # sqlite3 costs 26 ms
+
+        scope = self._whole(scope)
+        paths = None if not scope.path else self.documents(scope)
+        found = ranking.rank(self.corpus, question, paths, limit)
+        return [self._ranked(item, scope) for item in found]
+
+    def outline(self, scope: Ref, limit: int = 60) -> Outline:
+        scope = self._whole(scope)
+        paths = self.documents(scope)
+        if len(paths) == 1:
+            return self._outline_one(paths[0], scope, limit)
+        return self._outline_folder(paths, scope, limit)
+
+    def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
+        scope = self._whole(scope)
+        paths = self.documents(scope)
+        parts = chunking.chunk(self.corpus, paths, by, tokens)
+        span = scope.span if isinstance(scope.span, Lines) else None
+        if span is not None:
+            parts = [
+                part._replace(start=max(part.start, span.start), end=min(part.end, span.end))
+                for part in parts
+                if part.start <= span.end and part.end >= span.start
+            ]
+        return [
+            Chunk(self._ref(path, scope, Lines(start, end)), count, title)
+            for path, start, end, count, title in parts
+        ]
+
+    def files(self, glob: str = "") -> list[str]:
+        """files(glob="") -> paths of the documents, in reading order"""
+        paths = self.corpus.paths()
+        return list(globs.select(paths, glob) if glob else paths)
+
+    def outline_at(self, path: str, limit: int = 200) -> list[Item]:
+        """outline_of(path) -> definitions or headings of one document"""
+        return list(self.outline(Ref(self.name, path), limit).items)
+
+    def find(self, query: str, k: int = 10) -> list[Hit]:
+        """search(query, k=10) -> the passages that best fit a question, best first"""
+        return list(self.rank(query, Ref(self.name), k))
+
+    def _ref(self, path: str, scope: Ref, span: Lines | None) -> str:
+        return str(Ref(self.name, path, scope.rev, span))
+
+    def _whole(self, ref: Ref) -> Ref:
+        """Let `notes#L5` mean the one document of a variable that has only one."""
+        paths = self.corpus.paths()
+        if not ref.path and ref.span is not None and len(paths) == 1:
+            return Ref(ref.variable, paths[0], ref.rev, ref.span)
+        return ref
+
+    def _found(self, matches: searching.Matches, scope: Ref) -> Found:
+        return Found(
+            hits=tuple(
+                Hit(self._ref(h.path, scope, Lines(h.line, h.line)), h.path, h.line, h.text,
+                    tuple(h.before), tuple(h.after), h.cut)
+                for h in matches.hits
+            ),
+            total=matches.total,
+            documents=matches.documents,
+            cursor=matches.cursor,
+            exact=matches.exact,
+            note=matches.note,
+            per_folder=matches.per_folder,
+        )  # fmt: skip
+
+    def _search_lines(self, query: Query, path: str, span: Lines) -> Found:
+        """Search some lines of one document: all its matches are found, the others left out."""
+        every = asked(replace(query, limit=1_000_000, cursor="", spread=False))
+        matches = searching.search(self.corpus, every, [path])
+        inside = [hit for hit in matches.hits if span.start <= hit.line <= span.end]
+        start = int(query.cursor) if query.cursor.isdigit() else 0
+        stop = start + query.limit
+        found = self._found(matches, Ref(self.name, path))
+        chosen = [hit for hit in found.hits if span.start <= hit.line <= span.end][start:stop]
+        return replace(
+            found,
+            hits=tuple(chosen),
+            total=len(inside),
+            documents=1 if inside else 0,
+            cursor=str(stop) if stop < len(inside) else "",
+            per_folder={},
+        )
+
+    def _ranked(self, item: ranking.Ranked, scope: Ref) -> Hit:
+        ref = self._ref(item.path, scope, Lines(item.start, item.end))
+        return Hit(ref, item.path, item.line, item.text, cut=item.cut)
+
+    def _outline_one(self, path: str, scope: Ref, limit: int) -> Outline:
+        found = outline_of(path, self.corpus.data(path))
+        items = tuple(
+            Item(
+                self._ref(path, scope, Lines(symbol.line, symbol.end)),
+                symbol.kind,
+                symbol.name,
+                symbol.depth,
+                symbol.detail,
+            )
+            for symbol in found[:limit]
+        )
+        note = "" if found else "This kind of document has no definitions or headings to show."
+        return Outline(items, len(found), note)
+
+    def _outline_folder(self, paths: Sequence[str], scope: Ref, limit: int) -> Outline:
+        """Return the folders and documents of a scope, the heaviest folders first."""
+        base = _common_folder(paths)
+        entries: dict[str, list[int]] = {}
+        for path in paths:
+            head, slash, _ = path[len(base) :].partition("/")
+            entry = entries.setdefault(base + head + slash, [0, 0])
+            entry[0] += 1
+            document = self.corpus.document(path)
+            entry[1] += document.length if document else 0
+        ordered = sorted(entries.items(), key=lambda entry: -entry[1][1])
+        items = tuple(
+            Item(
+                str(Ref(self.name, path, scope.rev)),
+                "folder" if path.endswith("/") else "document",
+                path[len(base) :],
+                0,
+                f"{count:,} documents, {size:,} bytes" if path.endswith("/") else f"{size:,} bytes",
+            )
+            for path, (count, size) in ordered[:limit]
+        )
+        return Outline(items, len(ordered), f"{len(paths):,} documents below {base or 'the top'}.")
+
+    def _listing(self, ref: Ref, limit: int) -> Passage | None:
+        """Return the entries of a folder, or None where the path names none."""
+        if ref.path and self._skipped(ref.path):
+            return None
+        paths = self.documents(ref)
+        base = ref.path.rstrip("/") + "/" if ref.path and not _globs(ref.path) else ""
+        names: dict[str, int] = {}
+        for path in paths:
+            head, slash, _ = path[len(base) :].partition("/")
+            name = path if _globs(ref.path) else head + slash
+            names[name] = names.get(name, 0) + 1
+        lines = [
+            f"{name}  ({count:,} documents)" if name.endswith("/") else name
+            for name, count in sorted(names.items())
+        ]
+        note = f"A listing, not text; {len(paths):,} documents in all."
+        return Passage(str(ref), "\n".join(lines[:limit]), None, len(lines), "", note)
+
+    def _skipped(self, path: str) -> Mapping[str, int] | None:
+        return self.corpus.skipped.get(path.removeprefix("./"))
+
+    def _on_demand(self, path: str) -> window.Document:
+        """Open a file that was described but not loaded, where that is allowed."""
+        skipped = self._skipped(path)
+        if skipped is None:
+            raise self._unknown(path)
+        reason, size = next(iter(skipped.items()))
+        if (
+            reason in ("too large", "over the total")
+            and self.folder is not None
+            and size <= OPEN_ON_DEMAND
+        ):
+            fd = self.confine.open(Path(os.path.normpath(self.folder / path)))
+            with os.fdopen(fd, "rb") as file:
+                return window.Plain(file.read(OPEN_ON_DEMAND))
+        if reason == "denied":
+            raise Denied(f"{path!r} holds secrets by its name and is not opened.")
+        if reason == "link" and self.folder is not None:
+            raise BadRequest(f"{path!r} is a link to {_target(self.folder / path)}; open that.")
+        raise BadRequest(f"{path!r} is not shown: {reason}, {size:,} bytes.")
+
+    def _unknown(self, path: str) -> BadRequest | Denied:
+        if not self.confine.secrets and is_denied(path):
+            return Denied(f"{path!r} holds secrets by its name and is not opened.")
+        if path.startswith("/") or ".." in path.split("/"):
+            return Denied(f"{path!r} leaves {self.name}; its paths are relative to its top.")
+        paths = self.corpus.paths()
+        hint = did_you_mean(path, paths) if len(paths) < 5_000 else ""
+        if not hint:
+            name = path.rstrip("/").rsplit("/", 1)[-1]
+            same = [other for other in paths if other.rsplit("/", 1)[-1] == name][:3]
+            hint = f" Did you mean {', '.join(same)}?" if same else ""
+        return BadRequest(f"{self.name} has no document {path!r}.{hint}")
+
+
+def help_of(name: str, method: Method) -> str:
+    """Return a method's signature and purpose: the first line of its docstring."""
+    return (method.__doc__ or name).strip().splitlines()[0]
+
+
+def asked(query: Query) -> searching.Query:
+    """Return a variable's query as the corpus takes it."""
+    return searching.Query(**asdict(query))
+
+
+def token_kind(name: str) -> str:
+    """Return the kind of text that a language is, for estimating tokens."""
+    if name in ("markdown", "rst", "asciidoc", "text"):
+        return "prose"
+    return {"json": "json", "po": "other"}.get(name, "code")
+
+
+def _languages(sizes: Counter[str]) -> str:
+    total = max(1, sizes.total())
+    return ", ".join(f"{name} {100 * size / total:.0f} %" for name, size in sizes.most_common(5))
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    folders = [path.rpartition("/")[0] for path in paths]
+    shared = os.path.commonpath(folders) if all(folders) else ""
+    return f"{shared}/" if shared else ""
+
+
+def _globs(path: str) -> bool:
+    return any(char in path for char in "*?[")
+
+
+def _target(link: Path) -> str:
+    try:
+        return repr(os.readlink(link))
+    except OSError:
+        return "a file that cannot be named"

@@ -1,0 +1,170 @@
+"""Cut a verbatim window out of one document, and say how to get what follows.
+
+Windows are lines; a line too long to show is opened by characters instead. Every window's ref
+gives the same text when it is opened again.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rlm_mcp.contexts.variable import Passage
+from rlm_mcp.errors import BadRequest
+from rlm_mcp.refs import Chars, Lines, Ref
+
+LONG_LINE = 2_000
+"""Bytes of a line from which on it is shown by characters."""
+CHARS = 6_000
+"""Characters of one window that has no lines."""
+MAX_BYTES = 256 << 10
+"""Bytes of one window, however many lines were asked for."""
+
+
+class Document(Protocol):
+    """One document's bytes, by lines counted from 1."""
+
+    def line_count(self) -> int: ...
+    def line_bytes(self, start: int, end: int) -> list[bytes]: ...
+    def data(self) -> bytes: ...
+
+
+class Plain:
+    """A document that is wholly in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._lines: list[bytes] | None = None
+
+    def _split(self) -> list[bytes]:
+        if self._lines is None:
+            self._lines = self._data.split(b"\n")
+            if self._lines[-1] == b"":
+                self._lines.pop()
+        return self._lines
+
+    def line_count(self) -> int:
+        return len(self._split())
+
+    def line_bytes(self, start: int, end: int) -> list[bytes]:
+        return self._split()[start - 1 : end]
+
+    def data(self) -> bytes:
+        return self._data
+
+
+def decode(data: bytes) -> str:
+    """Return the text; bytes that are not UTF-8 become U+FFFD."""
+    return data.decode("utf-8", "replace")
+
+
+def window(ref: Ref, document: Document, limit: int) -> Passage:
+    """Return at most `limit` lines from the start of `ref`; raises BadRequest past the end."""
+    span = ref.span
+    if isinstance(span, Chars):
+        return _chars(ref, decode(document.data()), span.start, span.end, document.line_count())
+    start, end = _bounds(ref, document.line_count())
+    total = document.line_count()
+    if total == 0:
+        return Passage(str(ref), "", None, 0, note="The document is empty.")
+    stop = min(end, start + max(1, limit) - 1)
+    taken: list[bytes] = []
+    size = 0
+    for line in document.line_bytes(start, stop):
+        if len(line) > LONG_LINE or size + len(line) > MAX_BYTES:
+            break
+        taken.append(line)
+        size += len(line) + 1
+    if not taken:
+        return _long_line(ref, document, start, total)
+    text = decode(b"\n".join(taken))
+    last = start + len(taken) - 1
+    return Passage(
+        ref=str(ref.at(Lines(start, last))),
+        text=text,
+        first_line=start,
+        total=total,
+        next_ref=_next(ref, last, end, total, limit),
+        note=_bad_bytes(taken),
+    )
+
+
+def text_of(ref: Ref, document: Document) -> str:
+    """Return the whole text of `ref`, verbatim."""
+    if ref.span is None:
+        return decode(document.data())
+    if isinstance(ref.span, Chars):
+        text = decode(document.data())
+        _check_chars(ref, ref.span.start, len(text))
+        return text[ref.span.start : ref.span.end]
+    start, end = _bounds(ref, document.line_count())
+    return decode(b"\n".join(document.line_bytes(start, end)))
+
+
+def _bounds(ref: Ref, total: int) -> tuple[int, int]:
+    if ref.span is None:
+        return 1, max(1, total)
+    if not isinstance(ref.span, Lines):
+        raise BadRequest(f"{ref}: a document is opened by lines (#L10-L42) or characters.")
+    if ref.span.start > max(1, total):
+        raise BadRequest(f"{ref}: the document has {total:,} lines.")
+    return ref.span.start, max(1, min(ref.span.end, total))
+
+
+def _next(ref: Ref, last: int, end: int, total: int, limit: int) -> str:
+    if last < end:
+        return str(ref.at(Lines(last + 1, end)))
+    if last < total:
+        return str(ref.at(Lines(last + 1, min(total, last + max(1, limit)))))
+    return ""
+
+
+def _long_line(ref: Ref, document: Document, line: int, total: int) -> Passage:
+    """Return the start of a line that is too long to be shown whole, by characters."""
+    before = sum(len(decode(part)) + 1 for part in document.line_bytes(1, line - 1))
+    raw = document.line_bytes(line, line)[0]
+    text = decode(raw)
+    end = min(CHARS, len(text))
+    follows = ""
+    if end < len(text):
+        follows = str(ref.at(Chars(before + end, before + min(len(text), end + CHARS))))
+    elif line < total:
+        follows = str(ref.at(Lines(line + 1, total)))
+    note = f"Line {line} has {len(text):,} characters and is shown in parts."
+    if line < total:
+        note += f" The next line: {ref.at(Lines(line + 1, line + 1))}"
+    return Passage(
+        ref=str(ref.at(Chars(before, before + end))),
+        text=text[:end],
+        first_line=None,
+        total=total,
+        next_ref=follows,
+        note=f"{note} {_bad_bytes([raw])}".strip(),
+    )
+
+
+def _chars(ref: Ref, text: str, start: int, end: int, total: int) -> Passage:
+    _check_chars(ref, start, len(text))
+    end = min(end, len(text))
+    stop = min(end, start + CHARS)
+    follows = ""
+    if stop < end:
+        follows = str(ref.at(Chars(stop, end)))
+    elif stop < len(text):
+        follows = str(ref.at(Chars(stop, min(len(text), stop + CHARS))))
+    return Passage(
+        ref=str(ref.at(Chars(start, stop))),
+        text=text[start:stop],
+        first_line=None,
+        total=total,
+        next_ref=follows,
+    )
+
+
+def _check_chars(ref: Ref, start: int, length: int) -> None:
+    if start > length:
+        raise BadRequest(f"{ref}: the document has {length:,} characters.")
+
+
+def _bad_bytes(lines: list[bytes]) -> str:
+    bad = sum(decode(line).count("\ufffd") - line.count(b"\xef\xbf\xbd") for line in lines)
+    return f"{bad} bytes are not UTF-8 and are shown as U+FFFD." if bad else ""

@@ -1,0 +1,206 @@
+"""The full-text index of a corpus: passages on definition borders, in SQLite FTS5.
+
+It is kept beside the packed text and compared with it by content, so only what changed is read
+again. Rows of old contents stay until a quarter is stale, then the index is built anew. It may be
+deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from rlm_mcp.corpus import words
+from rlm_mcp.corpus.language import is_doc, is_test
+from rlm_mcp.corpus.outline import outline
+
+if TYPE_CHECKING:
+    from rlm_mcp.corpus.pack import Corpus, Snapshot
+
+VERSION = 1
+WINDOW = 40
+"""Lines of a passage that has no definitions in it."""
+LONGEST = 80
+"""Lines of the longest passage."""
+SHORTEST = 4
+"""A definition shorter than this joins the one before it."""
+MAX_DOCUMENT = 1 << 20
+"""Bytes of a document that are indexed."""
+
+_SCHEMA = f"""
+pragma journal_mode = off;
+pragma synchronous = off;
+create table if not exists documents(
+    id integer primary key, path text, blob text, unique(path, blob));
+create table if not exists passages(
+    id integer primary key, document integer, start integer, stop integer, symbol text);
+create index if not exists by_symbol on passages(symbol collate nocase) where symbol != '';
+create virtual table if not exists body using fts5(
+    path, symbol, text, content='', detail=full,
+    tokenize="porter unicode61 remove_diacritics 2");
+pragma user_version = {VERSION};
+"""
+
+
+class Passage(NamedTuple):
+    """Lines `start` to `stop` of a document; `symbol` is what they define, if anything."""
+
+    path: str
+    start: int
+    stop: int
+    symbol: str
+    score: float
+
+
+class Index:
+    """The index of one corpus. Safe from several threads; one builds, the others wait."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        folder = Path(os.fspath(corpus.snapshot.text.name)).parent
+        self._path = folder / "ranking.sqlite"
+        self._lock = threading.Lock()
+        self._base: sqlite3.Connection | None = None
+        self._generation = -1
+        self._live: dict[int, str] = {}
+
+    def update(self, snapshot: Snapshot, deadline_s: float) -> bool:
+        """Index what is new; say whether everything is indexed."""
+        with self._lock:
+            if self._generation == snapshot.table.generation:
+                return True
+            complete = self._fill(snapshot, time.monotonic() + deadline_s)
+            if complete:
+                self._generation = snapshot.table.generation
+            return complete
+
+    def find(self, match: str, limit: int) -> list[Passage]:
+        """Return the passages that fit an FTS5 expression, best first by BM25."""
+        sql = """select p.document, p.start, p.stop, p.symbol, bm25(body, 3.0, 6.0, 1.0) as score
+            from body join passages p on p.id = body.rowid
+            where body match ? order by score limit ?"""
+        return self._rows(sql, (match, limit))
+
+    def defining(self, names: Sequence[str], limit: int) -> list[Passage]:
+        """Return the passages that define one of these names."""
+        marks = ",".join("?" * len(names))
+        sql = f"""select document, start, stop, symbol, 0.0 from passages
+            where symbol != '' and symbol collate nocase in ({marks}) limit ?"""
+        return self._rows(sql, (*names, limit))
+
+    def close(self) -> None:
+        with self._lock:
+            if self._base is not None:
+                self._base.close()
+                self._base = None
+
+    def _rows(self, sql: str, values: tuple[object, ...]) -> list[Passage]:
+        with self._lock:
+            base = self._connect()
+            rows = base.execute(sql, values).fetchall()
+            live = self._live
+        return [
+            Passage(live[document], start, stop, symbol, -score)
+            for document, start, stop, symbol, score in rows
+            if document in live
+        ]
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._base is None:
+            try:
+                self._base = _open(self._path)
+            except sqlite3.DatabaseError:
+                self._path.unlink(missing_ok=True)
+                self._base = _open(self._path)
+        return self._base
+
+    def _fill(self, snapshot: Snapshot, deadline: float) -> bool:
+        base = self._connect()
+        wanted = {}
+        for place, path in enumerate(snapshot.paths):
+            name = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            wanted[name, snapshot.document(place).blob] = place
+        known = {
+            (path, blob): number
+            for number, path, blob in base.execute("select id, path, blob from documents")
+        }
+        live = {known[key]: snapshot.paths[place] for key, place in wanted.items() if key in known}
+        if len(known) > 100 and len(live) < 0.75 * len(known):
+            base.executescript("delete from documents; delete from passages; drop table body;")
+            base.executescript(_SCHEMA)
+            live = {}
+            known = {}
+        missing = sorted(
+            (key for key in wanted if key not in known),
+            key=lambda key: (is_test(key[0]), is_doc(key[0])),
+        )
+        complete = True
+        with contextlib.closing(base.cursor()) as cursor:
+            cursor.execute("begin")
+            for count, key in enumerate(missing):
+                if count % 64 == 0 and time.monotonic() > deadline:
+                    complete = False
+                    break
+                live[_insert(cursor, snapshot, wanted[key], key)] = snapshot.paths[wanted[key]]
+            cursor.execute("commit")
+        self._live = live
+        return complete
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+    if base.execute("pragma user_version").fetchone()[0] not in (0, VERSION):
+        base.close()
+        path.unlink()
+        return _open(path)
+    base.executescript(_SCHEMA)
+    return base
+
+
+def _insert(cursor: sqlite3.Cursor, snapshot: Snapshot, place: int, key: tuple[str, str]) -> int:
+    """Index one document and return its number."""
+    cursor.execute("insert into documents(path, blob) values(?, ?)", key)
+    number = cursor.lastrowid
+    assert number is not None
+    offset, length = snapshot.spans[place]
+    data = bytes(snapshot.buffer[offset : offset + min(length, MAX_DOCUMENT)])
+    path = " ".join(words.parts(key[0]))
+    for start, stop, symbol, text in split(key[0], data):
+        cursor.execute(
+            "insert into passages(document, start, stop, symbol) values(?, ?, ?, ?)",
+            (number, start, stop, symbol),
+        )
+        body = words.separate(text).decode("utf-8", "replace")
+        cursor.execute(
+            "insert into body(rowid, path, symbol, text) values(?, ?, ?, ?)",
+            (cursor.lastrowid, path, " ".join(words.parts(symbol)), body),
+        )
+    return number
+
+
+def split(path: str, data: bytes) -> Iterator[tuple[int, int, str, bytes]]:
+    """Give (first line, last line, symbol, text) of a document's passages, in order."""
+    lines = data.split(b"\n")
+    if lines and lines[-1] == b"":
+        lines.pop()
+    borders: list[tuple[int, str]] = [(1, "")]
+    for symbol in outline(path, data):
+        if symbol.kind in ("const", "let", "var", "define", "type") and symbol.line == symbol.end:
+            continue
+        if symbol.line - borders[-1][0] < SHORTEST and borders[-1][1]:
+            continue
+        if symbol.line == borders[-1][0]:
+            borders[-1] = (symbol.line, symbol.name)
+        else:
+            borders.append((symbol.line, symbol.name))
+    stops = [start - 1 for start, _ in borders[1:]] + [len(lines)]
+    for (start, name), stop in zip(borders, stops, strict=True):
+        size = LONGEST if name else WINDOW
+        for first in range(start, stop + 1, size):
+            last = min(stop, first + size - 1)
+            yield first, last, name if first == start else "", b"\n".join(lines[first - 1 : last])
