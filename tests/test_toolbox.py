@@ -1,0 +1,238 @@
+"""Reading tool files: form, schemas, arguments from outside, and who hides whom."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlm_mcp import toolbox, trust
+from rlm_mcp.errors import BadRequest
+from rlm_mcp.toolbox import Tool
+from rlm_mcp.trust import Folder
+
+TOOLS = {tool.name: tool for tool in toolbox.read()}
+
+GOOD = '''"""File."""
+
+from rlm_mcp.sdk import scan
+
+
+def find(word: str, most: int = 5) -> str:
+    """Find a word."""
+    return scan(word, limit=most)
+'''
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return folder
+
+
+def test_our_ten_tools_are_read_in_the_order_of_their_use() -> None:
+    found = toolbox.read()
+    assert tuple(tool.name for tool in found) == toolbox.ORDER
+    assert found.problems == []
+
+
+def test_all_definitions_together_stay_within_two_thousand_tokens() -> None:
+    definitions = [
+        {"name": tool.name, "description": tool.description, "inputSchema": tool.schema}
+        for tool in toolbox.read()
+    ]
+    text = json.dumps(definitions)
+    words_and_signs = sum(1 + len(word) // 6 for word in _words(text))
+    assert len(text) / 4 <= 2_000
+    assert words_and_signs <= 2_000
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]+", text)
+
+
+def test_only_tools_that_spend_open_and_change_nothing_are_read_only() -> None:
+    reading = {name for name, tool in TOOLS.items() if tool.read_only}
+    assert reading == {"contexts", "peek", "grep", "outline", "chunk"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from rlm_mcp.sdk import ask",
+        "from rlm_mcp.sdk import run as read",
+        "import rlm_mcp.sdk",
+        "from rlm_mcp import sdk",
+        "from rlm_mcp.sdk import *",
+        "x = llm_query('a')",
+        "ask = scan; ask('a')",
+        "x = somebody_elses_tool()",
+    ],
+)
+def test_a_tool_that_could_spend_is_not_read_only_whatever_it_looks_like(
+    line: str, tmp_path: Path
+) -> None:
+    text = GOOD.replace("    return", f"    {line}\n    return")
+    if "import" in line:
+        text = GOOD.replace("from rlm_mcp", f"{line}\nfrom rlm_mcp", 1)
+    (tool,) = toolbox.read([write(tmp_path, "find.py", text)])
+    assert not tool.read_only
+
+
+def test_a_schema_has_names_types_defaults_and_what_is_required() -> None:
+    assert TOOLS["peek"].schema == {
+        "type": "object",
+        "properties": {"ref": {"type": "string"}, "limit": {"type": "integer", "default": 80}},
+        "required": ["ref"],
+    }
+    assert TOOLS["contexts"].schema == {"type": "object", "properties": {}}
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "parsed"),
+    [
+        ("peek", {"ref": "repo", "limit": "30"}, {"ref": "repo", "limit": 30}),
+        ("peek", {"ref": "repo", "limit": 30.0}, {"ref": "repo", "limit": 30}),
+        ("peek", {"ref": "repo", "limit": None}, {"ref": "repo"}),
+        ("wait", {"run": "x", "cancel": "True"}, {"run": "x", "cancel": True}),
+        ("wait", {"run": "x", "seconds": 3}, {"run": "x", "seconds": 3.0}),
+        ("llm_query", {"prompt": "p", "refs": ["a", "b"]}, {"prompt": "p", "refs": ["a", "b"]}),
+        ("rlm_query", {"prompt": "p", "max_usd": 0}, {"prompt": "p", "max_usd": 0.0}),
+    ],
+)
+def test_arguments_are_made_sure_of(
+    tool: str, given: dict[str, Any], parsed: dict[str, Any]
+) -> None:
+    got = TOOLS[tool].parse(given)
+    assert got == parsed
+    assert [type(value) for value in got.values()] == [type(value) for value in parsed.values()]
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "says"),
+    [
+        ("peek", {}, "peek needs the argument 'ref' (a string)"),
+        ("peek", {"ref": None}, "needs the argument 'ref'"),
+        ("peek", {"ref": 7}, "'ref' wants a string, got 7"),
+        ("peek", {"ref": ["a"]}, "'ref' wants a string"),
+        ("peek", {"ref": "a", "limit": "many"}, "'limit' wants an integer, got 'many'"),
+        ("peek", {"ref": "a", "limit": 1.5}, "'limit' wants an integer"),
+        ("peek", {"ref": "a", "limit": True}, "'limit' wants an integer, got True"),
+        ("peek", {"ref": "a", "limit": 10**400}, "'limit' wants an integer"),
+        ("wait", {"run": "a", "seconds": float("nan")}, "'seconds' wants a number"),
+        ("wait", {"run": "a", "seconds": "inf"}, "'seconds' wants a number"),
+        ("wait", {"run": "a", "cancel": "yes"}, "'cancel' wants true or false"),
+        ("llm_query", {"prompt": "a", "refs": [1]}, "a string or a list of strings"),
+        ("grep", {"patern": "a"}, "no argument 'patern'. Did you mean pattern"),
+        ("contexts", {"x": 1}, "It takes none"),
+        ("peek", {"ref": "a\x00b"}, "NUL"),
+        ("peek", {"ref": "a\ud800b"}, "surrogate"),
+        ("execute", {"code": "x" * 1_000_001}, "open_context"),
+    ],
+)
+def test_a_wrong_argument_is_named_in_one_sentence(
+    tool: str, given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        TOOLS[tool].parse(given)
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(
+    st.sampled_from(sorted(TOOLS)),
+    st.dictionaries(
+        st.sampled_from(["ref", "limit", "pattern", "code", "prompt", "refs", "cancel", "x"]),
+        json_values,
+    ),
+)
+def test_any_arguments_are_typed_or_refused(name: str, given: dict[str, Any]) -> None:
+    tool: Tool = TOOLS[name]
+    try:
+        parsed = tool.parse(given)
+    except BadRequest:
+        return
+    types = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list}
+    for parameter in tool.parameters:
+        if parameter.name in parsed:
+            assert isinstance(
+                parsed[parameter.name], tuple(types[kind] for kind in parameter.types)
+            )
+        else:
+            assert not parameter.required
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("find.py", "def find(", "not Python"),
+        ("find.py", "def other(): 'x'", "no function find"),
+        ("find.py", "def find(a: str): pass", "no docstring"),
+        ("find.py", "def find(a):\n    'Doc.'", "'a' must be annotated"),
+        ("find.py", "def find(a: bytes):\n    'Doc.'", "'a' must be annotated"),
+        ("find.py", "def find(*a: str):\n    'Doc.'", "must all have names"),
+        ("find.py", "def find(a: str = f()):\n    'Doc.'", "default of argument 'a'"),
+        ("find.py", f"def find():\n    '{'x' * 2001}'", "2,000 characters"),
+        ("repo.py", "def repo():\n    'Doc.'", "cannot be the name"),
+        ("Find.py", "def Find():\n    'Doc.'", "cannot be the name"),
+        ("class.py", "x = 1", "cannot be the name"),
+        ("find.py", "x" * 300_000, "plain file"),
+        ("find.py", "(" * 10_000, "not Python"),
+        ("find.py", "def find():\n    'Doc.\x00'", "not Python"),
+    ],
+)
+def test_a_file_that_is_no_tool_costs_a_sentence_and_not_the_others(
+    name: str, text: str, says: str, tmp_path: Path
+) -> None:
+    folder = write(tmp_path, "good.py", GOOD.replace("find", "good"))
+    write(folder, name, text)
+    found = toolbox.read([folder])
+    assert [tool.name for tool in found] == ["good"]
+    assert len(found.problems) == 1
+    assert says in found.problems[0]
+
+
+def test_files_that_are_not_text_and_pipes_do_no_harm(tmp_path: Path) -> None:
+    write(tmp_path, "good.py", GOOD.replace("find", "good"))
+    (tmp_path / "bad.py").write_bytes(b"\xff\xfe\x00")
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere")
+    found = toolbox.read([tmp_path])
+    assert [tool.name for tool in found] == ["good"]
+    assert len(found.problems) == 4
+
+
+def test_a_later_folder_hides_a_tool_of_the_same_name_and_that_is_reported(
+    tmp_path: Path,
+) -> None:
+    mine = write(tmp_path / "mine", "grep.py", GOOD.replace("find", "grep"))
+    found = toolbox.read([Folder(trust.builtin("tools"), "rlm-mcp"), Folder(mine, "user")])
+    grep = next(tool for tool in found if tool.name == "grep")
+    assert grep.origin == "user"
+    assert grep.shadows == "rlm-mcp"
+    assert len(found) == len(toolbox.ORDER)
+    assert any("hides the tool grep of rlm-mcp" in problem for problem in found.problems)
+
+
+def test_a_users_tools_come_after_ours_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RLM_MCP_CONFIG_DIR", str(tmp_path))
+    write(tmp_path / "tools", "zebra.py", GOOD.replace("find", "zebra"))
+    write(tmp_path / "tools", "ant.py", GOOD.replace("find", "ant"))
+    assert [tool.name for tool in toolbox.read()][-3:] == ["wait", "ant", "zebra"]
