@@ -1,0 +1,74 @@
+"""The VS Code extension: built, tested and packaged with npm; and it reads what we write."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+
+import pytest
+
+import rlm_mcp
+from tests.client.claude_code import ROOT
+
+HERE = ROOT / "vscode-extension"
+LARGEST = 300_000
+
+
+@pytest.fixture(scope="module")
+def npm() -> str:
+    """Return npm with the extension's locked packages installed; no script of theirs is run."""
+    found = shutil.which("npm")
+    if found is None:
+        message = "The VS Code extension was not tested: npm is not installed."
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(message)
+        pytest.skip(message)
+    lock, done = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
+    if not done.exists() or done.stat().st_mtime < lock.stat().st_mtime:
+        run([found, "ci", "--ignore-scripts"])
+    return found
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    return done.stdout
+
+
+def test_its_types_and_its_own_tests_pass(npm: str) -> None:
+    run([npm, "run", "types"])
+    assert "# fail 0" in run([npm, "test"])
+
+
+def test_it_packages_into_a_small_vsix_without_anything_stray(npm: str) -> None:
+    run([npm, "run", "package"])
+    package = HERE / "out" / "rlm-mcp.vsix"
+    assert package.stat().st_size < LARGEST
+    with zipfile.ZipFile(package) as files:
+        names = {name.removeprefix("extension/") for name in files.namelist()}
+    assert names == {
+        "[Content_Types].xml",
+        "extension.vsixmanifest",
+        "LICENSE.txt",
+        "media/rlm.svg",
+        "out/extension.js",
+        "package.json",
+        "readme.md",
+    }
+
+
+def test_its_manifest_and_its_code_name_the_same_things() -> None:
+    manifest = json.loads((HERE / "package.json").read_text("utf-8"))
+    code = "".join(path.read_text("utf-8") for path in (HERE / "src").glob("*.ts"))
+    contributes = manifest["contributes"]
+    commands = [command["command"] for command in contributes["commands"]]
+    views = [view["id"] for view in contributes["views"]["rlm"]]
+    providers = [provider["id"] for provider in contributes["mcpServerDefinitionProviders"]]
+    for name in commands + views + providers:
+        assert f'"{name}"' in code, name
+    for name in contributes["configuration"]["properties"]:
+        assert f'"{name.removeprefix("rlm.")}"' in code, name
+    assert manifest["version"] == rlm_mcp.__version__
