@@ -1,0 +1,36 @@
+"""Sessions of coding agents as context variables. Importing this costs nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rlm_mcp.config import Settings
+    from rlm_mcp.contexts.variable import Variable
+
+__all__ = ["detect", "note", "open"]
+
+
+def open(source: str, name: str, settings: Settings) -> Variable:
+    """Open `session:current`, `session:latest`, `session:<id>` or a transcript's path.
+
+    Raises BadRequest, Denied or Unavailable with the reason.
+    """
+    from rlm_mcp.contexts.session.session import Session
+
+    return Session(source, name, settings)
+
+
+def detect(path: Path) -> bool:
+    """Say whether a file is a transcript of a known agent."""
+    from rlm_mcp.contexts.session.readers import choose
+
+    return choose(path) is not None
+
+
+def note(session_id: str, transcript_path: str, settings: Settings) -> Path:
+    """Remember which transcript is current for this server process."""
+    from rlm_mcp.contexts.session import find
+
+    return find.note(session_id, transcript_path, settings)

@@ -1,0 +1,335 @@
+"""Turn a reader's events into the index: numbered turns, blocks with places, and their text.
+
+Everything is written in one transaction of the index; the text goes to the end of the packed
+file, which nobody reads beyond the size that the transaction states.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from rlm_mcp.contexts.session.tree import Tree, Trunk
+from rlm_mcp.contexts.session.turns import (
+    ABANDONED,
+    LIVE,
+    SUPERSEDED,
+    Block,
+    Event,
+    Meta,
+    Odd,
+    Piece,
+    Result,
+    Rewind,
+)
+from rlm_mcp.redact import redact
+
+if TYPE_CHECKING:
+    from rlm_mcp.corpus.text import Writer
+
+MARK = "\u258c"
+"""Starts the line above each block in the packed text; a line of a transcript never does."""
+
+TURN = """INSERT OR REPLACE INTO turns (doc, n, native, parent, segment, live, role, origin, ts,
+ model, cwd, input, cache_read, cache_write, output, usage_key)
+ VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+BLOCK = """INSERT OR REPLACE INTO blocks (doc, n, i, type, name, kind, call, status, exit, arg,
+ data, note, start, end, part, pointer, spill, head, off, len, lines, sha, copy)
+ VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+_BATCH = 2_000
+
+
+@dataclass(slots=True)
+class State:
+    """What one thread's building remembers between runs; plain JSON."""
+
+    trunk: Trunk = field(default_factory=Trunk)
+    turns: int = 0
+    group: str = ""
+    group_turn: int = 0
+    facts: dict[str, str] = field(default_factory=dict)
+    cwds: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    odd: dict[str, dict[str, int]] = field(default_factory=dict)
+    first: str = ""
+    last: str = ""
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def load(cls, text: str) -> State:
+        values = json.loads(text)
+        values["trunk"] = Trunk(**values["trunk"])
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+class Builder:
+    """Takes the events of one thread."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        doc: int,
+        name: str,
+        writer: Writer,
+        state: State,
+        spilled: Callable[[str], str | None],
+    ) -> None:
+        self._db, self._doc, self._writer, self._spilled = db, doc, writer, spilled
+        self._label = f"{name}#" if name else "#"
+        self.state = state
+        older = state.turns > 0
+        self._older = older
+        self._tree = Tree(db, doc, state.trunk, older=older, settle=self.flush)
+        self._turns: dict[int, list[Any]] = {}
+        self._blocks: list[list[Any]] = []
+        self._heads: list[bytes] = []
+        self._sizes: dict[int, int] = {}
+        self._calls: dict[str, tuple[int, str, str]] = {}
+
+    @property
+    def forked(self) -> bool:
+        """Whether turns that were live before have left the live path."""
+        return self._tree.forked
+
+    def take(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, Piece):
+            self._piece(event)
+        elif isinstance(event, Odd):
+            kinds = self.state.odd.setdefault(event.kind, {})
+            kinds[event.name] = kinds.get(event.name, 0) + 1
+        elif isinstance(event, Meta):
+            self.state.facts[event.key] = event.value
+        elif isinstance(event, Rewind):
+            self._rewind(event)
+        else:
+            self._outcome(event)
+
+    def finish(self) -> State:
+        self.flush()
+        return self.state
+
+    def _piece(self, piece: Piece) -> None:
+        if self._tree.seen(piece.native):
+            self.take(Odd("repeated"))
+            return
+        self._see(piece)
+        rest = []
+        turn = 0
+        for part, block in enumerate(piece.blocks):
+            home = self._calls.get(block.call) if block.type == "result" else None
+            if home is None and block.type == "result":
+                home = self._older_call(block.call)
+            if home is None:
+                rest.append((part, block))
+                continue
+            turn, block.name, kind = home
+            block.kind = kind  # type: ignore[assignment]
+            self._write(turn, block, piece, part)
+        if not rest:
+            if turn:
+                self._tree.note(piece.native, turn)
+            else:
+                self._tree.carry(piece)
+            return
+        turn = self._turn_for(piece, rest)
+        for part, block in rest:
+            self._write(turn, block, piece, part)
+            if block.type == "call" and block.call:
+                self._calls[block.call] = (turn, block.name, block.kind)
+        if len(self._blocks) > _BATCH:
+            self.flush()
+
+    def _turn_for(self, piece: Piece, rest: Iterable[tuple[int, Block]]) -> int:
+        state = self.state
+        if piece.group and piece.group == state.group and state.group_turn:
+            turn = state.group_turn
+            self._tree.note(piece.native, turn)
+            self._usage(turn, piece)
+            return turn
+        if all(block.type == "result" for _, block in rest) and state.trunk.leaf:
+            self._tree.note(piece.native, state.trunk.leaf)
+            return state.trunk.leaf  # results whose calls were never written down
+        turn = state.turns + 1
+        parent = self._tree.place(piece, turn)
+        state.turns = turn
+        if piece.role == "assistant" or piece.origin != "harness":
+            state.group, state.group_turn = piece.group, turn
+        self._turns[turn] = [
+            self._doc, turn, piece.native, parent, state.trunk.segment, LIVE, piece.role,
+            piece.origin, piece.ts, piece.model, piece.cwd, 0, 0, 0, 0, "",
+        ]  # fmt: skip
+        self._tree.note(piece.native, turn)
+        self._usage(turn, piece)
+        return turn
+
+    def _usage(self, turn: int, piece: Piece) -> None:
+        """Set the turn's usage: one reply's records repeat it, the last one stands."""
+        if piece.usage is None:
+            return
+        row = self._row(turn)
+        if row is not None:
+            used = piece.usage
+            row[11:] = [
+                used.input, used.cache_read, used.cache_write, used.output, piece.usage_key,
+            ]  # fmt: skip
+
+    def _row(self, turn: int) -> list[Any] | None:
+        row = self._turns.get(turn)
+        if row is None:
+            found = self._db.execute(
+                "SELECT * FROM turns WHERE doc=? AND n=?", (self._doc, turn)
+            ).fetchone()
+            if found is None:
+                return None
+            row = self._turns[turn] = list(found)
+        return row
+
+    def _write(self, turn: int, block: Block, piece: Piece, part: int) -> None:
+        number = self._size(turn) + 1
+        self._sizes[turn] = number
+        text, spill = block.text, ""
+        if block.spill:
+            whole = self._spilled(block.spill)
+            if whole is None:
+                block.note = "; ".join(filter(None, (block.note, "the saved output is missing")))
+            else:
+                text, spill = whole, block.spill
+        raw = text.encode("utf-8", "surrogatepass")
+        clean = redact(text)
+        if MARK in clean:
+            clean = clean.replace("\n" + MARK, "\n " + MARK)
+            clean = " " + clean if clean.startswith(MARK) else clean
+        body = clean.encode("utf-8", "replace")
+        head = self._head(turn, number, block, piece)
+        at = self._writer.end
+        self._writer.add(b"%b%b\n" % (head, body))
+        self._heads.append(head)
+        self._blocks.append([
+            self._doc, turn, number, block.type, block.name, block.kind, block.call,
+            block.status, block.exit_code, redact(block.arg[:4_000]), self._data(block),
+            block.note, piece.start, piece.end, part, piece.pointer, spill, at, at + len(head),
+            len(body), clean.count("\n") + 1, sha256(raw).hexdigest()[:8], 0,
+        ])  # fmt: skip
+
+    def _head(self, turn: int, number: int, block: Block, piece: Piece) -> bytes:
+        words = [f"{MARK}{self._label}{turn}.{number}"]
+        if block.type == "text":
+            words += [piece.role if piece.origin in ("human", "agent") else piece.origin]
+            if piece.role == "user":
+                words.append(piece.ts[:19])
+        else:
+            words += [block.type, block.name, block.status]
+            if block.exit_code is not None:
+                words.append(f"exit={block.exit_code}")
+            words.append(block.note)
+        head = " ".join(word for word in words if word).replace("\n", " ")
+        return redact(head).encode("utf-8", "replace") + b"\n"
+
+    def _data(self, block: Block) -> str:
+        if block.plan is not None:
+            return redact(json.dumps([[i.text, i.status, i.key] for i in block.plan]))
+        if block.ops:
+            return redact(json.dumps([[op.path, op.op] for op in block.ops]))
+        return ""
+
+    def _size(self, turn: int) -> int:
+        size = self._sizes.get(turn)
+        if size is None:
+            size = 0
+            if self._older or turn != self.state.turns:
+                row = self._db.execute(
+                    "SELECT max(i) FROM blocks WHERE doc=? AND n=?", (self._doc, turn)
+                ).fetchone()
+                size = row[0] or 0
+        return size
+
+    def _older_call(self, call: str) -> tuple[int, str, str] | None:
+        if not (call and self._older):
+            return None
+        row = self._db.execute(
+            "SELECT n, name, kind FROM blocks WHERE call=? AND doc=? AND type='call'",
+            (call, self._doc),
+        ).fetchone()
+        return tuple(row) if row else None
+
+    def _outcome(self, event: Result) -> None:
+        """Change the outcome of a call's result that is already there."""
+        self.flush()
+        self._db.execute(
+            "UPDATE blocks SET status=?, exit=coalesce(?, exit) "
+            "WHERE doc=? AND call=? AND type='result'",
+            (event.status, event.exit_code, self._doc, event.call),
+        )
+
+    def _rewind(self, event: Rewind) -> None:
+        branch = SUPERSEDED if event.superseded else ABANDONED
+        if event.prompts:
+            self.flush()
+            rows = self._db.execute(
+                "SELECT n FROM turns WHERE doc=? AND live=? AND origin='human' AND role='user' "
+                "ORDER BY n DESC LIMIT ?",
+                (self._doc, LIVE, event.prompts),
+            ).fetchall()
+            turn = rows[-1][0] - 1 if rows else None
+        elif event.native:
+            turn = self._tree.turn_of(event.native)
+            if turn is not None and event.inclusive:
+                turn -= 1
+        else:
+            turn = 0
+        if turn is not None:
+            self._tree.rewind(turn, branch)
+            self.state.group = ""
+
+    def _see(self, piece: Piece) -> None:
+        state = self.state
+        if piece.ts:
+            state.first = state.first or piece.ts
+            state.last = max(state.last, piece.ts)
+        if piece.cwd and (not state.cwds or piece.cwd != state.cwds[-1]):
+            if piece.cwd in state.cwds:
+                state.cwds.remove(piece.cwd)
+            state.cwds.append(piece.cwd)
+        if piece.model and piece.model not in state.models:
+            state.models.append(piece.model)
+
+    def flush(self) -> None:
+        """Write the rows that are waiting, and forget what is not needed for the next ones."""
+        self._copy_heads()
+        self._db.executemany(TURN, self._turns.values())
+        self._db.executemany(BLOCK, self._blocks)
+        self._turns.clear()
+        self._blocks.clear()
+        self._tree.flush()
+        if len(self._calls) > 10_000:
+            self._calls = dict(list(self._calls.items())[-1_000:])
+            self._older = True
+        if len(self._sizes) > 10_000:
+            self._sizes = dict(list(self._sizes.items())[-1_000:])
+
+    def _copy_heads(self) -> None:
+        """Write the heads a second time, together: matches in them are no matches in the text."""
+        at = self._writer.end
+        for row, head in zip(self._blocks, self._heads, strict=True):
+            row[-1] = at
+            at += len(head)
+        if self._heads:
+            self._writer.add(b"".join(self._heads))
+            self._heads.clear()
+
+
+def total(states: Iterable[State], kind: str) -> Counter[str]:
+    """Return how often each thing of a kind was met, over all threads."""
+    counts: Counter[str] = Counter()
+    for state in states:
+        counts.update(state.odd.get(kind, {}))
+    return counts

@@ -1,0 +1,257 @@
+"""Tool calls of all agents in one vocabulary: what kind of call, on what, with what outcome.
+
+Names are matched by their own words, so that a new spelling of a known tool (`run_command`,
+`exec_command`) is still a shell call; what fits nothing is "other", never dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rlm_mcp.contexts.session.turns import Block, FileOp, PlanItem, Status, ToolKind
+
+_NAMES: Mapping[ToolKind, str] = {
+    "shell": (
+        "bash shell exec exec_command shell_command local_shell local_shell_call "
+        "run_shell_command run_terminal_command run_terminal_cmd run_in_terminal "
+        "execute_command runinterminal terminal run_command powershell run_terminal_command_v2 "
+        "container.exec"
+    ),
+    "read": (
+        "read read_file readfile view open_file view_image notebookread read_many_files "
+        "cat list_code_definition_names read_file_v2 copilot_readfile"
+    ),
+    "write": (
+        "write write_file create_file createfile write_to_file new_file "
+        "copilot_createfile"
+    ),
+    "edit": (
+        "edit multiedit str_replace str_replace_editor str_replace_based_edit_tool "
+        "replace replace_in_file apply_patch apply_diff edit_file notebookedit search_replace "
+        "insert_edit_into_file replace_string_in_file edit_file_v2 insert_content patch "
+        "search_and_replace copilot_replacestring multi_replace_string_in_file"
+    ),
+    "search": (
+        "grep glob ls list list_dir list_directory search_files grep_search "
+        "file_search codebase_search search_file_content find list_files ripgrep semantic_search "
+        "ripgrep_raw_search glob_file_search copilot_findtextinfiles toolsearch"
+    ),
+    "web": (
+        "webfetch websearch web_search web_fetch google_web_search fetch browser_action "
+        "web_search_call fetch_webpage"
+    ),
+    "task": "task agent spawn_agent subtask new_task runsubagent use_subagents",
+    "plan": (
+        "todowrite todo_write todoread update_plan write_todos update_todo_list "
+        "manage_todo_list taskcreate taskupdate tasklist todo exitplanmode focus_chain"
+    ),
+}  # fmt: skip
+_KINDS: dict[str, ToolKind] = {
+    name: kind for kind, names in _NAMES.items() for name in names.split()
+}
+
+_PATHS = (
+    "file_path", "filePath", "path", "target_file", "absolute_path", "notebook_path", "filename",
+    "relative_workspace_path", "targetFile", "uri", "effectiveUri",
+)  # fmt: skip
+_COMMANDS = ("command", "cmd", "CommandLine", "script", "commandLine")
+_OLD = ("old_string", "oldString", "old_str", "old_text")
+_NEW = ("new_string", "newString", "new_str", "new_text", "content", "contents", "file_text")
+_STATES = {
+    "completed": "done", "complete": "done", "done": "done", "in_progress": "active",
+    "in-progress": "active", "active": "active", "cancelled": "dropped", "deleted": "dropped",
+}  # fmt: skip
+_PATCH_FILE = re.compile(r"^\*\*\* (Add|Update|Delete) File: (.+)$", re.MULTILINE)
+_MOVE = re.compile(r"^\*\*\* Move to: (.+)$", re.MULTILINE)
+_CHECK = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+\[([ xX~/-])\]\s+(.*\S)", re.MULTILINE)
+
+
+def kind(name: str) -> ToolKind:
+    """Return what kind of call a tool's own name means."""
+    if name.startswith(("mcp__", "mcp_")):
+        return "mcp"
+    return _KINDS.get(name.lower().rpartition("functions.")[2], "other")
+
+
+def call(name: str, arguments: Any, call_id: str = "") -> Block:
+    """Return the block of a tool call; `arguments` may be JSON text, a mapping or free text."""
+    values = parse(arguments)
+    what = kind(name)
+    text = show(values)
+    block = Block("call", text, name=name, kind=what, call=call_id)
+    if isinstance(values, Mapping):
+        if what == "shell":
+            block.arg = command(values)
+        elif what in ("read", "write", "edit"):
+            block.ops = tuple(file_ops(what, values))
+            block.arg = " ".join(op.path for op in block.ops)
+        elif what == "plan":
+            block.plan = plan(values)
+        block.arg = block.arg or _first(values, ("pattern", "query", "url", "description", "path"))
+    elif isinstance(values, str):
+        block.arg = values if what == "shell" else ""
+    patch = text if "*** Begin Patch" in text else ""
+    if patch:
+        _take_patch(block, _patch_text(values))
+    return block
+
+
+def parse(arguments: Any) -> Any:
+    """Return arguments as values: agents write them as JSON inside a string, or bare."""
+    if isinstance(arguments, str):
+        try:
+            return json.loads(arguments)
+        except (ValueError, RecursionError):
+            return arguments
+    return arguments
+
+
+def show(values: Any) -> str:
+    """Return arguments as lines `name: value`, strings verbatim."""
+    if isinstance(values, Mapping):
+        return "\n".join(
+            f"{name}: {value if isinstance(value, str) else _json(value)}"
+            for name, value in values.items()
+        )
+    return values if isinstance(values, str) else _json(values)
+
+
+def command(values: Mapping[str, Any]) -> str:
+    """Return the command line of a shell call."""
+    for name in _COMMANDS:
+        value = values.get(name)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+            shell = value[0].rpartition("/")[2] in ("bash", "sh", "zsh")
+            return value[-1] if shell and len(value) == 3 else " ".join(value)
+    action = values.get("action")
+    return command(action) if isinstance(action, Mapping) else ""
+
+
+def file_ops(what: str, values: Mapping[str, Any]) -> Iterator[FileOp]:
+    """Yield what a read, write or edit call does to files."""
+    path = path_of(values)
+    replacements = values.get("replacements")
+    if isinstance(replacements, list) and not path:
+        for part in replacements:
+            if isinstance(part, Mapping):
+                yield from file_ops(what, part)
+        return
+    if not path:
+        return
+    if what == "read":
+        yield FileOp(path, "read")
+        return
+    if values.get("command") == "view":
+        yield FileOp(path, "read")
+        return
+    creates = what == "write" or values.get("command") == "create"
+    edits = values.get("edits")
+    parts = [edit for edit in edits if isinstance(edit, Mapping)] if isinstance(edits, list) else []
+    for part in parts or [values]:
+        old, new = _first(part, _OLD), _first(part, _NEW)
+        diff = _first(part, ("diff",))
+        yield FileOp(path, "create" if creates else "edit", old, new, diff)
+
+
+def path_of(values: Mapping[str, Any]) -> str:
+    """Return the path that a call names."""
+    for name in _PATHS:
+        value = values.get(name)
+        if isinstance(value, Mapping):
+            value = value.get("fsPath") or value.get("path")
+        if isinstance(value, str) and value:
+            return value.removeprefix("file://")
+    return ""
+
+
+def patch_ops(patch: str) -> tuple[FileOp, ...]:
+    """Return the file operations of an apply_patch text."""
+    heads = list(_PATCH_FILE.finditer(patch))
+    ops = []
+    for head, after in zip(heads, [*heads[1:], None], strict=True):
+        body = patch[head.end() : after.start() if after else len(patch)]
+        body = body.partition("*** End Patch")[0].strip("\n")
+        verb, path = head[1], head[2].strip()
+        if verb == "Add":
+            lines = [line[1:] for line in body.splitlines() if line.startswith("+")]
+            ops.append(FileOp(path, "create", new="\n".join(lines) + "\n"))
+        elif verb == "Delete":
+            ops.append(FileOp(path, "delete"))
+        else:
+            ops.append(FileOp(path, "edit", patch=body))
+            if move := _MOVE.search(body):
+                ops.append(FileOp(move[1].strip(), "rename", old=path))
+    return tuple(ops)
+
+
+def plan(values: Mapping[str, Any]) -> tuple[PlanItem, ...] | None:
+    """Return the task list that a planning call states, or None."""
+    for name in ("todos", "plan", "todoList", "items", "todo_list"):
+        items = values.get(name)
+        if isinstance(items, str):
+            return checklist(items)
+        if isinstance(items, list):
+            return tuple(_item(item) for item in items if isinstance(item, Mapping))
+    return None
+
+
+def checklist(text: str) -> tuple[PlanItem, ...] | None:
+    """Return the task list written as Markdown check boxes, or None."""
+    found = _CHECK.findall(text)
+    states: dict[str, Any] = {" ": "open", "x": "done", "~": "active", "/": "active", "-": "active"}
+    return tuple(PlanItem(words, states[mark.lower()]) for mark, words in found) or None
+
+
+def outcome(text: str, failed: bool | None) -> tuple[Status, int | None]:
+    """Return the status and exit code that a result's text shows.
+
+    `failed` is what the format itself says, None where it says nothing.
+    """
+    head = text[:400]
+    if "doesn't want to proceed with this tool use" in head or "user denied" in head.lower():
+        return "denied", None
+    if head.startswith("[Request interrupted by user"):
+        return "cancelled", None
+    match = _EXIT.search(head) or _EXIT.search(text[-200:])
+    code = int(match[1]) if match else None
+    if failed is None:
+        return ("" if code is None else "error" if code else "ok"), code
+    return ("error" if failed or code else "ok"), code
+
+
+_EXIT = re.compile(
+    r"(?:^|\n)\W{0,3}(?:Process exited with code|Exit code:?|Command failed with exit code|"
+    r"exit_code:|Command exited with code|exited with code|Exit Code:)\s*(-?\d{1,6})\b"
+)
+
+
+def _item(item: Mapping[str, Any]) -> PlanItem:
+    text = _first(item, ("content", "step", "title", "text", "description", "subject"))
+    status: Any = _STATES.get(str(item.get("status", "")).lower().replace(" ", "_"), "open")
+    return PlanItem(text, status, str(item.get("id", "") or ""))
+
+
+def _take_patch(block: Block, patch: str) -> None:
+    ops = patch_ops(patch)
+    if ops:
+        block.kind, block.ops = "edit", ops
+        block.arg = " ".join(op.path for op in ops)
+
+
+def _patch_text(values: Any) -> str:
+    if isinstance(values, Mapping):
+        return next((v for v in values.values() if isinstance(v, str) and "*** Begin" in v), "")
+    return values if isinstance(values, str) else ""
+
+
+def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    return next((v for name in names if isinstance(v := values.get(name), str)), "")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))

@@ -1,0 +1,218 @@
+"""Find sessions: the current one, the newest, one by id or path, and all of a project's.
+
+A transcript is opened when it lies under a root or in a known agent's own folder, links resolved;
+a link in such a folder that leads out of it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlm_mcp import config
+from rlm_mcp.contexts.session.readers import READERS, choose
+from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.turns import Found
+from rlm_mcp.errors import BadRequest, Denied, Unavailable, did_you_mean
+
+if TYPE_CHECKING:
+    from rlm_mcp.config import Settings
+
+_UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[45][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+
+
+def short(native: str) -> str:
+    """Return the id that refs use: eight characters of a random UUID, else all that is safe."""
+    if _UUID4.match(native):
+        return native[:8]
+    return re.sub(r"[^A-Za-z0-9_-]", "-", native)[:60] or "session"
+
+
+def sessions(
+    settings: Settings, project: str = "", agent: str = "", since: str = "", q: str = ""
+) -> list[Found]:
+    """Return the sessions of this project (`*`: of all), newest first."""
+    found = []
+    for reader in READERS:
+        if agent and agent != reader.agent:
+            continue
+        for item in reader.find():
+            try:
+                info = os.stat(item.path)
+            except OSError:
+                continue
+            item = replace(item, changed=item.changed or info.st_mtime)
+            found.append(item if item.size else replace(item, size=info.st_size))
+    kept = [
+        item
+        for item in found
+        if _in_project(item, project, settings)
+        and (not since or _moment(item) >= since)
+        and q.lower() in f"{item.title} {item.native} {item.project}".lower()
+    ]
+    return sorted(kept, key=lambda item: (-item.changed, item.path, item.key))
+
+
+def locate(source: str, settings: Settings) -> tuple[Path, str, Reader, str]:
+    """Return path, key, reader and native id of what `source` names.
+
+    Raises BadRequest (no such session, ambiguous, no transcript), Denied, Unavailable.
+    """
+    name = source.removeprefix("session:")
+    if name in ("current", "latest", ""):
+        item = _current(settings) if name != "latest" else None
+        return _open(item or _newest(settings))
+    if os.sep in name or name.startswith((".", "~")) or Path(name).suffix:
+        return path_of(name, settings)
+    matches = [
+        item for item in sessions(settings, project="*")
+        if item.native.startswith(name) or short(item.native) == name
+    ]  # fmt: skip
+    exact = [item for item in matches if item.native == name] or matches
+    if not exact:
+        known = [short(item.native) for item in sessions(settings)]
+        raise BadRequest(f"There is no session {name!r}.{did_you_mean(name, known)}")
+    if len({(item.agent, item.native) for item in exact}) > 1:
+        some = ", ".join(sorted(item.native for item in exact)[:5])
+        raise BadRequest(f"{name!r} is the start of several sessions: {some}.")
+    return _open(exact[0])
+
+
+def path_of(name: str, settings: Settings) -> tuple[Path, str, Reader, str]:
+    """Return the same for a path, with `#<key>` behind it where a file holds many sessions."""
+    text, _, key = name.partition("#")
+    asked = Path(text).expanduser()
+    if not asked.is_absolute() and settings.roots:
+        asked = settings.roots[0] / asked
+    path = allowed(asked, settings)
+    if path.is_dir():
+        raise BadRequest(f"{text!r} is a folder; name a transcript in it.")
+    reader = choose(path)
+    if reader is None:
+        raise BadRequest(f"{text!r} is no transcript of a known agent; open it as text instead.")
+    keys = reader.keys(path)
+    if key and key not in keys:
+        raise BadRequest(f"{path.name} has no session {key!r}.{did_you_mean(key, keys)}")
+    if not keys:
+        raise BadRequest(f"{path.name} holds no session.")
+    key = key or keys[-1]
+    return path, key, reader, key or reader.native(path)
+
+
+def allowed(asked: Path, settings: Settings) -> Path:
+    """Return the real path of a transcript that may be read, or raise Denied."""
+    real = Path(os.path.realpath(asked))
+    lexical = Path(os.path.abspath(asked))
+    for folder in agent_folders():
+        home = Path(os.path.realpath(folder))
+        if lexical.is_relative_to(folder) or lexical.is_relative_to(home):
+            if real.is_relative_to(home):
+                break
+            raise Denied(f"{asked.name!r} is a link that leaves the agent's folder.")
+    else:
+        roots = [Path(os.path.realpath(root)) for root in settings.roots]
+        if not any(real.is_relative_to(root) for root in roots):
+            raise Denied(
+                f"{asked.name!r} is neither under the roots nor in a known agent's folder; "
+                "start the server with --root for its folder."
+            )
+    if not real.exists():
+        raise BadRequest(f"There is no file {asked.name!r}.")
+    if not (real.is_file() or real.is_dir()):
+        raise BadRequest(f"{asked.name!r} is no ordinary file.")
+    return real
+
+
+def agent_folders() -> Iterator[Path]:
+    """Yield the folders in which known agents keep their sessions."""
+    for reader in READERS:
+        yield from reader.folders()
+
+
+def note(session_id: str, transcript_path: str, settings: Settings) -> Path:
+    """Remember which transcript is current for this server process, and return its path.
+
+    Raises Denied for a path that is not in a known agent's folder, BadRequest for a file that is
+    no transcript.
+    """
+    asked = Path(transcript_path)
+    folders = [Path(os.path.realpath(folder)) for folder in agent_folders()]
+    real = Path(os.path.realpath(asked))
+    if not any(real.is_relative_to(folder) for folder in folders):
+        raise Denied("The transcript is not in a known agent's folder.")
+    if real.exists() and choose(real) is None and real.stat().st_size:
+        raise BadRequest("The file is no transcript of a known agent.")
+    target = _hint()
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = target.with_suffix(".new")
+    fresh.write_text(json.dumps({"session": session_id, "path": str(real)}), "utf-8")
+    os.chmod(fresh, 0o600)
+    os.replace(fresh, target)
+    return real
+
+
+def _hint() -> Path:
+    return config.state_dir() / "sessions" / f"{os.getpid()}.json"
+
+
+def _current(settings: Settings) -> Found | None:
+    """Return the session that this server serves, as far as anybody said."""
+    try:
+        hint = json.loads(_hint().read_text("utf-8"))
+        path = Path(hint["path"])
+        if path.is_file() and allowed(path, settings):
+            return Found("", str(hint["session"]), str(path))
+    except (OSError, ValueError, KeyError, TypeError, Denied):
+        pass
+    wanted = os.environ.get("CLAUDE_CODE_SESSION_ID", "")
+    if re.fullmatch(r"[A-Za-z0-9-]{8,64}", wanted):
+        for folder in agent_folders():
+            for path in folder.glob(f"*/{wanted}.jsonl"):
+                return Found("", wanted, str(path))
+    return None
+
+
+def _newest(settings: Settings) -> Found:
+    found = sessions(settings)
+    if not found:
+        raise Unavailable(
+            "No agent has a session in this folder; name one by id or path, or list those of "
+            'other projects with session.sessions(project="*").'
+        )
+    return found[0]
+
+
+def _open(item: Found) -> tuple[Path, str, Reader, str]:
+    path = Path(item.path)
+    reader = next((r for r in READERS if r.agent == item.agent), None) or choose(path)
+    if reader is None:
+        raise Unavailable(f"{path.name!r} is empty, or no transcript of a known agent.")
+    if not any(
+        Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+        for folder in reader.folders()
+    ):
+        raise Denied(f"{path.name!r} is a link that leaves the agent's folder.")
+    return Path(os.path.realpath(path)), item.key, reader, item.native
+
+
+def _in_project(item: Found, project: str, settings: Settings) -> bool:
+    if project == "*":
+        return True
+    if project:
+        return project in item.project
+    here = [os.path.realpath(root) for root in settings.roots]
+    if chosen := os.environ.get("CLAUDE_PROJECT_DIR"):
+        here.append(os.path.realpath(chosen))
+    where = os.path.realpath(item.project) if item.project else ""
+    return any(where == root or where.startswith(root + os.sep) for root in here)
+
+
+def _moment(item: Found) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(item.changed, UTC).isoformat()

@@ -1,0 +1,374 @@
+"""The index of one session: where every block is, and its redacted text in one packed file.
+
+Kept in the cache folder (SQLite for places, a corpus for the text), safe to delete, shared by
+all servers of this user. The transcript itself is only ever read. An append is read from where
+the last reading stopped; a rewritten, shortened or replaced file is read anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlm_mcp import config
+from rlm_mcp.contexts.session import build
+from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.turns import Child, Piece, Source
+from rlm_mcp.errors import Unavailable
+
+if TYPE_CHECKING:
+    from rlm_mcp.corpus.pack import Corpus
+    from rlm_mcp.corpus.runs import Run
+    from rlm_mcp.corpus.text import Writer
+
+VERSION = 1
+"""Raised with every change of the tables, of rendering or of redaction."""
+
+SPILL_LIMIT = 16 << 20
+_PROBE = 4096
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE docs (
+  doc INTEGER PRIMARY KEY, name TEXT UNIQUE, path TEXT, call TEXT, stamp TEXT, state TEXT);
+CREATE TABLE turns (
+  doc INT, n INT, native TEXT, parent INT, segment INT, live INT, role TEXT, origin TEXT,
+  ts TEXT, model TEXT, cwd TEXT, input INT, cache_read INT, cache_write INT, output INT,
+  usage_key TEXT, PRIMARY KEY (doc, n)) WITHOUT ROWID;
+CREATE TABLE blocks (
+  doc INT, n INT, i INT, type TEXT, name TEXT, kind TEXT, call TEXT, status TEXT, exit INT,
+  arg TEXT, data TEXT, note TEXT, start INT, end INT, part INT, pointer TEXT, spill TEXT,
+  head INT, off INT, len INT, lines INT, copy INT, sha TEXT,
+  PRIMARY KEY (doc, n, i)) WITHOUT ROWID;
+CREATE TABLE runs (path TEXT, start INT, len INT);
+CREATE TABLE nodes (doc INT, uid INT, turn INT);
+CREATE INDEX nodes_by_uid ON nodes (uid);
+CREATE INDEX blocks_by_call ON blocks (call) WHERE type = 'call';
+CREATE INDEX blocks_by_place ON blocks (head);
+"""
+
+
+class _Stale(Exception):
+    """The packed text is not the one that the places point into."""
+
+
+class Index:
+    """An open index. Safe from several threads; `refresh` makes it right for bytes written now."""
+
+    def __init__(self, path: Path, key: str, reader: Reader) -> None:
+        self.path, self.key, self.reader = path, key, reader
+        folder = config.cache_dir() / "sessions"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._id = sha256(f"{path}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        self._file = folder / f"{self._id}.sqlite"
+        self.lock = threading.RLock()
+        self.db = self._open()
+        self._children: Sequence[Child] = ()
+        self._corpus: Corpus | None = None
+
+    @property
+    def version(self) -> str:
+        """What this index was made by."""
+        return f"{VERSION}/{self.reader.agent}/{self.reader.version}"
+
+    @property
+    def corpus(self) -> Corpus:
+        """The packed text; `refresh` was called before."""
+        assert self._corpus is not None
+        return self._corpus
+
+    def refresh(self) -> bool:
+        """Read what was added since; say whether anything changed."""
+        with self.lock:
+            stamps = self._stamps()
+            if self._corpus is not None and stamps == self._meta("stamps"):
+                return False
+            for _ in range(3):
+                try:
+                    return self._read_all()
+                except _Stale:
+                    self._forget()
+            raise Unavailable("The session index is being rewritten all the time; try again.")
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """Return the rows of a query."""
+        with self.lock:
+            return self.db.execute(query, values).fetchall()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes of the packed text."""
+        return bytes(self.corpus.snapshot.buffer[offset : offset + length])
+
+    def states(self) -> dict[str, build.State]:
+        """Return what building each thread found, by the thread's name ("" is the main one)."""
+        return {
+            row["name"]: build.State.load(row["state"])
+            for row in self.rows("SELECT name, state FROM docs ORDER BY doc")
+        }
+
+    def source_text(self, row: sqlite3.Row) -> str | None:
+        """Re-read a block's text from the transcript itself; None where it is gone."""
+        path = self.rows("SELECT path FROM docs WHERE doc=?", (row["doc"],))[0]["path"]
+        if row["spill"]:
+            return _spilled(Path(path), row["spill"])
+        source = Source(path, self.key)
+        try:
+            for event in self.reader.events(source, row["start"]):
+                if not isinstance(event, Piece):
+                    continue
+                if (event.start, event.pointer) == (row["start"], row["pointer"]):
+                    blocks = event.blocks
+                    return blocks[row["part"]].text if row["part"] < len(blocks) else None
+                if event.start > row["start"]:
+                    return None
+        except OSError:
+            return None
+        return None
+
+    def close(self) -> None:
+        with self.lock:
+            self.db.close()
+            if self._corpus is not None:
+                self._corpus.close()
+
+    def _open(self) -> sqlite3.Connection:
+        for attempt in range(2):
+            db = sqlite3.connect(
+                self._file, timeout=30, check_same_thread=False, isolation_level=None
+            )
+            db.row_factory = sqlite3.Row
+            try:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA synchronous=OFF")
+                db.execute("PRAGMA cache_size=-16000")
+                if _version(db) != self.version:
+                    self._create(db)
+                os.chmod(self._file, 0o600)
+                return db
+            except sqlite3.DatabaseError as error:
+                db.close()
+                if attempt:
+                    raise Unavailable(f"The session index cannot be used: {error}.") from error
+                for suffix in (".sqlite", ".sqlite-wal", ".sqlite-shm"):
+                    self._file.with_suffix(suffix).unlink(missing_ok=True)
+        raise AssertionError("unreachable")
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        """Make the tables anew; in a transaction, since another server may do the same."""
+        db.execute("BEGIN IMMEDIATE")
+        if _version(db) != self.version:
+            for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
+                db.execute(f'DROP TABLE "{row[0]}"')
+            for statement in _TABLES.split(";"):
+                db.execute(statement)
+            db.execute("INSERT INTO meta VALUES ('version', ?)", (self.version,))
+        db.execute("COMMIT")
+
+    def _meta(self, key: str) -> Any:
+        row = self.db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def _set(self, **values: Any) -> None:
+        pairs = [(key, json.dumps(value)) for key, value in values.items()]
+        self.db.executemany("INSERT OR REPLACE INTO meta VALUES (?,?)", pairs)
+
+    def _stamps(self) -> dict[str, Any]:
+        """Return size, time and inode of the transcript and of its children's files."""
+        stamps = {}
+        for name, path in self._files():
+            try:
+                info = os.stat(path)
+            except OSError as error:
+                if name == "":
+                    raise Unavailable(
+                        f"The transcript {path.name!r} cannot be read: {error.strerror}."
+                    ) from None
+                continue
+            stamps[name] = [info.st_size, info.st_mtime_ns, info.st_ino]
+        return stamps
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        yield "", self.path
+        self._children = self.reader.children(self.path)
+        for child in self._children:
+            yield child.name, Path(child.path)
+
+    def _read_all(self) -> bool:
+        from rlm_mcp.corpus.pack import Corpus
+        from rlm_mcp.corpus.runs import Runs
+        from rlm_mcp.corpus.store import Store
+
+        if self._corpus is None:
+            store = Store(config.cache_dir(), f"session\0{self._id}")
+            self._corpus = Corpus(store, Runs(self._write))
+            changed = True
+        else:
+            changed = self._corpus.refresh()
+        table = self._corpus.snapshot.table
+        self._set(text_id=table.text_id, text_bytes=table.text_bytes)
+        return changed
+
+    def _forget(self) -> None:
+        """Drop the packed text and every place in it."""
+        from rlm_mcp.corpus.store import Store
+
+        store = Store(config.cache_dir(), f"session\0{self._id}")
+        with store.writing(), contextlib.suppress(FileNotFoundError):
+            (store.folder / "table").unlink()
+        if self._corpus is not None:
+            self._corpus.close()
+            self._corpus = None
+
+    def _write(self, writer: Writer, text_id: str, size: int) -> Sequence[Run] | None:
+        """Append what is new to the packed text, and return its runs; the store is locked."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            stamps = self._stamps()
+            if not text_id:
+                for table in ("docs", "turns", "blocks", "nodes", "runs"):
+                    self.db.execute(f"DELETE FROM {table}")
+                self.db.execute("DROP TABLE IF EXISTS fts")
+                self.db.execute("DELETE FROM meta WHERE key='fts'")
+                self._set(stamps={})
+            elif [text_id, size] != [self._meta("text_id"), self._meta("text_bytes")]:
+                raise _Stale
+            before = self._meta("stamps")
+            if any(self._rewritten(name) for name in before if stamps.get(name) != before[name]):
+                raise _Stale
+            changed = [item for item in self._files() if stamps.get(item[0]) != before.get(item[0])]
+            for name, path in changed:
+                self._read(name, path, writer)
+            self._set(stamps=stamps)
+            runs = self._runs(size) if changed or not text_id else None
+            self.db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self.db.execute("ROLLBACK")
+            raise
+        return runs
+
+    def _runs(self, size: int) -> Sequence[Run]:
+        """Return the spans of text by thread and branch, those of the heads' copies apart."""
+        from rlm_mcp.corpus.runs import Run
+
+        if self._meta("forked"):
+            size = 0
+            self.db.execute("DELETE FROM runs")
+            self._set(forked=False)
+        number = self.db.execute("SELECT count(*) FROM runs").fetchone()[0]
+        rows = []
+        for kind, start, end in (("text", "head", "off+len+1"), ("head", "copy", "copy+off-head")):
+            spans = self.db.execute(
+                f"SELECT b.doc, t.live, b.{start}, b.{end.replace('off-head', 'b.off-b.head')} "
+                "FROM blocks b JOIN turns t ON t.doc=b.doc AND t.n=b.n "
+                f"WHERE b.head>=? ORDER BY b.{start}".replace("+len", "+b.len"),
+                (size,),
+            )
+            last: list[Any] = []
+            for doc, live, begin, stop in spans:
+                if last and last[:2] == [doc, live] and last[3] == begin:
+                    last[3] = stop
+                    continue
+                last = [doc, live, begin, stop]
+                rows.append((kind, last))
+        for kind, (doc, live, begin, stop) in rows:
+            number += 1
+            path = f"{kind}/{doc:06}/{live}/{number:08}"
+            self.db.execute("INSERT INTO runs VALUES (?,?,?)", (path, begin, stop - begin))
+        return [Run(*row) for row in self.db.execute("SELECT path, start, len FROM runs")]
+
+    def _rewritten(self, name: str) -> bool:
+        """Say whether a file is no longer what was read, only longer."""
+        row = self.db.execute("SELECT path, stamp FROM docs WHERE name=?", (name,)).fetchone()
+        if row is None:
+            return False
+        stamp = json.loads(row["stamp"])
+        if not self.reader.appends:
+            return True
+        try:
+            return bool(stamp != _probe(row["path"], stamp[0]))
+        except OSError:
+            return name == ""
+
+    def _read(self, name: str, path: Path, writer: Writer) -> None:
+        """Read what a file holds since the last time, with the threads inside it."""
+        child = next((c for c in self._children if c.name == name), None)
+        builders: dict[str, build.Builder] = {}
+        row = self.db.execute("SELECT stamp FROM docs WHERE name=?", (name,)).fetchone()
+        start = json.loads(row["stamp"])[0] if row else 0
+
+        def builder(thread: str) -> build.Builder:
+            label = thread or name
+            if label not in builders:
+                doc, state = self._doc(label, path, child)
+                builders[label] = build.Builder(
+                    self.db, doc, label, writer, state, lambda spill: _spilled(path, spill)
+                )
+            return builders[label]
+
+        source = Source(str(path), self.key, offset=start)
+        main = builder("")
+        try:
+            for event in self.reader.events(source, start):
+                thread = event.thread if isinstance(event, Piece) else ""
+                (builder(thread) if thread else main).take(event)
+        except OSError as error:
+            raise Unavailable(f"{path.name!r} cannot be read: {error.strerror}.") from None
+        for label, one in builders.items():
+            self.db.execute("UPDATE docs SET state=? WHERE name=?", (one.finish().dump(), label))
+            if one.forked:
+                self._set(forked=True)
+        stamp = json.dumps(_probe(str(path), source.offset))
+        self.db.execute("UPDATE docs SET stamp=? WHERE name=?", (stamp, name))
+
+    def _doc(self, label: str, path: Path, child: Child | None) -> tuple[int, build.State]:
+        row = self.db.execute("SELECT doc, state FROM docs WHERE name=?", (label,)).fetchone()
+        if row:
+            return row["doc"], build.State.load(row["state"])
+        state = build.State()
+        if child is not None:
+            state.facts.update(child.facts)
+        cursor = self.db.execute(
+            "INSERT INTO docs (name, path, call, stamp, state) VALUES (?,?,?,?,?)",
+            (label, str(path), child.call if child else "", "[0]", state.dump()),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid, state
+
+
+def _version(db: sqlite3.Connection) -> str:
+    try:
+        row = db.execute("SELECT value FROM meta WHERE key='version'").fetchone()
+    except sqlite3.OperationalError:
+        return ""
+    return row[0] if row else ""
+
+
+def _spilled(path: Path, spill: str) -> str | None:
+    """Return the text of an output that was saved beside the transcript, or None."""
+    folder = os.path.realpath(path.with_suffix(""))
+    file = os.path.realpath(os.path.join(folder, spill))
+    if not file.startswith(folder + os.sep):
+        return None
+    try:
+        with open(file, "rb") as stream:
+            data = stream.read(SPILL_LIMIT + 1)
+    except OSError:
+        return None
+    text = data[:SPILL_LIMIT].decode("utf-8", "replace")
+    return text if len(data) <= SPILL_LIMIT else f"{text}\n… (more than 16 MB; cut)"
+
+
+def _probe(path: str, read: int) -> list[Any]:
+    """Return how far a file was read, with digests of its start and of what was read last."""
+    with open(path, "rb") as file:
+        head = file.read(min(read, _PROBE))
+        file.seek(max(0, read - _PROBE))
+        tail = file.read(min(read, _PROBE))
+    return [read, sha256(head).hexdigest()[:16], sha256(tail).hexdigest()[:16]]
