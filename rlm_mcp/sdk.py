@@ -201,6 +201,10 @@ class Failure:
     def __str__(self) -> str:
         return f"<NO ANSWER: {self.reason}>"
 
+    @property
+    def shown(self) -> str:
+        return self.reason
+
 
 class Answers(list[Any]):
     """Replies of sub-models, in the order of what was asked; a failed one is a `Failure`.

@@ -144,7 +144,7 @@ async def _ask(
                 return exits.INTERRUPTED
         finally:
             await workspace.close()
-    click.echo(json.dumps(as_object(result)) if as_json else page(result))
+    click.echo(json.dumps(result.as_json()) if as_json else page(result))
     return exits.OF_STATUS[result.status]
 
 
@@ -168,42 +168,18 @@ def _stop_on_signal(run: asyncio.Task[Any]) -> None:
             return
 
 
-def as_object(result: Result) -> dict[str, Any]:
-    """Return what --json prints: the one object that scripts rely on."""
-    return {
-        "answer": result.answer,
-        "status": result.status,
-        "coverage": {"done": result.done, "total": result.total},
-        "evidence": [
-            {"ref": ref, "quote": quote, "verified": verified}
-            for ref, quote, verified in result.evidence
-        ],
-        "cost_usd": result.cost_usd,
-        "calls": result.calls,
-        "tokens": {
-            "input": result.usage.input,
-            "output": result.usage.output,
-            "cache_read": result.usage.cache_read,
-        },
-        "seconds": round(result.seconds, 3),
-        "run": result.run,
-        "mode": result.mode,
-        "model": result.model,
-        "reason": result.reason,
-    }
-
-
 def page(result: Result) -> str:
     """Return a result as a person reads it."""
     parts = [printable(result.answer.rstrip()), ""]
-    for ref, _, verified in result.evidence:
-        parts.append(f"  {'verified' if verified else 'NOT VERIFIED':<12}  {printable(ref)}")
+    for item in result.evidence:
+        mark = "verified" if item.verified else "NOT VERIFIED"
+        parts.append(f"  {mark:<12}  {printable(item.ref)}")
     if result.evidence:
         parts.append("")
     cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
     facts = [
         result.status,
-        *([f"{result.done} of {result.total} parts read"] if result.total else []),
+        *([f"{result.done} of {result.total} parts answered"] if result.total else []),
         f"{result.seconds:.1f} s",
         f"{result.calls} model calls",
         cost,

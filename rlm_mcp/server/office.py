@@ -80,7 +80,10 @@ class Office:
             if self._closed:
                 raise Cancelled("The server is stopping.")
             if self._workspace is None:
-                self._workspace = await asyncio.to_thread(self._make)
+                # Off the loop, so that pings are answered; made on it, which it is for.
+                kind = await asyncio.to_thread(_engine)
+                sources = {tool.name: tool.source for tool in self.tools}
+                self._workspace = kind(self.settings, sources, self.prompts.texts)
             return self._workspace
 
     async def warm_up(self) -> None:
@@ -116,8 +119,8 @@ class Office:
         finally:
             self._under_way.discard(task)
 
-    def _make(self) -> Workspace:
-        from rlm_mcp.engine import Workspace  # imports every room below: 300 ms and more
 
-        sources = {tool.name: tool.source for tool in self.tools}
-        return Workspace(self.settings, sources, self.prompts.texts)
+def _engine() -> type[Workspace]:
+    from rlm_mcp.engine import Workspace  # imports every room below: 300 ms and more
+
+    return Workspace

@@ -17,7 +17,6 @@ from typing import NoReturn
 
 from rlm_mcp.config import Settings
 from rlm_mcp.server.app import App
-from rlm_mcp.server.presence import present
 
 
 def serve(settings: Settings) -> NoReturn:
@@ -33,11 +32,10 @@ async def _serve(settings: Settings) -> NoReturn:
     app = App(settings)
     stop = asyncio.Event()
     on_signals(stop)
-    with present(settings, "stdio"):
-        serving = asyncio.create_task(app.run_stdio_async())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        await app.close()
+    serving = asyncio.create_task(app.run_stdio_async())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await app.close()
     if serving.done() and (error := serving.exception()) is not None:
         sys.stderr.write(f"rlm-mcp: the connection broke: {error!r}\n")
         leave(1)
