@@ -1,0 +1,236 @@
+"""An environment: the namespace in which cells run, and how one cell is run in it."""
+
+from __future__ import annotations
+
+import builtins
+import collections.abc
+import sys
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rlm_mcp.sandbox import guards, policy
+from rlm_mcp.sandbox.facades import Facade, find, provide
+from rlm_mcp.sandbox.facades import library, regex, shims
+from rlm_mcp.sandbox.output import Output, short_repr
+
+_SERVED = frozenset({"_strptime", "_pylong", "time", "datetime", "locale", "warnings"})
+
+
+def provide_library() -> None:
+    """Build every facade; done once, before workers are forked."""
+    library.preload()
+    extra = {**shims.shim_exports(), "re": regex.exports()}
+    extra["collections.abc"] = {
+        name: getattr(collections.abc, name) for name in library.ABSTRACT.split()
+    }
+    for name in {**library.PLAIN, **extra}:
+        plain = library.plain_exports(name) if name in library.PLAIN else {}
+        provide(name.strip(), {**plain, **extra.get(name, {})})
+
+
+class Environment:
+    """The variables of a cell, its builtins, and its output."""
+
+    def __init__(self, output: Output, *, language: bool) -> None:
+        self.output = output
+        self.language = language
+        self.variables: dict[str, Any] = {}
+        self.given: dict[str, Any] = {}
+        """What we bound: tools, context variables, helpers; not the cell's own."""
+        self.cells = 0
+        guards.allowed_bases.update(shims.base_classes())
+        self._sources: dict[str, list[str]] = {}
+        self.variables.update(self.base(), __name__="__main__")
+
+    def base(self) -> dict[str, Any]:
+        """Return the globals that every module of cells starts from."""
+        if not self.language:
+            return {"__builtins__": builtins}
+        made: dict[str, Any] = {"__builtins__": self.builtins()}
+        made.update(
+            _getattr_=guards.read,
+            _write_=guards.writable,
+            _type_=guards.shown_class,
+            _vars_=guards.variables,
+            _label_=guards.label,
+            _class_=guards.make_class,
+            _import_=import_module,
+            _import_from_=import_name,
+            _Stop_=guards.Stop,
+        )
+        return made
+
+    def builtins(self) -> dict[str, Any]:
+        """Return the builtins of a cell."""
+        made = {name: getattr(builtins, name) for name in shims.BUILTINS if hasattr(builtins, name)}
+        made.update(shims.exceptions())
+        made.update(
+            __import__=_import_for_c,
+            print=self.print,
+            type=guards.Type,
+            getattr=guards.read,
+            setattr=guards.write,
+            delattr=guards.remove,
+            hasattr=guards.has,
+            isinstance=shims.is_instance,
+            issubclass=shims.is_subclass,
+            vars=self.vars,
+            dir=self.dir,
+            globals=self.user_variables,
+            locals=self.user_variables,
+            open=shims.refused("open", "read contexts with peek(ref) and grep(pattern)"),
+            input=shims.refused("input", "nobody is there to answer"),
+            exec=shims.refused("exec", "write the code in the cell itself"),
+            eval=shims.refused("eval", "use json.loads or ast.literal_eval for data"),
+            compile=shims.refused("compile", "use ast.parse to look at code"),
+        )
+        return made
+
+    def print(
+        self, *values: Any, sep: Any = " ", end: Any = "\n", file: Any = None, flush: bool = False
+    ) -> None:
+        """Print into the output of the cell."""
+        text = (" " if sep is None else sep).join([str(value) for value in values])
+        text += "\n" if end is None else end
+        if file is None:
+            self.output.write(text)
+        else:
+            file.write(text)
+
+    def vars(self, *values: Any) -> Any:
+        """Answer `vars`."""
+        return guards.variables(*values) if values else self.user_variables()
+
+    def dir(self, *values: Any) -> list[str]:
+        """Answer `dir`: public names alone."""
+        if not values:
+            return sorted(self.user_variables())
+        return [name for name in dir(values[0]) if not name.startswith("_")]
+
+    def user_variables(self) -> dict[str, Any]:
+        """Return a copy of what cells have bound."""
+        return {
+            name: value
+            for name, value in self.variables.items()
+            if not (name.startswith("_") and name.endswith("_"))
+            and (name not in self.given or self.given[name] is not value)
+        }
+
+    def give(self, name: str, value: Any) -> None:
+        """Bind one of our names."""
+        self.variables[name] = self.given[name] = value
+
+    def show_vars(self) -> str:
+        """List the variables of this environment, a line each."""
+        lines = []
+        for name, value in self.user_variables().items():
+            kind = getattr(guards.shown_class(value), "__name__", "?")
+            lines.append(f"{name}: {kind} = {short_repr(value, 80)}")
+        return "\n".join(lines) or "no variables yet"
+
+    def final(self, content: Any) -> None:
+        """Set the answer of this run and mark it as ready."""
+        answer = self.variables.get("answer")
+        if type(answer) is not dict:
+            raise NameError("there is no answer to set in this environment")
+        answer["content"] = content if isinstance(content, str) else short_repr(content, 1 << 20)
+        answer["ready"] = True
+
+    def final_variable(self, name: str) -> None:
+        """Set the answer to the text of a variable."""
+        word = name.strip().strip("\"'") if isinstance(name, str) else name
+        if isinstance(word, str) and word in self.user_variables():
+            return self.final(self.variables[word])
+        if isinstance(word, str):
+            raise NameError(f"there is no variable {word!r}; SHOW_VARS() lists them")
+        return self.final(word)
+
+    def give_helpers(self) -> None:
+        """Bind what every environment has."""
+        self.give("SHOW_VARS", self.show_vars)
+        self.give("FINAL", self.final)
+        self.give("FINAL_VAR", self.final_variable)
+        self.give("SUBMIT", self.final)
+
+    def execute(self, source: str) -> tuple[policy.Compiled, Any]:
+        """Run a cell and return its last value (None where it has none)."""
+        self.cells += 1
+        filename = f"cell {self.cells}"
+        self._sources[filename] = source.splitlines()
+        compiled = policy.compile_cell(source, filename, language=self.language)
+        self._run(compiled.body)
+        value = self._run(compiled.last) if compiled.last is not None else None
+        if value is not None:
+            self.variables["_"] = value
+        return compiled, value
+
+    def _run(self, code: types.CodeType) -> Any:
+        return eval(code, self.variables)
+
+    def load_tool(self, name: str, source: str) -> None:
+        """Compile a tool under the policy and bind its function."""
+        scope = {**self.base(), "__name__": f"tool {name}"}
+        filename = f"tools/{name}.py"
+        self._sources[filename] = source.splitlines()
+        compiled = policy.compile_cell(source, filename, language=self.language)
+        eval(compiled.body, scope)
+        function = scope.get(name)
+        if not callable(function):
+            raise policy.PolicyError(f"{filename} defines no function named {name}")
+        self.give(name, function)
+
+    def explain(self, error: BaseException) -> str:
+        """Describe an error with the lines of the cell that led to it."""
+        kind = type(error).__name__
+        if isinstance(error, SyntaxError) and not error.__traceback__.tb_next is None:
+            return self._explain_syntax(error)
+        lines = []
+        trace = error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            source = self._sources.get(code.co_filename)
+            if source is not None:
+                at = trace.tb_lineno
+                text = source[at - 1].strip() if 0 < at <= len(source) else ""
+                place = "" if code.co_name == "<module>" else f", in {code.co_name}"
+                lines.append(f"  {code.co_filename}, line {at}{place}: {text}")
+            trace = trace.tb_next
+        if len(lines) > 20:
+            lines = [*lines[:10], f"  … {len(lines) - 20} more …", *lines[-10:]]
+        try:
+            text = str(error)
+        except Exception as second:
+            text = f"(its text cannot be shown: {type(second).__name__})"
+        return "\n".join([*lines, f"{kind}: {text}" if text else kind])
+
+    def _explain_syntax(self, error: SyntaxError) -> str:
+        kind = "SyntaxError" if not isinstance(error, policy.PolicyError) else "Not available"
+        where = ""
+        if error.lineno:
+            source = self._sources.get(f"cell {self.cells}", [])
+            text = source[error.lineno - 1].strip() if error.lineno <= len(source) else ""
+            where = f"  line {error.lineno}: {text}\n"
+        return f"{where}{kind}: {error.msg}"
+
+
+def import_module(name: str, full: bool) -> Facade:
+    """Answer `import name`: the facade of `name`, or of its first part."""
+    facade = find(name)
+    return facade if full else find(name.partition(".")[0])
+
+
+def import_name(module: str, name: str) -> Any:
+    """Answer `from module import name`."""
+    facade = find(module)
+    try:
+        return getattr(facade, name)
+    except AttributeError as error:
+        raise ImportError(str(error)) from None
+
+
+def _import_for_c(name: str, *_: Any, **__: Any) -> Any:
+    """Serve the few modules that C code imports while it runs for a cell; no cell reaches this."""
+    if name in _SERVED and name in sys.modules:
+        return sys.modules[name]
+    raise ImportError(f"module {name!r} is not available here")

@@ -1,0 +1,313 @@
+"""Safe forms of what the library offers in an unsafe one, and the builtins of a cell."""
+
+from __future__ import annotations
+
+import abc
+import ast
+import builtins
+import collections.abc
+import contextlib
+import copy
+import csv
+import enum
+import functools
+import io
+import json
+import operator
+import pprint
+import string
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from rlm_mcp.sandbox import guards
+
+BUILTINS = (
+    "None False True Ellipsis NotImplemented abs all any ascii bin bool bytearray bytes callable "
+    "chr classmethod complex dict divmod enumerate filter float format frozenset hash hex id int "
+    "iter len list map max memoryview min next object oct ord pow property range repr reversed "
+    "round set slice sorted staticmethod str sum super tuple zip aiter anext __build_class__"
+).split()
+
+
+def exceptions() -> dict[str, type[BaseException]]:
+    """Return every built-in exception by name."""
+    return {
+        name: item
+        for name, item in vars(builtins).items()
+        if isinstance(item, type) and issubclass(item, BaseException)
+    }
+
+
+def refused(name: str, advice: str) -> Callable[..., NoReturn]:
+    """Return a function that raises with advice."""
+
+    def function(*_: object, **__: object) -> NoReturn:
+        raise PermissionError(f"{name}() is not available here; {advice}")
+
+    function.__name__ = function.__qualname__ = name
+    return function
+
+
+def real(kind: Any) -> Any:
+    """Return what `isinstance` really has to look for."""
+    if type(kind) is tuple:
+        return tuple(map(real, kind))
+    if kind is guards.Type:
+        return type
+    return getattr(kind, "checked_as", kind) if type(kind) in _STANDINS else kind
+
+
+def is_instance(value: object, kind: Any) -> bool:
+    """Answer `isinstance`; a view of a context counts as a str."""
+    if isinstance(value, real(kind)):
+        return True
+    shown = guards.shown_class(value)
+    return shown is str and shown is not type(value) and _accepts_str(kind)
+
+
+def _accepts_str(kind: Any) -> bool:
+    return any(map(_accepts_str, kind)) if type(kind) is tuple else kind is str
+
+
+def is_subclass(cls: Any, kind: Any) -> bool:
+    """Answer `issubclass`."""
+    return issubclass(real(cls), real(kind))
+
+
+class Annotation:
+    """Stands for a name of `typing`: can be subscripted and joined, and means nothing."""
+
+    __slots__ = ("_text", "checked_as")
+
+    def __init__(self, text: str, checked_as: Any = None) -> None:
+        self._text = text
+        self.checked_as = checked_as
+
+    def __getitem__(self, item: object) -> Annotation:
+        return self
+
+    def __or__(self, other: object) -> Annotation:
+        return self
+
+    __ror__ = __or__
+
+    def __call__(self, *_: object, **__: object) -> Annotation:
+        return self
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return ()
+
+
+_STANDINS = (Annotation,)
+_ANNOTATIONS = (
+    "Any Union Optional List Dict Tuple Set FrozenSet Deque DefaultDict Callable Type Literal "
+    "Final ClassVar Annotated Iterable Iterator Generator Mapping MutableMapping Sequence "
+    "MutableSequence Awaitable Coroutine Collection Container Hashable Sized Text AnyStr NoReturn "
+    "Never Self Generic Protocol TypeAlias TypeGuard Concatenate Pattern Match SupportsFloat "
+    "SupportsInt SupportsIndex TypedDict Required NotRequired LiteralString Counter OrderedDict "
+    "Reversible AbstractSet IO TextIO"
+).split()
+
+
+def typing_exports() -> dict[str, Any]:
+    """Return `typing` for cells: annotations are inert, what does something is safe."""
+    exports: dict[str, Any] = {name: Annotation(f"typing.{name}") for name in _ANNOTATIONS}
+    for name in ("Callable", "Iterable", "Iterator", "Mapping", "Sequence", "Hashable"):
+        exports[name].checked_as = getattr(collections.abc, name)
+    for name, kind in {"List": list, "Dict": dict, "Tuple": tuple, "Set": set}.items():
+        exports[name].checked_as = kind
+    exports |= {
+        "NamedTuple": typing.NamedTuple,
+        "TypeVar": lambda name, *_, **__: Annotation(f"~{name}"),
+        "NewType": lambda name, kind: kind,
+        "TYPE_CHECKING": False,
+        "cast": typing.cast,
+        "overload": lambda function: function,
+        "runtime_checkable": lambda cls: cls,
+        "final": lambda item: item,
+    }
+    return exports
+
+
+def named_tuple(name: str, fields: Any, **options: Any) -> Any:
+    """Answer `collections.namedtuple`."""
+    words = fields.replace(",", " ").split() if isinstance(fields, str) else list(fields)
+    guards.check_words(words)
+    options.pop("module", None)
+    made = collections.namedtuple(name, words, module="__main__", **options)  # type: ignore[misc]
+    guards.adopt(made)
+    return made
+
+
+class Suppress(contextlib.AbstractContextManager[None]):
+    """`contextlib.suppress`, which lets a stop through."""
+
+    def __init__(self, *kinds: type[BaseException]) -> None:
+        self._kinds = kinds
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        if kind is None or issubclass(kind, guards.Stop):
+            return False
+        return issubclass(kind, self._kinds)
+
+
+def context_manager(function: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
+    """Answer `contextlib.contextmanager`."""
+
+    class Manager:
+        """One use of a generator as a context manager."""
+
+        def __init__(self, *positional: Any, **named: Any) -> None:
+            self._inner = contextlib.contextmanager(function)(*positional, **named)
+
+        def __enter__(self) -> Any:
+            return self._inner.__enter__()
+
+        def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
+            return self._inner.__exit__(kind, error, trace)
+
+        def __call__(self, wrapped: Callable[..., Any]) -> Callable[..., Any]:
+            return self._inner(wrapped)  # type: ignore[no-any-return, operator]
+
+    guards.keep_internal(Manager)
+    return lambda *positional, **named: Manager(*positional, **named)
+
+
+class StringIO(io.StringIO):
+    """`io.StringIO`, which takes a view too."""
+
+    def __init__(self, initial: Any = "", newline: str | None = "\n") -> None:
+        super().__init__(text_of(initial), newline)
+
+
+def text_of(value: Any) -> Any:
+    """Return a view as a plain str, anything else as it is."""
+    return str(value) if guards.shown_class(value) is str and not isinstance(value, str) else value
+
+
+def attribute_getter(*paths: str) -> Callable[[Any], Any]:
+    """Answer `operator.attrgetter` through the guard."""
+    if not paths:
+        raise TypeError("attrgetter expected 1 argument, got 0")
+
+    def get(value: Any, path: str) -> Any:
+        for word in path.split("."):
+            value = guards.read(value, word)
+        return value
+
+    if len(paths) == 1:
+        return lambda value: get(value, paths[0])
+    return lambda value: tuple(get(value, path) for path in paths)
+
+
+def method_caller(name: str, *positional: Any, **named: Any) -> Callable[[Any], Any]:
+    """Answer `operator.methodcaller` through the guard."""
+    return lambda value: guards.read(value, name)(*positional, **named)
+
+
+def loads(text: Any, **options: Any) -> Any:
+    """Answer `json.loads`."""
+    return json.loads(text_of(text), **options)
+
+
+def load(file: Any, **options: Any) -> Any:
+    """Answer `json.load`."""
+    return loads(file.read(), **options)
+
+
+def dump(value: Any, file: Any, **options: Any) -> None:
+    """Answer `json.dump`."""
+    file.write(json.dumps(value, **options))
+
+
+class Enum(enum.Enum, metaclass=guards.PlainEnumMeta):
+    """`enum.Enum` by class statement."""
+
+
+class IntEnum(enum.IntEnum, metaclass=guards.PlainEnumMeta):
+    """`enum.IntEnum` by class statement."""
+
+
+class StrEnum(enum.StrEnum, metaclass=guards.PlainEnumMeta):
+    """`enum.StrEnum` by class statement."""
+
+
+class Flag(enum.Flag, metaclass=guards.PlainEnumMeta):
+    """`enum.Flag` by class statement."""
+
+
+class IntFlag(enum.IntFlag, metaclass=guards.PlainEnumMeta):
+    """`enum.IntFlag` by class statement."""
+
+
+def deep_copy(value: Any, *_: Any) -> Any:
+    """Answer `copy.deepcopy`."""
+    return copy.deepcopy(value)
+
+
+def base_classes() -> set[type]:
+    """Return the classes that a class of a cell may be derived from."""
+    plain = (object, str, bytes, int, float, complex, list, tuple, dict, set, frozenset, bytearray)
+    library = (
+        collections.Counter, collections.OrderedDict, collections.defaultdict, collections.deque,
+        collections.UserDict, collections.UserList, collections.UserString, abc.ABC, Enum, IntEnum,
+        StrEnum, Flag, IntFlag, ast.NodeVisitor, ast.NodeTransformer, json.JSONEncoder, StringIO,
+        string.Template, types.SimpleNamespace, contextlib.AbstractContextManager,
+    )  # fmt: skip
+    errors = {cls for cls in exceptions().values() if not issubclass(cls, BaseExceptionGroup)}
+    abstract = {item for item in vars(collections.abc).values() if isinstance(item, abc.ABCMeta)}
+    return {*plain, *library, *errors, *abstract}
+
+
+def shim_exports() -> dict[str, dict[str, Any]]:
+    """Return the exports that replace or complete those of `library.PLAIN`."""
+    return {
+        "collections": {"namedtuple": named_tuple},
+        "contextlib": {
+            "suppress": Suppress,
+            "contextmanager": context_manager,
+            "redirect_stdout": refused("redirect_stdout", "print is kept in _stdout"),
+        },
+        "copy": {"copy": copy.copy, "deepcopy": copy.deepcopy},
+        "csv": {"field_size_limit": lambda *_: csv.field_size_limit()},
+        "enum": {
+            "Enum": Enum,
+            "IntEnum": IntEnum,
+            "StrEnum": StrEnum,
+            "Flag": Flag,
+            "IntFlag": IntFlag,
+        },
+        "functools": {
+            "wraps": guards.wraps,
+            "update_wrapper": guards.update_wrapper,
+            "partial": functools.partial,
+        },
+        "io": {"StringIO": StringIO},
+        "json": {"loads": loads, "load": load, "dump": dump},
+        "operator": {"attrgetter": attribute_getter, "methodcaller": method_caller},
+        "pprint": {"pformat": pprint.pformat},
+        "types": {"SimpleNamespace": types.SimpleNamespace},
+        "warnings": {
+            "warn": lambda *_, **__: None,
+            "filterwarnings": lambda *_, **__: None,
+            "simplefilter": lambda *_, **__: None,
+        },
+        "typing": typing_exports(),
+        "os.path": _path_exports(),
+        "string": {"Template": string.Template},
+        "operator ": {"itemgetter": operator.itemgetter},
+    }
+
+
+def _path_exports() -> dict[str, Any]:
+    import posixpath  # the string functions alone
+
+    words = (
+        "join basename dirname split splitext normpath commonprefix commonpath relpath isabs sep"
+    )
+    return {word: getattr(posixpath, word) for word in words.split() if word != "relpath"}

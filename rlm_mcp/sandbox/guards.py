@@ -1,0 +1,326 @@
+"""The language layer, at run time: how attributes are read and written and classes are made.
+
+Guards decide by exact types and by names; they never ask an object of the cell what it is.
+What a guard hands out is plain data, a class of the allowed kinds, or an object of the cell.
+"""
+
+from __future__ import annotations
+
+import abc
+import ast
+import enum
+import functools
+import types
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rlm_mcp.sandbox import format as formatting
+from rlm_mcp.sandbox import names
+
+_NOTHING = object()
+_MADE: weakref.WeakSet[type] = weakref.WeakSet()
+_OPAQUE: tuple[type, ...] = (
+    types.FunctionType, types.MethodType, types.ModuleType, types.CodeType, types.FrameType,
+    types.CellType, types.TracebackType, types.GeneratorType, types.CoroutineType,
+    types.AsyncGeneratorType, types.BuiltinFunctionType, types.MethodWrapperType,
+    types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType, types.MemberDescriptorType,
+)  # fmt: skip
+_NEVER: tuple[type, ...] = (types.ModuleType, types.CodeType, types.FrameType, types.CellType)
+_PLAIN_WRITES: tuple[type, ...] = (ast.AST, types.SimpleNamespace)
+
+
+class Stop(BaseException):
+    """Raised in a cell that ran out of time or was interrupted; a cell cannot catch it."""
+
+
+class Type:
+    """Stands for `type`: says what something is, and makes no classes."""
+
+    def __new__(cls, value: object = _NOTHING, *more: object) -> Any:
+        if value is _NOTHING or more:
+            raise TypeError("type() takes one argument here; write a class statement to make one")
+        return shown_class(value)
+
+    def __class_getitem__(cls, item: object) -> type:
+        return cls
+
+
+class Label:
+    """Stands for a class that is named but not handed out (functions, generators)."""
+
+    __slots__ = ("__name__", "__qualname__")
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = self.__qualname__ = name
+
+    def __repr__(self) -> str:
+        return f"<class '{self.__name__}'>"
+
+
+_labels: dict[type, Label] = {}
+_internal: set[type] = {Label}
+allowed_bases: set[type] = set()
+"""Classes that a class of a cell may be derived from, besides those of the cell."""
+
+
+def is_made(cls: type) -> bool:
+    """Whether a class was made by a cell."""
+    return cls in _MADE
+
+
+def keep_internal(*classes: type) -> None:
+    """Never hand these classes out."""
+    _internal.update(classes)
+
+
+def shown_class(value: object) -> Any:
+    """Return the class of a value as a cell may see it: never a metaclass."""
+    cls = type(value)
+    if issubclass(cls, type):
+        return Type
+    shown = getattr(cls, "shown_as", None) if cls in _internal else None
+    if shown is not None:
+        return shown
+    if cls in _OPAQUE or cls in _internal:
+        if cls not in _labels:
+            _labels[cls] = Label(cls.__name__)
+        return _labels[cls]
+    return cls
+
+
+def read(value: object, name: str, default: Any = _NOTHING) -> Any:
+    """Read an attribute as a cell may. Raises AttributeError as `getattr` does."""
+    if type(name) is not str:
+        raise TypeError("attribute name must be string")
+    if name[:1] == "_" or name in names.HIDDEN:
+        found = _read_underscore(value, name, default)
+    elif name in names.GUARDED:
+        found = _read_guarded(value, name, default)
+    elif default is _NOTHING:
+        found = getattr(value, name)
+    else:
+        found = getattr(value, name, default)
+    cls = type(found)
+    if cls in _NEVER or issubclass(cls, type) and issubclass(found, type) and found is not Type:
+        raise AttributeError(f"the attribute {name!r} is not available here")
+    return found
+
+
+def _read_underscore(value: object, name: str, default: Any) -> Any:
+    cls = type(value)
+    if name in names.LABELS:
+        return label(value, name)
+    if name == "__class__":
+        return shown_class(value)
+    if name == "__dict__":
+        return variables(value)
+    if name in names.SUPER_CALLED:
+        allowed = name in names.CALLED or cls is super or name == "__new__" and value is object
+    elif names.attribute_fault(name) is not None:
+        allowed = False
+    else:
+        allowed = _owns_underscore(value, cls, name)
+    if allowed:
+        return getattr(value, name) if default is _NOTHING else getattr(value, name, default)
+    if default is not _NOTHING:
+        return default
+    raise AttributeError(f"the attribute {name!r} of {_name(cls)} is not available here")
+
+
+def _owns_underscore(value: object, cls: type, name: str) -> bool:
+    if cls is super:
+        return True  # what it leads to is a base of a class of the cell; the name is harmless
+    owner = value if issubclass(cls, type) else cls
+    if name in names.TUPLE_NAMES and issubclass(owner, tuple):  # type: ignore[arg-type]
+        return True
+    return owner in _MADE
+
+
+def _read_guarded(value: object, name: str, default: Any) -> Any:
+    found = getattr(value, name) if default is _NOTHING else getattr(value, name, default)
+    if name in ("format", "format_map"):
+        return formatting.safe_method(found, name)
+    if name == "obj" and isinstance(value, AttributeError):
+        raise AttributeError("the attribute 'obj' of AttributeError is not available here")
+    if isinstance(value, type) and name in ("mro", "register"):
+        own = value.__dict__.get(name) if value in _MADE else None
+        if own is None:
+            raise AttributeError(f"the attribute {name!r} of a class is not available here")
+    return found
+
+
+def label(value: object, name: str) -> str | None:
+    """Answer `__name__`, `__qualname__`, `__doc__` and `__module__` with a string."""
+    if name == "__module__":
+        return "__main__" if (value in _MADE if isinstance(value, type) else True) else "builtins"
+    found = getattr(value, name)
+    if found is None or type(found) is str:
+        return found
+    raise AttributeError(f"{_name(type(value))} has no attribute {name!r}")
+
+
+def variables(value: object = _NOTHING) -> Any:
+    """Answer `vars(x)` and `x.__dict__`: the dict of an instance, a copy for a class."""
+    cls = type(value)
+    if cls in _MADE or cls is types.SimpleNamespace:
+        own = object.__getattribute__(value, "__dict__")
+        if type(own) is dict:
+            return own
+    if issubclass(cls, type) and value in _MADE:
+        own = type.__getattribute__(value, "__dict__")  # type: ignore[arg-type]
+        return {key: item for key, item in own.items() if not key.startswith("_")}
+    raise TypeError("vars() argument must have a __dict__ attribute")
+
+
+def has(value: object, name: str) -> bool:
+    """Answer `hasattr`."""
+    try:
+        read(value, name)
+    except AttributeError:
+        return False
+    return True
+
+
+def writable(value: object, name: str) -> object:
+    """Return `value` if a cell may set or delete its attribute `name`, else raise."""
+    if type(name) is not str:
+        raise TypeError("attribute name must be string")
+    if names.attribute_fault(name) or name in names.GUARDED:
+        raise AttributeError(f"the attribute {name!r} cannot be set here")
+    cls = type(value)
+    if cls in _MADE or (issubclass(cls, type) and value in _MADE):
+        return value
+    if not name.startswith("_") and (
+        issubclass(cls, _PLAIN_WRITES) or cls in writable_classes or _own_function(value, cls)
+    ):
+        return value
+    raise AttributeError(f"attributes of {_name(cls)} cannot be set here")
+
+
+writable_classes: set[type] = set()
+"""Classes of the library whose instances take plain attributes (a decimal context)."""
+
+
+def _own_function(value: object, cls: type) -> bool:
+    return cls is types.FunctionType and "_getattr_" in value.__globals__  # type: ignore[attr-defined]
+
+
+def write(value: object, name: str, item: object) -> None:
+    """Answer `setattr`."""
+    setattr(writable(value, name), name, item)
+
+
+def remove(value: object, name: str) -> None:
+    """Answer `delattr`."""
+    delattr(writable(value, name), name)
+
+
+class PlainEnumMeta(enum.EnumMeta):
+    """Enums by class statement; the functional form would take member names as data."""
+
+    def __call__(cls, value: Any = _NOTHING, *more: Any, **options: Any) -> Any:  # type: ignore[override]
+        if value is _NOTHING or more or options:
+            raise TypeError("write an Enum as a class statement here")
+        return super().__call__(value)
+
+
+def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **options: Any) -> type:
+    """Make a class of a cell: allowed bases, no metaclass of its own, checked names."""
+    for base in bases:
+        if not (isinstance(base, type) and (base in allowed_bases or base in _MADE)):
+            raise TypeError(f"a class cannot be derived from {_shown(base)} here")
+        if issubclass(base, type) or issubclass(base, BaseExceptionGroup):
+            raise TypeError(f"a class cannot be derived from {_shown(base)} here")
+    meta: type = type
+    for base in bases:
+        if issubclass(type(base), meta):
+            meta = type(base)
+    if meta not in (type, abc.ABCMeta, PlainEnumMeta):
+        raise TypeError("a class cannot be derived from these bases here")
+    if meta is not PlainEnumMeta:
+        _check_body(body)
+        made = meta(name, bases, body, **options)
+    else:
+        made = _make_enum(name, bases, body, options)
+    _MADE.add(made)
+    return made  # type: ignore[no-any-return]
+
+
+def _make_enum(
+    name: str, bases: tuple[Any, ...], body: dict[str, Any], options: dict[str, Any]
+) -> type:
+    prepared = PlainEnumMeta.__prepare__(name, bases, **options)
+    for key, item in body.items():
+        if key not in ("__classcell__",):
+            prepared[key] = item
+    _check_body(prepared)
+    if "__classcell__" in body:
+        prepared["__classcell__"] = body["__classcell__"]
+    return PlainEnumMeta(name, bases, prepared, **options)
+
+
+def _check_body(body: Mapping[str, Any]) -> None:
+    """Check names that reach a class as data: slots, match arguments, annotations."""
+    for field in ("__slots__", "__match_args__", "__annotations__"):
+        words = body.get(field, ())
+        words = (words,) if isinstance(words, str) else tuple(words)
+        for word in words:
+            fault = names.attribute_fault(word) if type(word) is str else "a name is no string"
+            if fault or (word in names.GUARDED and field == "__match_args__"):
+                raise TypeError(fault or f'"{word}" cannot be matched by position')
+        if field == "__match_args__" and field in body:
+            body[field] = words  # type: ignore[index]
+    for key in body:
+        if key in names.HIDDEN:
+            raise TypeError(f'"{key}" is a reserved name')
+
+
+def check_words(words: list[Any]) -> None:
+    """Check names that a cell gives as data, for instance the fields of a namedtuple."""
+    for word in words:
+        if type(word) is not str:
+            raise TypeError("a field name must be a string")
+        if word in names.HIDDEN or word in names.GUARDED:
+            raise ValueError(f'"{word}" is a reserved name')
+
+
+def adopt(cls: type) -> None:
+    """Treat a class that trusted code made for a cell as one of its own."""
+    _MADE.add(cls)
+
+
+def _name(cls: type) -> str:
+    return repr(type.__getattribute__(cls, "__name__"))
+
+
+def _shown(base: object) -> str:
+    return _name(base) if isinstance(base, type) else _name(type(base))
+
+
+def partial_names(function: Callable[..., Any]) -> dict[str, str | None]:
+    """Return what `wraps` copies, read through the guard."""
+    copied: dict[str, str | None] = {}
+    for name in ("__name__", "__qualname__", "__doc__"):
+        try:
+            copied[name] = label(function, name)
+        except AttributeError:
+            continue
+    return copied
+
+
+def update_wrapper(wrapper: Any, wrapped: Any, *_: Any, **__: Any) -> Any:
+    """Answer `functools.update_wrapper`: names and docstring, nothing by a name from the cell."""
+    if type(wrapper) is types.FunctionType and _own_function(wrapper, types.FunctionType):
+        for name, text in partial_names(wrapped).items():
+            setattr(wrapper, name, text)
+    return wrapper
+
+
+def wraps(wrapped: Any, *_: Any, **__: Any) -> Any:
+    """Answer `functools.wraps`."""
+    return functools.partial(update_wrapper, wrapped=wrapped)
+
+
+keep_internal(Type)

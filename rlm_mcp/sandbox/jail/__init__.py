@@ -1,0 +1,1 @@
+"""The kernel layer: one file per system, and the choice between them."""

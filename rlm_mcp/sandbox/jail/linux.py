@@ -1,0 +1,180 @@
+"""Linux: Landlock, seccomp, limits and, where they are permitted, namespaces. No root needed.
+
+Neither Landlock (UDP, stat, fork) nor seccomp (descriptors left open) is enough alone; together
+they are the boundary. `detach` is done ahead of time in a spare worker, `lock` before its first
+byte from a cell, and `self_test` proves what the kernel in fact refuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import resource
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+
+from rlm_mcp.sandbox.jail import seccomp
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
+SECCOMP_MODE_FILTER = 2
+NAMESPACES = {"user": 0x10000000, "net": 0x40000000, "ipc": 0x08000000, "uts": 0x04000000}
+FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+"""Landlock's number of file rights by ABI; later ones have as many as 5."""
+CPU_SECONDS = 6 * 3600
+DESCRIPTORS = 64
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def detach(keep: int) -> tuple[str, ...]:
+    """Leave everything inherited behind: descriptors but `keep`, networks, capabilities.
+
+    Returns the namespaces that were permitted. The process dies with its parent.
+    """
+    entered = _namespaces()
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(PR_SET_DUMPABLE, 0)
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, 65536)
+    return entered
+
+
+def lock(memory_bytes: int) -> tuple[str, ...]:
+    """Lock this process for good. Returns the layers that the kernel took, by name."""
+    layers = ["rlimits"]
+    _limits(memory_bytes)
+    if abi := _landlock():
+        layers.append(f"landlock-{abi}")
+    if _seccomp():
+        layers.append("seccomp")
+    return tuple(layers)
+
+
+def kind(layers: tuple[str, ...]) -> str:
+    """Name what `lock` reached: linux-full, linux-seccomp, or none."""
+    if "seccomp" not in layers:
+        return "none"
+    return "linux-full" if any(name.startswith("landlock") for name in layers) else "linux-seccomp"
+
+
+def self_test() -> tuple[str, ...]:
+    """Return the names of what should be refused and is not."""
+    tries: dict[str, Callable[[], object]] = {
+        "open": lambda: os.close(os.open("/etc/passwd", os.O_RDONLY)),
+        "list": lambda: os.listdir("/"),
+        "write": lambda: os.close(os.open("/tmp/.rlm-mcp", os.O_WRONLY | os.O_CREAT, 0o600)),
+        "stat": lambda: os.stat("/etc"),
+        "socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
+        "unix-socket": lambda: socket.socket(socket.AF_UNIX).close(),
+        "fork": _fork,
+        "kill": lambda: os.kill(os.getppid(), 0),
+        "exec-memory": _executable,
+    }
+    passed = []
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except OSError:
+            continue
+        passed.append(name)
+    return tuple(passed)
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
+def _executable() -> None:
+    mmap = _libc.mmap
+    mmap.restype = ctypes.c_void_p
+    mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    if mmap(None, 4096, 7, 0x22, -1, 0) == ctypes.c_void_p(-1).value:
+        raise PermissionError("mmap")
+
+
+def _prctl(option: int, value: int, more: object = 0) -> int:
+    result: int = _libc.prctl(option, ctypes.c_ulong(value), more, 0, 0)
+    if result != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+    return result
+
+
+def _namespaces() -> tuple[str, ...]:
+    entered = []
+    for name, flag in NAMESPACES.items():
+        if _libc.unshare(flag) == 0:
+            entered.append(name)
+    _drop_capabilities()
+    return tuple(entered)
+
+
+def _drop_capabilities() -> None:
+    table = seccomp.TABLES.get(platform.machine())
+    if table is None:
+        return
+    header = struct.pack("=Ii", 0x20080522, 0)
+    _libc.syscall(table.capset, ctypes.c_char_p(header), ctypes.c_char_p(bytes(24)))
+
+
+def _limits(memory_bytes: int) -> None:
+    for limit, value in (
+        (resource.RLIMIT_DATA, memory_bytes),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, DESCRIPTORS),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+    ):
+        _, hard = resource.getrlimit(limit)
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)
+        with contextlib.suppress(ValueError):
+            resource.setrlimit(limit, (value, value))
+
+
+def _landlock() -> int:
+    table = seccomp.TABLES.get(platform.machine())
+    if table is None:
+        return 0
+    create, restrict = table.landlock, table.landlock + 2
+    abi = _libc.syscall(create, None, 0, 1)
+    if abi < 1:
+        return 0
+    rights = (1 << FILE_RIGHTS.get(abi, 16)) - 1
+    attributes = struct.pack("=Q", rights)
+    if abi >= 4:
+        attributes += struct.pack("=Q", 3)  # bind and connect of TCP
+    if abi >= 6:
+        attributes += struct.pack("=Q", 3)  # abstract sockets and signals outside
+    ruleset = _libc.syscall(create, ctypes.c_char_p(attributes), len(attributes), 0)
+    if ruleset < 0:
+        return 0
+    locked = _libc.syscall(restrict, ruleset, 0) == 0
+    os.close(ruleset)
+    return int(abi) if locked else 0
+
+
+def _seccomp() -> bool:
+    table = seccomp.TABLES.get(platform.machine())
+    if table is None or sys.byteorder != "little" or sys.maxsize < 2**32:
+        return False
+    code = seccomp.program(table)
+    buffer = ctypes.create_string_buffer(code, len(code))
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+    wanted = Program(len(code) // 8, ctypes.addressof(buffer))
+    with contextlib.suppress(OSError):
+        _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(wanted))
+        return True
+    return False

@@ -1,0 +1,329 @@
+"""A context variable as a cell sees it: behaves like a str, is never copied, answers calls.
+
+Not a str: an iteration gives lines, and what would need the whole text at once (`upper`, `+`)
+is refused above a size with advice. Everything that is answered is answered as `str` would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, SupportsIndex
+
+from rlm_mcp.errors import did_you_mean
+from rlm_mcp.sandbox import guards
+from rlm_mcp.sandbox.mapped import Index, Mapped
+
+COPY_LIMIT = 96 << 20
+"""Bytes up to which a view may be turned into one str."""
+
+Ask = Callable[[str, str, list[Any], dict[str, Any]], Any]
+
+
+class View:
+    """The text of a context variable, and its methods."""
+
+    __slots__ = ("_ask", "_describe", "_index", "_kind", "_mapped", "_methods", "_name")
+    shown_as = str
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        describe: str,
+        mapped: Mapped | None,
+        methods: Mapping[str, str],
+        ask: Ask,
+    ) -> None:
+        self._name = name
+        self._kind = kind
+        self._describe = describe
+        self._mapped = mapped
+        self._index = Index(mapped) if mapped is not None else None
+        self._methods = dict(methods)
+        self._ask = ask
+
+    # What it is
+
+    def __len__(self) -> int:
+        return self._need().length()
+
+    def __bool__(self) -> bool:
+        return self._mapped is None or self._mapped.size > 0
+
+    def __repr__(self) -> str:
+        return f"<{self._kind} {self._name}: {self._describe}>"
+
+    def __str__(self) -> str:
+        return self._copy("str()")
+
+    def __format__(self, spec: str) -> str:
+        return format(self._copy("a formatted copy"), spec)
+
+    def __hash__(self) -> int:
+        return hash(self._copy("hash()"))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, View):
+            return other is self or (len(other) == len(self) and str(other) == str(self))
+        if not isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and self._copy("==") == other
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._methods:
+            return Method(self, name)
+        if self._mapped is not None and hasattr(str, name) and not name.startswith("_"):
+            return getattr(self._copy(f"{name}()"), name)
+        known = [*self._methods, *(word for word in dir(str) if not word.startswith("_"))]
+        raise AttributeError(f"{self._name} has no attribute {name!r}.{did_you_mean(name, known)}")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self._methods, *(word for word in dir(str) if not word.startswith("_"))})
+
+    # Reading
+
+    def __getitem__(self, key: SupportsIndex | slice) -> str:
+        index = self._need()
+        if isinstance(key, slice):
+            if _forward(key):
+                return index.text(key.start or 0, key.stop)[:: key.step]
+            start, stop, step = key.indices(index.length())
+            if step == 1:
+                return index.text(start, max(start, stop))
+            if step > 0:
+                return index.text(start, max(start, stop))[::step]
+            return index.text(stop + 1, start + 1)[::step]
+        at = key.__index__()
+        at = at + index.length() if at < 0 else at
+        char = index.text(at, at + 1) if at >= 0 else ""
+        if not char:
+            raise IndexError("string index out of range")
+        return char
+
+    def __iter__(self) -> Iterator[str]:
+        mapped = self._bytes()
+        for _, data in mapped.lines_from(0, 1 << 18):
+            lines = data.decode("utf-8", "replace").split("\n")
+            if not lines[-1]:
+                lines.pop()
+            for line in lines:
+                yield line[:-1] if line.endswith("\r") else line
+
+    def lines(self) -> Iterator[str]:
+        """Iterate over the lines, without their ends."""
+        return iter(self)
+
+    def __contains__(self, word: str) -> bool:
+        if not isinstance(word, str):
+            kind = type(word).__name__
+            raise TypeError(f"'in <string>' requires string as left operand, not {kind}")
+        return self._find_byte(word, None, None)[0] >= 0
+
+    def find(self, word: str, start: int | None = None, end: int | None = None) -> int:
+        """Return where `word` first begins, or -1."""
+        at, _ = self._find_byte(word, start, end)
+        return self._need().char_of(at) if at >= 0 else -1
+
+    def rfind(self, word: str, start: int | None = None, end: int | None = None) -> int:
+        """Return where `word` last begins, or -1."""
+        at, _ = self._find_byte(word, start, end, last=True)
+        return self._need().char_of(at) if at >= 0 else -1
+
+    def index(self, word: str, start: int | None = None, end: int | None = None) -> int:
+        """Return where `word` first begins; ValueError if it does not occur."""
+        at = self.find(word, start, end)
+        if at < 0:
+            raise ValueError("substring not found")
+        return at
+
+    def rindex(self, word: str, start: int | None = None, end: int | None = None) -> int:
+        """Return where `word` last begins; ValueError if it does not occur."""
+        at = self.rfind(word, start, end)
+        if at < 0:
+            raise ValueError("substring not found")
+        return at
+
+    def count(self, word: str, start: int | None = None, end: int | None = None) -> int:
+        """Return how often `word` occurs without overlapping."""
+        begin, stop = self._range(start, end)
+        if not word or "\ufffd" in word:
+            return self._copy("count()").count(word, start, end)
+        data = _encoded(word)
+        return self._bytes().count(data, begin, stop) if data is not None else 0
+
+    def startswith(self, words: str | tuple[str, ...], start: int = 0, *end: int) -> bool:
+        """Answer as `str.startswith`."""
+        size = max(map(len, words), default=0) if isinstance(words, tuple) else len(words)
+        if end or start < 0:
+            return self[slice(start, *end)].startswith(words)
+        return self[start : start + size].startswith(words)
+
+    def endswith(self, words: str | tuple[str, ...], *where: int) -> bool:
+        """Answer as `str.endswith`."""
+        if where:
+            return self[slice(*where, *([None] if len(where) == 1 else []))].endswith(words)
+        size = max(map(len, words), default=0) if isinstance(words, tuple) else len(words)
+        return self[max(0, len(self) - size) :].endswith(words)
+
+    def split(self, sep: str | None = None, maxsplit: int = -1) -> list[str]:
+        """Answer as `str.split`."""
+        if maxsplit >= 0:
+            return self._copy("split() with maxsplit").split(sep, maxsplit)
+        if sep == "":
+            raise ValueError("empty separator")
+        parts: list[str] = []
+        rest = ""
+        for _, data in self._bytes().lines_from(0):
+            text = data.decode("utf-8", "replace")
+            if sep is None:
+                parts.extend(text.split())
+            else:
+                parts.extend((rest + text).split(sep))
+                rest = parts.pop()
+        return parts if sep is None else [*parts, rest]
+
+    def splitlines(self, keepends: bool = False) -> list[str]:
+        """Answer as `str.splitlines`."""
+        parts: list[str] = []
+        for _, data in self._bytes().lines_from(0):
+            parts.extend(data.decode("utf-8", "replace").splitlines(keepends))
+        return parts
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """Answer as `str.encode`."""
+        return self._copy("encode()").encode(encoding, errors)
+
+    # Making new text
+
+    def __add__(self, other: object) -> str:
+        return self._copy("+") + (str(other) if isinstance(other, View) else other)  # type: ignore[operator]
+
+    def __radd__(self, other: str) -> str:
+        return other + self._copy("+")
+
+    def __mul__(self, times: int) -> str:
+        return self._copy("*") * times
+
+    def __mod__(self, values: object) -> str:
+        return self._copy("%") % values
+
+    def __lt__(self, other: str) -> bool:
+        return self._copy("<") < str(other)
+
+    def __gt__(self, other: str) -> bool:
+        return self._copy(">") > str(other)
+
+    # Parts
+
+    def _need(self) -> Index:
+        if self._index is None:
+            self._textless()
+        return self._index
+
+    def _bytes(self) -> Mapped:
+        if self._mapped is None:
+            self._textless()
+        return self._mapped
+
+    def _textless(self) -> NoReturn:
+        names = ", ".join(self._methods) or "none"
+        raise TypeError(f"{self._name} has no text of its own; its methods: {names}")
+
+    def _copy(self, what: str) -> str:
+        mapped = self._bytes()
+        if mapped.size > COPY_LIMIT:
+            raise MemoryError(
+                f"{what} would copy all {mapped.size:,} bytes of {self._name}; "
+                "slice it, iterate over its lines, or use grep"
+            )
+        return mapped.read(0, mapped.size).decode("utf-8", "replace")
+
+    def _range(self, start: int | None, end: int | None) -> tuple[int, int]:
+        size = self._bytes().size
+        index = self._need()
+        if start is None and end is None:
+            return 0, size
+        if (start is None or start >= 0) and end is None:
+            return index.byte_of(start or 0), size
+        begin, stop, _ = slice(start, end).indices(index.length())
+        return index.byte_of(begin), index.byte_of(max(begin, stop))
+
+    def _find_byte(
+        self, word: str, start: int | None, end: int | None, *, last: bool = False
+    ) -> tuple[int, int]:
+        if not isinstance(word, str):
+            raise TypeError(f"must be str, not {type(word).__name__}")
+        begin, stop = self._range(start, end)
+        if not word and (start or 0) > len(self):
+            return -1, stop
+        if "\ufffd" in word:
+            text = self._copy("a search for U+FFFD")
+            at = (text.rfind if last else text.find)(word, start, end)
+            return (self._need().byte_of(at) if at >= 0 else -1), stop
+        data = _encoded(word)
+        if data is None:
+            return -1, stop
+        search = self._bytes().rfind if last else self._bytes().find
+        return search(data, begin, stop), stop
+
+
+class Method:
+    """A call on a context variable that the host answers."""
+
+    __slots__ = ("_name", "_view")
+
+    def __init__(self, view: View, name: str) -> None:
+        self._view = view
+        self._name = name
+
+    def __call__(self, *positional: Any, **named: Any) -> Any:
+        view = self._view
+        return view._ask(view._name, self._name, list(positional), named)
+
+    def __repr__(self) -> str:
+        return f"<{self._view._name}.{self._view._methods[self._name]}>"
+
+    @property
+    def shown(self) -> str:
+        """What `help` says."""
+        return f"{self._view._name}.{self._view._methods[self._name]}"
+
+
+class Record(dict[str, Any]):
+    """An object that the host returned: a dict whose keys can be read as attributes."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(f"this record has no {name!r}.{did_you_mean(name, self)}")
+
+
+def record(value: Any) -> Any:
+    """Turn the JSON objects of an answer into records."""
+    if type(value) is dict:
+        return Record({key: record(item) for key, item in value.items()})
+    if type(value) is list:
+        return [record(item) for item in value]
+    return value
+
+
+def _encoded(word: str) -> bytes | None:
+    try:
+        return str.__str__(word).encode("utf-8")
+    except UnicodeEncodeError:
+        return None  # a lone surrogate: decoded text holds none
+
+
+def _forward(key: slice) -> bool:
+    """Whether a slice can be answered without knowing the length."""
+    return (
+        (key.start is None or (type(key.start) is int and key.start >= 0))
+        and type(key.stop) is int
+        and key.stop >= 0
+        and (key.step is None or (type(key.step) is int and key.step > 0))
+    )
+
+
+guards.keep_internal(View, Method)
