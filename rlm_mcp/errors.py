@@ -44,7 +44,8 @@ class ModelError(RlmError):
     `kind` is one of: auth, rate, overloaded, server, network, timeout, malformed, refused,
     too_long, unknown_model, truncated. `retryable` says whether the same call may succeed later;
     `retry_after_s` is the provider's own wish, where it stated one; `attempts` is how often the
-    call was sent (0: it never left this machine).
+    call was sent (0: it never left this machine); `spent_usd` is what it is known to have cost
+    all the same (None: it may have cost something, and nobody said how much).
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ModelError(RlmError):
         retry_after_s: float | None = None,
         status: int | None = None,
         attempts: int = 1,
+        spent_usd: float | None = 0.0,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -63,6 +65,7 @@ class ModelError(RlmError):
         self.retry_after_s = retry_after_s
         self.status = status
         self.attempts = attempts
+        self.spent_usd = spent_usd
 
 
 class BudgetSpent(RlmError):

@@ -143,6 +143,7 @@ class Anthropic:
                 "The connection to the Anthropic API went silent; try again.",
                 kind="timeout",
                 retryable=True,
+                spent_usd=None,
             ) from error
         except sdk.APIConnectionError as error:
             raise _lost(error) from error
@@ -265,6 +266,7 @@ def _broken_off(said: str) -> ModelError:
         f"The Anthropic API broke off before its reply was whole ({said}); try again.",
         kind="network",
         retryable=True,
+        spent_usd=None,
     )
 
 
@@ -273,6 +275,7 @@ def _malformed(detail: str) -> ModelError:
         f"The Anthropic API's reply is not one that its protocol allows ({detail}).",
         kind="malformed",
         retryable=True,
+        spent_usd=None,
     )
 
 

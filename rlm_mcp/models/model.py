@@ -79,6 +79,14 @@ class Price:
             + usage.cache_write * self.cache_write
         ) / 1e6
 
+    def worst(self, input_tokens: int, output_tokens: int) -> float:
+        """Return the most that one request may cost, in USD: all of its input written to a cache.
+
+        Tokens are the request's counted input and its max_tokens.
+        """
+        plain = self.cost(Usage(input=input_tokens, output=output_tokens))
+        return max(plain, self.cost(Usage(cache_write=input_tokens, output=output_tokens)))
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

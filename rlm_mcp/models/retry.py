@@ -67,6 +67,7 @@ class Retry:
                 kind="timeout",
                 retryable=True,
                 attempts=sent,
+                spent_usd=None,
             ) from error
 
     async def _hold(self) -> None:

@@ -1,0 +1,300 @@
+"""Claude through the user's own `claude` command: no key needed, the login of Claude Code is used.
+
+Each call is one lean `claude -p` (no tools, no plugins, no hooks, no MCP servers, nothing saved):
+0.3 to 1 s and about 185 MB each, so at most four run at once in this process. The child gets a
+short environment and a depth of its own in RLM_MCP_DEPTH: a copy of us that somehow starts in it
+starts no further one. What the command line cannot do is said here, not hidden: no temperature;
+stop sequences are applied to the finished text; a conversation goes in as one prompt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from rlm_mcp.errors import ModelError
+from rlm_mcp.models import estimate, prices
+from rlm_mcp.models.model import Price, Reply, Request, Usage
+
+AT_ONCE = 4
+DEPTH = "RLM_MCP_DEPTH"
+OWN_TOKENS = 400
+"""What the command line adds to each prompt by itself (about 1.1 kB)."""
+
+RETRIES = 2
+"""How often the command line itself sends again; it does not say how often it did."""
+
+LEAN = (
+    "-p", "--output-format", "json", "--tools", "", "--strict-mcp-config", "--safe-mode",
+    "--no-session-persistence", "--disable-slash-commands",
+)  # fmt: skip
+
+KEPT = frozenset(
+    {
+        "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TEMP", "TMP",
+        "APPDATA", "LOCALAPPDATA", "USERPROFILE", "SYSTEMROOT", "COMSPEC", "PATHEXT", "WINDIR",
+        "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+        "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "DBUS_SESSION_BUS_ADDRESS",
+        "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN",
+    }
+)  # fmt: skip
+"""Variables that a login, a proxy or the system needs; all else stays with us."""
+
+KEPT_PREFIXES = ("ANTHROPIC_", "CLAUDE_CODE_USE_", "XDG_", "LC_", "AWS_", "GOOGLE_", "CLOUD_ML_")
+
+_KINDS: dict[int, tuple[str, bool]] = {
+    401: ("auth", False),
+    403: ("auth", False),
+    404: ("unknown_model", False),
+    413: ("too_long", False),
+    429: ("rate", True),
+    529: ("overloaded", True),
+}
+
+
+class ClaudeCli:
+    """One model behind the `claude` command."""
+
+    concurrency: int | None = AT_ONCE
+
+    def __init__(self, model: str, command: str = "claude") -> None:
+        self.model = model or "sonnet"
+        self.spec = f"claude-cli:{self.model}"
+        self.command = command
+
+    @property
+    def window(self) -> int:
+        return prices.card(self.model).window
+
+    @property
+    def price(self) -> Price | None:
+        return prices.card(self.model).price
+
+    async def complete(self, request: Request) -> Reply:
+        """Return the model's reply. Raises ModelError; a cancelled call ends its process."""
+        if depth() > 0:
+            raise ModelError(
+                "This copy of rlm-mcp was started below a sub-call and starts no further `claude`.",
+                kind="refused",
+                attempts=0,
+            )
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                async with _turnstile():
+                    code, out, err = await self._run(request)
+        except TimeoutError as error:
+            raise ModelError(
+                f"`claude` gave no reply within {request.timeout_s:g} s; it was ended.",
+                kind="timeout",
+                retryable=True,
+                spent_usd=None,
+            ) from error
+        return self._reply(_parse(code, out, err, self.model), request)
+
+    async def count(self, request: Request) -> int:
+        """Return the input tokens of `request`, estimated."""
+        return estimate.request_tokens(request) + OWN_TOKENS
+
+    async def close(self) -> None:
+        """Hold nothing between calls, so release nothing."""
+
+    async def _run(self, request: Request) -> tuple[int, bytes, bytes]:
+        found = shutil.which(self.command)
+        if found is None:
+            raise ModelError(
+                f"There is no `{self.command}` command on the PATH; install Claude Code.",
+                kind="auth",
+                attempts=0,
+            )
+        with tempfile.TemporaryDirectory(prefix="rlm-claude-") as folder:
+            # A file, not an argument: arguments are bounded and visible to other users.
+            system = Path(folder) / "system.txt"
+            system.write_text(request.system or "Answer the user's prompt.", "utf-8", "replace")
+            arguments = [*LEAN, "--model", self.model, "--system-prompt-file", str(system)]
+            if self.price is not None:
+                # A reply that meets its output limit would be continued up to three times.
+                most = self.price.worst(await self.count(request), request.max_tokens)
+                arguments += ["--max-budget-usd", f"{max(most, 1e-6):.6f}"]
+            child = await asyncio.create_subprocess_exec(
+                *_guard(),
+                found,
+                *arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment(request.max_tokens),
+                cwd=folder,
+                start_new_session=True,
+            )
+            try:
+                prompt = prompt_of(request).encode("utf-8", "replace")
+                out, err = await child.communicate(prompt)
+            finally:
+                await _end(child)
+            return child.returncode or 0, out, err
+
+    def _reply(self, said: Mapping[str, Any], request: Request) -> Reply:
+        try:
+            text, used = said["result"], said["usage"]
+            usage = Usage(
+                int(used["input_tokens"]),
+                int(used["output_tokens"]),
+                int(used.get("cache_read_input_tokens") or 0),
+                int(used.get("cache_creation_input_tokens") or 0),
+            )
+            model = next(iter(said.get("modelUsage") or {}), self.model)
+            if not isinstance(text, str):
+                raise TypeError("result")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _malformed(repr(error)) from error
+        paid = said.get("total_cost_usd")
+        cost = float(paid) if isinstance(paid, (int, float)) else prices.cost(model, usage)
+        stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
+        if said.get("stop_reason") in ("max_tokens", "model_context_window_exceeded"):
+            stop = "max_tokens"
+        elif said.get("stop_reason") == "refusal":
+            stop = "refused"
+        ends = [at for word in request.stop if (at := text.find(word)) >= 0]
+        if ends:
+            text, stop = text[: min(ends)], "stop"
+        return Reply(text, usage, model, cost, stop)
+
+
+def depth() -> int:
+    """Return how many sub-calls this process stands below."""
+    try:
+        return int(os.environ.get(DEPTH, "0"))
+    except ValueError:
+        return 1
+
+
+def environment(max_tokens: int) -> dict[str, str]:
+    """Return what the child may know."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in KEPT or name.startswith(KEPT_PREFIXES)
+    }
+    return {
+        **kept,
+        DEPTH: str(depth() + 1),
+        "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(max_tokens),
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+        "CLAUDE_CODE_MAX_RETRIES": str(RETRIES),
+    }
+
+
+def prompt_of(request: Request) -> str:
+    """Return a conversation as one prompt; a single message stays as it is."""
+    if len(request.messages) == 1:
+        return request.messages[0].text
+    turns = [f'<turn role="{m.role}">\n{m.text}\n</turn>' for m in request.messages]
+    return "\n".join(
+        [*turns, "Write the next assistant turn of this conversation, without the turn tags."]
+    )
+
+
+def login(command: str = "claude") -> tuple[bool, str]:
+    """Say whether the command is there and logged in; takes 0.2 to 1 s and spends nothing."""
+    found = shutil.which(command)
+    if found is None:
+        return False, f"There is no `{command}` command on the PATH."
+    if depth() > 0:
+        return False, "This process stands below a sub-call."
+    try:
+        ran = subprocess.run(
+            [found, "auth", "status"],
+            env=environment(1),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10.0,
+        )
+        said = json.loads(ran.stdout)
+        if said["loggedIn"]:
+            return True, f"`{command}` is logged in ({said.get('authMethod', 'unknown method')})."
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
+        return False, f"`{command} auth status` did not answer: {type(error).__name__}."
+    return False, f"`{command}` is installed but not logged in; run `{command}` and log in."
+
+
+_turnstiles: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+def _turnstile() -> asyncio.Semaphore:
+    """Return the one gate of this event loop that all models' calls pass."""
+    return _turnstiles.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+
+
+def _guard() -> list[str]:
+    """Return a prefix that makes the kernel end the child with us, where util-linux has one."""
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """End the child's whole process group, and wait until it is gone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "win32":  # unverified
+            child.kill()
+        else:
+            os.killpg(child.pid, signal.SIGKILL)
+    await asyncio.shield(child.wait())
+
+
+def _parse(code: int, out: bytes, err: bytes, model: str) -> Mapping[str, Any]:
+    """Read what the command printed. Raises ModelError where it reports a failure."""
+    try:
+        said = json.loads(out)
+        failed = said["is_error"]
+    except (ValueError, KeyError, TypeError) as error:
+        words = (err or out).decode("utf-8", "replace").strip()[:300]
+        raise _malformed(f"exit code {code}: {words or 'no output'}") from error
+    if not failed and code == 0:
+        return dict(said)
+    status = said.get("api_error_status")
+    status = status if isinstance(status, int) else None
+    text = str(said.get("result") or "; ".join(map(str, said.get("errors") or [])))[:300]
+    kind, retryable = _failure(said, status, text.lower())
+    if kind == "truncated":
+        text = "the reply met its output limit, and a cut one is not handed out"
+    paid = said.get("total_cost_usd")
+    raise ModelError(
+        f"`claude` ({model}) failed: {text}",
+        kind=kind,
+        retryable=retryable,
+        status=status,
+        spent_usd=float(paid) if isinstance(paid, (int, float)) else None,
+    )
+
+
+def _failure(said: Mapping[str, Any], status: int | None, text: str) -> tuple[str, bool]:
+    """Return the kind of a failure, and whether trying again can help."""
+    if said.get("api_error") == "max_output_tokens" or "budget" in str(said.get("subtype")):
+        return "truncated", False
+    if status is not None:
+        if "too long" in text:
+            return "too_long", False
+        return _KINDS.get(status, ("server", True) if status >= 500 else ("refused", False))
+    if "log in" in text or "/login" in text or "api key" in text:
+        return "auth", False
+    if "too long" in text:
+        return "too_long", False
+    return ("network", True) if "connect" in text else ("refused", False)
+
+
+def _malformed(detail: str) -> ModelError:
+    return ModelError(
+        f"`claude` printed something other than its JSON ({detail}).", kind="malformed"
+    )
