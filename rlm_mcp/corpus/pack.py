@@ -31,6 +31,7 @@ DEAD_SHARE = 0.25
 """The share of dead bytes in a text file above which it is written anew."""
 
 Ends = npt.NDArray[np.uint32]
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,11 @@ class Snapshot:
         lengths = self.rows["length"]
         return self.table.text_bytes - int(lengths.sum()) - len(lengths)
 
+    @cached_property
+    def whole_scope(self) -> Scope:
+        """All documents that have any line, for searches."""
+        return scope(self, None)
+
     def document(self, place: int) -> Document:
         """Return the document at a place in reading order."""
         row = self.rows[place]
@@ -156,12 +162,42 @@ class Snapshot:
         begin = offset if start == 1 else int(self.ends[first + start - 2]) + 1
         return begin, min(int(self.ends[first + end - 1]) + 1, offset + int(row["length"]))
 
+    def find_newline(self, position: int) -> int:
+        """Return the place of the next newline; there is one behind every byte of a document."""
+        return self._map.find(b"\n", position)
+
     def line_of(self, place: int, position: int) -> int:
         """Return the number of the line that holds a byte of a document."""
         row = self.rows[place]
         first = int(row["first"])
         ends = self.ends[first : first + int(row["lines"])]
         return int(ends.searchsorted(np.uint32(position))) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The documents that are searched, in the order of the text file."""
+
+    places: Numbers
+    offsets: Numbers
+    lengths: Numbers
+    firsts: Numbers
+    lines: Numbers
+
+
+def scope(snapshot: Snapshot, paths: Sequence[str] | None) -> Scope:
+    """Return the documents of a scope that have any line."""
+    rows = snapshot.rows
+    if paths is None:
+        places = np.arange(len(rows))
+    else:
+        index = snapshot.index
+        places = np.array(sorted({index[path] for path in paths if path in index}), np.int64)
+    rows = rows[places]
+    order = np.argsort(rows["offset"], kind="stable")
+    order = order[rows["lines"][order] > 0]
+    rows = rows[order]
+    return Scope(places[order], rows["offset"], rows["length"], rows["first"], rows["lines"])
 
 
 class Corpus:

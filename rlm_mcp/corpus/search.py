@@ -1,22 +1,32 @@
-"""Find the lines that match a pattern, in time linear in the text, with exact totals."""
+"""Find the lines that match a pattern: exact totals, pages, in time linear in the text.
+
+Matching is by line and by byte, with RE2's syntax: `.` is any byte but the newline, \\w \\d \\s
+\\b are ASCII. A pattern with other than ASCII characters, \\p{..} or `unicode` is matched by UTF-8
+characters. A pattern that has a newline in it is matched across lines. Lookaround and
+backreferences are decided by Python's re in a child process that can be killed.
+"""
 
 from __future__ import annotations
 
-import base64
-import json
-from collections import Counter
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
+    from rlm_mcp.corpus.gate import Gated
+    from rlm_mcp.corpus.hits import Hits
     from rlm_mcp.corpus.pack import Corpus, Snapshot
 
 CUT = 300
 """Characters of a line that a hit shows."""
+MOST_CONTEXT = 100
+"""Lines of context that a hit may have on each side."""
+SECONDS = 4.0
+"""What a search may take; what was found by then is labelled as not exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,11 @@ class Query:
     unicode: bool = False
     multiline: bool = False
     spread: bool = False
+    """Whether to take the first hit of each document, then the second of each, and so on."""
     literal: bool = False
+    totals: bool = True
+    """False: stop as soon as `limit` hits are known; the total is then a lower bound."""
+    seconds: float = SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,108 +77,80 @@ class Matches:
 def search(corpus: Corpus, query: Query, paths: Sequence[str] | None = None) -> Matches:
     """Return the matching lines of a corpus, or of some of its documents, in reading order.
 
-    Raises BadRequest for a pattern that RE2 refuses and for a cursor of another state.
+    Raises BadRequest for a pattern that cannot be used (with the place and the reason) and for a
+    cursor of another state.
     """
-    # RE2 takes 15 ms to import.
-    import re2
+    # RE2, Hyperscan and numpy take 130 ms to import.
+    from rlm_mcp.corpus import pages
+    from rlm_mcp.corpus.gate import gate
 
+    if query.limit < 0 or query.before < 0 or query.after < 0:
+        raise BadRequest("limit, before and after count lines; they cannot be negative.")
+    gated = gate(query.pattern, query.ignore_case, query.unicode, query.multiline, query.literal)
     snapshot = corpus.snapshot
-    options = re2.Options()
-    options.log_errors = False
-    options.case_sensitive = not query.ignore_case
-    options.encoding = re2.Options.Encoding.LATIN1
-    if query.literal:
-        options.literal = True
-    pattern = query.pattern.encode()
-    if not query.literal:
-        pattern = b"(?m)" + pattern
-    try:
-        regex = re2.compile(pattern, options)
-    except re2.error as error:
-        raise BadRequest(f"The pattern {query.pattern!r} is not valid: {error}.") from error
-    places: Sequence[int] = range(len(snapshot.paths))
-    if paths is not None:
-        places = sorted(snapshot.index[path] for path in paths if path in snapshot.index)
-    found: list[tuple[int, int]] = []
-    for place in places:
-        offset, length = snapshot.spans[place]
-        text = snapshot.buffer[offset : offset + length]
-        position = 0
-        while position < length and (match := regex.search(text, position)):
-            if match.start() >= length:
-                break
-            line = snapshot.line_of(place, offset + match.start())
-            found.append((place, line))
-            position = snapshot.line_span(place, line, line)[1] - offset
-    start = _start(query, snapshot, paths)
-    shown = found[start : start + query.limit]
-    more = start + len(shown) < len(found)
-    folders = Counter(_folder(snapshot.paths[place]) for place, _ in found)
+    digest = pages.digest(query, paths)
+    start = pages.start(query.cursor, digest, snapshot.table.generation)
+    hits = _hits(snapshot, gated, query, paths, digest, start + query.limit)
+    places, lines = hits.window(start, query.limit, query.spread)
+    more = start + len(places) < hits.total or (not hits.whole and not query.totals)
     return Matches(
-        hits=tuple(_hit(snapshot, query, regex, place, line) for place, line in shown),
-        total=len(found),
-        documents=len({place for place, _ in found}),
-        cursor=_cursor(query, snapshot, paths, start + len(shown)) if more else "",
-        per_folder=dict(folders),
+        hits=tuple(
+            pages.show(snapshot, gated, query, place, line)
+            for place, line in zip(places, lines, strict=True)
+        ),
+        total=hits.total,
+        documents=hits.documents,
+        cursor=pages.cursor(digest, snapshot.table.generation, start + len(places))
+        if more and len(places)
+        else "",
+        exact=hits.whole,
+        note=_note(gated, query, hits),
+        per_folder=hits.per_folder(snapshot.paths),
     )
 
 
-def _hit(snapshot: Snapshot, query: Query, regex: object, place: int, line: int) -> Match:
-    low, high = max(1, line - query.before), line + query.after
-    lines = []
-    for number in range(low, min(high, int(snapshot.rows["lines"][place])) + 1):
-        begin, end = snapshot.line_span(place, number, number)
-        lines.append(bytes(snapshot.buffer[begin:end]).removesuffix(b"\n"))
-    raw = lines[line - low]
-    text = raw.decode("utf-8", "replace")
-    cut = len(text) > CUT
-    if cut:
-        match = regex.search(raw)  # type: ignore[attr-defined]
-        at = len(raw[: match.start()].decode("utf-8", "replace")) if match else 0
-        begin = max(0, min(at - CUT // 3, len(text) - CUT))
-        text = text[begin : begin + CUT]
-    around = [item.decode("utf-8", "replace")[:CUT] for item in lines]
-    return Match(
-        path=snapshot.paths[place],
-        line=line,
-        text=text,
-        before=tuple(around[: line - low]),
-        after=tuple(around[line - low + 1 :]),
-        cut=cut,
+_recent: OrderedDict[tuple[int, int, str], Hits] = OrderedDict()
+_guard = threading.Lock()
+_KEPT = 8
+"""Answers that are kept, so that the next page costs nothing."""
+_KEPT_LINES = 2_000_000
+
+
+def _hits(
+    snapshot: Snapshot,
+    gated: Gated,
+    query: Query,
+    paths: Sequence[str] | None,
+    digest: str,
+    wanted: int,
+) -> Hits:
+    from rlm_mcp.corpus import hits
+
+    key = (id(snapshot), snapshot.table.generation, digest)
+    with _guard:
+        kept = _recent.get(key)
+    if kept is not None:
+        return kept
+    found = hits.find(
+        snapshot, gated, paths, query.seconds, enough=0 if query.totals else max(1, wanted)
     )
+    if found.whole and found.weight <= _KEPT_LINES:
+        with _guard:
+            _recent[key] = found
+            while len(_recent) > _KEPT:
+                _recent.popitem(last=False)
+    return found
 
 
-def _folder(path: str) -> str:
-    head, slash, _ = path.partition("/")
-    return head + slash if slash else "."
-
-
-def _digest(query: Query, paths: Sequence[str] | None) -> str:
-    parts = [query.pattern, query.ignore_case, query.unicode, query.multiline, query.spread]
-    what = json.dumps([*parts, query.literal, None if paths is None else list(paths)])
-    return blake2b(what.encode(), digest_size=6).hexdigest()
-
-
-def _cursor(query: Query, snapshot: Snapshot, paths: Sequence[str] | None, at: int) -> str:
-    text = f"{snapshot.table.generation}.{_digest(query, paths)}.{at}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _start(query: Query, snapshot: Snapshot, paths: Sequence[str] | None) -> int:
-    if not query.cursor:
-        return 0
-    try:
-        padded = query.cursor + "=" * (-len(query.cursor) % 4)
-        generation, digest, at = base64.urlsafe_b64decode(padded).decode().split(".")
-        start = int(at)
-    except ValueError as error:
-        raise BadRequest(
-            "This is not a cursor of a search; leave it out to start again."
-        ) from error
-    if digest != _digest(query, paths):
-        raise BadRequest("This cursor belongs to another search; pass the same arguments again.")
-    if int(generation) != snapshot.table.generation:
-        raise BadRequest(
-            "The content changed since this cursor was given; search again without it."
+def _note(gated: Gated, query: Query, hits: Hits) -> str:
+    notes = []
+    if gated.multiline and not query.multiline and "\n" not in query.pattern:
+        notes.append("The pattern has a newline, so it was matched across lines.")
+    if gated.backtrack:
+        notes.append("Lookaround or backreferences: decided by a backtracking engine.")
+    if not hits.whole and query.totals:
+        notes.append(
+            f"Stopped after {query.seconds:g} s; the total is a lower bound. "
+            "Search fewer documents or a rarer pattern."
         )
-    return start
+    return " ".join(notes)
