@@ -1,0 +1,285 @@
+"""What a run may spend: held before each call, settled after it, never passed.
+
+A hold is the worst case of one call (counted input, all of max_tokens, list price). It is taken
+from a run's budget and from those of all its ancestors at once, or not at all. Where it does not
+fit only because of calls in flight, the caller waits until one of them is settled; where it can
+never fit, it is refused. Amounts of money are whole nano-dollars, so sums are exact. All of it
+happens on one event loop: nothing here is for threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+
+from rlm_mcp.config import Settings
+from rlm_mcp.errors import BudgetSpent
+from rlm_mcp.models.model import Price, Usage
+
+NANO = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The limits of one run."""
+
+    usd: float = 1.0
+    calls: int = 500
+    input_tokens: int = 20_000_000
+    output_tokens: int = 1_000_000
+    seconds: float = 900.0
+    depth: int = 2
+    iterations: int = 30
+    errors: int = 5
+
+    @classmethod
+    def of(cls, settings: Settings) -> Allowance:
+        """Return the limits that the user has set."""
+        return cls(**{f.name: getattr(settings, f"max_{f.name}") for f in fields(cls)})
+
+    def narrowed(self, **limits: float | None) -> Allowance:
+        """Return these limits, lowered where `limits` are lower; they never rise."""
+        lower = {
+            name: type(getattr(self, name))(min(getattr(self, name), limit))
+            for name, limit in limits.items()
+            if limit is not None
+        }
+        return replace(self, **lower)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The worst case of one call. `usd_nano` is None where no price is known."""
+
+    usd_nano: int | None
+    input_tokens: int
+    output_tokens: int
+    calls: int = 1
+
+
+def worst_case(price: Price | None, input_tokens: int, max_tokens: int) -> Need:
+    """Return the most that a call can cost: writing its whole input to the cache included."""
+    if price is None:
+        return Need(None, input_tokens, max_tokens)
+    dearest = max(
+        price.cost(Usage(input=input_tokens, output=max_tokens)),
+        price.cost(Usage(cache_write=input_tokens, output=max_tokens)),
+    )
+    return Need(nano(dearest), input_tokens, max_tokens)
+
+
+def nano(usd: float) -> int:
+    """Return dollars as whole nano-dollars, rounded up."""
+    return math.ceil(round(usd * NANO, 3))
+
+
+@dataclass(slots=True)
+class Spent:
+    """Sums over settled calls, or over those in flight."""
+
+    usd_nano: int = 0
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def add(self, usd_nano: int, calls: int, input_tokens: int, output_tokens: int) -> None:
+        """Add one call's amounts (negative ones take them back)."""
+        self.usd_nano += usd_nano
+        self.calls += calls
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+
+
+@dataclass(slots=True, eq=False)
+class Hold:
+    """A call's worst case, taken out of the budget until `settle` or `release`."""
+
+    budget: Budget
+    need: Need
+    open: bool = True
+
+    def settle(self, usage: Usage, cost_usd: float | None) -> None:
+        """Replace the worst case by what the call really used."""
+        self._close()
+        cost = 0 if cost_usd is None else nano(cost_usd)
+        read = usage.input + usage.cache_read + usage.cache_write
+        for budget in self.budget.line():
+            budget.spent.add(cost, self.need.calls, read, usage.output)
+            budget.unpriced += cost_usd is None
+        self.budget.wake()
+
+    def forfeit(self) -> None:
+        """Count the worst case as spent: nobody knows whether the call will be billed."""
+        self._close()
+        need = self.need
+        for budget in self.budget.line():
+            budget.spent.add(need.usd_nano or 0, need.calls, need.input_tokens, need.output_tokens)
+            budget.unpriced += need.usd_nano is None
+        self.budget.wake()
+
+    def release(self) -> None:
+        """Give everything back: the call never left this machine."""
+        self._close()
+        self.budget.wake()
+
+    def _close(self) -> None:
+        if not self.open:
+            raise RuntimeError("a hold is settled once")
+        self.open = False
+        need = self.need
+        for budget in self.budget.line():
+            budget.held.add(
+                -(need.usd_nano or 0), -need.calls, -need.input_tokens, -need.output_tokens
+            )
+
+
+class Budget:
+    """The budget of one run; a child's calls are drawn from its parent's as well."""
+
+    def __init__(
+        self,
+        allowance: Allowance,
+        *,
+        parent: Budget | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.allowance = allowance
+        self.parent = parent
+        self.spent, self.held = Spent(), Spent()
+        self.unpriced = 0
+        """Calls whose price is not known."""
+        self.turns = 0
+        self._clock = clock
+        self._started = clock()
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def line(self) -> Iterator[Budget]:
+        """Yield this budget, then its ancestors."""
+        budget: Budget | None = self
+        while budget is not None:
+            yield budget
+            budget = budget.parent
+
+    def child(self, **limits: float | None) -> Budget:
+        """Return the budget of a child run. Raises BudgetSpent where it would be too deep."""
+        depth = self.allowance.depth
+        if depth < 1:
+            raise BudgetSpent(
+                "This run may not start child runs: the limit of depth is reached; "
+                "use llm_query, or raise max_depth.",
+                limit="depth",
+                value=depth,
+            )
+        narrowed = replace(self.allowance.narrowed(**limits), depth=depth - 1)
+        if limits.get("depth") is not None:
+            narrowed = narrowed.narrowed(depth=limits["depth"])
+        return Budget(narrowed, parent=self, clock=self._clock)
+
+    def take_turn(self) -> None:
+        """Count one turn of the root. Raises BudgetSpent at the limit."""
+        limit = self.allowance.iterations
+        if self.turns >= limit:
+            raise BudgetSpent(
+                f"All {limit} turns of this run are used; raise max_iterations.",
+                limit="iterations",
+                value=limit,
+            )
+        self.turns += 1
+
+    def seconds_left(self) -> float:
+        """Return the wall-clock time that is left to this run and its ancestors."""
+        now = self._clock()
+        return min(b.allowance.seconds - (now - b._started) for b in self.line())
+
+    def hold(self, need: Need) -> Hold | None:
+        """Take `need`; None where it must wait for calls in flight.
+
+        Raises BudgetSpent where it would not fit even if those cost nothing.
+        """
+        must_wait = False
+        for budget in self.line():
+            for name, spent, held, wanted, limit in budget._columns(need):
+                if spent + wanted > limit:
+                    raise _refusal(name, limit, spent, wanted)
+                must_wait |= spent + held + wanted > limit
+        if self.seconds_left() <= 0:
+            seconds = self.allowance.seconds
+            raise BudgetSpent(
+                f"The {seconds:g} seconds of this run are over; raise max_seconds.",
+                limit="seconds",
+                value=seconds,
+            )
+        if must_wait:
+            return None
+        for budget in self.line():
+            budget.held.add(need.usd_nano or 0, need.calls, need.input_tokens, need.output_tokens)
+        return Hold(self, need)
+
+    async def hold_soon(self, need: Need) -> Hold:
+        """Take `need`, after calls in flight were settled where that is needed."""
+        while (hold := self.hold(need)) is None:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._top()._waiters.append(waiter)
+            try:
+                async with asyncio.timeout(max(0.0, self.seconds_left())):
+                    await waiter
+            except TimeoutError:
+                continue
+        return hold
+
+    def wake(self) -> None:
+        """Let those that wait try again, in their order."""
+        waiters, self._top()._waiters = self._top()._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def left(self) -> str:
+        """Return one line for the root model: what it may still spend."""
+        a, s = self.allowance, self.spent
+        usd = min(b.allowance.usd - b.spent.usd_nano / NANO for b in self.line())
+        calls = min(b.allowance.calls - b.spent.calls for b in self.line())
+        unknown = f" ({self.unpriced} calls have no known price)" if self.unpriced else ""
+        return (
+            f"turn {self.turns} of {a.iterations}; left: {calls:,} of {a.calls:,} calls, "
+            f"${max(0.0, usd):.2f} of ${a.usd:.2f}{unknown}, "
+            f"{max(0, a.output_tokens - s.output_tokens):,} output tokens, "
+            f"about {_rounded(self.seconds_left())}"
+        )
+
+    def _top(self) -> Budget:
+        *_, top = self.line()
+        return top
+
+    def _columns(self, need: Need) -> Iterator[tuple[str, int, int, int, int]]:
+        a, s, h = self.allowance, self.spent, self.held
+        yield "usd", s.usd_nano, h.usd_nano, need.usd_nano or 0, math.floor(a.usd * NANO)
+        yield "calls", s.calls, h.calls, need.calls, a.calls
+        yield "input_tokens", s.input_tokens, h.input_tokens, need.input_tokens, a.input_tokens
+        yield "output_tokens", s.output_tokens, h.output_tokens, need.output_tokens, a.output_tokens
+
+
+def _refusal(name: str, limit: int, spent: int, wanted: int) -> BudgetSpent:
+    if name == "usd":
+        said = (
+            f"a call may cost up to ${wanted / NANO:.4f} and ${spent / NANO:.4f} of "
+            f"${limit / NANO:.2f} are spent; ask for less at once, or raise max_usd"
+        )
+        return BudgetSpent(f"The budget does not allow it: {said}.", limit=name, value=limit / NANO)
+    if name == "calls":
+        said = f"budget of {limit:,} calls spent; ask for fewer chunks or raise max_calls"
+    else:
+        said = (
+            f"{spent:,} of {limit:,} {name.replace('_', ' ')} are used and a call may take "
+            f"{wanted:,}; ask for smaller chunks or raise max_{name}"
+        )
+    return BudgetSpent(f"The budget does not allow it: {said}.", limit=name, value=limit)
+
+
+def _rounded(seconds: float) -> str:
+    """Return a time that is coarse on purpose: it goes into prompts."""
+    minutes = max(0.0, seconds) / 60
+    return f"{minutes:.0f} min" if minutes >= 1 else "less than a minute"

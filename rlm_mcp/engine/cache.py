@@ -1,0 +1,100 @@
+"""Finished replies, by what was asked: SQLite (WAL) in the state folder.
+
+A reply is committed before it is handed on, so that a killed run never pays for it twice. The
+key is a digest of model, parameters and every text of the request. Texts are redacted before
+they come here. Used from one thread at a time; several processes may share the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from pathlib import Path
+
+from rlm_mcp.models.model import Reply, Request, Usage
+
+KEEP_BYTES = 512 << 20
+"""Size of the file from which the replies that were not used for longest are dropped."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS reply (
+    key BLOB PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL, stop TEXT NOT NULL,
+    usage TEXT NOT NULL, cost REAL, used REAL NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+
+
+def key(spec: str, request: Request, texts: tuple[str, ...] | None = None) -> bytes:
+    """Return the digest of a request.
+
+    `texts` stands for the messages where parts of them must not count (what a root is told of
+    its budget differs between two runs that are otherwise the same).
+    """
+    if texts is None:
+        texts = tuple(message.text for message in request.messages)
+    digest = hashlib.blake2b(digest_size=20)
+    parameters = [spec, request.max_tokens, request.temperature, list(request.stop)]
+    roles = [message.role for message in request.messages]
+    for part in (json.dumps([parameters, roles]), request.system, *texts):
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.digest()
+
+
+class Cache:
+    """The stored replies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
+        path.chmod(0o600)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        with self._db:
+            self._db.execute(_SCHEMA)
+        self._trim()
+
+    def get(self, wanted: bytes) -> Reply | None:
+        """Return the stored reply, as it came."""
+        row = self._db.execute(
+            "SELECT text, usage, model, cost, stop FROM reply WHERE key = ?", (wanted,)
+        ).fetchone()
+        if row is None:
+            return None
+        text, usage, model, cost, stop = row
+        return Reply(text, Usage(*json.loads(usage)), model, cost, stop)
+
+    def put(self, wanted: bytes, reply: Reply) -> None:
+        """Store a reply and commit it."""
+        usage = reply.usage
+        numbers = [usage.input, usage.output, usage.cache_read, usage.cache_write]
+        with self._db:
+            self._db.execute(
+                "INSERT OR REPLACE INTO reply VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    wanted,
+                    reply.model,
+                    reply.text,
+                    reply.stop,
+                    json.dumps(numbers),
+                    reply.cost_usd,
+                    time.time(),
+                ),
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _trim(self) -> None:
+        if self._path.stat().st_size <= KEEP_BYTES:
+            return
+        with self._db:
+            self._db.execute(
+                "DELETE FROM reply WHERE used < (SELECT used FROM reply ORDER BY used LIMIT 1 "
+                "OFFSET (SELECT count(*) / 2 FROM reply))"
+            )
+        self._db.execute("VACUUM")

@@ -1,0 +1,364 @@
+"""Model calls on behalf of runs: answered from the cache, or held, sent, settled and stored.
+
+A failed call is raised (`reply`) or stands as a `Failed` in its place (`each`); it is never a
+text. Requests that come here are redacted already; replies are redacted before they are stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from rlm_mcp import redact
+from rlm_mcp.engine import cache as stored
+from rlm_mcp.engine import schema as schemas
+from rlm_mcp.engine.budget import NANO, Budget, Hold, nano, worst_case
+from rlm_mcp.engine.cache import Cache
+from rlm_mcp.engine.lanes import Breaker, Lanes
+from rlm_mcp.engine.spending import Day
+from rlm_mcp.engine.trajectory import brief
+from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
+from rlm_mcp.models.model import Message, Model, Reply, Request, Usage
+
+MAYBE_BILLED = frozenset({"timeout", "malformed", "truncated", "refused"})
+"""Failures after which a provider may still send a bill."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call without an answer: a sentence, and the kind of failure."""
+
+    reason: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of a fan-out. `part` names what it is about: a ref, or a number."""
+
+    request: Request
+    part: str
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: the text, or with a schema its JSON value."""
+
+    value: Any
+    reply: Reply
+
+
+@dataclass
+class Account:
+    """What the calls of one run are charged to, and where they are told."""
+
+    budget: Budget
+    breaker: Breaker
+    record: Callable[..., Any]
+    """`record(type, **fields)` adds an event to the trajectory."""
+    fresh: bool = False
+    """Whether stored replies are passed over."""
+    recorded: Mapping[str, Reply] | None = None
+    """Replies of an earlier run by key; where given, nothing is ever sent."""
+    parent: Account | None = None
+    """The account of the run that started this one: its sums hold those of its children."""
+    usage: Usage = field(default_factory=Usage)
+    cached: int = 0
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What this run and its children cost; None where a price is not known."""
+        return None if self.budget.unpriced else self.budget.spent.usd_nano / NANO
+
+    def count(self, usage: Usage, cached: int = 0) -> None:
+        """Add what one call used, here and in all that stand above."""
+        account: Account | None = self
+        while account is not None:
+            account.usage = account.usage + usage
+            account.cached += cached
+            account = account.parent
+
+
+class Calls:
+    """The calls of one process."""
+
+    def __init__(self, cache: Cache, day: Day, width: int) -> None:
+        self._cache, self._day = cache, day
+        self._lanes = Lanes(width)
+        # SQLite may wait for another process: never on the event loop.
+        self._disk = ThreadPoolExecutor(1, "rlm-disk")
+        self._day_waiters: list[asyncio.Future[None]] = []
+        self._day_held = 0
+
+    async def reply(
+        self,
+        model: Model,
+        request: Request,
+        account: Account,
+        *,
+        part: str = "",
+        texts: tuple[str, ...] | None = None,
+    ) -> Reply:
+        """Return the reply to one request. Raises ModelError or BudgetSpent.
+
+        `texts` are the messages as the cache should know them (see `cache.key`).
+        """
+        key = stored.key(model.spec, request, texts)
+        started = time.monotonic()
+        known = await self._known(key, account)
+        if known is not None:
+            account.count(Usage(), cached=1)
+            self._tell(account, model, request, part, key, started, reply=known, cached=True)
+            return known
+        try:
+            reply = await self._send(model, request, account)
+        except RlmError as error:
+            self._tell(account, model, request, part, key, started, error=error)
+            raise
+        reply = replace(reply, text=redact.redact(_printable(reply.text)))
+        await self._on_disk(self._cache.put, key, reply)
+        self._tell(account, model, request, part, key, started, reply=reply)
+        return reply
+
+    async def each(
+        self,
+        model: Model,
+        asks: Sequence[Ask],
+        account: Account,
+        tell: Callable[[float, float | None, str], None] = lambda done, total, said: None,
+    ) -> list[Answer | Failed]:
+        """Ask all at once and return the answers in the order of `asks`; `tell` hears progress.
+
+        The same request is asked once. Where several share a first message that is marked for
+        caching, one of them goes ahead and fills the provider's cache for the others.
+        """
+        first: dict[bytes, int] = {}
+        place = [
+            first.setdefault(stored.key(model.spec, ask.request) + _shape(ask), number)
+            for number, ask in enumerate(asks)
+        ]
+        groups: defaultdict[str, list[int]] = defaultdict(list)
+        for number in first.values():
+            head = asks[number].request.messages[0]
+            shared = head.text if head.cache and len(asks[number].request.messages) > 1 else ""
+            groups[shared or f"\0{number}"].append(number)
+        got: dict[int, Answer | Failed] = {}
+
+        async def one(number: int) -> None:
+            got[number] = await self._answer(model, asks[number], account)
+            tell(len(got), len(first), "sub-calls answered")
+
+        async def group(numbers: list[int]) -> None:
+            await one(numbers[0])
+            async with asyncio.TaskGroup() as rest:
+                for number in numbers[1:]:
+                    rest.create_task(one(number))
+
+        async with asyncio.TaskGroup() as tasks:
+            for numbers in groups.values():
+                tasks.create_task(group(numbers))
+        return [got[number] for number in place]
+
+    async def close(self) -> None:
+        """Finish what is being written, and close the files."""
+        await self._on_disk(self._cache.close)
+        await self._on_disk(self._day.close)
+        self._disk.shutdown(wait=False)
+
+    async def spent_today(self) -> float:
+        """Return what all runs of this user have spent today, in USD."""
+        return await self._on_disk(self._day.spent_usd)
+
+    async def _answer(self, model: Model, ask: Ask, account: Account) -> Answer | Failed:
+        try:
+            reply = await self.reply(model, ask.request, account, part=ask.part)
+            wrong = _flaw(reply)
+            if wrong:
+                return wrong
+            if ask.schema is None:
+                return Answer(reply.text, reply)
+            return await self._fitting(model, ask, reply, account)
+        except ModelError as error:
+            return Failed(str(error), error.kind)
+        except BudgetSpent as error:
+            return Failed(str(error), "budget")
+
+    async def _fitting(
+        self, model: Model, ask: Ask, reply: Reply, account: Account
+    ) -> Answer | Failed:
+        """Return the JSON value of a reply; one that does not fit is sent back once."""
+        schema = dict(ask.schema or {})
+        for last in (False, True):
+            try:
+                value = schemas.value_in(reply.text)
+                wrong = list(schemas.errors(value, schema))[:8]
+            except ValueError as error:
+                wrong = [f"it is not JSON ({error})"]
+            if not wrong:
+                return Answer(value, reply)
+            if last:
+                break
+            said = "; ".join(wrong)
+            again = [
+                *ask.request.messages,
+                Message("assistant", reply.text or "(empty)"),
+                Message("user", f"That does not fit the schema: {said}. Reply with the JSON only."),
+            ]
+            request = replace(ask.request, messages=again)
+            reply = await self.reply(model, request, account, part=ask.part)
+            if flaw := _flaw(reply):
+                return flaw
+        return Failed(f"The reply did not fit the schema, twice: {'; '.join(wrong)}.", "malformed")
+
+    async def _known(self, key: bytes, account: Account) -> Reply | None:
+        if account.recorded is not None:
+            found = account.recorded.get(key.hex())
+            if found is None:
+                raise ModelError(
+                    "The record has no reply to this request: what the run saw has changed "
+                    "since it was recorded.",
+                    kind="malformed",
+                    attempts=0,
+                )
+            return found
+        return None if account.fresh else await self._on_disk(self._cache.get, key)
+
+    async def _send(self, model: Model, request: Request, account: Account) -> Reply:
+        account.breaker.check()
+        counted = await model.count(request)
+        need = worst_case(model.price, counted, request.max_tokens)
+        async with account.breaker.watch(model), self._lanes.of(model).slot():
+            hold = await account.budget.hold_soon(need)
+            try:
+                day = await self._hold_day(need.usd_nano or 0)
+            except BaseException:
+                hold.release()
+                raise
+            return await self._paid(model, request, account, hold, day)
+
+    async def _paid(
+        self, model: Model, request: Request, account: Account, hold: Hold, day: str
+    ) -> Reply:
+        worst = hold.need.usd_nano or 0
+        cost = worst
+        left_s = max(0.1, account.budget.seconds_left())
+        try:
+            reply = await model.complete(replace(request, timeout_s=min(request.timeout_s, left_s)))
+            hold.settle(reply.usage, reply.cost_usd)
+            account.count(reply.usage)
+            cost = nano(reply.cost_usd or 0.0)
+            return reply
+        except ModelError as error:
+            if error.kind in MAYBE_BILLED and error.attempts:
+                hold.forfeit()
+            else:
+                cost = 0
+                if error.attempts:
+                    hold.settle(Usage(), 0.0)
+                else:
+                    hold.release()
+            raise
+        finally:
+            if hold.open:  # cancelled in flight: the provider may bill it
+                hold.forfeit()
+            self._settle_day(day, worst, cost)
+
+    async def _hold_day(self, amount: int) -> str:
+        while amount:
+            try:
+                day = await self._on_disk(self._day.hold, amount)
+                self._day_held += 1
+                return day
+            except BudgetSpent:
+                if not self._day_held:
+                    raise
+                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._day_waiters.append(waiter)
+                await waiter
+        return ""
+
+    def _settle_day(self, day: str, held: int, cost: int) -> None:
+        if not day:
+            return
+        self._day_held -= 1
+        done = asyncio.get_running_loop().run_in_executor(
+            self._disk, self._day.settle, day, held, cost
+        )
+        done.add_done_callback(lambda _: self._wake_day())
+
+    def _wake_day(self) -> None:
+        waiters, self._day_waiters = self._day_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _on_disk(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._disk, work, *arguments)
+
+    def _tell(
+        self,
+        account: Account,
+        model: Model,
+        request: Request,
+        part: str,
+        key: bytes,
+        started: float,
+        *,
+        reply: Reply | None = None,
+        error: RlmError | None = None,
+        cached: bool = False,
+    ) -> None:
+        event: dict[str, Any] = {
+            "key": key.hex(),
+            "purpose": request.purpose,
+            "model": model.spec,
+            "seconds": round(time.monotonic() - started, 4),
+            "cached": cached,
+        }
+        if part:
+            event["part"] = part
+        if request.purpose == "sub":
+            event["prompt"] = brief("\n".join(message.text for message in request.messages))
+        if reply is not None:
+            usage = reply.usage
+            event |= {
+                "reply": reply.text,
+                "stop": reply.stop,
+                "usage": [usage.input, usage.output, usage.cache_read, usage.cache_write],
+                "cost_usd": 0.0 if cached else reply.cost_usd,
+                "attempts": reply.attempts,
+            }
+        if error is not None:
+            event["failure"] = {"reason": str(error), "kind": getattr(error, "kind", "budget")}
+        account.record("call", **event)
+
+
+def _flaw(reply: Reply) -> Failed | None:
+    """Return why a reply is no whole answer, if it is none."""
+    if reply.stop == "refused":
+        return Failed("The model refused to answer this.", "refused")
+    if reply.stop == "max_tokens":
+        return Failed(
+            "The reply was cut at its limit of tokens; ask for a shorter one.", "truncated"
+        )
+    if not reply.text.strip():
+        return Failed("The reply was empty.", "malformed")
+    return None
+
+
+def _shape(ask: Ask) -> bytes:
+    return repr(ask.schema).encode() if ask.schema is not None else b""
+
+
+def _printable(text: str) -> str:
+    """Return `text` without lone surrogates, which no file and no request can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,335 @@
+"""Carry out a job: choose the route, run it, escalate where that helps, verify, and report."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rlm_mcp import redact
+from rlm_mcp.contexts.variable import Variable
+from rlm_mcp.engine import asking, cells, evidence, observe, route
+from rlm_mcp.engine.budget import Budget
+from rlm_mcp.engine.calls import Account, Answer, Failed
+from rlm_mcp.engine.environment import Environment
+from rlm_mcp.engine.handles import Handles
+from rlm_mcp.engine.host import Host, Scope
+from rlm_mcp.engine.lanes import Breaker
+from rlm_mcp.engine.loop import End, Loop
+from rlm_mcp.engine.reader import Reader
+from rlm_mcp.engine.route import Route
+from rlm_mcp.engine.run import Coverage, Job, Result, Status
+from rlm_mcp.engine.shared import Shared
+from rlm_mcp.engine.trajectory import WHOLE, Recorder, brief
+from rlm_mcp.errors import BadRequest, BudgetSpent, RlmError
+from rlm_mcp.models.model import Reply
+from rlm_mcp.refs import parse
+from rlm_mcp.sandbox import Limits
+
+OUTPUT_CHARS = 200_000
+"""Characters of a cell's output that are kept, behind a handle, beyond what is shown."""
+CHILDREN_AT_ONCE = 8
+INSUFFICIENT = "INSUFFICIENT"
+"""What a direct call replies when the text does not hold the answer (prompts/root-direct.md)."""
+
+
+@dataclass
+class Conduct:
+    """One run, or one child run."""
+
+    shared: Shared
+    job: Job
+    budget: Budget
+    recorder: Recorder
+    id: str
+    depth: int = 0
+    parent: Account | None = None
+    above: Sequence[Handles] = ()
+    """Handles of the runs above, innermost first."""
+    recorded: Mapping[str, Reply] | None = None
+
+    def __post_init__(self) -> None:
+        breaker = self.parent.breaker if self.parent else Breaker(self.budget.allowance.errors)
+        self.account = Account(
+            self.budget,
+            breaker,
+            lambda type, **data: self.recorder.write(type, self.id, **data),
+            fresh=self.job.fresh,
+            recorded=self.recorded,
+            parent=self.parent,
+        )
+        self.handles = Handles(self.shared.state / "handles", "h" * (self.depth + 1))
+        self.reader = Reader(
+            self.shared.contexts,
+            [self.handles, *self.above],
+            self.job.variables,
+            self.shared.texts,
+            None if self.job.contexts is None else frozenset(self.job.contexts),
+        )
+        self.coverage = Coverage()
+        self.children = 0
+        self.question = redact.redact(self.job.question.strip())
+
+    async def run(self) -> Result:
+        """Return the result. Raises Cancelled or what the job got wrong; else failures are told."""
+        if not self.question:
+            raise BadRequest("The question is empty.")
+        started = time.monotonic()
+        chosen = Route("recursive", "")
+        end = End("", failed="The run did not begin.")
+        try:
+            async with asyncio.timeout(max(0.0, self.budget.seconds_left())):
+                variables = await asyncio.to_thread(self._variables)
+                chosen = self._route(variables)
+                self._start(chosen)
+                end = await self._by(chosen, variables)
+                while (after := self._escalated(chosen, end)) is not None:
+                    chosen = after
+                    self.account.record("route", mode=after.mode, reason=after.reason)
+                    end = await self._by(chosen, variables)
+        except TimeoutError:
+            limit = self.budget.allowance.seconds
+            end = End(end.answer, failed=f"The {limit:g} seconds of this run are over.")
+        except asyncio.CancelledError:
+            self.account.record("run.end", status="failed", reason="cancelled")
+            raise
+        except RlmError as error:
+            self.account.record("run.end", status="failed", reason=str(error))
+            raise
+        result = await self._result(chosen, end, started)
+        self._finish(result)
+        return result
+
+    def _variables(self) -> dict[str, Variable]:
+        """Return the variables of this run, opened."""
+        if self.job.refs:
+            names = dict.fromkeys(parse(text).variable for text in self.job.refs)
+        else:
+            names = dict.fromkeys(self.reader.opened())
+        if not names and (first := next(iter(self.reader.openable()), None)):
+            names[first[0]] = None
+        found = {name: self.reader.variable(name) for name in names}
+        twice = {id(variable): name for name, variable in found.items()}
+        return {name: found[name] for name in found if twice[id(found[name])] == name}
+
+    def _route(self, variables: Mapping[str, Variable]) -> Route:
+        if self.job.root.spec == "extractive:" and self.job.mode in ("auto", "recursive", "direct"):
+            return Route("environment", "no model is at hand; the embedded one only searches")
+        if self.job.refs and not self._whole(variables):
+            tokens = sum(len(self.reader.text(ref)) for ref in self.job.refs) // 4
+        else:
+            tokens = sum(variable.describe().tokens for variable in variables.values())
+        may_call = self.budget.allowance.calls > 1
+        return route.choose(self.job.mode, self.question, tokens, self.job.root.window, may_call)
+
+    def _whole(self, variables: Mapping[str, Variable]) -> bool:
+        """Say whether every ref names a whole variable."""
+        return all(ref in variables for ref in self.job.refs)
+
+    async def _by(self, chosen: Route, variables: Mapping[str, Variable]) -> End:
+        if chosen.mode == "direct":
+            return await self._direct(variables)
+        async with self.shared.levels[self.depth]:
+            return await self._loop(variables, sub_calls=chosen.mode == "recursive")
+
+    async def _direct(self, variables: Mapping[str, Variable]) -> End:
+        """Answer with one call that holds everything."""
+        refs = list(self.job.refs) or list(variables)
+        parts = await asyncio.to_thread(
+            lambda: [asking.Part(ref, self.reader.text(ref)) for ref in refs]
+        )
+        part = asking.joined(parts)
+        system = self.shared.prompts["root-direct"]
+        asks = asking.about_parts([self.question], [part], system, "", self.job.schema)
+        got = (await self.shared.calls.each(self.job.root, asks, self.account))[0]
+        if isinstance(got, Answer):
+            text = got.reply.text.strip()
+            if text.startswith(INSUFFICIENT):
+                return End("", failed="the text did not hold the answer")
+            return End(text)
+        return End("", failed=got.reason)
+
+    async def _loop(self, variables: Mapping[str, Variable], *, sub_calls: bool) -> End:
+        own = dict(self.job.variables)
+        if "context" not in own and variables:
+            own["context"] = next(iter(variables.values()))
+        self.reader.own = own
+        scope = self._scope(sub_calls)
+        settings = self.shared.settings
+        environment = Environment(
+            Host(self.shared, scope),
+            cells.tools(self.shared.tools, sub_calls=sub_calls),
+            Limits(settings.cell_seconds, settings.cell_memory_mb, OUTPUT_CHARS),
+            reduced=settings.reduced_sandbox,
+        )
+        try:
+            first = await asyncio.to_thread(self._first, variables, sub_calls)
+            return await Loop(self.job, scope, environment, first).run()
+        finally:
+            await environment.close()
+
+    def _scope(self, sub_calls: bool) -> Scope:
+        return Scope(
+            shared=self.shared,
+            reader=self.reader,
+            handles=self.handles,
+            account=self.account,
+            models=lambda: (self.job.root, self.job.sub),
+            start=self._children,
+            question=self.question,
+            sub_calls=sub_calls,
+            coverage=self.coverage,
+        )
+
+    def _first(self, variables: Mapping[str, Variable], sub_calls: bool) -> str:
+        """Return the first message: question, variables, limits."""
+        lines = [f"<question>\n{self.question}\n</question>", "", "Context variables:"]
+        lines += [observe.describe_text(variable.describe()) for variable in variables.values()]
+        main = next(iter(variables), "")
+        if main and main != "context":
+            lines.append(f"`context` is {main}.")
+        if self.job.refs and not self._whole(variables):
+            lines += ["", "The question is about: " + ", ".join(self.job.refs)]
+        if sub_calls:
+            depth = self.budget.allowance.depth
+            lines += [
+                "",
+                f"A sub-call holds up to {self.job.sub.window // 2:,} tokens and answers in at "
+                f"most {asking.SUB_MAX_TOKENS:,}; {self.shared.settings.concurrency} run at once.",
+                f"Child runs may nest {depth} deep."
+                if depth
+                else "Child runs are not available here; use llm_query.",
+            ]
+        return redact.redact("\n".join(lines))
+
+    async def _children(
+        self, jobs: Sequence[Job], limits: Mapping[str, float | None]
+    ) -> list[Result | Failed]:
+        """Run child runs at once; a failed one is told in its place."""
+        gate = asyncio.Semaphore(CHILDREN_AT_ONCE)
+        numbered = []
+        for job in jobs:
+            self.children += 1
+            numbered.append((f"{self.id}.{self.children}", job))
+
+        async def one(id: str, job: Job) -> Result | Failed:
+            async with gate:
+                return await self._child(id, job, limits)
+
+        results = await _together([one(id, job) for id, job in numbered])
+        self.coverage.note(
+            [f"child {id.rpartition('.')[2]}" for id, _ in numbered],
+            [not isinstance(result, Failed) for result in results],
+        )
+        return results
+
+    async def _child(
+        self, id: str, job: Job, limits: Mapping[str, float | None]
+    ) -> Result | Failed:
+        try:
+            budget = self.budget.child(**limits)
+        except BudgetSpent as error:
+            return Failed(str(error), "budget")
+        child = Conduct(
+            self.shared,
+            replace(
+                job,
+                fresh=self.job.fresh,
+                variables=job.variables or self.reader.own,
+                contexts=self.job.contexts if job.contexts is None else job.contexts,
+            ),
+            budget,
+            self.recorder,
+            id,
+            self.depth + 1,
+            self.account,
+            [self.handles, *self.above],
+            self.recorded,
+        )
+        self.account.record("child", child=id, question=brief(job.question))
+        try:
+            result = await child.run()
+        except RlmError as error:
+            return Failed(str(error), getattr(error, "kind", "failed"))
+        finally:
+            child.handles.close()
+        if result.status == "failed":
+            return Failed(f"child run {id}: {result.reason}", "failed")
+        return result
+
+    def _escalated(self, chosen: Route, end: End) -> Route | None:
+        """Return the route to try next, where this one gave nothing and more can be spent."""
+        if not end.failed or self.account.breaker.reason or self.job.mode != "auto":
+            return None
+        if self.job.root.spec == "extractive:" or self.budget.seconds_left() <= 1:
+            return None
+        if self.budget.turns >= self.budget.allowance.iterations:
+            return None
+        return route.escalate(chosen, f"no answer ({end.failed})")
+
+    async def _result(self, chosen: Route, end: End, started: float) -> Result:
+        found: tuple[evidence.Evidence, ...] = ()
+        if end.answer:
+            names = self.reader.names()
+            found = await asyncio.to_thread(
+                evidence.check, end.answer, names, lambda ref: self.reader.text(ref)
+            )
+        status: Status = "complete"
+        if end.failed:
+            status = "failed"
+        elif end.forced:
+            status = "forced"
+        elif self.coverage.done < len(self.coverage.parts):
+            status = "partial"
+        ended = end.failed or end.forced
+        return Result(
+            answer=end.answer,
+            status=status,
+            done=self.coverage.done,
+            total=len(self.coverage.parts),
+            evidence=found,
+            cost_usd=self.account.cost_usd,
+            calls=self.budget.spent.calls,
+            cached=self.account.cached,
+            usage=self.account.usage,
+            seconds=time.monotonic() - started,
+            run=self.id,
+            mode=chosen.mode,
+            reason=f"{chosen.reason}; {ended}" if ended else chosen.reason,
+            model=self.job.root.spec,
+            missing=self.coverage.missing,
+        )
+
+    def _start(self, chosen: Route) -> None:
+        self.account.record(
+            "run.start",
+            question=self.question,
+            model=self.job.root.spec,
+            sub_model=self.job.sub.spec,
+            mode=chosen.mode,
+            reason=chosen.reason,
+            depth=self.depth,
+            refs=list(self.job.refs),
+            variables=self.reader.opened(),
+            left=self.budget.left(),
+        )
+
+    def _finish(self, result: Result) -> None:
+        told: dict[str, Any] = result.as_json()
+        if len(result.answer) > WHOLE:
+            told["answer"] = brief(result.answer)
+        told.pop("run")
+        self.account.record("run.end", **told)
+
+
+async def _together(work: Sequence[Awaitable[Any]]) -> list[Any]:
+    """Await all; when one is cancelled or breaks, so are the others."""
+    async with asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(_of(item)) for item in work]
+    return [task.result() for task in started]
+
+
+async def _of(item: Awaitable[Any]) -> Any:
+    return await item

@@ -1,0 +1,223 @@
+"""An environment as the event loop sees it: a sandbox with a thread of its own.
+
+Cells and host functions run in that thread; a host function hands asynchronous work to the loop
+and waits for it there, so that no cell can hold up the loop or another cell, at any depth.
+Cancelling a cell cancels what it waits for, and stops the sandbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Any, Protocol, TypeVar
+
+from rlm_mcp.contexts.variable import Variable
+from rlm_mcp.engine.observe import describe_text
+from rlm_mcp.errors import Cancelled, SandboxError
+from rlm_mcp.sandbox import Attachment, Limits, Outcome, Sandbox
+
+STOP_S = 1.5
+"""How long a cancelled cell may take to end before its sandbox is closed."""
+SLICE = 500_000
+"""Characters of a long text that are fetched at once."""
+
+LONGEST_ANSWER = 50_000_000
+
+_LONG_ANSWER = """
+answer_text = answer["content"] if isinstance(answer["content"], str) else str(answer["content"])
+answer["ready"] is True
+"""
+"""A cell for an answer that is too large to be copied at once."""
+
+_T = TypeVar("_T")
+
+
+class Flights:
+    """The asynchronous work that one thread waits for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._lock = Lock()
+        self._flying: set[Future[Any]] = set()
+        self._stopped = False
+
+    def wait(self, work: Any) -> Any:
+        """Run a coroutine on the loop and return its result; raises Cancelled after `stop`."""
+        with self._lock:
+            if self._stopped:
+                work.close()
+                raise Cancelled("The caller stopped this work.")
+            future = asyncio.run_coroutine_threadsafe(work, self.loop)
+            self._flying.add(future)
+        try:
+            return future.result()
+        except (asyncio.CancelledError, TimeoutError) as error:
+            raise Cancelled("The caller stopped this work.") from error
+        finally:
+            with self._lock:
+                self._flying.discard(future)
+
+    def stop(self) -> None:
+        """Cancel everything, and refuse new work."""
+        with self._lock:
+            self._stopped = True
+            flying = list(self._flying)
+        for future in flying:
+            future.cancel()
+
+    def restart(self) -> None:
+        """Allow work again, for the next cell."""
+        with self._lock:
+            self._stopped = False
+
+
+class Lender(Protocol):
+    """What lends functions to an environment (see `host.Host`)."""
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]: ...
+    @property
+    def flights(self) -> Flights: ...
+
+
+class Environment:
+    """A namespace that lasts, and the one thread that touches it."""
+
+    def __init__(
+        self,
+        host: Lender,
+        tools: Mapping[str, str],
+        limits: Limits,
+        *,
+        reduced: bool = False,
+    ) -> None:
+        self._host, self._tools = host, tools
+        self._limits, self._reduced = limits, reduced
+        self._thread = ThreadPoolExecutor(1, "rlm-env")
+        self._sandbox: Sandbox | None = None
+        self._attached: dict[str, tuple[int, int]] = {}
+        self.broken = False
+        """Whether it must not be used again."""
+
+    async def cell(
+        self, code: str, variables: Mapping[str, Variable], seconds: float | None = None
+    ) -> Outcome:
+        """Run one cell with these variables bound. Raises SandboxError."""
+        return await self._work(lambda: self._cell(code, variables, seconds))
+
+    async def tool(
+        self, name: str, arguments: Mapping[str, Any], seconds: float | None = None
+    ) -> Outcome:
+        """Call a tool as an agent does. Raises SandboxError."""
+        return await self._work(lambda: self._box().call(name, arguments, seconds=seconds))
+
+    async def start(self) -> None:
+        """Have the sandbox ready before it is needed."""
+        await self._work(self._box)
+
+    async def set(self, name: str, value: Any) -> None:
+        """Bind a JSON value."""
+        await self._work(lambda: self._box().set(name, value))
+
+    async def get(self, name: str) -> Any:
+        """Return a JSON copy of a variable, or None."""
+        return await self._work(lambda: self._box().get(name))
+
+    async def answer(self) -> tuple[bool, Any]:
+        """Return whether `answer` is set as ready, and its content, however large."""
+        return await self._work(self._answer)
+
+    async def names(self) -> list[dict[str, Any]]:
+        """Return the variables that cells have set."""
+        return await self._work(lambda: self._box().names())
+
+    async def close(self) -> None:
+        """End the sandbox and its thread."""
+        self._host.flights.stop()
+        if self._sandbox is not None:
+            await asyncio.to_thread(self._sandbox.close)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _work(self, work: Callable[[], _T]) -> _T:
+        self._host.flights.restart()
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await self._stop(future)
+            raise
+        except SandboxError:
+            self.broken = True
+            raise
+
+    async def _stop(self, future: asyncio.Future[Any]) -> None:
+        """End a cell that nobody waits for any more."""
+        self._host.flights.stop()
+        if self._sandbox is not None:
+            self._sandbox.interrupt("cancelled")
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([future], timeout=STOP_S)
+        if not future.done():
+            self.broken = True
+            if self._sandbox is not None:
+                await asyncio.to_thread(self._sandbox.close)
+        elif not future.cancelled():
+            future.exception()
+
+    def _box(self) -> Sandbox:
+        if self._sandbox is None:
+            self._sandbox = Sandbox(
+                limits=self._limits,
+                host=self._host.functions,
+                tools=self._tools,
+                reduced=self._reduced,
+            )
+        return self._sandbox
+
+    def _cell(self, code: str, variables: Mapping[str, Variable], seconds: float | None) -> Outcome:
+        box = self._box()
+        for name, variable in variables.items():
+            variable.refresh()
+            source = variable.source()
+            mark = (id(variable), source.generation)
+            if self._attached.get(name) != mark:
+                box.attach(name, attachment(variable))
+                self._attached[name] = mark
+        return box.run(code, seconds=seconds)
+
+    def _answer(self) -> tuple[bool, Any]:
+        box = self._box()
+        got = box.get("answer")
+        if type(got) is dict and type(got.get("ready")) is bool:
+            return got["ready"], got.get("content")
+        if got is not None:  # a cell bound the name to something else
+            return False, got
+        done = box.run(_LONG_ANSWER, seconds=10.0)
+        if done.error or type(done.value) is not bool:
+            return False, None
+        parts: list[str] = []
+        while len(parts) * SLICE < LONGEST_ANSWER:
+            at = len(parts) * SLICE
+            parts.append(box.get_text("answer_text", at, at + SLICE) or "")
+            if len(parts[-1]) < SLICE:
+                break
+        return done.value, "".join(parts)
+
+
+def attachment(variable: Variable) -> Attachment:
+    """Return a variable as a sandbox binds it: its mapped text, and the calls on it."""
+    source = variable.source()
+    methods = {}
+    for name, method in variable.methods.items():
+        purpose = (method.__doc__ or "").strip().partition("\n")[0]
+        methods[name] = f"{name}{inspect.signature(method)}: {purpose}"
+    return Attachment(
+        kind=variable.kind,
+        describe=describe_text(variable.describe()),
+        source=(source.fd, source.spans, source.generation),
+        methods=methods,
+    )

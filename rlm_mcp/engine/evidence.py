@@ -1,0 +1,137 @@
+"""Refs and quotes in an answer: found, opened again, and compared byte for byte.
+
+A quote is what stands behind or under its ref: lines that begin with `>`, a fenced block, or a
+text between backticks or quotation marks on the same line. A ref without a quote is opened, and
+its own first lines are shown; a ref that does not open is kept, marked as not verified.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rlm_mcp.errors import BadRequest, RlmError
+from rlm_mcp.refs import Lines, Ref, parse
+
+MOST = 64
+"""Refs of one answer that are checked."""
+LONGEST_QUOTE = 2_000
+SHOWN_LINES = 3
+
+_REF = re.compile(
+    r"(?<![\w/.:@#-])([A-Za-z_]\w*(?::[^\s`'\"<>|()\[\]]+|(?=#))(?:#[LC]?[\dLC.-]+)?)"
+)
+_SPAN = re.compile(r"#(?:L\d+(?:-L?\d+)?|C\d+-C?\d+|\d+(?:\.\d+)?)")
+_INLINE = re.compile(r"``(.+?)``|`([^`\n]+)`|\"([^\"\n]+)\"|“([^”\n]+)”")
+_FENCE = re.compile(r"[ \t]*(```+|~~~+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One ref of an answer with its quote; `verified`: the quote stands there, byte for byte."""
+
+    ref: str
+    quote: str
+    verified: bool
+
+
+Opener = Callable[[Ref], str]
+"""Returns the whole text of a ref, or raises an RlmError."""
+
+
+def check(answer: str, names: frozenset[str], text_of: Opener) -> tuple[Evidence, ...]:
+    """Return the evidence of an answer. May take long: it opens every ref."""
+    found: dict[tuple[str, str], Evidence] = {}
+    for ref, quotes in _cited(answer, names):
+        if len(found) >= MOST:
+            break
+        try:
+            text = text_of(ref)
+        except RlmError:
+            text = None
+        for quote in quotes or [""]:
+            evidence = _judge(ref, quote, text)
+            found.setdefault((evidence.ref, evidence.quote), evidence)
+    return tuple(found.values())
+
+
+def _judge(ref: Ref, quote: str, text: str | None) -> Evidence:
+    if text is None:
+        return Evidence(str(ref), quote, False)
+    if not quote:
+        shown = "\n".join(text.split("\n")[:SHOWN_LINES])[:LONGEST_QUOTE]
+        return Evidence(str(ref), shown, True)
+    for form in (quote, quote.strip()):
+        at = text.find(form)
+        if form and at >= 0:
+            return Evidence(str(_narrowed(ref, text, at, form)), form, True)
+    return Evidence(str(ref), quote, False)
+
+
+def _narrowed(ref: Ref, text: str, at: int, quote: str) -> Ref:
+    """Return the ref of the very lines of a quote, where the ref counts in lines."""
+    if ref.span is not None and not isinstance(ref.span, Lines):
+        return ref
+    if ref.span is None and not ref.path:
+        return ref
+    first = (ref.span.start if ref.span else 1) + text.count("\n", 0, at)
+    return ref.at(Lines(first, first + quote.rstrip("\n").count("\n")))
+
+
+def _cited(answer: str, names: frozenset[str]) -> Iterator[tuple[Ref, list[str]]]:
+    """Yield each ref with a span (or a commit), and the quotes that belong to it."""
+    lines = answer.split("\n")
+    for number, line in enumerate(lines):
+        matches = list(_REF.finditer(line))
+        for place, match in enumerate(matches):
+            ref = _ref(match[1], names)
+            if ref is None:
+                continue
+            last = place == len(matches) - 1
+            rest = line[match.end() : len(line) if last else matches[place + 1].start()]
+            quotes = [
+                quote
+                for groups in _INLINE.findall(rest)
+                if (quote := next(filter(None, groups), ""))[:1] and not _REF.fullmatch(quote)
+            ]
+            if last and not quotes:
+                quotes = _below(lines, number + 1)
+            yield ref, [quote[:LONGEST_QUOTE] for quote in quotes]
+
+
+def _ref(text: str, names: frozenset[str]) -> Ref | None:
+    name = re.match(r"\w+", text)
+    if name is None or name[0] not in names:
+        return None
+    text = text.rstrip(".,;:!?*_")
+    if span := _SPAN.search(text):
+        text = text[: span.end()]
+    elif "#" in text:
+        text = text.partition("#")[0]
+    try:
+        ref = parse(text)
+    except BadRequest:
+        return None
+    return ref if ref.span is not None or ref.path else None
+
+
+def _below(lines: list[str], start: int) -> list[str]:
+    """Return the block quote or the fenced block that follows a ref, as one quote."""
+    if start >= len(lines):
+        return []
+    if lines[start].lstrip().startswith(">"):
+        quoted = []
+        for line in lines[start:]:
+            bare = line.lstrip()
+            if not bare.startswith(">"):
+                break
+            quoted.append(bare[2:] if bare.startswith("> ") else bare[1:])
+        return ["\n".join(quoted)]
+    if fence := _FENCE.match(lines[start]):
+        block: list[str] = []
+        for line in lines[start + 1 :]:
+            if line.strip() == fence[1]:
+                return ["\n".join(block)]
+            block.append(line)
+    return []

@@ -1,0 +1,148 @@
+"""Whole results that are kept while an agent or a root model sees a preview: r1, r2, ...
+
+A handle is a text that can be opened by ref (`r7`, `r7#L81-L160`, `r7#C0-C5000`); one of kind
+"refs" also lists the parts of a scope, so that all of them can be asked. Large texts lie in the
+state folder. The oldest are dropped when there are too many; opening one says so. Thread-safe.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rlm_mcp.contexts import window
+from rlm_mcp.contexts.variable import Passage
+from rlm_mcp.errors import BadRequest, Unavailable, did_you_mean
+from rlm_mcp.refs import Block, Ref
+
+Kind = Literal["text", "refs", "answers"]
+
+IN_MEMORY = 64 << 10
+"""Characters up to which a text stays in memory."""
+MOST = 1_000
+MOST_BYTES = 1 << 30
+
+
+@dataclass(slots=True)
+class Kept:
+    """One whole result."""
+
+    kind: Kind
+    size: int
+    refs: tuple[str, ...]
+    text: str | None
+    path: Path | None
+
+    def whole(self) -> str:
+        """Return the text."""
+        if self.text is not None:
+            return self.text
+        assert self.path is not None
+        return self.path.read_bytes().decode("utf-8", "surrogatepass")
+
+
+class Handles:
+    """The kept results of one process or one run, under `<prefix>1`, `<prefix>2`, ..."""
+
+    def __init__(self, folder: Path, prefix: str = "r") -> None:
+        self._parent = folder
+        self._folder: Path | None = None
+        self._prefix = prefix
+        self._kept: dict[str, Kept] = {}
+        self._made = 0
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def keep(self, text: str, kind: Kind = "text", refs: Sequence[str] = ()) -> str:
+        """Keep a text (or the table of `refs`) and return its handle."""
+        data = text.encode("utf-8", "surrogatepass")
+        with self._lock:
+            self._made += 1
+            name = f"{self._prefix}{self._made}"
+            kept = Kept(kind, len(data), tuple(refs), text, None)
+            if len(text) > IN_MEMORY:
+                kept.path = self._write(name, data)
+                kept.text = None
+            self._kept[name] = kept
+            self._bytes += kept.size
+            while len(self._kept) > MOST or (self._bytes > MOST_BYTES and len(self._kept) > 1):
+                self._drop(next(iter(self._kept)))
+        return name
+
+    def __contains__(self, name: str) -> bool:
+        """Say whether `name` is one of these handles, also one that was dropped."""
+        number = name.removeprefix(self._prefix)
+        if number == name or not (number.isascii() and number.isdigit()):
+            return False
+        return 1 <= int(number) <= self._made
+
+    def names(self) -> list[str]:
+        """Return the handles that can be opened, oldest first."""
+        with self._lock:
+            return list(self._kept)
+
+    def get(self, name: str) -> Kept:
+        """Return a kept result. Raises BadRequest or, for a dropped one, Unavailable."""
+        with self._lock:
+            kept = self._kept.get(name)
+            known = list(self._kept)
+        if kept is not None:
+            return kept
+        if name in self:
+            raise Unavailable(f"{name} was dropped to make room; repeat the call that made it.")
+        raise BadRequest(f"There is no handle {name!r}.{did_you_mean(name, known)}")
+
+    def text(self, ref: Ref | str) -> str:
+        """Return the whole text of a handle, or of a span of it."""
+        ref = Ref(ref) if isinstance(ref, str) else ref
+        return window.text_of(_checked(ref), self._document(ref))
+
+    def read(self, ref: Ref, limit: int = 80) -> Passage:
+        """Return at most `limit` lines from the start of `ref`."""
+        return window.window(_checked(ref), self._document(ref), limit)
+
+    def file(self, name: str) -> Path:
+        """Return a file that holds the text of a handle."""
+        kept = self.get(name)
+        with self._lock:
+            if kept.path is None:
+                kept.path = self._write(name, (kept.text or "").encode("utf-8", "surrogatepass"))
+            return kept.path
+
+    def close(self) -> None:
+        """Forget everything, files included."""
+        with self._lock:
+            self._kept.clear()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder = None
+
+    def _document(self, ref: Ref) -> window.Plain:
+        return window.Plain(self.get(ref.variable).whole().encode("utf-8", "surrogatepass"))
+
+    def _write(self, name: str, data: bytes) -> Path:
+        if self._folder is None:
+            self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self._parent))
+        path = self._folder / f"{name}.txt"
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+        return path
+
+    def _drop(self, name: str) -> None:
+        kept = self._kept.pop(name)
+        self._bytes -= kept.size
+        if kept.path is not None:
+            kept.path.unlink(missing_ok=True)
+
+
+def _checked(ref: Ref) -> Ref:
+    if ref.path not in ("", ref.variable) or ref.rev or isinstance(ref.span, Block):
+        raise BadRequest(f"{ref}: a handle is opened as {ref.variable} or {ref.variable}#L1-L80.")
+    return ref

@@ -1,0 +1,371 @@
+"""The functions that a cell or a tool may call: the only way out of the sandbox.
+
+They run in the thread of an environment, with arguments that hostile code chose: every argument
+is checked for its exact type first. What takes time elsewhere (models, child runs) is handed to
+the event loop. Which contexts, models and money they reach is fixed by their scope, never by an
+argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlm_mcp.contexts.variable import Query, wire
+from rlm_mcp.engine import arguments, asking, observe
+from rlm_mcp.engine import schema as schemas
+from rlm_mcp.engine.calls import Account, Answer, Ask, Failed
+from rlm_mcp.engine.environment import Flights
+from rlm_mcp.engine.handles import Handles
+from rlm_mcp.engine.reader import Reader
+from rlm_mcp.engine.run import Coverage, Job, Result
+from rlm_mcp.engine.shared import Shared
+from rlm_mcp.engine.trajectory import brief
+from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
+from rlm_mcp.models.model import Model
+
+Starter = Callable[[Sequence[Job], Mapping[str, float | None]], Awaitable[list[Result | Failed]]]
+"""Runs child runs (or, for an agent, a run) and returns their results in order."""
+
+KEPT_ANSWERS = 20_000_000
+
+
+@dataclass
+class Scope:
+    """On whose behalf the functions work."""
+
+    shared: Shared
+    reader: Reader
+    handles: Handles
+    account: Account
+    models: Callable[[], tuple[Model, Model]]
+    """Returns root model and sub-model; chosen only when one is needed."""
+    start: Starter
+    question: str = ""
+    """The run's question, redacted; it goes with every sub-call."""
+    agent: bool = False
+    """Whether a coding agent calls, not the cell of a run."""
+    sub_calls: bool = True
+    coverage: Coverage = field(default_factory=Coverage)
+    looked: bool = False
+    """Whether anything was opened or asked yet."""
+    run_cell: Callable[[str, str, float], Awaitable[str]] | None = None
+    wait_for: Callable[[str, float, bool], Awaitable[str]] | None = None
+    opened: Callable[[], None] = lambda: None
+    """Called after a context was opened."""
+    tell: Callable[[float, float | None, str], None] = lambda done, total, said: None
+    """Reports progress; called from the event loop."""
+
+
+class Host:
+    """The functions of one environment; `scope` may change between two calls, never in one."""
+
+    def __init__(self, shared: Shared, scope: Scope) -> None:
+        self.scope = scope
+        self.flights = Flights(shared.loop)
+        self.failure: Exception | None = None
+        """The last error that a function raised."""
+
+    @property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """Return the functions by the names that the sdk calls."""
+        lent: dict[str, Callable[..., Any]] = {
+            "describe": self.describe,
+            "open_source": self.open_source,
+            "read": self.read,
+            "scan": self.scan,
+            "rank": self.rank,
+            "outline": self.outline,
+            "split": self.split,
+            "run_cell": self.run_cell,
+            "ask": self.ask,
+            "run": self.run,
+            "wait": self.wait,
+            "variable": self.variable,
+        }
+        return {name: self._noted(function) for name, function in lent.items()}
+
+    def _noted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(**values: Any) -> Any:
+            try:
+                return function(arguments.Arguments(values))
+            except Exception as error:
+                self.failure = error
+                raise
+
+        return call
+
+    def describe(self, given: arguments.Arguments) -> str:
+        """Return what is open, or one variable in full."""
+        name = given.text("name", "")
+        reader = self.scope.reader
+        if name:
+            return observe.describe_text(reader.variable(name).describe())
+        lines = [observe.describe_line(reader.variable(n).describe()) for n in reader.opened()]
+        lines += [f"- {name} (not open yet): {said}" for name, said in reader.openable()]
+        kept = self.scope.handles.names()
+        if kept:
+            lines.append(f"handles: {kept[0]} to {kept[-1]} ({len(kept)} kept results)")
+        return "\n".join(lines) or "Nothing is open; open_context(source) opens something."
+
+    def open_source(self, given: arguments.Arguments) -> str:
+        """Open a source. A run may not: its variables are given."""
+        if not self.scope.agent:
+            raise Denied("A run works on the variables that it was given; it opens no sources.")
+        source, name = given.text("source"), given.text("name", "")
+        variable = self.scope.shared.contexts.open(source, name)
+        self.scope.opened()
+        return observe.describe_text(variable.describe())
+
+    def read(self, given: arguments.Arguments) -> Any:
+        """Return a window."""
+        self.scope.looked = True
+        return wire(self.scope.reader.read(given.text("ref"), given.count("limit", 80)))
+
+    def scan(self, given: arguments.Arguments) -> Any:
+        """Search."""
+        self.scope.looked = True
+        query = Query(
+            pattern=given.text("pattern"),
+            limit=given.count("limit", 30),
+            ignore_case=given.flag("ignore_case"),
+            before=given.count("before", 0),
+            after=given.count("after", 0),
+            cursor=given.text("cursor", ""),
+        )
+        return wire(self.scope.reader.search(query, given.text("ref", "repo")))
+
+    def rank(self, given: arguments.Arguments) -> Any:
+        """Return the passages that best fit a question."""
+        self.scope.looked = True
+        ref, limit = given.text("ref", "repo"), given.count("limit", 10)
+        return wire(self.scope.reader.rank(given.text("question"), ref, limit))
+
+    def outline(self, given: arguments.Arguments) -> Any:
+        """Return the structure of a scope."""
+        self.scope.looked = True
+        found = self.scope.reader.outline(given.text("ref", "repo"), given.count("limit", 60))
+        return wire(found)
+
+    def split(self, given: arguments.Arguments) -> Any:
+        """Return the parts of a scope, and a handle for them."""
+        self.scope.looked = True
+        by, tokens = given.text("by", "auto"), given.count("tokens", 4_000)
+        chunks = self.scope.reader.chunk(given.text("ref"), by, tokens)
+        table = "\n".join(f"{chunk.ref}  ~{chunk.tokens} tokens  {chunk.title}" for chunk in chunks)
+        handle = self.scope.handles.keep(table, "refs", [chunk.ref for chunk in chunks])
+        return {"chunks": wire(chunks), "handle": handle}
+
+    def variable(self, given: arguments.Arguments) -> Any:
+        """Call a method of a variable."""
+        self.scope.looked = True
+        return self.scope.reader.call(
+            given.text("name"), given.text("method"), given.items("args"), given.record("kwargs")
+        )
+
+    def run_cell(self, given: arguments.Arguments) -> str:
+        """Run a cell in one of the agent's lasting environments."""
+        if self.scope.run_cell is None:
+            raise BadRequest("A cell cannot run another cell; write the code directly.")
+        code, repl = given.text("code"), given.text("repl", "main")
+        work = self.scope.run_cell(code, repl, given.number("timeout_s", 30.0))
+        return str(self.flights.wait(work))
+
+    def wait(self, given: arguments.Arguments) -> str:
+        """Wait for a run."""
+        if self.scope.wait_for is None:
+            raise BadRequest(
+                "A cell gets the results of its child runs directly; nothing to wait for."
+            )
+        seconds = min(100.0, given.number("seconds", 60.0))
+        return str(
+            self.flights.wait(self.scope.wait_for(given.text("run"), seconds, given.flag("cancel")))
+        )
+
+    def ask(self, given: arguments.Arguments) -> Any:
+        """Ask sub-models, once per prompt and part."""
+        scope = self.scope
+        scope.looked = True
+        self._may_ask()
+        prompts = given.texts("prompts")
+        model = self._model(given.text("model", ""), 1)
+        schema_text = given.text("schema", "")
+        schema = schemas.parse(schema_text) if schema_text else None
+        system = scope.shared.prompts["sub"]
+        refs = given.texts("refs")
+        if refs:
+            names = scope.reader.parts(refs)
+            self._afford(len(names) * len(prompts))
+            parts = [asking.Part(ref, scope.reader.text(ref)) for ref in names]
+            asks = asking.about_parts(prompts, parts, system, scope.question, schema)
+        else:
+            self._afford(len(prompts))
+            asks = asking.plain(prompts, system, scope.question, schema)
+        if not asks:
+            return _answers([], [], [], "", "")
+        return self._told(model, asks, bool(refs))
+
+    def run(self, given: arguments.Arguments) -> Any:
+        """Start child runs and return their answers."""
+        self._may_ask()
+        jobs = self._jobs(given)
+        limits = {
+            name: given.optional(f"max_{name}") for name in ("usd", "calls", "seconds", "depth")
+        }
+        results = self.flights.wait(self.scope.start(jobs, limits))
+        answers = [
+            {"failure": result.reason, "kind": result.kind}
+            if isinstance(result, Failed)
+            else self._answer_of(result)
+            for result in results
+        ]
+        failed = [str(n) for n, result in enumerate(results, 1) if isinstance(result, Failed)]
+        return _answers(answers, results, failed, "", "")
+
+    def _jobs(self, given: arguments.Arguments) -> list[Job]:
+        prompts, texts = given.texts("prompts"), given.optional_texts("contexts")
+        if any(not prompt.strip() for prompt in prompts):
+            raise BadRequest("The question is empty.")
+        if texts is not None and len(texts) not in (1, len(prompts)):
+            raise BadRequest(
+                f"{len(prompts)} prompts and {len(texts)} contexts: give one context for all, or "
+                "one for each."
+            )
+        scope = self.scope
+        root = self._model(given.text("model", ""), 0)
+        sub = root if given.text("model", "") and scope.agent else scope.models()[1]
+        jobs = []
+        for number, prompt in enumerate(prompts):
+            variables = {}
+            if texts is not None:
+                text = texts[number if len(texts) > 1 else 0]
+                data = text.encode("utf-8", "surrogatepass")
+                variables["context"] = scope.shared.texts(
+                    "context", "a text that was handed over", [("text", data)]
+                )
+            jobs.append(
+                Job(
+                    question=prompt,
+                    root=root,
+                    sub=sub,
+                    refs=("context",) if texts is not None else tuple(given.texts("refs")),
+                    contexts=() if texts is not None else None,
+                    variables=variables,
+                    mode=arguments.mode(given.text("mode", "auto")),
+                )
+            )
+        return jobs
+
+    def _told(self, model: Model, asks: Sequence[Ask], by_ref: bool) -> Any:
+        """Send a fan-out and return what came back as the sdk reads it."""
+        scope = self.scope
+        account = scope.account
+        before = (account.budget.spent.calls, account.cached, account.budget.spent.usd_nano)
+        got: list[Answer | Failed] = self.flights.wait(
+            scope.shared.calls.each(model, asks, account, scope.tell)
+        )
+        good = [isinstance(item, Answer) for item in got]
+        named = [ask.part if by_ref else _digest(ask) for ask in asks]
+        scope.coverage.note(named, good)
+        if not any(good):
+            _raise(got)
+        answers = [
+            item.value if isinstance(item, Answer) else {"failure": item.reason, "kind": item.kind}
+            for item in got
+        ]
+        failed = [ask.part for ask, ok in zip(asks, good, strict=True) if not ok]
+        handle = ""
+        if len(asks) > 1:
+            handle = scope.handles.keep(_sheet(asks, got), "answers")
+        spent = ""
+        if scope.agent:
+            unpriced = account.budget.unpriced
+            cost = None if unpriced else (account.budget.spent.usd_nano - before[2]) / 1e9
+            calls = account.budget.spent.calls - before[0]
+            spent = observe.spent_text(calls, account.cached - before[1], cost)
+        return _answers(answers, got, failed, handle, spent)
+
+    def _answer_of(self, result: Result) -> str:
+        if self.scope.agent:
+            return f"{result.text()}\n{result.spent}"
+        if result.status == "forced":
+            return f"{result.answer}\n[this child run was stopped early: {result.reason}]"
+        if result.status == "partial":
+            return f"{result.answer}\n[{result.done} of {result.total} parts were answered]"
+        return result.answer
+
+    def _may_ask(self) -> None:
+        if not self.scope.sub_calls:
+            raise Denied("This run has no sub-calls (mode environment); answer with code alone.")
+
+    def _afford(self, calls: int) -> None:
+        """Refuse a fan-out that can never fit, before its texts are read."""
+        allowance = self.scope.account.budget.allowance
+        if calls > allowance.calls:
+            raise BudgetSpent(
+                f"That is {calls:,} calls and the run may make {allowance.calls:,}; "
+                "ask for fewer chunks or raise max_calls.",
+                limit="calls",
+                value=allowance.calls,
+            )
+
+    def _model(self, spec: str, place: int) -> Model:
+        """Return the model of a call; an empty spec is the root model (0) or sub-model (1)."""
+        scope = self.scope
+        pair = scope.models()
+        known = {"": pair[place], "root": pair[0], "sub": pair[1]}
+        known |= {model.spec: model for model in pair}
+        if spec in known:
+            return known[spec]
+        settings = scope.shared.settings
+        if spec in (settings.model, settings.sub_model):
+            return scope.shared.model(spec)
+        if not scope.agent:
+            raise BadRequest(
+                f"This run's models are {pair[0].spec} and {pair[1].spec}; leave model empty."
+            )
+        if "@" in spec or spec.partition(":")[0] in ("fake", "openai"):
+            raise Denied(
+                f"The model {spec!r} names an address or a file; only the user's own configuration "
+                "can do that (model, sub_model)."
+            )
+        return scope.shared.model(spec)
+
+
+def _answers(
+    answers: Sequence[Any], got: Sequence[Any], failed: Sequence[str], handle: str, spent: str
+) -> dict[str, Any]:
+    return {
+        "answers": list(answers),
+        "asked": len(got),
+        "done": sum(not isinstance(item, Failed) for item in got),
+        "failed": list(failed),
+        "handle": handle,
+        "spent": spent,
+    }
+
+
+def _raise(got: Sequence[Answer | Failed]) -> None:
+    """Raise where not one of the answers came: silence is no result."""
+    reasons = dict.fromkeys((item.reason, item.kind) for item in got if isinstance(item, Failed))
+    reason, kind = next(iter(reasons))
+    said = f"None of {len(got)} calls was answered: {reason}" if len(got) > 1 else reason
+    if kind == "budget":
+        raise BudgetSpent(said, limit="calls", value=0)
+    raise ModelError(said, kind=kind)
+
+
+def _sheet(asks: Sequence[Ask], got: Sequence[Answer | Failed]) -> str:
+    """Return all answers whole, each under what it is about."""
+    parts = []
+    for number, (ask, item) in enumerate(zip(asks, got, strict=True), 1):
+        text = item.reply.text if isinstance(item, Answer) else f"<NO ANSWER: {item.reason}>"
+        parts.append(f"[{number}] {ask.part}\n{text}\n")
+    return "\n".join(parts)[:KEPT_ANSWERS]
+
+
+def _digest(ask: Ask) -> str:
+    """Return a name for a prompt, the same when it is asked again."""
+    text = "".join(message.text for message in ask.request.messages)
+    return f"{text.strip().partition(chr(10))[0][:80]} #{brief(text)['hash'][:6]}"

@@ -1,0 +1,245 @@
+"""The loop of one run: the root model writes a cell, the environment runs it, the model is shown
+what came of it, until the answer is set or a limit is reached.
+
+It never takes a printed text for an answer, never passes a failure off as one, and says when a
+run was made to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from rlm_mcp import redact
+from rlm_mcp.engine import observe
+from rlm_mcp.engine import schema as schemas
+from rlm_mcp.engine.environment import Environment
+from rlm_mcp.engine.history import History
+from rlm_mcp.engine.host import Scope
+from rlm_mcp.engine.run import Job
+from rlm_mcp.errors import BudgetSpent, ModelError, SandboxError
+from rlm_mcp.models.model import Reply
+from rlm_mcp.sandbox import Outcome
+
+ROOT_MAX_TOKENS = 8_192
+HISTORY_TOKENS = 100_000
+"""Size from which a root's history is compacted, whatever its window may hold."""
+PROSE_TURNS = 3
+"""Replies in a row without a cell after which the last one is taken, as forced."""
+LATE = 0.1
+"""Share of the time that is kept back for asking for the answer."""
+PAUSES_S = (1.0, 4.0)
+"""How long to wait before a failed root call is tried again."""
+
+NO_CELL = (
+    "Your reply had no cell, so nothing was run. Write Python in a ```repl fence; when you know "
+    "the answer, set answer['content'] and answer['ready'] = True in a cell."
+)
+TOO_SOON = (
+    "You set the answer without having opened any variable. If the question really needs none of "
+    "them, set answer['ready'] = True again; otherwise look first."
+)
+NOT_WITH_ERROR = (
+    "The cell set the answer and then failed; set answer['ready'] = True again if it holds."
+)
+LAST = (
+    "{why} This is your last reply: write one cell that sets answer['content'] to the best answer "
+    "that what you have seen supports, says what is missing, and sets answer['ready'] = True."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How the loop ended: `forced` is the reason why it was not by itself."""
+
+    answer: str
+    forced: str = ""
+    failed: str = ""
+
+
+class Loop:
+    """One root model in one environment."""
+
+    def __init__(self, job: Job, scope: Scope, environment: Environment, first: str) -> None:
+        self._job, self._scope, self._environment = job, scope, environment
+        prompts, mode = scope.shared.prompts, "root" if scope.sub_calls else "root-environment"
+        limit = min(HISTORY_TOKENS, job.root.window // 2)
+        self.history = History(
+            prompts[mode], first, self._note(), limit, lambda text: scope.handles.keep(text)
+        )
+        self._prose = self._errors = self._turn = 0
+        self._questioned = False
+
+    async def run(self) -> End:
+        """Return the end. Raises only what is nobody's fault but ours, and cancellation."""
+        try:
+            await self._environment.set("answer", {"content": "", "ready": False})
+            return await self._turns()
+        except SandboxError as error:
+            return End("", failed=f"The environment was lost: {error}")
+
+    async def _turns(self) -> End:
+        budget = self._scope.account.budget
+        while True:
+            if budget.seconds_left() < LATE * budget.allowance.seconds:
+                return await self._force("The time of this run is nearly over.")
+            try:
+                budget.take_turn()
+                reply = await self._ask()
+            except BudgetSpent as error:
+                return await self._force(str(error))
+            except ModelError as error:
+                return End(await self._content(), failed=str(error))
+            end = await self._step(reply)
+            if end is not None:
+                return end
+            if self._scope.account.breaker.reason:
+                reason = f"Too many calls in a row failed: {self._scope.account.breaker.reason}"
+                return End(await self._content(), failed=reason)
+
+    async def _ask(self) -> Reply:
+        """Return the root's next reply; a failure that may pass is waited for."""
+        scope = self._scope
+        account = scope.account
+        for pause in (*PAUSES_S, None):
+            seconds = max(1.0, account.budget.seconds_left())
+            request, texts = self.history.request(self._max_tokens(), seconds)
+            try:
+                return await scope.shared.calls.reply(self._job.root, request, account, texts=texts)
+            except ModelError as error:
+                if pause is None or not error.retryable or account.breaker.reason:
+                    raise
+                await asyncio.sleep(min(pause, max(0.0, account.budget.seconds_left())))
+        raise AssertionError("the last failure is raised")
+
+    def _max_tokens(self) -> int:
+        left = self._scope.account.budget.allowance.output_tokens
+        return max(256, min(ROOT_MAX_TOKENS, left))
+
+    async def _step(self, reply: Reply) -> End | None:
+        """Run the cell of a reply and add what the model is shown; an end where there is one."""
+        cells = observe.Cells(reply.text)
+        code = cells.code or observe.final_in(reply.text) or ""
+        if not code:
+            return await self._without_cell(reply)
+        self._prose = 0
+        if reply.stop == "max_tokens" and reply.text.count("```") % 2:
+            said = "Your reply was cut before the cell ended, so nothing was run; write less."
+            self._add(reply.text, "", said)
+            return None
+        outcome = await self._cell(code)
+        shown = await self._shown(outcome, cells.more)
+        ready, content = await self._answer()
+        self._errors = self._errors + 1 if outcome.error else 0
+        if ready:
+            problem = self._problem(code, outcome, content)
+            if not problem:
+                self._add(reply.text, code, shown, ready=True)
+                return End(content)
+            await self._environment.set("answer", {"content": "", "ready": False})
+            shown += f"\n{problem}"
+        self._add(reply.text, code, shown)
+        if self._errors >= self._scope.account.budget.allowance.errors:
+            return await self._force(f"{self._errors} cells in a row failed.")
+        return None
+
+    async def _cell(self, code: str) -> Outcome:
+        variables = await asyncio.to_thread(self._scope.reader.mentioned, code)
+        if any(name in code for name in variables):
+            self._scope.looked = True
+        seconds = self._scope.shared.settings.cell_seconds
+        return await self._environment.cell(code, variables, seconds)
+
+    async def _shown(self, outcome: Outcome, more: int) -> str:
+        handle = ""
+        if outcome.stdout_chars > observe.SHOWN:
+            handle = self._scope.handles.keep(redact.redact(outcome.stdout))
+        shown = observe.outcome_text(outcome, observe.SHOWN, handle)
+        if more:
+            shown += f"\nOnly the first cell was run; {more} more in the same reply were not."
+        names = await self._environment.names()
+        listed = observe.listing(names, frozenset({"answer", *self._scope.reader.names()}))
+        return redact.redact(f"{shown}\n{listed}".rstrip())
+
+    def _problem(self, code: str, outcome: Outcome, content: str) -> str:
+        """Return why a set answer is not taken yet, or nothing."""
+        if outcome.error:
+            return NOT_WITH_ERROR
+        if not content.strip():
+            return "answer['content'] is empty; set it before answer['ready']."
+        if self._turn == 0 and not self._scope.looked and not self._questioned:
+            self._questioned = True
+            return TOO_SOON
+        if self._job.schema is not None:
+            try:
+                wrong = list(schemas.errors(schemas.value_in(content), dict(self._job.schema)))
+            except ValueError as error:
+                wrong = [f"it is not JSON ({error})"]
+            if wrong:
+                return f"The answer does not fit the schema: {'; '.join(wrong[:8])}."
+        return ""
+
+    async def _without_cell(self, reply: Reply) -> End | None:
+        self._prose += 1
+        self._add(reply.text, "", NO_CELL)
+        if self._prose < PROSE_TURNS:
+            return None
+        content = await self._content()
+        reason = f"{PROSE_TURNS} replies in a row had no cell"
+        return End(content or reply.text.strip(), forced=f"{reason}; the last one was taken.")
+
+    async def _force(self, why: str) -> End:
+        """Ask once more for the answer, with what is left; never take code for an answer."""
+        self.history.add("(stopped)", "", LAST.format(why=why), "")
+        try:
+            reply = await self._ask()
+        except (BudgetSpent, ModelError):
+            return self._forced(await self._content(), why)
+        cells = observe.Cells(reply.text)
+        code = cells.code or observe.final_in(reply.text) or ""
+        if not code:
+            return self._forced(reply.text.strip() or await self._content(), why)
+        outcome = await self._cell(code)
+        self._add(reply.text, code, await self._shown(outcome, cells.more))
+        return self._forced(await self._content(), why)
+
+    def _forced(self, answer: str, why: str) -> End:
+        if not answer.strip():
+            return End("", failed=f"{why} There was no answer yet.")
+        return End(answer, forced=why)
+
+    def _add(self, reply: str, code: str, shown: str, *, ready: bool = False) -> None:
+        self._turn += 1
+        self._scope.account.record(
+            "turn",
+            turn=self._turn,
+            code=code,
+            shown=shown,
+            left=self._note(),
+            ready=ready,
+        )
+        self.history.add(reply, code, shown, self._note())
+
+    def _note(self) -> str:
+        return self._scope.account.budget.left()
+
+    async def _answer(self) -> tuple[bool, str]:
+        """Return whether the answer is set, and its content as text."""
+        ready, content = await self._environment.answer()
+        return ready, text_of(content)
+
+    async def _content(self) -> str:
+        """Return what the answer holds so far, ready or not."""
+        try:
+            return (await self._answer())[1]
+        except SandboxError:
+            return ""
+
+
+def text_of(value: Any) -> str:
+    """Return an answer's content as text."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False, indent=1)

@@ -1,0 +1,82 @@
+"""Choose how a question is answered, and say why.
+
+    direct        one call that holds the whole scope: for what fits comfortably
+    environment   a root model with code and no sub-calls: for a needle in a haystack
+    recursive     the same with sub-calls and child runs: for what must be read, not searched
+
+The choice is by size and by the words of the question; a run that ends without an answer in a
+cheaper mode is tried once more in a dearer one, within the same budget.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from rlm_mcp.errors import BadRequest, did_you_mean
+
+Mode = Literal["auto", "direct", "environment", "recursive"]
+MODES: tuple[Mode, ...] = ("auto", "direct", "environment", "recursive")
+
+DIRECT_TOKENS = 24_000
+"""Size up to which reading everything at once costs less than two turns of a root model."""
+
+_DENSE = re.compile(
+    r"\b(all|every|each|list|count|how many|summari[sz]e|summary|compare|classify|categori[sz]e|"
+    r"overall|across|throughout|trend|themes?|most common|review|audit|explain|describe|why|"
+    r"difference|contradict\w*|inconsisten\w*)\b",
+    re.IGNORECASE,
+)
+_NEEDLE = re.compile(
+    r"\b(where|which (?:file|line|function|class|commit|module|test)|find|locate|when|who|"
+    r"what is the (?:value|name|number|line|default|version|id|key|path)|defined|definition|"
+    r"what does \S+ (?:return|raise)|grep|look up|first|last)\b",
+    re.IGNORECASE,
+)
+
+
+class Route(NamedTuple):
+    """A mode, and the sentence that says why."""
+
+    mode: Literal["direct", "environment", "recursive"]
+    reason: str
+
+
+def check(mode: str) -> Mode:
+    """Return `mode` as it is. Raises BadRequest."""
+    for known in MODES:
+        if mode == known:
+            return known
+    raise BadRequest(
+        f"Unknown mode {mode!r}; it is one of {', '.join(MODES)}.{did_you_mean(mode, MODES)}"
+    )
+
+
+def choose(mode: Mode, question: str, tokens: int, window: int, sub_calls: bool) -> Route:
+    """Return the route for a question over a scope of `tokens`."""
+    room = min(DIRECT_TOKENS, window // 4)
+    if mode == "direct" and tokens > window // 2:
+        return Route(
+            "recursive",
+            f"direct was asked for, but ~{tokens:,} tokens do not fit a window of {window:,}",
+        )
+    if mode != "auto":
+        return Route(mode, "asked for")
+    if 0 < tokens <= room:
+        return Route("direct", f"~{tokens:,} tokens fit one call")
+    if not sub_calls:
+        return Route("environment", "sub-calls are not allowed by the budget")
+    if _NEEDLE.search(question) and not _DENSE.search(question):
+        return Route("environment", "the question asks for a place or a value: search, not reading")
+    return Route("recursive", f"~{tokens:,} tokens, and the question may need reading by meaning")
+
+
+def escalate(route: Route, problem: str) -> Route | None:
+    """Return the dearer route to try after `problem`, if there is one."""
+    after: dict[str, Literal["environment", "recursive"]] = {
+        "direct": "recursive",
+        "environment": "recursive",
+    }
+    if route.mode not in after:
+        return None
+    return Route(after[route.mode], f"{route.reason}; then {route.mode} gave {problem}")

@@ -1,0 +1,54 @@
+"""What all runs of one process share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rlm_mcp import models
+from rlm_mcp.config import Settings
+from rlm_mcp.engine.calls import Calls
+from rlm_mcp.engine.handles import Handles
+from rlm_mcp.engine.reader import Contexts, Texts
+from rlm_mcp.engine.trajectory import Listener
+from rlm_mcp.models.model import Model
+
+ENVIRONMENTS_PER_LEVEL = 16
+"""Runs of one depth that may have an environment at a time. A run waits only for deeper ones, so
+a bound for each depth can never make runs wait for each other in a circle."""
+
+
+@dataclass
+class Shared:
+    """The parts of a workspace that runs, cells and tools work with."""
+
+    settings: Settings
+    contexts: Contexts
+    texts: Texts
+    calls: Calls
+    handles: Handles
+    tools: Mapping[str, str]
+    prompts: Mapping[str, str]
+    state: Path
+    loop: asyncio.AbstractEventLoop
+    listeners: tuple[Listener, ...] = ()
+    chosen: dict[str, Model] = field(default_factory=dict)
+    choose: Callable[[str, Settings], Model] = models.choose
+    levels: defaultdict[int, asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(ENVIRONMENTS_PER_LEVEL))
+    )
+
+    def model(self, spec: str) -> Model:
+        """Return the model that a spec names; empty: the default. Raises BadRequest."""
+        if spec not in self.chosen:
+            self.chosen[spec] = self.choose(spec, self.settings)
+        return self.chosen[spec]
+
+    def pair(self, root: str, sub: str) -> tuple[Model, Model]:
+        """Return root model and sub-model for these specs (empty: as set)."""
+        first = self.model(root or self.settings.model)
+        second = sub or (self.settings.sub_model if not root else "")
+        return first, self.model(second) if second else first

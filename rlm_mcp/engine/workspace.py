@@ -1,0 +1,298 @@
+"""What one process holds: contexts, tool workers, lasting environments, handles and runs.
+
+`call` runs a tool as an agent does, `ask` a whole run. Both are for one event loop; everything
+slow happens in threads and in sandbox processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from rlm_mcp import config
+from rlm_mcp.config import Settings
+from rlm_mcp.contexts import given
+from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts.variable import Variable
+from rlm_mcp.engine import cells, observe, route, statefiles
+from rlm_mcp.engine.budget import Allowance, Budget
+from rlm_mcp.engine.cache import Cache
+from rlm_mcp.engine.calls import Account, Calls, Failed
+from rlm_mcp.engine.environment import Environment
+from rlm_mcp.engine.handles import Handles
+from rlm_mcp.engine.host import Host, Scope
+from rlm_mcp.engine.lanes import Breaker
+from rlm_mcp.engine.reader import Reader
+from rlm_mcp.engine.run import Job, Result
+from rlm_mcp.engine.runs import Live, Runs
+from rlm_mcp.engine.shared import Shared
+from rlm_mcp.engine.spending import Day
+from rlm_mcp.engine.trajectory import Event, Recorder, new_id
+from rlm_mcp.errors import BadRequest, RlmError, SandboxError
+from rlm_mcp.sandbox import Limits, Outcome
+
+Progress = Callable[[float, float | None, str], Awaitable[None]]
+
+TOOL_WORKERS = 8
+"""Tool calls that work at once; further ones wait."""
+REPLS = 8
+"""Lasting environments that an agent may have."""
+CELL_CHARS = 200_000
+LONGEST_WAIT_S = 100.0
+"""How long `rlm_query` and `wait` hold a call before they give the run's id instead."""
+TOOL_SECONDS = 120.0
+
+
+class Workspace:
+    """The engine of one process. Make and use it in a running event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tools: Mapping[str, str],
+        prompts: Mapping[str, str],
+        *,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.state = config.state_dir()
+        for folder in ("runs", "servers", "handles"):
+            (self.state / folder).mkdir(mode=0o700, exist_ok=True)
+        self.handles = Handles(self.state / "handles")
+        self.catalog = Catalog(settings)
+        listeners = () if on_event is None else (on_event,)
+        self._calls = Calls(
+            Cache(self.state / "answers.sqlite"),
+            Day(self.state / "spend.sqlite", settings.max_usd_day),
+            settings.concurrency,
+        )
+        self.shared = Shared(
+            settings=settings,
+            contexts=self.catalog,
+            texts=given.texts,
+            calls=self._calls,
+            handles=self.handles,
+            tools=tools,
+            prompts=prompts,
+            state=self.state,
+            loop=asyncio.get_running_loop(),
+            listeners=listeners,
+        )
+        self.runs = Runs(self.shared)
+        self._agent = Recorder(self.state / "runs", new_id(), listeners)
+        self._agent_began = False
+        self._idle: list[tuple[Environment, Host]] = []
+        self._workers = asyncio.Semaphore(TOOL_WORKERS)
+        self._repls: dict[str, tuple[Environment, Host, asyncio.Lock]] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self._files = statefiles.Files(self.state, settings)
+        # Two processes writing one small file take turns: never on the event loop.
+        self._writer = ThreadPoolExecutor(1, "rlm-state")
+        self._opened()
+
+    async def call(
+        self, tool: str, arguments: dict[str, Any], *, progress: Progress | None = None
+    ) -> str:
+        """Run a tool in a worker and return what an agent is shown, whole.
+
+        Raises RlmError. Cancelling the task stops the work and the model calls in flight.
+        """
+        if tool not in self.shared.tools:
+            raise BadRequest(f"There is no tool {tool!r}.")
+        async with self._workers:
+            environment, host = self._idle.pop() if self._idle else self._worker()
+            host.scope = self._scope(progress)
+            host.failure = None
+            try:
+                outcome = await environment.tool(tool, arguments, TOOL_SECONDS)
+            except SandboxError:
+                environment.broken = True
+                raise
+            finally:
+                if environment.broken:
+                    await environment.close()
+                else:
+                    self._idle.append((environment, host))
+        return _shown(outcome, host.failure)
+
+    async def ask(
+        self,
+        question: str,
+        *,
+        refs: Sequence[str] = (),
+        contexts: Sequence[str] | None = None,
+        mode: str = "auto",
+        model: str = "",
+        sub_model: str = "",
+        budget: Mapping[str, float | None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        variables: Mapping[str, Variable] | None = None,
+        fresh: bool = False,
+    ) -> Result:
+        """Carry out a run and return its result; `budget` lowers limits by name (usd, calls, ...).
+
+        Raises RlmError for what is wrong with the request. Cancelling stops everything.
+        """
+        root, sub = self.shared.pair(model, sub_model)
+        job = Job(
+            question,
+            root,
+            sub,
+            tuple(refs),
+            None if contexts is None else tuple(contexts),
+            dict(variables or {}),
+            route.check(mode),
+            fresh=fresh,
+        )
+        allowance = Allowance.of(self.settings).narrowed(**(budget or {}))
+        return await self.runs.carry_out(job, allowance, on_event)
+
+    async def close(self) -> None:
+        """End every run, worker and file."""
+        await self.runs.close()
+        if self._agent_began:
+            self._agent.write("run.end", status="complete", reason="the server ended")
+            self._agent.close()
+        for task in self._background:
+            task.cancel()
+        environments = [environment for environment, _ in self._idle]
+        environments += [environment for environment, _, _ in self._repls.values()]
+        await asyncio.gather(*(environment.close() for environment in environments))
+        for model in self.shared.chosen.values():
+            await model.close()
+        await self._calls.close()
+        await asyncio.to_thread(self.catalog.close)
+        self.handles.close()
+        self._writer.submit(self._files.remove)
+        self._writer.shutdown(wait=True)
+
+    def _worker(self) -> tuple[Environment, Host]:
+        host = Host(self.shared, self._scope(None))
+        tools = cells.tools(self.shared.tools, sub_calls=True, agent=True)
+        limits = Limits(TOOL_SECONDS, self.settings.cell_memory_mb, CELL_CHARS, 8 << 20)
+        return Environment(host, tools, limits, reduced=self.settings.reduced_sandbox), host
+
+    def _scope(self, progress: Progress | None) -> Scope:
+        """Return the scope of one tool call: a budget of its own, the agent's handles."""
+        allowance = Allowance.of(self.settings)
+        account = Account(Budget(allowance), Breaker(allowance.errors), self._record)
+        scope = Scope(
+            shared=self.shared,
+            reader=Reader(self.catalog, [self.handles], {}, given.texts),
+            handles=self.handles,
+            account=account,
+            models=lambda: self.shared.pair("", ""),
+            start=self._start_runs,
+            agent=True,
+            opened=self._opened,
+            tell=self._teller(progress),
+            wait_for=self._wait_for,
+        )
+        scope.run_cell = lambda code, repl, seconds: self._run_cell(scope, code, repl, seconds)
+        return scope
+
+    def _teller(self, progress: Progress | None) -> Callable[[float, float | None, str], None]:
+        if progress is None:
+            return lambda done, total, said: None
+        return lambda done, total, said: self._later(progress(done, total, said))
+
+    def _later(self, work: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _run_cell(self, scope: Scope, code: str, repl: str, seconds: float) -> str:
+        """Run a cell of a lasting environment on behalf of one tool call."""
+        environment, host, lock = self._repl(repl)
+        async with lock:
+            host.scope = replace(scope, run_cell=None)
+            variables = await asyncio.to_thread(scope.reader.mentioned, code)
+            try:
+                outcome = await environment.cell(code, variables, seconds)
+            finally:
+                if environment.broken:
+                    del self._repls[repl]
+                    await environment.close()
+        return observe.outcome_text(outcome, CELL_CHARS)
+
+    def _repl(self, name: str) -> tuple[Environment, Host, asyncio.Lock]:
+        if name not in self._repls:
+            if len(self._repls) >= REPLS:
+                raise BadRequest(
+                    f"There are {REPLS} environments already: {', '.join(self._repls)}; use one."
+                )
+            environment, host = self._worker()
+            self._repls[name] = environment, host, asyncio.Lock()
+        return self._repls[name]
+
+    async def _start_runs(
+        self, jobs: Sequence[Job], limits: Mapping[str, float | None]
+    ) -> list[Result | Failed]:
+        """Begin a run for each job; one that takes long goes on, and its id is given."""
+        allowance = Allowance.of(self.settings).narrowed(**limits)
+        begun = [self.runs.begin(job, allowance) for job in jobs]
+        self._opened()
+        try:
+            await asyncio.wait([live.task for live in begun], timeout=LONGEST_WAIT_S)
+        except asyncio.CancelledError:
+            await asyncio.gather(*(self.runs.cancel(live.id) for live in begun))
+            raise
+        return [_outcome_of(live) for live in begun]
+
+    async def _wait_for(self, id: str, seconds: float, cancel: bool) -> str:
+        live = self.runs.get(id.strip())
+        if cancel and live.going:
+            await self.runs.cancel(live.id)
+            return f"{live.progress()}; cancelled."
+        await asyncio.wait([live.task], timeout=seconds)
+        if live.going:
+            return f"{live.progress()}; still going, wait({live.id!r}) again."
+        found = _outcome_of(live)
+        return found.reason if isinstance(found, Failed) else f"{found.text()}\n{found.spent}"
+
+    def _record(self, type: str, **data: Any) -> None:
+        """Add an event to the record of what the agent's own calls cost."""
+        if not self._agent_began:
+            self._agent_began = True
+            self._agent.write("run.start", mode="agent", question="", depth=0)
+        self._agent.write(type, **data)
+
+    def _opened(self) -> None:
+        """Tell the state files what is open now; from any thread."""
+        self._writer.submit(self._write_files)
+
+    def _write_files(self) -> None:
+        described = []
+        for name in self.catalog.names():
+            with contextlib.suppress(RlmError):
+                described.append(self.catalog.describe(name))
+        runs = [live.id for live in self.runs.list()]
+        self._files.write(described, [self._agent.run, *runs])
+
+
+def _outcome_of(live: Live) -> Result | Failed:
+    if live.going:
+        return Failed(
+            f"{live.progress()}; still going after {LONGEST_WAIT_S:.0f} s: "
+            f"wait({live.id!r}) gives its result.",
+            "running",
+        )
+    if live.task.cancelled():
+        return Failed(f"run {live.id} was cancelled.", "cancelled")
+    error = live.task.exception()
+    if isinstance(error, RlmError):
+        return Failed(str(error), getattr(error, "kind", "failed"))
+    return live.task.result()
+
+
+def _shown(outcome: Outcome, failure: Exception | None) -> str:
+    """Return what an agent is shown of a tool call. Raises the error that ended it."""
+    if outcome.error is None:
+        return outcome.shown if outcome.shown is not None else (outcome.value_repr or "")
+    if isinstance(failure, RlmError) and str(failure) in outcome.error:
+        raise failure
+    raise BadRequest(outcome.error)
