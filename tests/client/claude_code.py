@@ -145,7 +145,30 @@ class Claude:
         """Run the CLI to its end."""
         return self.end(self.start(*arguments, env=env))
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def converse(self, prompts: Sequence[str], *flags: str) -> tuple[Ended, list[dict[str, Any]]]:
+        """Say the prompts one after the other in one process; return the end of each turn too."""
+        shape = ("--input-format", "stream-json", "--output-format", "stream-json", "--verbose")
+        allowed = ("--allowedTools", "mcp__rlm,mcp__plugin_rlm_rlm")
+        running = self.start("-p", *shape, *allowed, *flags, stdin=subprocess.PIPE)
+        assert running.stdin is not None and running.stdout is not None
+        ends = []
+        for prompt in prompts:
+            message = {"type": "user", "message": {"role": "user", "content": prompt}}
+            running.stdin.write(json.dumps(message) + "\n")
+            running.stdin.flush()
+            for line in running.stdout:
+                event = json.loads(line)
+                if event.get("type") == "result":
+                    ends.append(event)
+                    break
+        return self.end(running), ends
+
+    def start(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> subprocess.Popen[str]:
         """Start the CLI; `end` must follow."""
         self.home.mkdir(parents=True, exist_ok=True)
         self.project.mkdir(exist_ok=True)
@@ -157,7 +180,7 @@ class Claude:
             [*reaper, str(self.program), *arguments],
             cwd=self.project,
             env={**self.env, **(env or {})},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -24,7 +24,11 @@ def test_the_model_works_with_the_tools_and_reads_their_results_as_text(
             use("mcp__rlm__contexts"),
             use("mcp__rlm__grep", pattern="MAX_RETRIES_GAMMA ="),
             use("mcp__rlm__execute", code="print(len(repo) > 50, 6 * 7)"),
-            use("mcp__rlm__rlm_query", prompt="Where is MAX_RETRIES_GAMMA set, and to what?"),
+            use(
+                "mcp__rlm__rlm_query",
+                prompt="Where is MAX_RETRIES_GAMMA set, and to what?",
+                mode="recursive",
+            ),
             "It is 7381.",
         ]
     )
