@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from rlm_mcp.contexts.session.clean import clean, suspects
 from rlm_mcp.contexts.session.tree import Tree, Trunk
 from rlm_mcp.contexts.session.turns import (
     ABANDONED,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 MARK = "\u258c"
 """Starts the line above each block in the packed text; a line of a transcript never does."""
+_MARK = MARK.encode()
 
 TURN = """INSERT OR REPLACE INTO turns (doc, n, native, parent, segment, live, role, origin, ts,
  model, cwd, input, cache_read, cache_write, output, usage_key)
@@ -42,6 +44,9 @@ BLOCK = """INSERT OR REPLACE INTO blocks (doc, n, i, type, name, kind, call, sta
  data, note, start, end, part, pointer, spill, head, off, len, lines, sha, copy)
  VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _BATCH = 2_000
+_BATCH_BYTES = 2 << 20
+_TEXTS = (4, 9, 10, 11)
+"""Columns of a block's row that hold words of the transcript."""
 
 
 @dataclass(slots=True)
@@ -91,6 +96,8 @@ class Builder:
         self._turns: dict[int, list[Any]] = {}
         self._blocks: list[list[Any]] = []
         self._heads: list[bytes] = []
+        self._bodies: list[bytes] = []
+        self._waiting = 0
         self._sizes: dict[int, int] = {}
         self._calls: dict[str, tuple[int, str, str]] = {}
 
@@ -145,8 +152,6 @@ class Builder:
             self._write(turn, block, piece, part)
             if block.type == "call" and block.call:
                 self._calls[block.call] = (turn, block.name, block.kind)
-        if len(self._blocks) > _BATCH:
-            self.flush()
 
     def _turn_for(self, piece: Piece, rest: Iterable[tuple[int, Block]]) -> int:
         state = self.state
@@ -204,42 +209,54 @@ class Builder:
             else:
                 text, spill = whole, block.spill
         raw = text.encode("utf-8", "surrogatepass")
-        clean = redact(text)
-        if MARK in clean:
-            clean = clean.replace("\n" + MARK, "\n " + MARK)
-            clean = " " + clean if clean.startswith(MARK) else clean
-        body = clean.encode("utf-8", "replace")
-        head = self._head(turn, number, block, piece)
-        at = self._writer.end
-        self._writer.add(b"%b%b\n" % (head, body))
+        head = self._head(turn, number, block, piece).encode("utf-8", "replace")
         self._heads.append(head)
+        self._bodies.append(raw)
+        self._waiting += len(raw)
         self._blocks.append([
             self._doc, turn, number, block.type, block.name, block.kind, block.call,
-            block.status, block.exit_code, redact(block.arg[:4_000]), self._data(block),
-            block.note, piece.start, piece.end, part, piece.pointer, spill, at, at + len(head),
-            len(body), clean.count("\n") + 1, sha256(raw).hexdigest()[:8], 0,
+            block.status, block.exit_code, block.arg[:4_000], _data(block), block.note,
+            piece.start, piece.end, part, piece.pointer, spill, 0, 0, 0, 0,
+            sha256(raw).hexdigest()[:8], 0,
         ])  # fmt: skip
+        if len(self._blocks) >= _BATCH or self._waiting > _BATCH_BYTES:
+            self.flush()
 
-    def _head(self, turn: int, number: int, block: Block, piece: Piece) -> bytes:
-        words = [f"{MARK}{self._label}{turn}.{number}"]
+    def _head(self, turn: int, number: int, block: Block, piece: Piece) -> str:
+        ref = f"{MARK}{self._label}{turn}.{number}"
         if block.type == "text":
-            words += [piece.role if piece.origin in ("human", "agent") else piece.origin]
-            if piece.role == "user":
-                words.append(piece.ts[:19])
-        else:
-            words += [block.type, block.name, block.status]
-            if block.exit_code is not None:
-                words.append(f"exit={block.exit_code}")
-            words.append(block.note)
-        head = " ".join(word for word in words if word).replace("\n", " ")
-        return redact(head).encode("utf-8", "replace") + b"\n"
+            who = piece.role if piece.origin in ("human", "agent") else piece.origin
+            return f"{ref} {who} {piece.ts[:19]}\n" if piece.role == "user" else f"{ref} {who}\n"
+        code = f"exit={block.exit_code}" if block.exit_code is not None else ""
+        words = (ref, block.type, block.name, block.status, code, block.note)
+        return " ".join(filter(None, words)).replace("\n", " ")[:400] + "\n"
 
-    def _data(self, block: Block) -> str:
-        if block.plan is not None:
-            return redact(json.dumps([[i.text, i.status, i.key] for i in block.plan]))
-        if block.ops:
-            return redact(json.dumps([[op.path, op.op] for op in block.ops]))
-        return ""
+    def _pack(self) -> None:
+        """Clean the waiting texts and append them; then the heads once more, together.
+
+        Matches in the copies are no matches in the text: a search takes them off its total.
+        """
+        rows, heads, bodies, writer = self._blocks, self._heads, self._bodies, self._writer
+        for at in suspects([head + body for head, body in zip(heads, bodies, strict=True)]):
+            heads[at] = clean(heads[at])
+            bodies[at] = clean(bodies[at])
+            for column in _TEXTS:
+                rows[at][column] = redact(rows[at][column])
+        for row, head, body in zip(rows, heads, bodies, strict=True):
+            if _MARK in body:
+                body = (b"\n" + body).replace(b"\n" + _MARK, b"\n " + _MARK)[1:]
+            place = writer.end
+            writer.add(b"%b%b\n" % (head, body))
+            row[17:21] = [place, place + len(head), len(body), body.count(b"\n") + 1]
+        place = writer.end
+        for row, head in zip(rows, heads, strict=True):
+            row[22] = place
+            place += len(head)
+        if heads:
+            writer.add(b"".join(heads))
+        heads.clear()
+        bodies.clear()
+        self._waiting = 0
 
     def _size(self, turn: int) -> int:
         size = self._sizes.get(turn)
@@ -304,7 +321,7 @@ class Builder:
 
     def flush(self) -> None:
         """Write the rows that are waiting, and forget what is not needed for the next ones."""
-        self._copy_heads()
+        self._pack()
         self._db.executemany(TURN, self._turns.values())
         self._db.executemany(BLOCK, self._blocks)
         self._turns.clear()
@@ -316,15 +333,14 @@ class Builder:
         if len(self._sizes) > 10_000:
             self._sizes = dict(list(self._sizes.items())[-1_000:])
 
-    def _copy_heads(self) -> None:
-        """Write the heads a second time, together: matches in them are no matches in the text."""
-        at = self._writer.end
-        for row, head in zip(self._blocks, self._heads, strict=True):
-            row[-1] = at
-            at += len(head)
-        if self._heads:
-            self._writer.add(b"".join(self._heads))
-            self._heads.clear()
+
+def _data(block: Block) -> str:
+    """Return a block's plan or file operations as JSON."""
+    if block.plan is not None:
+        return json.dumps([[item.text, item.status, item.key] for item in block.plan])
+    if block.ops:
+        return json.dumps([[op.path, op.op] for op in block.ops])
+    return ""
 
 
 def total(states: Iterable[State], kind: str) -> Counter[str]:

@@ -88,7 +88,7 @@ class Tree:
     def place(self, piece: Piece, turn: int) -> int:
         """Return the parent of a new turn, after setting the branches of those before it."""
         trunk = self.trunk
-        if piece.boundary:
+        if piece.boundary or (piece.origin == "compaction" and trunk.boundary != trunk.leaf):
             self._kept = {number(native) for native in piece.keeps}
             parent, trunk.leaf = trunk.leaf, turn
             trunk.segment += 1

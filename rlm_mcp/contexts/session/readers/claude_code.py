@@ -133,6 +133,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
         return
     subagent = _AGENT.search(source.path) is not None
     threads: dict[str, str] = {}
+    said: dict[str, str] = {}
     with open(source.path, "rb") as file:
         for begin, end, record, cut in lines.records(file, start):
             if end == begin:
@@ -143,7 +144,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
             if record is None:
                 yield Odd("broken")
             else:
-                for event in _record(record, threads, subagent):
+                for event in _record(record, threads, subagent, said):
                     if isinstance(event, Piece):
                         event.start, event.end = begin, end
                     yield event
@@ -157,14 +158,17 @@ def _web(source: Source) -> Iterator[Event]:
         except (ValueError, KeyError, TypeError):
             yield Odd("broken")
             return
+    said: dict[str, str] = {}
     for number, record in enumerate(loglines if isinstance(loglines, list) else []):
-        for event in _record(record, {}, False) if isinstance(record, dict) else ():
+        for event in _record(record, {}, False, said) if isinstance(record, dict) else ():
             if isinstance(event, Piece):
                 event.pointer = f"/loglines/{number}"
             yield event
 
 
-def _record(record: dict[str, Any], threads: dict[str, str], subagent: bool) -> Iterator[Event]:
+def _record(
+    record: dict[str, Any], threads: dict[str, str], subagent: bool, said: dict[str, str]
+) -> Iterator[Event]:
     kind = record.get("type")
     if kind in ("user", "assistant"):
         message = record.get("message")
@@ -190,8 +194,10 @@ def _record(record: dict[str, Any], threads: dict[str, str], subagent: bool) -> 
     if (subagent or piece.thread) and piece.origin == "human":
         piece.origin = "subagent"
     for key in ("version", "gitBranch"):
-        if value := record.get(key):
-            yield Meta(key, str(value))
+        value = record.get(key)
+        if isinstance(value, str) and value and said.get(key) != value:
+            said[key] = value
+            yield Meta(key, value)
     fork = record.get("forkedFrom")
     if isinstance(fork, dict):
         yield Meta("parent", f"{fork.get('sessionId', '')} fork")
