@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rlm_mcp import redact
@@ -70,6 +70,7 @@ class Conduct:
         )
         self.coverage = Coverage()
         self.children = 0
+        self.loop: Loop | None = None
         self.question = redact.redact(self.job.question.strip())
 
     async def run(self) -> Result:
@@ -90,8 +91,7 @@ class Conduct:
                     self.account.record("route", mode=after.mode, reason=after.reason)
                     end = await self._by(chosen, variables)
         except TimeoutError:
-            limit = self.budget.allowance.seconds
-            end = End(end.answer, failed=f"The {limit:g} seconds of this run are over.")
+            end = self._overtime()
         except asyncio.CancelledError:
             self.account.record("run.end", status="failed", reason="cancelled")
             raise
@@ -101,6 +101,12 @@ class Conduct:
         result = await self._result(chosen, end, started)
         self._finish(result)
         return result
+
+    def _overtime(self) -> End:
+        """Return what there is when the time is over: a set content, marked as forced."""
+        why = f"The {self.budget.allowance.seconds:g} seconds of this run are over."
+        content = self.loop.content if self.loop else ""
+        return End(content, forced=why) if content.strip() else End("", failed=why)
 
     def _variables(self) -> dict[str, Variable]:
         """Return the variables of this run, opened."""
@@ -166,7 +172,8 @@ class Conduct:
         )
         try:
             first = await asyncio.to_thread(self._first, variables, sub_calls)
-            return await Loop(self.job, scope, environment, first).run()
+            self.loop = Loop(self.job, scope, environment, first)
+            return await self.loop.run()
         finally:
             await environment.close()
 
@@ -313,13 +320,12 @@ class Conduct:
             depth=self.depth,
             refs=list(self.job.refs),
             variables=self.reader.opened(),
-            left=self.budget.left(),
+            budget=asdict(self.budget.allowance),
         )
 
     def _finish(self, result: Result) -> None:
         told: dict[str, Any] = result.as_json()
-        if len(result.answer) > WHOLE:
-            told["answer"] = brief(result.answer)
+        told["answer"], told["answer_chars"] = result.answer[:WHOLE], len(result.answer)
         told.pop("run")
         self.account.record("run.end", **told)
 
