@@ -94,7 +94,7 @@ class Office:
     async def call(self, tool: Tool, arguments: dict[str, object], progress: Progress) -> str:
         """Run a tool and return its whole text. Raises RlmError."""
         workspace = await self.workspace()
-        async with self._tracked():
+        async with self.tracked():
             return await workspace.call(tool.name, arguments, progress=progress)
 
     async def close(self) -> None:
@@ -110,7 +110,8 @@ class Office:
                 await asyncio.wait_for(workspace.close(), GOODBYE_S)
 
     @contextlib.asynccontextmanager
-    async def _tracked(self) -> AsyncIterator[None]:
+    async def tracked(self) -> AsyncIterator[None]:
+        """Let `close` stop the task that is inside."""
         task = asyncio.current_task()
         assert task is not None
         self._under_way.add(task)

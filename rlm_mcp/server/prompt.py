@@ -1,0 +1,151 @@
+"""From the body of a Messages request to a question and the texts that it is about.
+
+What is short is the question as it stands. Of what is long, the last block is the question;
+everything before it, and that block itself where it is long, become documents of the
+variable `context`, so that no model is sent more than it should read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from rlm_mcp.errors import BadRequest, did_you_mean
+
+SHORT = 20_000
+"""Characters up to which a text is read as it stands."""
+ENDS = 2_000
+"""Characters of a long request's beginning and end that stand in the question."""
+
+HONOURED = frozenset({"model", "max_tokens", "messages", "system", "stream"})
+HARMLESS = frozenset({"metadata", "service_tier", "cache_control", "inference_geo"})
+REFUSED = {
+    "tools": "a run uses its own tools",
+    "tool_choice": "a run uses its own tools",
+    "mcp_servers": "a run uses its own tools",
+    "container": "a run uses its own sandbox",
+    "stop_sequences": "a run's answer is not cut at words",
+    "temperature": "a run sets its own sampling",
+    "top_p": "a run sets its own sampling",
+    "top_k": "a run sets its own sampling",
+    "thinking": "a run's models think as they are set",
+    "output_format": "ask for the form of the answer in the prompt",
+    "output_config": "ask for the form of the answer in the prompt",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A request as a run takes it. `texts` are documents by name."""
+
+    question: str
+    texts: tuple[tuple[str, str], ...]
+    model: str
+    """A spec, or empty for the default."""
+    max_tokens: int
+    stream: bool
+
+
+def parse(body: bytes) -> Prompt:
+    """Read a request's body. Raises BadRequest with a sentence on what cannot be honoured."""
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The body is not JSON ({error}).") from error
+    if not isinstance(values, dict):
+        raise BadRequest("The body is not a JSON object.")
+    _refuse(values)
+    max_tokens = values.get("max_tokens")
+    if type(max_tokens) is not int or max_tokens < 1:
+        raise BadRequest("max_tokens must be a whole number of at least 1.")
+    stream = values.get("stream", False)
+    if not isinstance(stream, bool):
+        raise BadRequest("stream must be true or false.")
+    system = "\n\n".join(_texts("system", values.get("system", "")))
+    turns = _turns(values.get("messages"))
+    question, texts = _split(system, turns)
+    return Prompt(question, texts, _spec(values.get("model")), max_tokens, stream)
+
+
+def _refuse(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if name in HONOURED or name in HARMLESS:
+            continue
+        if name not in REFUSED:
+            raise BadRequest(f"Unknown field {name[:60]!r}.{did_you_mean(name, HONOURED)}")
+        idle = value in (None, [], {"type": "disabled"}) or (name == "temperature" and value == 1)
+        if not idle:
+            raise BadRequest(f"{name} is not honoured here: {REFUSED[name]}.")
+
+
+def _spec(model: object) -> str:
+    if not isinstance(model, str) or not model.strip():
+        raise BadRequest("model must name a model: rlm for the default, or a spec.")
+    if model in ("rlm", "default"):
+        return ""
+    return model if ":" in model else f"anthropic:{model}"
+
+
+def _turns(messages: object) -> list[tuple[str, str]]:
+    """Return (role, text) of every block: the last of them is the question."""
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("messages must be a list of at least one message.")
+    turns: list[tuple[str, str]] = []
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
+            raise BadRequest(f"messages[{number}] needs the role user or assistant.")
+        texts = _texts(f"messages[{number}]", message.get("content"))
+        turns += [(message["role"], text) for text in texts]
+    if messages[-1]["role"] != "user":
+        raise BadRequest("The last message must be the user's: a run's answer is not prefilled.")
+    if not turns or turns[-1][0] != "user" or not turns[-1][1].strip():
+        raise BadRequest("The question is empty.")
+    return turns
+
+
+def _texts(where: str, content: object) -> list[str]:
+    if isinstance(content, str):
+        return [content] if content else []
+    if not isinstance(content, list):
+        raise BadRequest(f"{where} must be a text or a list of text blocks.")
+    texts = []
+    for block in content:
+        kind = block.get("type") if isinstance(block, dict) else None
+        if kind == "document" and isinstance(block.get("source"), dict):
+            source = block["source"]
+            if source.get("type") == "text" and isinstance(source.get("data"), str):
+                texts.append(source["data"])
+                continue
+        if kind != "text" or not isinstance(block.get("text"), str):
+            raise BadRequest(f"{where} has a block of type {kind!r}; a run reads text only.")
+        texts.append(block["text"])
+    return texts
+
+
+def _split(system: str, turns: list[tuple[str, str]]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    *earlier, (_, last) = turns
+    size = len(system) + sum(len(text) for _, text in turns)
+    if size <= SHORT:
+        parts = [f"Instructions:\n{system}"] if system else []
+        parts += [f"{role}:\n{text}" for role, text in earlier]
+        return ("\n\n".join([*parts, f"user:\n{last}"]) if parts else last), ()
+    texts = [(f"{number:03}-{role}", text) for number, (role, text) in enumerate(earlier, 1)]
+    parts = []
+    if len(system) <= SHORT // 4:
+        parts += [f"Instructions:\n{system}"] if system else []
+    else:
+        texts.insert(0, ("000-system", system))
+        parts.append("Follow the instructions in the document 000-system of context.")
+    if len(last) <= SHORT:
+        parts.append(last)
+    else:
+        name = f"{len(turns):03}-user"
+        texts.append((name, last))
+        parts.append(
+            f"Do what the document {name} of context asks ({len(last):,} characters). It begins:\n"
+            f"{last[:ENDS]}\n[…]\nand ends:\n{last[-ENDS:]}"
+        )
+    if earlier:
+        parts.insert(-1, "What came before is in context, a document a block.")
+    return "\n\n".join(parts), tuple(texts)
