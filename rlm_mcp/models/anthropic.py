@@ -19,6 +19,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Message, Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
+from rlm_mcp.models.status import kind_of, seconds, sentence
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -33,17 +34,6 @@ for each sub-call would cost more than the estimate's excess."""
 CACHE_MARKS = 3
 """Messages that can be marked: the API takes four marks a request, one is the system text's."""
 
-_KINDS: dict[int, tuple[str, bool]] = {
-    400: ("refused", False),
-    401: ("auth", False),
-    402: ("auth", False),
-    403: ("auth", False),
-    404: ("unknown_model", False),
-    408: ("timeout", True),
-    413: ("too_long", False),
-    429: ("rate", True),
-    529: ("overloaded", True),
-}
 _IN_STREAM = {"overloaded_error": 529, "rate_limit_error": 429, "api_error": 500}
 """What an error event means; the status of its stream was 200."""
 
@@ -122,7 +112,8 @@ class Anthropic:
         if request.stop:
             body["stop_sequences"] = list(request.stop)
         if request.temperature is not None and prices.card(self.model).sampling:
-            body["temperature"] = request.temperature
+            # The SDK has no such parameter since 2.0; older models still take it.
+            body["extra_body"] = {"temperature": request.temperature}
         return body
 
     async def _send(self, client: AsyncAnthropic, body: dict[str, Any]) -> Reply:
@@ -137,7 +128,7 @@ class Anthropic:
             else:
                 message = await client.messages.create(**body)
         except sdk.APIStatusError as error:
-            raise _status_error(error, self.model, began) from error
+            raise _status_error(error, began) from error
         except sdk.APITimeoutError as error:
             raise ModelError(
                 "The connection to the Anthropic API went silent; try again.",
@@ -219,35 +210,19 @@ def _block(text: str, cache: bool) -> dict[str, Any]:
     return block
 
 
-def _status_error(error: Any, model: str, began: bool) -> ModelError:
-    said = str(error.api_message or "").strip()[:300]
+def _status_error(error: Any, began: bool) -> ModelError:
+    said = str(error.api_message or "")
     if began:
         return _broken_off(said)
     status: int = _IN_STREAM.get(error.type, error.status_code)
-    kind, retryable = _KINDS.get(status, ("server", True) if status >= 500 else ("refused", False))
-    if kind == "refused" and "too long" in said:
-        kind = "too_long"
-    sentence = {
-        "auth": "The Anthropic API refused the key; check ANTHROPIC_API_KEY",
-        "unknown_model": f"The Anthropic API does not know {model!r}; give another model",
-        "too_long": "The prompt is too long for the model; send smaller chunks",
-        "rate": "The Anthropic API's rate limit is reached; wait, or lower the concurrency",
-        "overloaded": "The Anthropic API is overloaded; try again later",
-    }.get(kind, f"The Anthropic API answered with status {status}")
+    kind, retryable = kind_of(status, said)
     return ModelError(
-        f"{sentence}: {said}" if said else f"{sentence}.",
+        sentence("The Anthropic API", kind, said),
         kind=kind,
         retryable=retryable,
-        retry_after_s=_seconds(error.response.headers.get("retry-after")),
+        retry_after_s=seconds(error.response.headers.get("retry-after")),
         status=status,
     )
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text is not None else None
-    except ValueError:
-        return None
 
 
 def _lost(error: BaseException) -> ModelError:
@@ -263,7 +238,7 @@ def _lost(error: BaseException) -> ModelError:
 
 def _broken_off(said: str) -> ModelError:
     return ModelError(
-        f"The Anthropic API broke off before its reply was whole ({said}); try again.",
+        f"The Anthropic API broke off before its reply was whole ({said[:300]}); try again.",
         kind="network",
         retryable=True,
         spent_usd=None,
@@ -293,6 +268,13 @@ async def _client() -> AsyncAnthropic:
             raise ModelError(
                 f"The Anthropic SDK cannot start: {error}.", kind="auth", attempts=0
             ) from error
+        if not (made.api_key or made.auth_token or made.credentials):
+            raise ModelError(
+                "There is no key for the Anthropic API; set ANTHROPIC_API_KEY, or use another "
+                "model (claude-cli:, extractive:).",
+                kind="auth",
+                attempts=0,
+            )
         _clients.setdefault(loop, made)
     return _clients[loop]
 

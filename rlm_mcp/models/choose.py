@@ -1,33 +1,107 @@
 """Which model a spec names, which one is the default, and what works on this machine.
 
-A spec is `provider:model`; providers are listed in `PROVIDERS`. Nothing here calls a model or
-spends anything.
+A spec is `provider:model`; the providers are the keys of `PROVIDERS`. Nothing here calls a model
+or spends anything.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
 from rlm_mcp.config import Settings
-from rlm_mcp.errors import BadRequest, did_you_mean
-from rlm_mcp.models import anthropic, extractive, fake
+from rlm_mcp.errors import BadRequest, Denied, ModelError, did_you_mean
+from rlm_mcp.models import bridge, claude_cli, fake, prices, sampling
+from rlm_mcp.models.anthropic import Anthropic
+from rlm_mcp.models.extractive import Extractive
 from rlm_mcp.models.model import Model
+from rlm_mcp.models.openai import OpenAI, home
 
-ROOT = "anthropic:claude-sonnet-5-5"
-SUB = "anthropic:claude-haiku-5-5"
-"""What is used with an Anthropic key when nothing is configured."""
+DEFAULTS = {"root": "sonnet", "sub": "haiku"}
+"""What is used of Anthropic's models when none is named."""
+
+Purpose = Literal["root", "sub"]
+
+
+def choose(spec: str, settings: Settings) -> Model:
+    """Return the model that `spec` names; an empty spec is the default.
+
+    Raises BadRequest for what is no spec, and Denied for a server that the user has not
+    configured: a spec can come from a model, and prompts must not follow it to any host.
+    """
+    spec = spec.strip()
+    if not spec:
+        return default(settings)
+    provider, colon, rest = spec.partition(":")
+    if provider not in PROVIDERS or not colon:
+        known = ", ".join(f"{name}:" for name in PROVIDERS)
+        hint = did_you_mean(provider, PROVIDERS)
+        if spec in prices.ALIASES or spec in prices.TABLE:
+            hint = f" Did you mean anthropic:{spec}?"
+        raise BadRequest(f"Unknown model {spec!r}: a spec begins with one of {known}.{hint}")
+    if spec not in (settings.model, settings.sub_model):
+        _check_host(rest.rpartition("@")[2] if provider == "openai" and "@" in rest else "")
+    return PROVIDERS[provider](rest)
+
+
+def default(settings: Settings, purpose: Purpose = "root") -> Model:
+    """Return the first that works: the configured one, an Anthropic key, `claude`, extractive."""
+    configured = (settings.sub_model or settings.model) if purpose == "sub" else settings.model
+    if configured:
+        return choose(configured, settings)
+    if _has_key():
+        return Anthropic(DEFAULTS[purpose])
+    if claude_cli.login()[0]:
+        return claude_cli.ClaudeCli(DEFAULTS[purpose])
+    return Extractive()
+
+
+def available(settings: Settings) -> list[tuple[str, bool, str]]:
+    """Return (spec, whether it works, a sentence why) for each provider; spends nothing."""
+    key = _has_key()
+    works, why = claude_cli.login()
+    rows = [
+        ("anthropic:", key, f"ANTHROPIC_API_KEY is {'' if key else 'not '}set."),
+        ("claude-cli:", works, why),
+        ("openai:", *_openai()),
+        ("bridge:", *_bridge()),
+        ("sampling:", sampling.offered(), "A client must offer it; few do."),
+        ("extractive:", True, "Built in: finds and quotes, without a model and without cost."),
+    ]
+    for spec in dict.fromkeys(filter(None, (settings.model, settings.sub_model))):
+        try:
+            choose(spec, settings)
+        except (BadRequest, Denied) as error:
+            rows.insert(0, (spec, False, str(error)))
+        else:
+            kind = spec.partition(":")[0] + ":"
+            row = next((row for row in rows if row[0] == kind), (spec, True, "A script."))
+            rows.insert(0, (spec, row[1], f"Configured. {row[2]}"))
+    return rows
 
 
 def _anthropic(rest: str) -> Model:
-    return anthropic.Anthropic(rest or ROOT.partition(":")[2])
+    return Anthropic(rest or DEFAULTS["root"])
 
 
-def _extractive(rest: str) -> Model:
-    if rest:
-        raise BadRequest(f"extractive: takes no model name, got {rest!r}.")
-    return extractive.Extractive()
+def _claude_cli(rest: str) -> Model:
+    return claude_cli.ClaudeCli(rest or DEFAULTS["root"])
+
+
+def _openai_model(rest: str) -> Model:
+    model, at, url = rest.rpartition("@")
+    if not at:
+        model, url = rest, ""
+    if not model or (at and urlsplit(url).scheme not in ("http", "https")):
+        raise BadRequest(
+            f"openai:{rest} is no spec; write openai:<model> or openai:<model>@http://host/v1."
+        )
+    return OpenAI(model, url)
 
 
 def _fake(rest: str) -> Model:
@@ -36,44 +110,63 @@ def _fake(rest: str) -> Model:
     return fake.load(Path(rest))
 
 
+def _extractive(rest: str) -> Model:
+    _check_bare("extractive:", rest)
+    return Extractive()
+
+
+def _sampling(rest: str) -> Model:
+    _check_bare("sampling:", rest)
+    return sampling.Sampling()
+
+
+def _check_bare(provider: str, rest: str) -> None:
+    if rest:
+        raise BadRequest(f"{provider} takes no model name, got {rest!r}.")
+
+
 PROVIDERS: dict[str, Callable[[str], Model]] = {
     "anthropic": _anthropic,
+    "claude-cli": _claude_cli,
+    "openai": _openai_model,
+    "bridge": bridge.Bridge,
+    "sampling": _sampling,
     "extractive": _extractive,
     "fake": _fake,
 }
 
 
-def choose(spec: str, settings: Settings) -> Model:
-    """Return the model that `spec` names. Raises BadRequest; an empty spec is the default."""
-    if not spec.strip():
-        return default(settings)
-    provider, colon, rest = spec.strip().partition(":")
-    if provider not in PROVIDERS:
-        known = ", ".join(f"{name}:" for name in PROVIDERS)
-        hint = did_you_mean(provider, PROVIDERS)
-        raise BadRequest(f"Unknown model {spec!r}: a spec begins with one of {known}.{hint}")
-    if not colon and provider != "extractive":
-        raise BadRequest(f"Unknown model {spec!r}; write {provider}:<model>.")
-    return PROVIDERS[provider](rest)
-
-
-def default(settings: Settings) -> Model:
-    """Return the first that works: configured, an Anthropic key, `claude`, extractive."""
-    if settings.model:
-        return choose(settings.model, settings)
-    if _has_key():
-        return choose(ROOT, settings)
-    return extractive.Extractive()
-
-
-def available(settings: Settings) -> list[tuple[str, bool, str]]:
-    """Return (spec, whether it works, a sentence why), without spending anything."""
-    key = _has_key()
-    return [
-        (ROOT, key, "ANTHROPIC_API_KEY is set." if key else "No ANTHROPIC_API_KEY is set."),
-        ("extractive:", True, "Built in; finds and quotes, without a model."),
-    ]
+def _check_host(url: str) -> None:
+    """Raise Denied for a URL that is neither loopback nor the user's own."""
+    if not url or url.rstrip("/") == home():
+        return
+    host = urlsplit(url).hostname or ""
+    try:
+        near = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        near = False
+    if not near:
+        raise Denied(
+            f"The server {host!r} is not configured; set model or sub_model to this spec "
+            "in your own config.toml, or give it with --model."
+        )
 
 
 def _has_key() -> bool:
     return any(os.environ.get(name) for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"))
+
+
+def _openai() -> tuple[bool, str]:
+    if importlib.util.find_spec("openai") is None:
+        return False, 'The extra is missing: pip install "rlm-mcp[openai]".'
+    if os.environ.get("OPENAI_API_KEY"):
+        return True, f"OPENAI_API_KEY is set, for {urlsplit(home()).hostname}."
+    return False, "OPENAI_API_KEY is not set; local servers need none: openai:<model>@<base url>."
+
+
+def _bridge() -> tuple[bool, str]:
+    try:
+        host, port, _ = bridge.where()
+    except ModelError as error:
+        return False, str(error)
+    return True, f"An editor lends a model at {host}:{port}."

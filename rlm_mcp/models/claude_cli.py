@@ -26,6 +26,7 @@ from weakref import WeakKeyDictionary
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
+from rlm_mcp.models.status import kind_of
 
 AT_ONCE = 4
 DEPTH = "RLM_MCP_DEPTH"
@@ -52,15 +53,6 @@ KEPT = frozenset(
 """Variables that a login, a proxy or the system needs; all else stays with us."""
 
 KEPT_PREFIXES = ("ANTHROPIC_", "CLAUDE_CODE_USE_", "XDG_", "LC_", "AWS_", "GOOGLE_", "CLOUD_ML_")
-
-_KINDS: dict[int, tuple[str, bool]] = {
-    401: ("auth", False),
-    403: ("auth", False),
-    404: ("unknown_model", False),
-    413: ("too_long", False),
-    429: ("rate", True),
-    529: ("overloaded", True),
-}
 
 
 class ClaudeCli:
@@ -284,9 +276,7 @@ def _failure(said: Mapping[str, Any], status: int | None, text: str) -> tuple[st
     if said.get("api_error") == "max_output_tokens" or "budget" in str(said.get("subtype")):
         return "truncated", False
     if status is not None:
-        if "too long" in text:
-            return "too_long", False
-        return _KINDS.get(status, ("server", True) if status >= 500 else ("refused", False))
+        return kind_of(status, text)
     if "log in" in text or "/login" in text or "api key" in text:
         return "auth", False
     if "too long" in text:

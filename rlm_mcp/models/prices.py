@@ -1,7 +1,8 @@
 """What models cost and hold: one dated table, and the user's prices.toml beside it.
 
 Anthropic's figures are its list prices (platform.claude.com, "Pricing" and the model overviews,
-looked up on 2026-11-21) for the standard tier and five-minute cache writes. A model that is in
+looked up on 2026-11-21) for the standard tier and five-minute cache writes; OpenAI's are its
+prices of 2026-09-22 as others report them. A model that is in
 neither table has no price: that is said, and never counted as zero. prices.toml in the
 configuration folder overrides and adds, by name or pattern:
 
@@ -57,6 +58,12 @@ def _modern(price: Price) -> Card:
     return Card(price, window=1_000_000, max_output=128_000, sampling=False)
 
 
+def _gpt(input_usd: float, output_usd: float) -> Card:
+    longer = _price(2 * input_usd, 1.5 * output_usd)
+    price = replace(_price(input_usd, output_usd), long_over=272_000, long=longer)
+    return Card(price, window=1_050_000, max_output=128_000, sampling=False)
+
+
 _HAIKU = replace(_price(0.10, 0.50), long_over=100_000, long=_price(0.50, 2.50))
 
 TABLE: dict[str, Card] = {
@@ -76,6 +83,8 @@ TABLE: dict[str, Card] = {
     "claude-sonnet-4-5": Card(_price(3, 15)),
     "claude-haiku-5-5": _modern(_HAIKU),
     "claude-haiku-4-5": Card(_price(1, 5)),
+    "gpt-6-sol": _gpt(2, 10),
+    "gpt-6-luna": _gpt(0.10, 0.50),
 }
 
 _SUFFIX = re.compile(r"(?:-20[0-9]{6}|-latest|@20[0-9]{6}|\[1m\])$")

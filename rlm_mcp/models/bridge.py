@@ -1,0 +1,188 @@
+"""A model lent by an editor: HTTP on loopback with a bearer token (docs/bridge.md).
+
+The editor that starts this server sets RLM_MCP_BRIDGE_URL and RLM_MCP_BRIDGE_TOKEN. The spec is
+`bridge:` or `bridge:<model>`. Nothing but loopback is ever spoken to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import urlsplit
+
+from rlm_mcp.errors import ModelError
+from rlm_mcp.models import estimate, prices
+from rlm_mcp.models.model import Price, Reply, Request, Usage
+from rlm_mcp.models.retry import Retry
+from rlm_mcp.models.status import kind_of, seconds, sentence
+
+URL = "RLM_MCP_BRIDGE_URL"
+TOKEN = "RLM_MCP_BRIDGE_TOKEN"
+VERSION = "1"
+LONGEST_REPLY = 64 * 1024 * 1024
+
+
+class Bridge:
+    """One model of the editor; without a name, the one that the editor chooses."""
+
+    concurrency: int | None = 4
+
+    def __init__(self, model: str = "") -> None:
+        self.model = model
+        self.spec = f"bridge:{model}"
+        self._retry = Retry()
+
+    @property
+    def window(self) -> int:
+        return prices.card(self.model).window
+
+    @property
+    def price(self) -> Price | None:
+        """Return None: what the editor's provider charges is not known here."""
+        return None
+
+    async def complete(self, request: Request) -> Reply:
+        """Return the model's reply. Raises ModelError; a cancelled call closes its connection."""
+        body = {
+            "model": self.model,
+            "system": request.system,
+            "messages": [{"role": m.role, "text": m.text} for m in request.messages],
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "stop": list(request.stop),
+            "purpose": request.purpose,
+        }
+        return await self._retry.run(lambda: self._send(body, request), request.timeout_s)
+
+    async def count(self, request: Request) -> int:
+        """Return the input tokens of `request`, estimated."""
+        return estimate.request_tokens(request)
+
+    async def close(self) -> None:
+        """Hold nothing between calls, so release nothing."""
+
+    async def _send(self, body: Mapping[str, Any], request: Request) -> Reply:
+        status, headers, said = await _post("/v1/complete", body)
+        if status != 200:
+            raise _failure(status, headers, said)
+        try:
+            text, stop = said["text"], said.get("stop", "end")
+            if not isinstance(text, str) or stop not in ("end", "max_tokens", "stop", "refused"):
+                raise ValueError("text or stop")
+            used = said.get("usage") or asdict(
+                Usage(estimate.request_tokens(request), estimate.tokens(text))
+            )
+            usage = Usage(**{name: int(value) for name, value in used.items()})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _malformed(repr(error)) from error
+        return Reply(text, usage, str(said.get("model") or self.model), None, stop)
+
+
+def where() -> tuple[str, int, str]:
+    """Return host, port and token of the editor's bridge. Raises ModelError where there is none."""
+    url, token = os.environ.get(URL, ""), os.environ.get(TOKEN, "")
+    if not url or not token:
+        raise ModelError(
+            f"No editor has lent a model: {URL} and {TOKEN} are not both set.",
+            kind="auth",
+            attempts=0,
+        )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 0
+        near = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        near = False
+    if not near or parts.scheme != "http" or not port or any(c.isspace() for c in token):
+        raise ModelError(
+            f"{URL} must be http://127.0.0.1:<port>; the bridge never leaves this machine.",
+            kind="refused",
+            attempts=0,
+        )
+    return host, port, token
+
+
+async def _post(path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], Any]:
+    """Send one request on a connection of its own; return status, headers and JSON."""
+    host, port, token = where()
+    raw = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(raw)}\r\n"
+        f"X-Rlm-Bridge: {VERSION}\r\nConnection: close\r\n\r\n"
+    )
+    try:
+        reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
+    except OSError as error:
+        raise ModelError(
+            "The editor's bridge cannot be reached; is the editor still open?",
+            kind="network",
+            retryable=True,
+            attempts=0,
+        ) from error
+    try:
+        writer.write(head.encode() + raw)
+        await writer.drain()
+        return await _receive(reader)
+    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        raise ModelError(
+            "The editor's bridge closed the connection before its reply was whole; try again.",
+            kind="network",
+            retryable=True,
+            spent_usd=None,
+        ) from error
+    finally:
+        writer.transport.abort()
+
+
+async def _receive(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str], Any]:
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    try:
+        status = int(first.split(" ")[1])
+        body = await _body(reader, headers)
+        return status, headers, json.loads(body)
+    except (ValueError, LookupError) as error:
+        raise _malformed(type(error).__name__) from error
+
+
+async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        parts, size = [], 0
+        while chunk := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+            size += chunk
+            if size > LONGEST_REPLY:
+                raise ValueError("too long")
+            parts.append((await reader.readexactly(chunk + 2))[:-2])
+        return b"".join(parts)
+    length = int(headers["content-length"])
+    if length > LONGEST_REPLY:
+        raise ValueError("too long")
+    return await reader.readexactly(length)
+
+
+def _failure(status: int, headers: Mapping[str, str], said: Any) -> ModelError:
+    error = said.get("error") if isinstance(said, dict) else None
+    words = str(error.get("message", "")) if isinstance(error, dict) else ""
+    kind, retryable = kind_of(status, words)
+    return ModelError(
+        sentence("The editor's bridge", kind, words),
+        kind=kind,
+        retryable=retryable,
+        retry_after_s=seconds(headers.get("retry-after")),
+        status=status,
+    )
+
+
+def _malformed(detail: str) -> ModelError:
+    return ModelError(
+        f"The editor's bridge sent something other than docs/bridge.md allows ({detail}).",
+        kind="malformed",
+        spent_usd=None,
+    )

@@ -1,0 +1,86 @@
+"""A model lent by the MCP client itself (sampling), where a client still offers that.
+
+The server lends a callable for as long as its client is connected; the spec is `sampling:`. The
+protocol reports neither usage nor price: tokens are estimated and the cost is not known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from rlm_mcp.errors import ModelError, RlmError
+from rlm_mcp.models import estimate
+from rlm_mcp.models.model import Price, Reply, Request, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What a client answered."""
+
+    text: str
+    model: str
+    stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
+
+
+Ask = Callable[[Request], Awaitable[Sampled]]
+
+_lent: list[Ask] = []
+
+
+@contextmanager
+def lend(ask: Ask) -> Iterator[None]:
+    """Serve `sampling:` by `ask` while the context lasts; the last one lent is used."""
+    _lent.append(ask)
+    try:
+        yield
+    finally:
+        _lent.remove(ask)
+
+
+def offered() -> bool:
+    """Say whether a client lends a model now."""
+    return bool(_lent)
+
+
+class Sampling:
+    """The client's model. Clients ask their user about each call, so one at a time."""
+
+    spec = "sampling:"
+    window = 200_000
+    price: Price | None = None
+    concurrency: int | None = 1
+
+    async def complete(self, request: Request) -> Reply:
+        """Return the client's reply. Raises ModelError."""
+        if not _lent:
+            raise ModelError(
+                "This client lends no model (no sampling); configure another one.",
+                kind="auth",
+                attempts=0,
+            )
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                said = await _lent[-1](request)
+        except TimeoutError as error:
+            raise ModelError(
+                f"The client gave no reply within {request.timeout_s:g} s.",
+                kind="timeout",
+                spent_usd=None,
+            ) from error
+        except RlmError:
+            raise
+        except Exception as error:  # whatever the client's side raises is its refusal
+            raise ModelError(f"The client refused the call: {error}", kind="refused") from error
+        usage = Usage(estimate.request_tokens(request), estimate.tokens(said.text))
+        return Reply(said.text, usage, said.model, None, said.stop)
+
+    async def count(self, request: Request) -> int:
+        """Return the input tokens of `request`, estimated."""
+        return estimate.request_tokens(request)
+
+    async def close(self) -> None:
+        """Hold nothing between calls, so release nothing."""

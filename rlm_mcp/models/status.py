@@ -1,0 +1,48 @@
+"""What an HTTP status of a model provider means: the kind of a ModelError, and a second try."""
+
+from __future__ import annotations
+
+_KINDS: dict[int, tuple[str, bool]] = {
+    401: ("auth", False),
+    402: ("auth", False),
+    403: ("auth", False),
+    404: ("unknown_model", False),
+    408: ("timeout", True),
+    413: ("too_long", False),
+    429: ("rate", True),
+    529: ("overloaded", True),
+}
+
+_REMEDIES = {
+    "auth": "refused the key; check it",
+    "unknown_model": "does not know the model; name another",
+    "too_long": "says that the prompt is too long; send smaller chunks",
+    "rate": "says that its rate limit is reached; wait, or lower the concurrency",
+    "overloaded": "is overloaded; try again later",
+    "server": "failed; try again later",
+    "timeout": "gave up waiting; try again",
+    "refused": "refused the request",
+}
+
+_TOO_LONG = ("too long", "context length", "context window", "context_length")
+
+
+def kind_of(status: int, said: str = "") -> tuple[str, bool]:
+    """Return a failure's kind, and whether the same call may succeed later."""
+    if status in (400, 422) and any(words in said.lower() for words in _TOO_LONG):
+        return "too_long", False
+    return _KINDS.get(status, ("server", True) if status >= 500 else ("refused", False))
+
+
+def sentence(who: str, kind: str, said: str) -> str:
+    """Return what a caller reads: who failed, the remedy, and the provider's own words."""
+    said = " ".join(said.split())[:300]
+    return f"{who} {_REMEDIES.get(kind, 'failed')}{f' ({said})' if said else ''}."
+
+
+def seconds(header: str | None) -> float | None:
+    """Return a Retry-After header's seconds, or None where it has none."""
+    try:
+        return max(0.0, float(header)) if header is not None else None
+    except ValueError:
+        return None
