@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import rlm_mcp
+from rlm_mcp import config
+from rlm_mcp.server.office import Office
 from tests.client.claude_code import ROOT
 
 HERE = ROOT / "vscode-extension"
@@ -58,6 +63,37 @@ def test_it_packages_into_a_small_vsix_without_anything_stray(npm: str) -> None:
         "package.json",
         "readme.md",
     }
+
+
+def test_it_shows_what_the_engine_writes(npm: str, project: Path, own_folders: Path) -> None:
+    bundle = own_folders / "print.js"
+    esbuild = str(HERE / "node_modules" / ".bin" / "esbuild")
+    run([esbuild, "test/print.ts", "--bundle", f"--outfile={bundle}", "--platform=node"])
+
+    def shown() -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(run(["node", str(bundle), str(config.state_dir())]))
+        return values
+
+    async def work() -> tuple[dict[str, Any], str]:
+        office = Office(config.Settings(roots=(project,)))
+        try:
+            workspace = await office.workspace()
+            workspace.catalog.open("repo")
+            result = await workspace.ask("Where is MAX_RETRIES_GAMMA set?", model="extractive:")
+            return shown(), result.status
+        finally:
+            await office.close()
+
+    seen, status = asyncio.run(work())
+    assert status == "complete"
+    (repo,) = seen["contexts"]
+    assert repo["label"] == "repo" and "2 documents" in repo["description"]
+    (run_row,) = seen["runs"]
+    assert run_row["label"].startswith("Where is MAX_RETRIES_GAMMA")
+    assert run_row["description"].startswith("$0.00 · complete · ")
+    assert run_row["icon"] == "pass"
+    assert "RLM $0.00" in seen["status"]["text"]
+    assert shown()["contexts"] == [], "nothing is open once the server has ended"
 
 
 def test_its_manifest_and_its_code_name_the_same_things() -> None:

@@ -16,13 +16,59 @@ const ICONS: Readonly<Record<string, string>> = {
   text: "file",
 };
 
-/** Returns a row for each open context. A file that is missing, torn or strange has none. */
-export function rows(folder: string): Row[] {
-  const values = read(path.join(folder, "contexts.json"));
-  return list(values?.["contexts"]).flatMap((entry) => {
-    const description = object(entry);
-    return description && text(description["name"]) ? [row(description)] : [];
+export interface Server {
+  readonly pid: number;
+  readonly version: string;
+  readonly root: string;
+  /** Ids of the runs that it works on now. */
+  readonly runs: readonly string[];
+}
+
+/** Returns the servers that are running: a file whose process is gone does not count. */
+export function servers(folder: string, alive: (pid: number) => boolean = isAlive): Server[] {
+  let names: string[];
+  try {
+    names = fs.readdirSync(path.join(folder, "servers"));
+  } catch {
+    return [];
+  }
+  return names.flatMap((name) => {
+    const pid = Number(/^(\d+)\.json$/.exec(name)?.[1]);
+    const values = pid ? read(path.join(folder, "servers", name)) : undefined;
+    if (!values || !alive(pid)) {
+      return [];
+    }
+    const [root] = list(values["roots"]).map(text);
+    const runs = list(values["runs"]).map(text);
+    return [{ pid, version: text(values["version"]), root: root ?? "", runs }];
   });
+}
+
+/**
+ * Returns a row for each context that a running server has open; below their servers, where these
+ * are several. A file that is missing, torn or strange has no rows.
+ */
+export function rows(folder: string, running: readonly Server[]): Row[] {
+  const values = read(path.join(folder, "contexts.json"));
+  const open = list(values?.["contexts"])
+    .map(object)
+    .filter((entry) => entry !== undefined)
+    .filter((entry) => text(entry["name"]) !== "");
+  const groups = running
+    .map((server) => group(server, open.filter((entry) => entry["pid"] === server.pid)))
+    .filter(({ rows }) => rows.length > 0);
+  return groups.length === 1 ? [...(groups[0]?.rows ?? [])] : groups;
+}
+
+function group(server: Server, entries: readonly Values[]): Row {
+  return {
+    id: String(server.pid),
+    label: path.basename(server.root) || "server",
+    description: `rlm-mcp ${server.version}`,
+    tooltip: `${server.root}\n\nprocess ${server.pid}`,
+    icon: "server-process",
+    rows: entries.map(row),
+  };
 }
 
 function row(description: Values): Row {
@@ -38,7 +84,7 @@ function row(description: Values): Row {
   ].filter(Boolean);
   const notes = list(description["notes"]).map(text);
   return {
-    id: name,
+    id: `${String(description["pid"])}:${name}`,
     label: name,
     description: facts.join(" · "),
     tooltip: [text(description["source"]), text(description["freshness"]), ...notes]
@@ -48,26 +94,6 @@ function row(description: Values): Row {
     icon: ICONS[kind] ?? "file",
     rows: [],
   };
-}
-
-export interface Server {
-  readonly pid: number;
-  readonly version: string;
-}
-
-/** Returns the servers that are running: a file whose process is gone does not count. */
-export function servers(folder: string, isAlive: (pid: number) => boolean): Server[] {
-  let names: string[];
-  try {
-    names = fs.readdirSync(path.join(folder, "servers"));
-  } catch {
-    return [];
-  }
-  return names.flatMap((name) => {
-    const pid = Number(/^(\d+)\.json$/.exec(name)?.[1]);
-    const values = pid ? read(path.join(folder, "servers", name)) : undefined;
-    return values && isAlive(pid) ? [{ pid, version: text(values["version"]) }] : [];
-  });
 }
 
 export function isAlive(pid: number): boolean {

@@ -12,7 +12,6 @@ import { View } from "./view";
 import { type Stop, watch } from "./watch";
 
 const CLOCK_MS = 5000;
-const now = () => Date.now() / 1000;
 
 export function activate(context: vscode.ExtensionContext): void {
   const log = vscode.window.createOutputChannel("RLM", { log: true });
@@ -52,9 +51,9 @@ export function activate(context: vscode.ExtensionContext): void {
 
 /** What the state folder says, as two views and an item of the status bar. */
 class State implements vscode.Disposable {
-  readonly contexts = new View("context", () => contexts.rows(this.folder));
+  readonly contexts = new View("context", () => contexts.rows(this.folder, this.servers));
   readonly runs = new View("run", () =>
-    this.known.map((run) => runs.row(run, now(), this.reader.file(run))),
+    this.known.map((run) => runs.row(run, this.moment(), this.reader.file(run))),
   );
   private readonly item = vscode.window.createStatusBarItem(
     "rlm.cost",
@@ -65,6 +64,7 @@ class State implements vscode.Disposable {
   private folder = "";
   private reader = new runs.Runs("");
   private known: readonly runs.Run[] = [];
+  private servers: readonly contexts.Server[] = [];
   private watching: Stop | undefined;
 
   constructor() {
@@ -89,6 +89,7 @@ class State implements vscode.Disposable {
   }
 
   refresh(): void {
+    this.servers = contexts.servers(this.folder);
     this.known = this.reader.read();
     this.contexts.refresh();
     this.runs.refresh();
@@ -97,13 +98,20 @@ class State implements vscode.Disposable {
 
   /** Times go on while a run does, and a watch may miss what another machine wrote. */
   private tick(): void {
-    if (this.known.some((run) => runs.state(run, now()) === "running")) {
+    if (this.known.some((run) => runs.state(run, this.moment()) === "running")) {
       this.refresh();
     }
   }
 
+  private moment(): runs.Moment {
+    return {
+      now: Date.now() / 1000,
+      active: new Set(this.servers.flatMap((server) => server.runs)),
+    };
+  }
+
   private show(): void {
-    const said = runs.summary(this.known, now());
+    const said = runs.summary(this.known, this.moment());
     if (!said) {
       this.item.hide();
       return;

@@ -7,13 +7,16 @@ import { Tail } from "./tail";
 import { number, object, text, type Values } from "./values";
 
 const NEWEST = 100;
-/** After so long without an event an unfinished run is taken for dead. */
-const SILENT_S = 900;
+/** Characters of a label that leave room for the cost in a narrow view. */
+const LABEL = 32;
+/** A run that began this moment may not be on its server's list yet. */
+const YOUNG_S = 5;
 const KNOWN_VERSION = 1;
 
 export interface Run {
   readonly id: string;
   question: string;
+  mode: string;
   /** complete, partial, forced, failed, as the server wrote it; empty while it goes on. */
   status: string;
   model: string;
@@ -27,6 +30,7 @@ export interface Run {
   failed: number;
   turns: number;
   answer: string;
+  reason: string;
   readonly children: Map<string, Run>;
 }
 
@@ -34,6 +38,7 @@ function begin(id: string): Run {
   return {
     id,
     question: "",
+    mode: "",
     status: "",
     model: "",
     began: 0,
@@ -45,6 +50,7 @@ function begin(id: string): Run {
     failed: 0,
     turns: 0,
     answer: "",
+    reason: "",
     children: new Map(),
   };
 }
@@ -91,6 +97,7 @@ function of(run: Run, id: string): Run {
 
 function start(run: Run, event: Values): void {
   run.question = text(event["question"]);
+  run.mode = text(event["mode"]);
   run.model = text(event["model"]);
   run.limit = number(object(event["budget"])?.["usd"]);
 }
@@ -109,15 +116,24 @@ function call(run: Run, event: Values): void {
 
 function end(run: Run, event: Values): void {
   run.status = text(event["status"]) || "failed";
-  run.answer = text(event["answer"]);
+  run.answer = text(event["answer"]) || text(object(event["answer"])?.["preview"]);
+  run.reason = text(event["reason"]);
   if ("cost_usd" in event) {
     run.cost = number(event["cost_usd"]);
   }
 }
 
-/** Where a run stands: the server's word for it, or running, or stopped (killed in mid-run). */
-export function state(run: Run, now: number): string {
-  return run.status || (now - run.latest < SILENT_S ? "running" : "stopped");
+/** What is known besides the trajectories: the time, and the runs that living servers work on. */
+export interface Moment {
+  readonly now: number;
+  readonly active: ReadonlySet<string>;
+}
+
+/** Where a run stands: the server's word for it, or running, or stopped (its server is gone). */
+export function state(run: Run, at: Moment): string {
+  const [root = run.id] = run.id.split(".");
+  const going = at.active.has(root) || at.now - run.latest < YOUNG_S;
+  return run.status || (going ? "running" : "stopped");
 }
 
 interface Kept {
@@ -139,7 +155,10 @@ export class Runs {
         this.kept.delete(name);
       }
     }
-    return names.map((name) => this.one(name)).filter((run) => run !== undefined);
+    return names
+      .map((name) => this.one(name))
+      .filter((run) => run !== undefined)
+      .sort((one, other) => other.began - one.began);
   }
 
   file(run: Run): string {
@@ -199,19 +218,24 @@ const ICONS: Readonly<Record<string, string>> = {
 };
 
 /** Returns the row of a run, with its child runs below it. */
-export function row(run: Run, now: number, file: string): Row {
-  const stands = state(run, now);
-  const seconds = (stands === "running" ? now : run.latest) - run.began;
-  const facts = [stands, usd(run.cost), plural(run.calls, "call"), duration(Math.max(0, seconds))];
+export function row(run: Run, at: Moment, file: string): Row {
+  const stands = state(run, at);
+  const seconds = (stands === "running" ? at.now : run.latest) - run.began;
+  const facts = [usd(run.cost), stands, plural(run.calls, "call"), duration(Math.max(0, seconds))];
   return {
     id: run.id,
-    label: line(run.question) || run.id,
+    label: line(title(run), LABEL),
     description: facts.join(" · "),
     tooltip: tooltip(run, facts),
     icon: ICONS[stands] ?? "question",
-    rows: [...run.children.values()].map((child) => row(child, now, file)),
+    rows: [...run.children.values()].map((child) => row(child, at, file)),
     file,
   };
+}
+
+function title(run: Run): string {
+  // What an agent asks sub-models without a run is recorded as one run for each server.
+  return run.question || (run.mode === "agent" ? "The agent's own sub-queries" : run.id);
 }
 
 function tooltip(run: Run, facts: readonly string[]): string {
@@ -222,7 +246,8 @@ function tooltip(run: Run, facts: readonly string[]): string {
     run.failed ? `${plural(run.failed, "call")} failed` : "",
     run.model,
   ].filter(Boolean);
-  return [run.question, facts.join(" · "), more.join(" · "), line(run.answer, 600), run.id]
+  const outcome = line(run.answer || (run.status === "complete" ? "" : run.reason), 600);
+  return [title(run), facts.join(" · "), more.join(" · "), outcome, run.id]
     .filter(Boolean)
     .join("\n\n");
 }
@@ -230,9 +255,9 @@ function tooltip(run: Run, facts: readonly string[]): string {
 /** What the status bar says, or undefined where there is nothing to say. */
 export function summary(
   runs: readonly Run[],
-  now: number,
+  at: Moment,
 ): { readonly text: string; readonly tooltip: string; readonly near: boolean } | undefined {
-  const going = runs.filter((run) => state(run, now) === "running");
+  const going = runs.filter((run) => state(run, at) === "running");
   const [shown] = [...going, ...runs];
   if (!shown) {
     return undefined;
@@ -242,7 +267,7 @@ export function summary(
   const others = going.length > 1 ? ` (+${going.length - 1})` : "";
   return {
     text: `${icon} RLM ${usd(shown.cost)}${going.length ? limit : ""}${others}`,
-    tooltip: tooltip(shown, [state(shown, now), plural(shown.calls, "call")]),
+    tooltip: tooltip(shown, [state(shown, at), plural(shown.calls, "call")]),
     near:
       going.length > 0 &&
       shown.limit !== undefined &&

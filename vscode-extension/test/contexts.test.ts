@@ -13,7 +13,10 @@ function folder(content?: string): string {
   return place;
 }
 
+const SERVER = { pid: 7, version: "0.1.0", root: "/home/a/project", runs: [] };
+
 const REPO = {
+  pid: 7,
   name: "repo",
   kind: "repo",
   source: "/home/a/project",
@@ -25,7 +28,7 @@ const REPO = {
 };
 
 test("each open context has a row with its size, tokens and documents", () => {
-  const [row] = rows(folder(JSON.stringify({ v: 1, contexts: [REPO] })));
+  const [row] = rows(folder(JSON.stringify({ v: 1, contexts: [REPO] })), [SERVER]);
   assert.equal(row?.label, "repo");
   assert.equal(row?.description, "1.2 MB · ~310k tokens · 812 documents");
   assert.equal(row?.tooltip, "/home/a/project\n\nwatched\n\nA rebase is in progress.");
@@ -33,11 +36,11 @@ test("each open context has a row with its size, tokens and documents", () => {
 
 test("a missing, torn or strange file has no rows and never throws", () => {
   for (const content of [undefined, "", '{"contexts":[{"name":"re', "[]", "null", "7"]) {
-    assert.deepEqual(rows(folder(content)), []);
+    assert.deepEqual(rows(folder(content), [SERVER]), []);
   }
-  const strange = JSON.stringify({ contexts: [null, 7, {}, { name: 7 }, { name: "a", tokens: "x" }] });
+  const strange = JSON.stringify({ contexts: [null, 7, {}, { name: 7 }, { name: "a", tokens: "x", pid: 7 }] });
   assert.deepEqual(
-    rows(folder(strange)).map((row) => [row.label, row.description]),
+    rows(folder(strange), [SERVER]).map((row) => [row.label, row.description]),
     [["a", ""]],
   );
 });
@@ -46,9 +49,25 @@ test("a server whose process is gone does not count", () => {
   const place = folder();
   fs.mkdirSync(path.join(place, "servers"));
   for (const name of ["11.json", "12.json", "x.json", "13.json"]) {
-    const content = name === "13.json" ? '{"vers' : '{"version":"0.1.0"}';
+    const content =
+      name === "13.json" ? '{"vers' : '{"version":"0.1.0","roots":["/a"],"runs":["r1",7]}';
     fs.writeFileSync(path.join(place, "servers", name), content);
   }
-  assert.deepEqual(servers(place, (pid) => pid !== 12), [{ pid: 11, version: "0.1.0" }]);
+  assert.deepEqual(
+    servers(place, (pid) => pid !== 12),
+    [{ pid: 11, version: "0.1.0", root: "/a", runs: ["r1", ""] }],
+  );
   assert.equal(isAlive(process.pid), true);
+});
+
+test("contexts of several servers stand below their servers, those of dead ones nowhere", () => {
+  const place = folder(JSON.stringify({ contexts: [REPO, { ...REPO, pid: 8 }, { ...REPO, pid: 9 }] }));
+  const shown = rows(place, [SERVER, { ...SERVER, pid: 8, root: "/home/a/other" }]);
+  assert.deepEqual(
+    shown.map((row) => [row.label, row.rows.map((below) => below.id)]),
+    [
+      ["project", ["7:repo"]],
+      ["other", ["8:repo"]],
+    ],
+  );
 });

@@ -3,13 +3,18 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { test } from "node:test";
-import { row, Runs, state, summary } from "../src/runs";
+import { type Moment, row, Runs, state, summary } from "../src/runs";
 
 const ID = "1121-095103-3f9a2c";
 const T = 1_795_254_821;
 
 function event(type: string, n: number, more: object = {}, run = ID): string {
   return `${JSON.stringify({ v: 1, run, n, t: T + n, type, ...more })}\n`;
+}
+
+/** `seconds` after the start, with a server that works on the run, or with none. */
+function at(seconds: number, ...active: readonly string[]): Moment {
+  return { now: T + seconds, active: new Set(active) };
 }
 
 const START = event("run.start", 0, {
@@ -31,22 +36,22 @@ test("a run that goes on is shown with what it has spent of its budget", () => {
   const runs = new Runs(folder({ [`${ID}.jsonl`]: START + calls.join("") }));
   const [run] = runs.read();
   assert.ok(run);
-  assert.equal(row(run, T + 14, "f").label, "Where is the limit set?");
-  assert.equal(row(run, T + 14, "f").description, "running · $0.28 · 2 calls · 14 s");
-  assert.equal(summary([run], T + 14)?.text, "$(sync~spin) RLM $0.28 / $1.00");
-  assert.equal(summary([run], T + 14)?.near, false);
+  assert.equal(row(run, at(14, ID), "f").label, "Where is the limit set?");
+  assert.equal(row(run, at(14, ID), "f").description, "$0.28 · running · 2 calls · 14 s");
+  assert.equal(summary([run], at(14, ID))?.text, "$(sync~spin) RLM $0.28 / $1.00");
+  assert.equal(summary([run], at(14, ID))?.near, false);
 });
 
 test("the status bar warns from four fifths of the budget on", () => {
   const runs = new Runs(folder({ [`${ID}.jsonl`]: START + event("call", 1, { cost_usd: 0.8 }) }));
-  assert.equal(summary(runs.read(), T + 2)?.near, true);
+  assert.equal(summary(runs.read(), at(2, ID))?.near, true);
 });
 
 test("one call without a known price makes the run's cost unknown", () => {
   const calls = [0.25, null].map((cost_usd, n) => event("call", n + 1, { cost_usd }));
   const [run] = new Runs(folder({ [`${ID}.jsonl`]: START + calls.join("") })).read();
   assert.equal(run?.cost, undefined);
-  assert.ok(run && row(run, T + 3, "f").description.includes("cost unknown"));
+  assert.ok(run && row(run, at(3, ID), "f").description.includes("cost unknown"));
 });
 
 test("a call that failed costs nothing known and is counted", () => {
@@ -59,8 +64,8 @@ test("the end of a run is the server's word for status and cost", () => {
   const end = event("run.end", 5, { status: "partial", cost_usd: 0.4, answer: "src/a.py" });
   const [run] = new Runs(folder({ [`${ID}.jsonl`]: START + end })).read();
   assert.ok(run);
-  assert.equal(row(run, T + 900, "f").description, "partial · $0.40 · 0 calls · 5.0 s");
-  assert.ok(row(run, T + 900, "f").tooltip.includes("src/a.py"));
+  assert.equal(row(run, at(900, ID), "f").description, "$0.40 · partial · 0 calls · 5.0 s");
+  assert.ok(row(run, at(900, ID), "f").tooltip.includes("src/a.py"));
 });
 
 test("events of child runs stand below their run, and their calls count for both", () => {
@@ -72,20 +77,51 @@ test("events of child runs stand below their run, and their calls count for both
     event("run.end", 3, { status: "complete", cost_usd: 0.1 }, child);
   const [run] = new Runs(folder({ [`${ID}.jsonl`]: content })).read();
   assert.ok(run);
-  const shown = row(run, T + 4, "f");
-  assert.equal(shown.description, "running · $0.10 · 1 call · 4.0 s");
+  const shown = row(run, at(4, ID), "f");
+  assert.equal(shown.description, "$0.10 · running · 1 call · 4.0 s");
   assert.deepEqual(
     shown.rows.map((below) => [below.label, below.description]),
-    [["A part", "complete · $0.10 · 1 call · 2.0 s"]],
+    [["A part", "$0.10 · complete · 1 call · 2.0 s"]],
   );
 });
 
-test("a run that fell silent without an end was stopped", () => {
+test("a run without an end runs while a living server works on it, and else was stopped", () => {
   const [run] = new Runs(folder({ [`${ID}.jsonl`]: START })).read();
   assert.ok(run);
-  assert.equal(state(run, T + 10), "running");
-  assert.equal(state(run, T + 10_000), "stopped");
-  assert.equal(summary([run], T + 10_000)?.text, "$(telescope) RLM $0.00");
+  assert.equal(state(run, at(10_000, ID)), "running");
+  assert.equal(state(run, at(1)), "running");
+  assert.equal(state(run, at(10)), "stopped");
+  assert.equal(summary([run], at(10))?.text, "$(telescope) RLM $0.00");
+});
+
+test("what an agent asks without a run has a name too", () => {
+  const agent = event("run.start", 0, { mode: "agent", question: "", depth: 0 });
+  const [run] = new Runs(folder({ [`${ID}.jsonl`]: agent })).read();
+  assert.ok(run);
+  assert.equal(row(run, at(1), "f").label, "The agent's own sub-queries");
+});
+
+test("the newest run comes first, whichever file was written last", () => {
+  const later = "1121-101103-bbbbbb";
+  const place = folder({ [`${later}.jsonl`]: event("run.start", 9, { question: "Later" }, later) });
+  fs.writeFileSync(path.join(place, `${ID}.jsonl`), START);
+  assert.deepEqual(
+    new Runs(place).read().map((run) => run.id),
+    [later, ID],
+  );
+});
+
+test("a long answer that is kept by its digest is shown by its preview", () => {
+  const answer = { hash: "a", chars: 90_000, preview: "Forty-one places" };
+  const end = event("run.end", 5, { status: "complete", cost_usd: 0, answer });
+  const [run] = new Runs(folder({ [`${ID}.jsonl`]: START + end })).read();
+  assert.ok(run && row(run, at(6), "f").tooltip.includes("Forty-one places"));
+});
+
+test("a run that failed says why", () => {
+  const end = event("run.end", 5, { status: "failed", reason: "the key was refused" });
+  const [run] = new Runs(folder({ [`${ID}.jsonl`]: START + end })).read();
+  assert.ok(run && row(run, at(6), "f").tooltip.includes("the key was refused"));
 });
 
 test("broken, foreign and future files never throw and show nothing of their own", () => {
