@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -71,7 +72,7 @@ def check(body: Any) -> None:
     if sum(bool(block.get("cache_control")) for block in blocks) > MOST_MARKS:
         raise Refused(f"A maximum of {MOST_MARKS} blocks with cache_control may be provided")
     model = str(body.get("model", ""))
-    modern = model.startswith("claude-") and "-5" in model
+    modern = re.match(r"claude-[a-z]+-5", model) is not None
     if modern and body.get("temperature") is not None:
         raise Refused(f"temperature: not supported for model {model}")
     if modern and body["messages"][-1]["role"] == "assistant":
