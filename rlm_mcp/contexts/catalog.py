@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rlm_mcp import refs
@@ -29,6 +30,7 @@ from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
 from rlm_mcp.refs import Ref
 
 DEFAULTS = ("repo", "history", "session", "logs")
+HOOKS = ("prompt",)
 
 
 class Catalog:
@@ -41,6 +43,8 @@ class Catalog:
         self._sources: dict[str, str] = {}
         self._lock = threading.RLock()
         self._closed = False
+        self._running: Path | None = None
+        """The transcript that a client's hook named last."""
 
     def open(self, source: str, name: str = "") -> Variable:
         """Open a source (see `sources.open`) and return its variable.
@@ -86,6 +90,23 @@ class Catalog:
             f"There is no context {name!r}.{did_you_mean(name, known)} Known: {listed}; "
             "open_context(source) opens more."
         )
+
+    def hook(self, event: str, transcript: str) -> str:
+        """Take a client's word that `transcript` is the running session: `session` is that one now.
+
+        Raises BadRequest, Denied.
+        """
+        from rlm_mcp.contexts import session
+
+        if event not in HOOKS:
+            raise BadRequest(f"There is no hook {event!r}.{did_you_mean(event, HOOKS)}")
+        current = session.note(Path(transcript).stem, transcript, self.settings)
+        with self._lock:
+            self._check_open()
+            if current != self._running and "session" in self._open:
+                self.forget("session")
+            self._running = current
+        return "session is the running one"
 
     def names(self) -> list[str]:
         """Return the names of the open variables, in the order of opening."""

@@ -28,6 +28,8 @@ from rlm_mcp.models.model import Model
 Starter = Callable[[Sequence[Job], Mapping[str, float | None]], Awaitable[list[Result | Failed]]]
 """Runs child runs (or, for an agent, a run) and returns their results in order."""
 
+HOOK = "session:hook:"
+"""How the source begins that a client's hook opens: `session:hook:<event>:<transcript>`."""
 KEPT_ANSWERS = 20_000_000
 
 
@@ -114,6 +116,9 @@ class Host:
         if not self.scope.agent:
             raise Denied("A run works on the variables that it was given; it opens no sources.")
         source, name = given.text("source"), given.text("name", "")
+        if source.startswith(HOOK):
+            event, _, transcript = source.removeprefix(HOOK).partition(":")
+            return self.scope.shared.contexts.hook(event, transcript)
         variable = self.scope.shared.contexts.open(source, name)
         self.scope.opened()
         return observe.describe_text(variable.describe())
