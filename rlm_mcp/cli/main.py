@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 import rlm_mcp
-from rlm_mcp.cli import ask, contexts, install, serve, trust
+from rlm_mcp.cli import ask, contexts, doctor, install, runs, serve, trust
 from rlm_mcp.cli.exits import BAD_USE, INTERRUPTED, code_of, complain
 
 
@@ -24,6 +24,8 @@ for _command in (
     contexts.contexts,
     install.install,
     install.uninstall,
+    runs.runs,
+    doctor.doctor,
     trust.trust,
 ):
     group.add_command(_command)

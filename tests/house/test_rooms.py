@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
         "sandbox",
     },
     "server": {"toolbox", "promptbook", "trust", "engine", "reply", "redact", "contexts", "models"},
-    "clients": {"models", "sandbox", "contexts", "corpus"},
+    "clients": {"models", "sandbox", "contexts", "corpus", "toolbox", "promptbook", "trust"},
     "toolbox": {"trust"},
     "promptbook": {"trust"},
     "trust": set(),

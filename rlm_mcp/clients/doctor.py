@@ -1,0 +1,189 @@
+"""What works on this machine: versions, the sandbox's layers, models, folders, clients.
+
+Every finding is tried, not assumed: the sandbox is started and has to refuse, a folder is written
+to, a command is looked up. Nothing is sent anywhere and nothing is spent.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import rlm_mcp
+from rlm_mcp import config, promptbook, toolbox, trust
+from rlm_mcp.clients.client import Scope
+from rlm_mcp.clients.known import CLIENTS
+from rlm_mcp.config import Settings
+from rlm_mcp.errors import RlmError
+
+State = Literal["ok", "off", "bad"]
+
+PACKAGES = ("mcp", "anthropic", "google-re2", "hyperscan", "watchfiles", "restrictedpython")
+
+ESCAPES = {
+    "reading a file": "open('/etc/passwd').read()",
+    "listing a folder": "import os\nos.listdir('/')",
+    "running a command": "import os\nos.system('true')",
+    "opening a socket": "import socket\nsocket.create_connection(('127.0.0.1', 9))",
+    "reaching a class": "().__class__.__base__.__subclasses__()",
+}
+"""Cells that have to be refused, here and now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `off` is a choice or an absence, `bad` wants mending."""
+
+    group: str
+    name: str
+    state: State
+    detail: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Return everything that was found, group by group."""
+    groups: tuple[Callable[[Settings], list[Finding]], ...] = (
+        _versions,
+        _sandbox,
+        _models,
+        _folders,
+        _content,
+        _clients,
+    )
+    return [finding for group in groups for finding in group(settings)]
+
+
+def _versions(settings: Settings) -> list[Finding]:
+    found = [
+        Finding("versions", "rlm-mcp", "ok", rlm_mcp.__version__),
+        Finding(
+            "versions", "python", "ok", f"{platform.python_version()} on {platform.platform()}"
+        ),
+    ]
+    git = shutil.which("git")
+    if git is None:
+        found.append(Finding("versions", "git", "bad", "not found; repo and history need it"))
+    else:
+        found.append(Finding("versions", "git", "ok", _said([git, "--version"])))
+    for package in PACKAGES:
+        try:
+            found.append(Finding("versions", package, "ok", metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            state: State = "off" if package == "hyperscan" else "bad"
+            found.append(Finding("versions", package, state, "not installed"))
+    return found
+
+
+def _sandbox(settings: Settings) -> list[Finding]:
+    from rlm_mcp.sandbox import Sandbox  # 40 ms, wanted by this command alone
+
+    try:
+        with Sandbox(reduced=settings.reduced_sandbox) as sandbox:
+            layers = [
+                Finding("sandbox", layer, "ok", "active, self-tested") for layer in sandbox.layers
+            ]
+            works = sandbox.run("1 + 1").value == 2
+            leaks = [what for what, code in ESCAPES.items() if sandbox.run(code).error is None]
+    except (RlmError, OSError) as error:
+        return [Finding("sandbox", "worker", "bad", str(error))]
+    answer = "runs cells" if works else "does not compute 1 + 1"
+    refused = f"refuses {', '.join(ESCAPES)}" if not leaks else f"ALLOWS {', '.join(leaks)}"
+    return [
+        *layers,
+        Finding("sandbox", "worker", "ok" if works else "bad", answer),
+        Finding("sandbox", "escapes", "bad" if leaks else "ok", refused),
+    ]
+
+
+def _models(settings: Settings) -> list[Finding]:
+    from rlm_mcp import models  # 30 ms, wanted by this command alone
+
+    found = [
+        Finding("models", spec, "ok" if works else "off", sentence)
+        for spec, works, sentence in models.available(settings)
+    ]
+    try:
+        chosen = models.default(settings).spec
+        found.append(Finding("models", "default", "ok", f"{chosen} answers unless you say more"))
+    except RlmError as error:
+        found.append(Finding("models", "default", "bad", str(error)))
+    return found
+
+
+def _folders(settings: Settings) -> list[Finding]:
+    found = [
+        _folder("state", config.state_dir),
+        _folder("cache", config.cache_dir),
+        Finding("folders", "config", "ok", str(config.config_dir())),
+    ]
+    for root in settings.roots:
+        readable = os.access(root, os.R_OK | os.X_OK)
+        detail = str(root) if readable else f"{root} cannot be read"
+        found.append(Finding("folders", "root", "ok" if readable else "bad", detail))
+    return found
+
+
+def _folder(name: str, where: Callable[[], Path]) -> Finding:
+    try:
+        folder = where()
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Finding("folders", name, "bad", f"cannot be written: {error}")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Finding("folders", name, "ok", f"{folder} ({size / 1e6:,.1f} MB)")
+
+
+def _content(settings: Settings) -> list[Finding]:
+    project = settings.roots[0]
+    try:
+        tools = toolbox.read(trust.folders("tools", project))
+        prompts = promptbook.read(trust.folders("prompts", project))
+    except RlmError as error:
+        return [Finding("content", "trust", "bad", str(error))]
+    offered = sum(prompt.offered for prompt in prompts)
+    missing = [name for name in toolbox.ORDER if name not in {tool.name for tool in tools}]
+    detail = f"{len(tools)}" + (f"; missing: {', '.join(missing)}" if missing else "")
+    return [
+        Finding("content", "tools", "bad" if missing else "ok", detail),
+        Finding("content", "prompts", "ok", f"{len(prompts)}, {offered} of them for people"),
+        *(Finding("content", "note", "off", problem) for problem in tools.problems),
+        *(Finding("content", "note", "off", problem) for problem in prompts.problems),
+    ]
+
+
+def _clients(settings: Settings) -> list[Finding]:
+    project = settings.roots[0]
+    found = []
+    for client in CLIENTS.values():
+        command = next(filter(None, map(shutil.which, client.executables)), None)
+        scopes: list[Scope] = []
+        for scope in client.scopes:
+            try:
+                if client.has_us(scope, project):
+                    scopes.append(scope)
+            except RlmError as error:
+                found.append(Finding("clients", client.name, "bad", str(error)))
+        state: State = "ok" if command and scopes else "off"
+        where = command or f"no command {' or '.join(client.executables)} on PATH"
+        entered = f"entered for {', '.join(scopes)}" if scopes else "not entered"
+        found.append(Finding("clients", client.name, state, f"{where}; {entered}"))
+    return found
+
+
+def _said(command: list[str]) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"does not run ({error})"
+    return done.stdout.strip()
