@@ -19,7 +19,9 @@ SMALLEST = 400
 """A cap below this has no room for the line that says how to read on."""
 
 _HALVES = re.compile("[\ud800-\udfff]")
+_ONWARD = re.compile(r"(?:more|next|whole|not answered): |\(\d")
 _LAST_LINE = 300
+"""A last line of at most so many characters that says how to go on, or what was spent, stays."""
 
 
 def limit(text: str, cap: int, keep: Callable[[str], str]) -> str:
@@ -38,7 +40,7 @@ def limit(text: str, cap: int, keep: Callable[[str], str]) -> str:
         handle, note = "", f" The rest could not be kept: {_first(str(error), 120)}"
     body, last = text, ""
     cut = text.rstrip("\n").rfind("\n") + 1
-    if cut > 0 and len(text) - cut <= min(_LAST_LINE, cap // 3):
+    if cut > 0 and len(text) - cut <= min(_LAST_LINE, cap // 3) and _ONWARD.match(text, cut):
         body, last = text[:cut], text[cut:].rstrip("\n")
     room = cap - len(last) - 1 - _footer_room(text) - len(note)
     end = body.rfind("\n", 0, room) + 1

@@ -46,6 +46,10 @@ host: Callable[[str, dict[str, Any]], Any] = _unbound
 """Set by the worker: sends one call to the host and returns its JSON answer."""
 
 
+WINDOW_CHARS = 5_400
+"""Characters of a window that are shown: a reply with its refs stays within 6,000."""
+
+
 class Text(str):
     """A plain text whose shown form is itself (descriptions, results of cells)."""
 
@@ -67,20 +71,38 @@ class Passage(str):
 
     @property
     def shown(self) -> str:
-        """Return the text under its ref, with line numbers where it has lines."""
-        body = str(self)
+        """Return the text under its ref, with line numbers where it has lines.
+
+        Of a long window only the first lines are shown; its `next` opens the others.
+        """
+        ref, body, next_ref = self.ref, str(self), self.next_ref
         if self.first_line is not None:
-            width = len(str(self.first_line + body.count("\n")))
-            body = "\n".join(
-                f"{number:>{width}} {line}"
-                for number, line in enumerate(body.split("\n"), self.first_line)
-            )
-        parts = [f"{self.ref} (of {self.total})", body]
+            lines = body.split("\n")
+            last = self.first_line + len(lines) - 1
+            width = len(str(last))
+            numbered = [f"{n:>{width}} {line}" for n, line in enumerate(lines, self.first_line)]
+            fit = _fitting(numbered)
+            if 0 < fit < len(numbered):
+                base = ref.partition("#")[0]
+                ref = f"{base}#L{self.first_line}-L{self.first_line + fit - 1}"
+                next_ref = f"{base}#L{self.first_line + fit}-L{last}"
+                numbered = numbered[:fit]
+            body = "\n".join(numbered)
+        parts = [f"{ref} (of {self.total})", body]
         if self.note:
             parts.append(self.note)
-        if self.next_ref:
-            parts.append(f"next: {self.next_ref}")
+        if next_ref:
+            parts.append(f"next: {next_ref}")
         return "\n".join(parts)
+
+
+def _fitting(lines: list[str]) -> int:
+    room = WINDOW_CHARS
+    for count, line in enumerate(lines):
+        room -= len(line) + 1
+        if room < 0:
+            return count
+    return len(lines)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def test_a_long_text_is_cut_at_a_line_with_exact_figures_and_a_handle() -> None:
     assert f"line {shown_lines + 1} of many" not in got
 
 
-def test_the_last_line_survives_since_it_says_how_to_go_on() -> None:
+def test_a_last_line_that_says_how_to_go_on_survives() -> None:
     got = reply.limit(f"{LINES}\nmore: the same call with cursor='abc'", 6_000, Shelf().keep)
     assert got.endswith("more: the same call with cursor='abc'")
 
