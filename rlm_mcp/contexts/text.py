@@ -13,7 +13,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlm_mcp.config import cache_dir
 from rlm_mcp.contexts import window
+from rlm_mcp.contexts.code import Code
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.variable import (
     Chunk,
@@ -32,7 +34,6 @@ from rlm_mcp.corpus import chunk as chunking
 from rlm_mcp.corpus import globs, tokens
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.language import language
-from rlm_mcp.corpus.outline import outline as outline_of
 from rlm_mcp.errors import BadRequest, Denied, did_you_mean
 from rlm_mcp.refs import Lines, Ref
 
@@ -76,15 +77,23 @@ class Text:
         self.confine = confine
         self.folder = folder
         """Where the documents lie on disk; None where they come from a revision."""
+        self.code = Code(name, corpus, cache_dir())
 
     @property
     def methods(self) -> Mapping[str, Method]:
-        return {"files": self.files, "outline_of": self.outline_at, "search": self.find}
+        return {
+            "files": self.files,
+            "read": self.lines,
+            "grep": self.grep,
+            "search": self.find,
+            **self.code.methods,
+        }
 
     def refresh(self) -> bool:
         return self.corpus.refresh()
 
     def close(self) -> None:
+        self.code.close()
         self.corpus.close()
 
     def source(self) -> Source:
@@ -199,9 +208,17 @@ class Text:
         paths = self.corpus.paths()
         return list(globs.select(paths, glob) if glob else paths)
 
-    def outline_at(self, path: str, limit: int = 200) -> list[Item]:
-        """outline_of(path) -> definitions or headings of one document"""
-        return list(self.outline(Ref(self.name, path), limit).items)
+    def lines(self, path: str, start: int = 1, end: int = 0) -> str:
+        """read(path, start=1, end=0) -> the text of a document, or of some of its lines"""
+        span = Lines(start, max(start, end or 1 << 30)) if end or start > 1 else None
+        return self.text(Ref(self.name, path, "", span))
+
+    def grep(
+        self, pattern: str, path: str = "", limit: int = 100, ignore_case: bool = False
+    ) -> list[Hit]:
+        """grep(pattern, path="", limit=100, ignore_case=False) -> matching lines"""
+        query = Query(pattern, limit=limit, ignore_case=ignore_case)
+        return list(self.search(query, Ref(self.name, path)).hits)
 
     def find(self, query: str, k: int = 10) -> list[Hit]:
         """search(query, k=10) -> the passages that best fit a question, best first"""
@@ -255,19 +272,31 @@ class Text:
         return Hit(ref, item.path, item.line, item.text, cut=item.cut)
 
     def _outline_one(self, path: str, scope: Ref, limit: int) -> Outline:
-        found = outline_of(path, self.corpus.data(path))
+        found = self.code.definitions(path)
+        if isinstance(scope.span, Lines):
+            first, last = scope.span.start, scope.span.end
+            found = [item for item in found if item.line <= last and item.stop >= first]
+        if len(found) > limit:
+            shallow = sorted(found, key=lambda item: item.depth)[:limit]
+            found_shown = sorted(shallow, key=lambda item: item.line)
+        else:
+            found_shown = found
         items = tuple(
             Item(
-                self._ref(path, scope, Lines(symbol.line, symbol.end)),
-                symbol.kind,
-                symbol.name,
-                symbol.depth,
-                symbol.detail,
+                self._ref(path, scope, Lines(item.line, item.stop)),
+                item.kind,
+                item.name,
+                item.depth,
+                self._line(path, item.line),
             )
-            for symbol in found[:limit]
+            for item in found_shown
         )
         note = "" if found else "This kind of document has no definitions or headings to show."
         return Outline(items, len(found), note)
+
+    def _line(self, path: str, line: int) -> str:
+        raw = self.corpus.line_bytes(path, line, line)
+        return window.decode(raw[0]).strip()[:160] if raw else ""
 
     def _outline_folder(self, paths: Sequence[str], scope: Ref, limit: int) -> Outline:
         """Return the folders and documents of a scope, the heaviest folders first."""

@@ -7,7 +7,6 @@ deleted at any time.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 import threading
@@ -30,6 +29,8 @@ LONGEST = 80
 """Lines of the longest passage."""
 SHORTEST = 4
 """A definition shorter than this joins the one before it."""
+SMALL = frozenset({"const", "let", "var", "define", "type"})
+"""Definitions that are no passage of their own when they take one line."""
 MAX_DOCUMENT = 1 << 20
 """Bytes of a document that are indexed."""
 
@@ -140,14 +141,15 @@ class Index:
             key=lambda key: (is_test(key[0]), is_doc(key[0])),
         )
         complete = True
-        with contextlib.closing(base.cursor()) as cursor:
-            cursor.execute("begin")
-            for count, key in enumerate(missing):
-                if count % 64 == 0 and time.monotonic() > deadline:
-                    complete = False
-                    break
-                live[_insert(cursor, snapshot, wanted[key], key)] = snapshot.paths[wanted[key]]
-            cursor.execute("commit")
+        base.execute("begin")
+        batch = _Batch(base)
+        for count, key in enumerate(missing):
+            if count % 64 == 0 and time.monotonic() > deadline:
+                complete = False
+                break
+            live[batch.add(snapshot, wanted[key], key)] = snapshot.paths[wanted[key]]
+        batch.flush()
+        base.execute("commit")
         self._live = live
         return complete
 
@@ -162,35 +164,63 @@ def _open(path: Path) -> sqlite3.Connection:
     return base
 
 
-def _insert(cursor: sqlite3.Cursor, snapshot: Snapshot, place: int, key: tuple[str, str]) -> int:
-    """Index one document and return its number."""
-    cursor.execute("insert into documents(path, blob) values(?, ?)", key)
-    number = cursor.lastrowid
-    assert number is not None
-    offset, length = snapshot.spans[place]
-    data = bytes(snapshot.buffer[offset : offset + min(length, MAX_DOCUMENT)])
-    path = " ".join(words.parts(key[0]))
-    for start, stop, symbol, text in split(key[0], data):
-        cursor.execute(
-            "insert into passages(document, start, stop, symbol) values(?, ?, ?, ?)",
-            (number, start, stop, symbol),
-        )
-        body = words.separate(text).decode("utf-8", "replace")
-        cursor.execute(
-            "insert into body(rowid, path, symbol, text) values(?, ?, ?, ?)",
-            (cursor.lastrowid, path, " ".join(words.parts(symbol)), body),
-        )
-    return number
+class _Batch:
+    """Rows that are written together: a call a row costs more than the row."""
+
+    def __init__(self, base: sqlite3.Connection) -> None:
+        self._base = base
+        self._passages: list[tuple[int, int, int, int, str]] = []
+        self._bodies: list[tuple[int, str, str, str]] = []
+        top = base.execute("select max(id) from documents").fetchone()[0]
+        self._document: int = top or 0
+        top = base.execute("select max(id) from passages").fetchone()[0]
+        self._passage: int = top or 0
+
+    def add(self, snapshot: Snapshot, place: int, key: tuple[str, str]) -> int:
+        """Index one document and return its number."""
+        self._document += 1
+        self._base.execute("insert into documents values(?, ?, ?)", (self._document, *key))
+        offset, length = snapshot.spans[place]
+        data = bytes(snapshot.buffer[offset : offset + min(length, MAX_DOCUMENT)])
+        path = " ".join(words.parts(key[0]))
+        for start, stop, symbol, text in split(key[0], data):
+            self._passage += 1
+            self._passages.append((self._passage, self._document, start, stop, symbol))
+            name = " ".join(words.parts(symbol))
+            self._bodies.append((self._passage, path, name, text))
+        if len(self._bodies) > 2_000:
+            self.flush()
+        return self._document
+
+    def flush(self) -> None:
+        """Write what has come together."""
+        sql = "insert into passages values(?, ?, ?, ?, ?)"
+        self._base.executemany(sql, self._passages)
+        sql = "insert into body(rowid, path, symbol, text) values(?, ?, ?, ?)"
+        self._base.executemany(sql, self._bodies)
+        self._passages.clear()
+        self._bodies.clear()
 
 
-def split(path: str, data: bytes) -> Iterator[tuple[int, int, str, bytes]]:
-    """Give (first line, last line, symbol, text) of a document's passages, in order."""
-    lines = data.split(b"\n")
-    if lines and lines[-1] == b"":
+def split(path: str, data: bytes) -> Iterator[tuple[int, int, str, str]]:
+    """Give (first line, last line, symbol, words) of a document's passages, in order."""
+    lines = words.separate(data).decode("utf-8", "replace").split("\n")
+    if lines and lines[-1] == "":
         lines.pop()
+    borders = _borders(path, data)
+    stops = [start - 1 for start, _ in borders[1:]] + [len(lines)]
+    for (start, name), stop in zip(borders, stops, strict=True):
+        size = LONGEST if name else WINDOW
+        for first in range(start, stop + 1, size):
+            last = min(stop, first + size - 1)
+            yield first, last, name if first == start else "", "\n".join(lines[first - 1 : last])
+
+
+def _borders(path: str, data: bytes) -> list[tuple[int, str]]:
+    """Return the lines at which passages start, with what they define."""
     borders: list[tuple[int, str]] = [(1, "")]
     for symbol in outline(path, data):
-        if symbol.kind in ("const", "let", "var", "define", "type") and symbol.line == symbol.end:
+        if symbol.kind in SMALL and symbol.line == symbol.end:
             continue
         if symbol.line - borders[-1][0] < SHORTEST and borders[-1][1]:
             continue
@@ -198,9 +228,4 @@ def split(path: str, data: bytes) -> Iterator[tuple[int, int, str, bytes]]:
             borders[-1] = (symbol.line, symbol.name)
         else:
             borders.append((symbol.line, symbol.name))
-    stops = [start - 1 for start, _ in borders[1:]] + [len(lines)]
-    for (start, name), stop in zip(borders, stops, strict=True):
-        size = LONGEST if name else WINDOW
-        for first in range(start, stop + 1, size):
-            last = min(stop, first + size - 1)
-            yield first, last, name if first == start else "", b"\n".join(lines[first - 1 : last])
+    return borders

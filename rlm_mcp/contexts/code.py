@@ -1,0 +1,256 @@
+"""Questions about code that need its structure: who defines, uses, calls, imports, matters.
+
+A name is looked up in the text first, so only documents that contain it are parsed. References
+are every line with the name; the parse says what each one is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlm_mcp.corpus import graph, imports, tokens
+from rlm_mcp.corpus import search as searching
+from rlm_mcp.corpus.grammar import Definition, Parsed
+from rlm_mcp.corpus.language import CODE, is_doc, is_test, language
+from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.corpus.symbols import Symbols
+from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.refs import Lines, Ref
+
+MAX_LINES = 20_000
+"""Lines with a name that are looked at."""
+MAX_MAPPED = 8_000
+"""Documents that a map is drawn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A definition; `text` is its first line."""
+
+    ref: str
+    name: str
+    kind: str
+    owner: str
+    path: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A line that uses a name: kind is call, base, type, import or mention."""
+
+    ref: str
+    kind: str
+    path: str
+    line: int
+    inside: str
+    """The definition that the line stands in, as Class.method."""
+    text: str
+
+
+class Code:
+    """The structure of a corpus, under a variable's name."""
+
+    def __init__(self, name: str, corpus: Corpus, cache: Path) -> None:
+        self._name = name
+        self._corpus = corpus
+        self._symbols = Symbols(corpus, cache)
+
+    @property
+    def methods(self) -> Mapping[str, Callable[..., object]]:
+        return {
+            "symbols": self.symbols,
+            "references": self.references,
+            "callers": self.callers,
+            "importers": self.importers,
+            "map": self.map,
+        }
+
+    def close(self) -> None:
+        self._symbols.close()
+
+    def definitions(self, path: str) -> list[Definition]:
+        """Return what one document defines, in order."""
+        return self._symbols.one(path).definitions
+
+    def symbols(self, name: str, kind: str = "", limit: int = 50) -> list[Symbol]:
+        """symbols(name, kind="", limit=50) -> definitions; get_* and Class.name work"""
+        wanted = _pattern(name)
+        parsed = self._symbols.parsed(self._containing(_words(name)))
+        found = [
+            self._symbol(path, item)
+            for path, known in parsed.items()
+            for item in known.definitions
+            if wanted(item) and (not kind or item.kind == kind)
+        ]
+        return sorted(found, key=_order)[: max(0, limit)]
+
+    def references(self, name: str, limit: int = 200) -> list[Use]:
+        """references(name, limit=200) -> lines that use a name, with what each one is"""
+        uses = [use for use in self._uses(name) if use.kind != "definition"]
+        return sorted(uses, key=_order)[: max(0, limit)]
+
+    def callers(self, name: str, limit: int = 100) -> list[Use]:
+        """callers(name, limit=100) -> lines that call a name, and the definition around each"""
+        uses = [use for use in self._uses(name) if use.kind == "call"]
+        return sorted(uses, key=_order)[: max(0, limit)]
+
+    def importers(self, path: str, limit: int = 200) -> list[Use]:
+        """importers(path, limit=200) -> lines that import a document"""
+        paths = self._corpus.paths()
+        if self._corpus.document(path) is None:
+            raise BadRequest(f"{self._name} has no document {path!r}.{did_you_mean(path, paths)}")
+        known = set(paths)
+        modules = [item.name for item in self.definitions(path) if item.kind == "module"]
+        found = []
+        words = [imports.telling(path), *modules]
+        for other, parsed in self._symbols.parsed(self._containing(words)).items():
+            kind = language(other)
+            lines = {
+                line
+                for text, places in parsed.uses.get("import", {}).items()
+                if imports.means(kind, other, text, path, known, modules)
+                for line in places
+            }
+            found += [self._use(other, line, "import", parsed) for line in sorted(lines)]
+        return sorted(found, key=_order)[: max(0, limit)]
+
+    def map(self, tokens: int = 2000, path: str = "") -> str:
+        """map(tokens=2000, path="") -> the most used definitions, by document, within a budget"""
+        return self.draw(tokens, path)
+
+    def draw(self, budget: int, folder: str = "") -> str:
+        """Return a ranked map as text: each document with its most used definitions."""
+        rated, note = self.rated(folder)
+        chosen: dict[str, list[Definition]] = {}
+        spent = tokens.estimate(note)
+        for item in rated:
+            line = f"  {item.definition.line} {self._first_line(item.path, item.definition.line)}\n"
+            cost = tokens.estimate(line)
+            cost += 0 if item.path in chosen else tokens.estimate(item.path + "\n")
+            if spent + cost > budget:
+                break
+            spent += cost
+            chosen.setdefault(item.path, []).append(item.definition)
+        lines = [note] if note else []
+        for path, definitions in chosen.items():
+            lines.append(str(Ref(self._name, path)))
+            for definition in sorted(definitions, key=lambda item: item.line):
+                lines.append(f"  {definition.line} {self._first_line(path, definition.line)}")
+        return "\n".join(lines)
+
+    def rated(self, folder: str = "") -> tuple[list[graph.Rated], str]:
+        """Return definitions by how much they are used, and what was left out."""
+        paths = [
+            path
+            for path in self._corpus.paths()
+            if language(path) in CODE and (not folder or path.startswith(folder))
+        ]
+        kept = sorted(paths, key=lambda path: (is_test(path), is_doc(path)))[:MAX_MAPPED]
+        note = ""
+        if len(kept) < len(paths):
+            note = f"Drawn from {len(kept):,} of {len(paths):,} documents, tests last."
+        rated = graph.rate(self._symbols.parsed(kept))
+        return [item for item in rated if not is_test(item.path)] or rated, note
+
+    def _uses(self, name: str) -> list[Use]:
+        word = name.rsplit(".", 1)[-1]
+        query = searching.Query(rf"\b{re.escape(word)}\b", limit=MAX_LINES)
+        hits = searching.search(self._corpus, query, None).hits
+        parsed = self._symbols.parsed(dict.fromkeys(hit.path for hit in hits))
+        uses = []
+        kinds = {path: _kinds(item, word) for path, item in parsed.items()}
+        for hit in hits:
+            kind = kinds.get(hit.path, {}).get(hit.line, "mention")
+            if kind == "mention" and language(hit.path) not in CODE:
+                continue
+            uses.append(self._use(hit.path, hit.line, kind, parsed[hit.path], hit.text))
+        return uses
+
+    def _use(self, path: str, line: int, kind: str, parsed: Parsed, text: str | None = None) -> Use:
+        ref = str(Ref(self._name, path, "", Lines(line, line)))
+        shown = self._first_line(path, line) if text is None else text.strip()
+        return Use(ref, kind, path, line, _around(parsed, line), shown)
+
+    def _symbol(self, path: str, item: Definition) -> Symbol:
+        ref = str(Ref(self._name, path, "", Lines(item.line, item.stop)))
+        text = self._first_line(path, item.line)
+        return Symbol(ref, item.name, item.kind, item.owner, path, item.line, text)
+
+    def _first_line(self, path: str, line: int) -> str:
+        raw = self._corpus.line_bytes(path, line, line)
+        return raw[0].decode("utf-8", "replace").strip()[:200] if raw else ""
+
+    def _containing(self, words: Sequence[str]) -> list[str]:
+        """Return the code documents that contain one of these words."""
+        some = "|".join(re.escape(word) for word in words if word)
+        if not some:
+            return [path for path in self._corpus.paths() if language(path) in CODE]
+        query = searching.Query(f"(?:{some})", limit=MAX_LINES)
+        hits = searching.search(self._corpus, query, None).hits
+        return list(dict.fromkeys(hit.path for hit in hits))
+
+
+def _pattern(name: str) -> Callable[[Definition], bool]:
+    """Return a test of definitions by name: exact, with `*`, or with an owner (Class.name)."""
+    owner, _, last = name.rpartition(".")
+    pieces = last.split("*")
+
+    def fits(item: Definition) -> bool:
+        if owner and not f".{item.owner}".endswith(f".{owner}"):
+            return False
+        if len(pieces) == 1:
+            return item.name == last
+        return _star(item.name, pieces)
+
+    return fits
+
+
+def _star(text: str, pieces: Sequence[str]) -> bool:
+    """Match `*` in linear time: each piece is found behind the one before it."""
+    first, *middle, last = pieces
+    if not text.startswith(first) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for piece in middle:
+        at = text.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return at <= end
+
+
+def _words(name: str) -> list[str]:
+    return [max(name.rsplit(".", 1)[-1].split("*"), key=len)]
+
+
+def _kinds(parsed: Parsed, word: str) -> dict[int, str]:
+    """Return what each line of a document does with a word."""
+    found: dict[int, str] = {}
+    for kind, names in parsed.uses.items():
+        for name, lines in names.items():
+            if name == word or (kind == "import" and word in re.split(r"\W+", name)):
+                found.update(dict.fromkeys(lines, kind))
+    for item in parsed.definitions:
+        if item.name == word:
+            found[item.line] = "definition"
+    return found
+
+
+def _around(parsed: Parsed, line: int) -> str:
+    """Return the innermost definition that a line stands in."""
+    inside = ""
+    for item in parsed.definitions:
+        if item.line > line:
+            break
+        if item.stop >= line and item.kind != "constant":
+            inside = f"{item.owner}.{item.name}" if item.owner else item.name
+    return inside
+
+
+def _order(item: Symbol | Use) -> tuple[bool, bool, str, int]:
+    return is_test(item.path), is_doc(item.path), item.path, item.line

@@ -1,0 +1,202 @@
+"""Parse documents in worker processes: parsers are C code that holds the interpreter's lock.
+
+A worker reads spans of the packed text by itself, so a request is a line of a few numbers. One
+that crashes or takes too long is replaced, and the document it was at is given up. Workers end
+when their input closes, so they cannot outlive the server.
+
+Run as a program (`python -m rlm_mcp.corpus.parsing`) this is the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+WORKERS = 2
+DOCUMENT_S = 20.0
+"""Seconds that one document may take."""
+WORKER_MB = 1024
+"""Address space of a worker."""
+MAX_BYTES = 4 << 20
+"""Bytes of a document above which it is not parsed."""
+_AHEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A span of a text file to parse; `key` comes back with the answer."""
+
+    key: str
+    language: str
+    offset: int
+    length: int
+
+
+def parse_all(text: Path, jobs: Sequence[Job], workers: int = WORKERS) -> Iterator[tuple[str, str]]:
+    """Give (key, JSON of what was parsed) for each job, in any order.
+
+    A document that cannot be parsed comes back as an empty string.
+    """
+    wanted = [job for job in jobs if job.length <= MAX_BYTES]
+    yield from ((job.key, "") for job in jobs if job.length > MAX_BYTES)
+    count = min(workers, 1 + len(wanted) // 64)
+    shares = [_Share(text, wanted[number::count]) for number in range(count)]
+    for share in shares:
+        share.start()
+    try:
+        for share in shares:
+            yield from share.results()
+    finally:
+        for share in shares:
+            share.stop()
+
+
+class _Share:
+    """One worker's part of the jobs, fed and collected by a thread."""
+
+    def __init__(self, text: Path, jobs: Sequence[Job]) -> None:
+        self._text, self._jobs = text, list(jobs)
+        self._done: list[tuple[str, str]] = []
+        self._given = 0
+        self._news = threading.Condition()
+        self._finished = False
+        self._stopped = False
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._work, name="parse", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped = True
+        child = self._child
+        if child is not None:
+            child.kill()
+        self._thread.join(timeout=10)
+
+    def results(self) -> Iterator[tuple[str, str]]:
+        while True:
+            with self._news:
+                while self._given == len(self._done) and not self._finished:
+                    self._news.wait()
+                fresh = self._done[self._given :]
+                self._given = len(self._done)
+                ended = self._finished
+            yield from fresh
+            if ended and self._given == len(self._done):
+                return
+
+    def _work(self) -> None:
+        try:
+            at = 0
+            while at < len(self._jobs) and not self._stopped:
+                at = self._run(at)
+        finally:
+            with self._news:
+                self._finished = True
+                self._news.notify_all()
+
+    def _run(self, at: int) -> int:
+        """Work with one process from job `at` on; return the job to go on with."""
+        child = self._child = _spawn(self._text)
+        assert child.stdin is not None and child.stdout is not None
+        late = threading.Timer(DOCUMENT_S, child.kill)
+        try:
+            sent = at
+            while at < len(self._jobs):
+                while sent < min(len(self._jobs), at + _AHEAD):
+                    _send(child.stdin, self._jobs[sent])
+                    sent += 1
+                child.stdin.flush()
+                late = threading.Timer(DOCUMENT_S, child.kill)
+                late.daemon = True
+                late.start()
+                line = child.stdout.readline()
+                late.cancel()
+                if not line.endswith(b"\n"):
+                    break
+                self._add(self._jobs[at].key, line[:-1].decode("utf-8"))
+                at += 1
+            else:
+                return at
+        except OSError:
+            pass  # the process died while it was written to: same as no answer
+        finally:
+            late.cancel()
+            _end(child)
+        if not self._stopped:
+            self._add(self._jobs[at].key, "")
+        return at + 1
+
+    def _add(self, key: str, parsed: str) -> None:
+        with self._news:
+            self._done.append((key, parsed))
+            self._news.notify_all()
+
+
+def _spawn(text: Path) -> subprocess.Popen[bytes]:
+    source = os.fspath(Path(__file__).resolve().parents[2])
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "rlm_mcp.corpus.parsing", os.fspath(text)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**kept, "PYTHONPATH": source},
+    )
+
+
+def _send(sink: IO[bytes], job: Job) -> None:
+    sink.write(f"{job.language} {job.offset} {job.length}\n".encode())
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    for pipe in (child.stdin, child.stdout):
+        try:
+            if pipe is not None:
+                pipe.close()
+        except OSError:
+            pass  # what was not sent any more
+    try:
+        child.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def main() -> None:
+    """Answer each request line with one line of JSON, until the input ends."""
+    from rlm_mcp.corpus.grammar import parse
+
+    _limit()
+    answers = sys.stdout.buffer
+    with open(sys.argv[1], "rb", buffering=0) as text:
+        for line in sys.stdin.buffer:
+            language, offset, length = line.split()
+            text.seek(int(offset))
+            parsed = parse(language.decode("ascii"), text.read(int(length)))
+            body = json.dumps([parsed.columns, parsed.uses], separators=(",", ":"))
+            answers.write(body.encode() + b"\n")
+            answers.flush()
+
+
+def _limit() -> None:
+    """Keep this process small, and let the kernel take it first when memory runs out."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit = WORKER_MB << 20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()
