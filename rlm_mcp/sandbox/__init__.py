@@ -5,6 +5,7 @@ The security boundary is the worker process and its kernel layer (jail/). The la
 A cell may be told what its contexts hold, and may say it to sub-models: that is not prevented here.
 """
 
-from rlm_mcp.sandbox.sandbox import Attachment, HostError, Limits, Outcome, Sandbox, layers
+from rlm_mcp.sandbox.sandbox import Sandbox, layers
+from rlm_mcp.sandbox.values import Attachment, HostError, Limits, Outcome
 
 __all__ = ["Attachment", "HostError", "Limits", "Outcome", "Sandbox", "layers"]

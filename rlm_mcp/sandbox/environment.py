@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import collections.abc
+import inspect
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -11,7 +13,7 @@ from typing import Any
 
 from rlm_mcp.sandbox import guards, policy
 from rlm_mcp.sandbox.facades import Facade, find, provide
-from rlm_mcp.sandbox.facades import library, regex, shims
+from rlm_mcp.sandbox.facades import library, regex, shims, tasks
 from rlm_mcp.sandbox.output import Output, short_repr
 
 _SERVED = frozenset({"_strptime", "_pylong", "time", "datetime", "locale", "warnings"})
@@ -40,6 +42,10 @@ class Environment:
         """What we bound: tools, context variables, helpers; not the cell's own."""
         self.cells = 0
         guards.allowed_bases.update(shims.base_classes())
+        self.recent: list[tuple[ast.Module, str]] = []
+        self.codes: list[types.CodeType] = []
+        """What the last cell was, for the journal."""
+        self.builtins_of_cells: dict[str, Any] = {}
         self._sources: dict[str, list[str]] = {}
         self.variables.update(self.base(), __name__="__main__")
 
@@ -47,7 +53,9 @@ class Environment:
         """Return the globals that every module of cells starts from."""
         if not self.language:
             return {"__builtins__": builtins}
-        made: dict[str, Any] = {"__builtins__": self.builtins()}
+        if not self.builtins_of_cells:
+            self.builtins_of_cells.update(self.builtins())
+        made: dict[str, Any] = {"__builtins__": self.builtins_of_cells}
         made.update(
             _getattr_=guards.read,
             _write_=guards.writable,
@@ -153,26 +161,43 @@ class Environment:
         self.give("FINAL_VAR", self.final_variable)
         self.give("SUBMIT", self.final)
 
-    def execute(self, source: str) -> tuple[policy.Compiled, Any]:
+    def execute(self, source: str) -> Any:
         """Run a cell and return its last value (None where it has none)."""
         self.cells += 1
+        self.recent, self.codes = [], []
         filename = f"cell {self.cells}"
-        self._sources[filename] = source.splitlines()
+        self._sources[filename] = source.split("\n")
         compiled = policy.compile_cell(source, filename, language=self.language)
-        self._run(compiled.body)
-        value = self._run(compiled.last) if compiled.last is not None else None
+        self.recent = [(compiled.tree, source)]
+        self.codes = [code for code in (compiled.body, compiled.last) if code is not None]
+        self._evaluate(compiled.body)
+        value = self._evaluate(compiled.last) if compiled.last is not None else None
         if value is not None:
             self.variables["_"] = value
-        return compiled, value
+        return value
 
-    def _run(self, code: types.CodeType) -> Any:
-        return eval(code, self.variables)
+    def replay(self, statement: str) -> None:
+        """Run a statement of an earlier cell again: a definition or an import."""
+        self.execute(statement)
+
+    def _evaluate(self, code: types.CodeType) -> Any:
+        result = eval(code, self.variables)
+        return tasks.run(result) if code.co_flags & inspect.CO_COROUTINE else result
+
+    def call_tool(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Call a tool; a wrong argument is told by name."""
+        function = self.given[name]
+        try:
+            inspect.signature(function).bind(**arguments)
+        except TypeError as error:
+            raise TypeError(f"{name}(): {error}") from None
+        return function(**arguments)
 
     def load_tool(self, name: str, source: str) -> None:
         """Compile a tool under the policy and bind its function."""
         scope = {**self.base(), "__name__": f"tool {name}"}
         filename = f"tools/{name}.py"
-        self._sources[filename] = source.splitlines()
+        self._sources[filename] = source.split("\n")
         compiled = policy.compile_cell(source, filename, language=self.language)
         eval(compiled.body, scope)
         function = scope.get(name)

@@ -1,99 +1,70 @@
-"""The sandbox as the rest of the program sees it: run cells, call tools, lend host functions."""
+"""The sandbox as the rest of the program sees it: run cells, call tools, lend host functions.
+
+A `Sandbox` is one jailed worker with a lasting environment. A worker that does not stop, dies or
+breaks the protocol is killed and replaced; what the environment held is restored from the journal,
+and what could not be is named in the outcome.
+"""
 
 from __future__ import annotations
 
-import array
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
-from rlm_mcp.errors import RlmError, SandboxError
+from rlm_mcp.errors import BadRequest, SandboxError, did_you_mean
 from rlm_mcp.sandbox import pool, wire
+from rlm_mcp.sandbox.journal import Journal
+from rlm_mcp.sandbox.link import INTERRUPT_SECONDS, Clock, Link
+from rlm_mcp.sandbox.values import Attachment, Limits, Outcome
 
-GRACE_SECONDS = 0.6
-"""How long a cell that was told to stop may take before its worker is killed."""
-
-
-class HostError(Exception):
-    """Raised by a host function: the cell sees a RuntimeError with this sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one cell may use, and how much of its output is passed on."""
-
-    seconds: float = 30.0
-    memory_mb: int = 512
-    output_chars: int = 20_000
-    wire_bytes: int = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a cell went. `error` is None only for one that ran to its end."""
-
-    stdout: str
-    value_repr: str | None
-    error: str | None
-    killed: bool
-    seconds: float
-    lost: tuple[str, ...]
-    value: Any = None
-    shown: str | None = None
-    stdout_chars: int = 0
-    interrupted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A context variable for a sandbox. `source` is (descriptor, spans, generation)."""
-
-    kind: str
-    describe: str
-    source: tuple[int, Sequence[tuple[int, int]], int] | None
-    methods: Mapping[str, str]
-
-
-SDK_CALLS = frozenset(
-    "describe open_source read scan rank outline split run_cell ask run wait variable".split()
-)
-"""Host functions that sdk wraps; they are not bound as plain names."""
+ORDER_SECONDS = 20.0
+"""How long a worker may take over what is no cell (binding, copying a variable)."""
 
 
 class Sandbox:
-    """A jailed worker with an environment of its own. Blocking; one cell at a time."""
+    """A jailed worker with an environment of its own. Blocking; one cell at a time.
+
+    `host` functions are called in the thread that runs the cell, with plain JSON values, and
+    return JSON values; raise HostError or an RlmError for what the cell should read. `tools` are
+    source texts of files that define a function of their own name. `language` and `kernel` are for
+    tests of one layer without the other; nothing that a user can set reaches them. `reduced` allows
+    less than a full kernel layer, and is the user's own decision alone.
+    """
 
     def __init__(
         self,
         *,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         host: Mapping[str, Callable[..., Any]] | None = None,
         tools: Mapping[str, str] | None = None,
         language: bool = True,
         kernel: bool = True,
         reduced: bool = False,
     ) -> None:
-        self.limits = limits
+        self.limits = limits or Limits()
         self._host = dict(host or {})
-        self._tools = dict(tools or {})
         self._config = pool.Config(
-            limits.memory_mb, limits.output_chars, limits.wire_bytes, language, kernel
+            self.limits.memory_mb,
+            self.limits.output_chars,
+            self.limits.wire_bytes,
+            language,
+            kernel,
         )
         self._reduced = reduced
-        self._lock = threading.RLock()
-        self._interrupted = threading.Event()
-        self._calls = 0
-        self._start()
-
-    def _start(self) -> None:
-        self._process, self.layers = pool.take(self._config, reduced=self._reduced)
-        self._calls = 0
-        names = [name for name in self._host if name not in SDK_CALLS]
-        self._order({"op": "bind", "host": names, "tools": self._tools})
+        self._journal = Journal(list(self._host), dict(tools or {}))
+        self._lock = threading.Lock()
+        self._runner: int | None = None
+        self._clock: Clock | None = None
+        self._closed = False
+        self._link: Link | None = None
+        self.layers: tuple[str, ...] = ()
+        """The active layers, by name, after the worker's self-test."""
+        with self._turn():
+            self._start()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -101,167 +72,184 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # Cells and tools
+
     def run(self, code: str, *, seconds: float | None = None) -> Outcome:
-        """Run one cell."""
-        return self._outcome({"op": "run", "code": code}, seconds)
+        """Run one cell; never raises for what the cell does."""
+        return self._cell({"op": "run", "code": str(code)}, seconds)
 
     def call(
         self, tool: str, arguments: Mapping[str, Any], *, seconds: float | None = None
     ) -> Outcome:
-        """Call a tool's function."""
-        order = {"op": "call", "tool": tool, "arguments": dict(arguments)}
-        return self._outcome(order, seconds)
+        """Call a tool's function; `Outcome.shown` is what an agent sees."""
+        if tool not in self._journal.tools:
+            raise BadRequest(
+                f"There is no tool {tool!r}.{did_you_mean(tool, self._journal.tools)}"
+            )
+        order = {"op": "call", "tool": tool, "arguments": wire.plain(dict(arguments))}
+        return self._cell(order, seconds)
 
-    def set(self, name: str, value: Any) -> None:
-        """Bind a plain value in the namespace."""
-        self._order({"op": "set", "name": name, "value": wire.plain(value)})
+    def interrupt(self, reason: str) -> None:
+        """Stop the running cell, from any thread; it is killed if it has not stopped after 1 s."""
+        clock, link = self._clock, self._link
+        if clock is not None and link is not None:
+            clock.stop(reason, INTERRUPT_SECONDS)
+            link.process.signal(signal.SIGINT)
+
+    # Variables
 
     def attach(self, name: str, attachment: Attachment) -> None:
         """Bind or rebind a context variable; its text is mapped, not copied."""
-        order = {
-            "op": "attach",
-            "name": name,
-            "kind": attachment.kind,
-            "describe": attachment.describe,
-            "methods": dict(attachment.methods),
-            "source": attachment.source is not None,
-            "length": 0,
-        }
-        if attachment.source is None:
-            self._order(order)
-            return
-        fd, spans, _ = attachment.source
-        order["length"] = os.fstat(fd).st_size
-        numbers = array.array("Q", [offset for offset, _ in spans])
-        numbers.extend(length for _, length in spans)
-        reader = _readable(fd)
-        try:
-            self._order(order, numbers.tobytes(), (reader,))
-        finally:
-            os.close(reader)
+        with self._turn():
+            self._journal.attach(name, attachment)
+            self._order(*self._journal.attaching(name))
 
-    def get_text(self, name: str, start: int = 0, end: int | None = None) -> str | None:
-        """Return characters `start` to `end` of a text variable, or None if it is no text."""
-        text: str | None = self._order({"op": "text", "name": name, "start": start, "end": end})[
-            "text"
-        ]
-        return text
+    def set(self, name: str, value: Any) -> None:
+        """Bind a plain JSON value."""
+        with self._turn():
+            self._order({"op": "set", "name": name, "value": wire.plain(value)})
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a JSON copy of a variable."""
-        answer = self._order({"op": "get", "name": name})
-        return answer["value"] if answer["found"] else default
+        """Return a JSON copy of a variable; `default` if there is none.
+
+        Raises BadRequest for a value that is not plain or is over the limit of the wire.
+        """
+        with self._turn():
+            answer = self._order({"op": "get", "name": name})
+        if answer.get("problem"):
+            raise BadRequest(f"The variable {name!r} cannot be copied: {answer['problem']}.")
+        return answer.get("value") if answer.get("found") is True else default
+
+    def get_text(self, name: str, start: int = 0, end: int | None = None) -> str | None:
+        """Return characters `start` to `end` of a text variable, None if it is no text.
+
+        Long texts are fetched in parts of the wire's limit.
+        """
+        parts: list[str] = []
+        step = self.limits.wire_bytes // 4
+        with self._turn():
+            while end is None or start < end:
+                stop = start + step if end is None else min(end, start + step)
+                answer = self._order({"op": "text", "name": name, "start": start, "end": stop})
+                text = answer.get("text")
+                if type(text) is not str:
+                    return None
+                parts.append(text)
+                start = stop
+                if len(text) < step:
+                    break
+        return "".join(parts)
 
     def names(self) -> list[dict[str, Any]]:
-        """Return the variables that cells have bound."""
-        names: list[dict[str, Any]] = self._order({"op": "names"})["names"]
-        return names
-
-    def interrupt(self, reason: str) -> None:
-        """Stop the running cell, from any thread."""
-        self._interrupted.set()
-        self._process.signal(signal.SIGINT)
+        """Return the variables that cells have bound: name, type, size, preview."""
+        with self._turn():
+            rows = self._order({"op": "names"}).get("names")
+        if type(rows) is not list or not all(type(row) is dict for row in rows):
+            raise SandboxError("The sandbox worker broke its protocol.")
+        return rows
 
     def close(self) -> None:
-        """End the worker."""
-        self._process.kill()
+        """End the worker; a running cell ends as killed."""
+        self._closed = True
+        link = self._link
+        if link is not None:
+            link.process.kill()
+        if self._lock.acquire(timeout=5.0):
+            self._journal.close()
+            self._lock.release()
 
-    def _order(
-        self, order: dict[str, Any], raw: bytes = b"", fds: Sequence[int] = ()
-    ) -> dict[str, Any]:
+    # One thing at a time
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._runner == threading.get_ident():
+            raise SandboxError("This environment is busy with the cell that made this call.")
         with self._lock:
-            return self._converse(order, 10.0, raw, fds)
+            if self._closed:
+                raise SandboxError("This environment is closed.")
+            self._runner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._runner = None
 
-    def _outcome(self, order: dict[str, Any], seconds: float | None) -> Outcome:
+    def _cell(self, order: wire.Message, seconds: float | None) -> Outcome:
         seconds = self.limits.seconds if seconds is None else seconds
-        started = time.monotonic()
-        with self._lock:
-            try:
-                done = self._converse(order, seconds)
-            except (wire.Closed, wire.Late, wire.Violation) as error:
-                self._process.kill()
+        with self._turn():
+            if self._link is None:
                 self._start()
-                return Outcome(
-                    "",
-                    None,
-                    f"killed: {type(error).__name__}",
-                    True,
-                    time.monotonic() - started,
-                    (),
-                )
-        return Outcome(
-            stdout=done["stdout"],
-            value_repr=done["repr"],
-            error=done["error"],
-            killed=False,
-            seconds=time.monotonic() - started,
-            lost=(),
-            value=done["value"],
-            shown=done["shown"],
-            stdout_chars=done["chars"],
-            interrupted=done["interrupted"],
-        )
-
-    def _converse(
-        self, order: dict[str, Any], seconds: float, raw: bytes = b"", fds: Sequence[int] = ()
-    ) -> dict[str, Any]:
-        line = self._process.line
-        soft = time.monotonic() + seconds
-        hard = soft + GRACE_SECONDS
-        line.send(wire.encode(order, raw), hard, fds)
-        told = False
-        while True:
-            try:
-                message, _ = line.receive(hard if told else soft, 8 << 20)
-            except wire.Late:
-                if told:
-                    raise
-                told = True
-                self._process.signal(signal.SIGINT)
-                continue
-            if message.get("op") == "done":
-                return message
+            clock = self._clock = Clock(seconds)
             started = time.monotonic()
-            answer = self._answer(message)
-            worked = time.monotonic() - started
-            soft, hard = soft + worked, hard + worked
-            line.send(wire.encode(answer), hard)
+            try:
+                assert self._link is not None
+                done, snapshot = self._link.order(order, clock)
+                outcome = self._journal.outcome(done, snapshot, clock)
+            except (wire.Closed, wire.Late, wire.Violation) as error:
+                return self._replaced(error, clock, time.monotonic() - started)
+            except BaseException:  # from a host function: the worker still waits for its answer
+                self._drop()
+                raise
+            finally:
+                self._clock = None
+            return outcome(time.monotonic() - started)
 
-    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        name, number = message.get("name"), message.get("id")
-        positional, named = message.get("args"), message.get("kwargs")
-        if message.get("op") != "host" or number != self._calls + 1:
-            raise wire.Violation("an unexpected frame")
-        if type(name) is not str or type(positional) is not list or type(named) is not dict:
-            raise wire.Violation("a malformed call")
-        self._calls += 1
-        function = self._host.get(name)
-        if function is None:
-            return {"op": "answer", "id": number, "error": f"there is no host function {name!r}"}
+    def _order(self, order: wire.Message, raw: bytes = b"", fds: tuple[int, ...] = ()) -> wire.Message:
+        if self._link is None:
+            self._start()
+        assert self._link is not None
         try:
-            return {
-                "op": "answer",
-                "id": number,
-                "value": wire.plain(function(*positional, **named)),
-            }
-        except (RlmError, HostError) as error:
-            return {"op": "answer", "id": number, "error": str(error)}
-        except Exception as error:
-            text = f"{name} failed inside the host: {type(error).__name__}: {error}"
-            return {"op": "answer", "id": number, "error": text}
+            return self._link.order(order, Clock(ORDER_SECONDS), raw, fds)[0]
+        except (wire.Closed, wire.Late, wire.Violation) as error:
+            self._drop()
+            raise SandboxError("A sandbox worker did not answer; it is replaced.") from error
+
+    # Workers
+
+    def _start(self) -> tuple[str, ...]:
+        """Take a worker and give it everything that the journal holds; return what was lost."""
+        lost: tuple[str, ...] = ()
+        for with_snapshot in (True, False):
+            process, self.layers = pool.take(self._config, reduced=self._reduced)
+            link = Link(process, self._host, self.limits.wire_bytes)
+            try:
+                lost = self._journal.replay(link, with_snapshot=with_snapshot)
+            except (wire.Closed, wire.Late, wire.Violation):
+                process.kill()
+                continue
+            except BaseException:
+                process.kill()
+                raise
+            self._link = link
+            if self._closed:
+                process.kill()
+            return lost
+        raise SandboxError("A sandbox worker could not be prepared; run rlm-mcp doctor.")
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.process.kill()
+        self._link = None
+
+    def _replaced(self, error: Exception, clock: Clock, seconds: float) -> Outcome:
+        self._drop()
+        lost: tuple[str, ...] = ()
+        if not self._closed:
+            lost = self._start()
+        if self._closed:
+            why = "the environment was closed"
+        elif clock.reason is not None:
+            why = clock.reason
+        elif isinstance(error, wire.Violation):
+            why = f"its worker broke the protocol ({error})"
+        else:
+            why = f"its worker died (the memory limit is {self.limits.memory_mb} MB)"
+        text = f"Killed: {why}. Variables are as they were before this cell."
+        if lost:
+            text += f" Lost: {', '.join(lost)}."
+        return Outcome("", None, text, True, seconds, lost)
 
 
 def layers(*, reduced: bool = False) -> tuple[str, ...]:
     """Return the layers that a worker here has, by name, after its self-test."""
     with Sandbox(reduced=reduced) as sandbox:
         return sandbox.layers
-
-
-def _readable(fd: int) -> int:
-    """Return a descriptor of the same file that can only be read: a worker may be hostile."""
-    for folder in ("/proc/self/fd", "/dev/fd"):
-        try:
-            return os.open(f"{folder}/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue
-    raise SandboxError("The file of a context cannot be opened for the sandbox.")

@@ -7,13 +7,16 @@ exact types and by doing nothing that the parent could not do without; the paren
 from __future__ import annotations
 
 import array
+import gc
 import os
 import signal
 import socket
+import time
+from collections.abc import Callable
 from typing import Any
 
 from rlm_mcp import sdk
-from rlm_mcp.sandbox import guards, wire
+from rlm_mcp.sandbox import guards, policy, snapshot, wire
 from rlm_mcp.sandbox.environment import Environment, provide_library
 from rlm_mcp.sandbox.facades import provide
 from rlm_mcp.sandbox.jail import choose
@@ -21,8 +24,12 @@ from rlm_mcp.sandbox.mapped import Mapped
 from rlm_mcp.sandbox.output import Output, short_repr
 from rlm_mcp.sandbox.view import View, record
 
+RAISE_EVERY_S = 0.08
+"""A stop that the cell swallowed is raised anew, but never twice while it unwinds."""
+_RESERVE_BYTES = 4 << 20
 
-class HostFailure(RuntimeError):
+
+class HostError(RuntimeError):
     """A call that the host answered with an error."""
 
 
@@ -31,11 +38,11 @@ def preload() -> None:
     provide_library()
     choose.jail()
     provide("rlm_mcp.sdk", {name: getattr(sdk, name) for name in sdk.__all__})
+    policy.compile_cell("import re\nclass A:\n    x: int = 1\n[a.b for a in ()]", "warm")
 
 
 def main(end: int) -> None:
     """Serve the parent on a socket until it closes it."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     inside = wire.Inside(socket.socket(fileno=end))
     try:
         config, _, _ = inside.receive()
@@ -43,7 +50,7 @@ def main(end: int) -> None:
         worker = Worker(inside, config)
         inside.send(wire.encode({"op": "ready", "layers": layers, "failed": failed}))
         worker.serve()
-    except wire.Closed:
+    except (wire.Closed, OSError):
         pass
     finally:
         os._exit(0)
@@ -52,7 +59,7 @@ def main(end: int) -> None:
 def _lock(config: dict[str, Any], end: int) -> tuple[list[str], list[str]]:
     jail = choose.jail() if config["kernel"] else None
     if jail is None:
-        return [], []
+        return [], ["no kernel layer"]
     spaces = jail.detach(end)
     taken = jail.lock(config["memory_mb"] << 20)
     failed = jail.self_test()
@@ -67,134 +74,204 @@ class Worker:
         self.wire_bytes: int = config["wire_bytes"]
         self.output = Output(config["output_chars"])
         self.environment = Environment(self.output, language=config["language"])
+        self.environment.builtins_of_cells["HostError"] = HostError
+        self.keeper = snapshot.Keeper()
         self.calls = 0
         self.running = False
         self.stopping = False
+        self.raised_at = 0.0
+        self.reserve: bytes | None = bytes(_RESERVE_BYTES)
         signal.signal(signal.SIGINT, self._on_signal)
         sdk.host = lambda name, arguments: self.ask(name, (), arguments)
 
-    def _on_signal(self, *_: Any) -> None:
+    def _on_signal(self, *_: object) -> None:
         self.stopping = True
-        if self.running:
+        now = time.monotonic()
+        if self.running and now - self.raised_at >= RAISE_EVERY_S:
+            self.raised_at = now
             raise guards.Stop
 
     def serve(self) -> None:
         """Answer orders until the parent closes the line."""
+        handlers: dict[str, Callable[..., tuple[dict[str, Any], bytes]]] = {
+            "run": self.do_run,
+            "call": self.do_call,
+            "bind": self.do_bind,
+            "attach": self.do_attach,
+            "set": self.do_set,
+            "get": self.do_get,
+            "text": self.do_text,
+            "names": self.do_names,
+            "restore": self.do_restore,
+        }
         while True:
             order, raw, fds = self.inside.receive()
-            answer = getattr(self, f"do_{order['op']}")(order, raw, fds)
-            self.inside.send(wire.encode(answer))
+            self.stopping, self.raised_at = False, 0.0
+            answer, blob = handlers[order.pop("op")](raw=raw, fds=fds, **order)
+            self.inside.send(wire.encode({"op": "done", **answer}, blob))
 
-    def do_run(self, order: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
+    # Cells and tools
+
+    def do_run(self, code: str, **_: object) -> tuple[dict[str, Any], bytes]:
         """Run a cell."""
-        return self.guarded(lambda: self.environment.execute(order["code"])[1], echo=True)
+        done = self.guarded(lambda: self.environment.execute(code))
+        if self.output.chars > self.output.limit:
+            self.environment.give("_stdout", self.output.whole())
+        return self._keep(done)
 
-    def guarded(self, work: Any, *, echo: bool) -> dict[str, Any]:
-        """Do something for a cell, and describe how it went."""
+    def do_call(
+        self, tool: str, arguments: dict[str, Any], **_: object
+    ) -> tuple[dict[str, Any], bytes]:
+        """Call a tool."""
+        done = self.guarded(lambda: self.environment.call_tool(tool, arguments))
+        return done, b""
+
+    def guarded(self, work: Callable[[], Any]) -> dict[str, Any]:
+        """Do something for a cell, and describe how it went; no error of a cell gets out."""
         self.output.start()
-        self.stopping = False
-        done: dict[str, Any] = {"op": "done", "repr": None, "error": None, "interrupted": False}
-        done |= {"value": None, "shown": None}
+        done: dict[str, Any] = {"repr": None, "error": None, "value": None, "shown": None}
+        done["interrupted"] = False
         try:
-            self.running = True
             try:
-                value = work()
-                if value is not None and echo:
-                    done["repr"] = short_repr(value, self.output.limit)
-                done["value"] = self._copy(value)
-                done["shown"] = self._shown(value)
-            except guards.Stop:
-                raise
-            except BaseException as error:
-                done["error"] = self.environment.explain(error)
-            self.running = False
+                self.running = True
+                self._work(work, done)
+            finally:
+                self.running = False
         except guards.Stop:
             self.running = False
-            done |= {"interrupted": True, "error": "stopped", "value": None, "shown": None}
+            done.update(interrupted=True, repr=None, value=None, shown=None, error=None)
+        except MemoryError:
+            self._out_of_memory(done)
         done["stdout"] = self.output.shown()
         done["chars"] = self.output.chars
         return done
 
-    def _shown(self, value: Any) -> str | None:
+    def _work(self, work: Callable[[], Any], done: dict[str, Any]) -> None:
+        try:
+            value = work()
+            done["repr"] = None if value is None else short_repr(value, self.output.limit)
+            done["shown"] = self._shown(value, done["repr"])
+            done["value"] = self._copy(value)
+        except guards.Stop:
+            raise
+        except MemoryError as error:
+            self.reserve = None
+            text = self.environment.explain(error)
+            done.update(repr=None, value=None, shown=None, error=text)
+        except BaseException as error:
+            done.update(repr=None, value=None, shown=None)
+            done["error"] = self.environment.explain(error)[: self.wire_bytes // 8]
+        if self.reserve is None:
+            self.reserve = bytes(_RESERVE_BYTES)
+
+    def _out_of_memory(self, done: dict[str, Any]) -> None:
+        self.reserve = None
+        gc.collect()
+        done.update(repr=None, value=None, shown=None, error="MemoryError")
+
+    def _shown(self, value: Any, fallback: str | None) -> str | None:
         """Return what an agent sees of a result."""
+        if value is None:
+            return None
+        if isinstance(value, str) and type(value) is str:
+            return value[: self.wire_bytes // 8]
         shown = None if isinstance(value, type) else guards.read(value, "shown", None)
-        if type(shown) is str:
-            return shown[: self.wire_bytes // 4]
-        return None if value is None else short_repr(value, self.output.limit)
+        return shown[: self.wire_bytes // 8] if type(shown) is str else fallback
 
     def _copy(self, value: Any) -> Any:
         try:
-            return wire.plain(value, self.wire_bytes // 4)
+            return wire.plain(value, self.wire_bytes // 8)
         except (TypeError, ValueError):
             return None
+
+    def _keep(self, done: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        environment = self.environment
+        variables = environment.user_variables()
+        try:
+            blob, unkept = self.keeper.keep(variables, environment.recent, environment.codes)
+        except MemoryError:
+            blob, unkept = b"", sorted(variables)
+        if blob is None:
+            return {**done, "kept": False}, b""
+        return {**done, "kept": True, "unkept": unkept[:200], "bound": sorted(variables)[:200]}, blob
+
+    def do_restore(self, raw: bytes, **_: object) -> tuple[dict[str, Any], bytes]:
+        """Bind what a snapshot holds."""
+        lost: list[str] = []
+        environment = self.environment
+
+        def work() -> None:
+            lost.extend(snapshot.restore(raw, environment.variables, environment.replay))
+
+        self.guarded(work)
+        return {"lost": lost}, b""
+
+    # The host
 
     def ask(self, name: str, positional: Any, named: Any) -> Any:
         """Send a call to the host and return its answer."""
         arguments = wire.plain(list(positional), self.wire_bytes)
         keywords = wire.plain(named, self.wire_bytes)
+        call = {"op": "host", "name": name, "args": arguments, "kwargs": keywords}
         running, self.running = self.running, False
         self.calls += 1
-        call = {"op": "host", "id": self.calls, "name": name, "args": arguments, "kwargs": keywords}
-        self.inside.send(wire.encode(call))
+        self.inside.send(wire.encode({**call, "id": self.calls}))
         answer, _, _ = self.inside.receive()
         self.running = running
         if self.stopping and running:
             raise guards.Stop
         if "error" in answer:
-            raise HostFailure(answer["error"])
+            raise (TypeError if answer.get("type") else HostError)(answer["error"])
         return answer["value"]
 
-    def do_bind(self, order: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
-        """Bind the plain host functions and the tools."""
+    def do_bind(
+        self, host: list[str], tools: dict[str, str], **_: object
+    ) -> tuple[dict[str, Any], bytes]:
+        """Bind the helpers, the plain host functions and the tools."""
         self.environment.give_helpers()
-        for name in order["host"]:
+        for name in host:
             self.environment.give(name, self._host_function(name))
         failed = {}
-        for name, source in order["tools"].items():
+        for name, source in tools.items():
             try:
                 self.environment.load_tool(name, source)
             except Exception as error:
-                failed[name] = self.environment.explain(error)
-        return {"op": "done", "failed": failed}
+                failed[name] = self.environment.explain(error)[:4000]
+        return {"failed": failed}, b""
 
-    def _host_function(self, name: str) -> Any:
+    def _host_function(self, name: str) -> Callable[..., Any]:
         def function(*positional: Any, **named: Any) -> Any:
             return self.ask(name, positional, named)
 
         function.__name__ = function.__qualname__ = name
+        function.__doc__ = f"{name}(...), answered by the host."
         return function
 
-    def do_call(self, order: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
-        """Call a tool."""
-        function = self.environment.given[order["tool"]]
-        return self.guarded(lambda: function(**order["arguments"]), echo=True)
+    # Variables
 
-    def do_set(self, order: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
-        """Bind a plain value."""
-        self.environment.variables[order["name"]] = order["value"]
-        return {"op": "done"}
-
-    def do_attach(self, order: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
-        """Bind a context variable; what it had mapped before is unmapped."""
+    def do_attach(
+        self,
+        *,
+        name: str,
+        kind: str,
+        describe: str,
+        methods: dict[str, str],
+        source: bool,
+        length: int,
+        raw: bytes,
+        fds: list[int],
+    ) -> tuple[dict[str, Any], bytes]:
+        """Bind a context variable; what it had mapped before is unmapped with its last user."""
         mapped = None
-        if fds:
+        if source:
             numbers = array.array("Q")
             numbers.frombytes(raw)
             half = len(numbers) // 2
-            mapped = Mapped(fds[0], order["length"], numbers[:half], numbers[half:])
+            mapped = Mapped(fds[0], length, numbers[:half], numbers[half:])
             os.close(fds[0])
-        elif order["source"]:
-            mapped = Mapped(-1, 0, (), ())
-        view = View(
-            order["name"],
-            order["kind"],
-            order["describe"],
-            mapped,
-            order["methods"],
-            self.on_variable,
-        )
-        self.environment.give(order["name"], view)
-        return {"op": "done"}
+        view = View(name, kind, describe, mapped, methods, self.on_variable)
+        self.environment.give(name, view)
+        return {}, b""
 
     def on_variable(
         self, name: str, method: str, positional: list[Any], named: dict[str, Any]
@@ -203,27 +280,47 @@ class Worker:
         call = {"name": name, "method": method, "args": positional, "kwargs": named}
         return record(self.ask("variable", (), call))
 
-    def do_text(self, order: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
-        """Copy a part of a text variable."""
-        value = self.environment.variables.get(order["name"])
-        if isinstance(value, (str, View)):
-            part = value[order["start"] : order["end"]]
-            return {"op": "done", "text": str.__str__(part), "size": len(value)}
-        return {"op": "done", "text": None, "size": None}
+    def do_set(self, name: str, value: Any, **_: object) -> tuple[dict[str, Any], bytes]:
+        """Bind a plain value."""
+        self.environment.variables[name] = value
+        return self._keep({})
 
-    def do_get(self, order: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
+    def do_get(self, name: str, **_: object) -> tuple[dict[str, Any], bytes]:
         """Copy a variable."""
-        found = order["name"] in self.environment.variables
-        value = self._copy(self.environment.variables.get(order["name"]))
-        return {"op": "done", "found": found, "value": value}
+        variables = self.environment.variables
+        if name not in variables or name.startswith("__"):
+            return {"found": False}, b""
+        try:
+            return {"found": True, "value": wire.plain(variables[name], self.wire_bytes)}, b""
+        except (TypeError, ValueError) as error:
+            return {"found": True, "problem": str(error)}, b""
 
-    def do_names(self, order: dict[str, Any], raw: bytes, fds: list[int]) -> dict[str, Any]:
+    def do_text(
+        self, name: str, start: int, end: int, **_: object
+    ) -> tuple[dict[str, Any], bytes]:
+        """Copy a part of a text variable."""
+        value = self.environment.variables.get(name)
+        if isinstance(value, str):
+            return {"text": str.__str__(value)[start:end]}, b""
+        if type(value) is View and value._mapped is not None:
+            return {"text": value[start:end]}, b""
+        return {"text": None}, b""
+
+    def do_names(self, **_: object) -> tuple[dict[str, Any], bytes]:
         """List the cell's own variables."""
-        rows = []
-        for name, value in self.environment.user_variables().items():
-            size = len(value) if hasattr(value, "__len__") and not isinstance(value, type) else None
-            kind = getattr(guards.shown_class(value), "__name__", "?")
-            rows.append(
-                {"name": name, "type": kind, "size": size, "preview": short_repr(value, 80)}
-            )
-        return {"op": "done", "names": rows}
+        rows: list[dict[str, Any]] = []
+        for name, value in list(self.environment.user_variables().items())[:500]:
+            done = self.guarded(lambda value=value: self._row(value))
+            row = done["value"] or {"type": "?", "size": None, "preview": "(cannot be shown)"}
+            rows.append({"name": name[:200], **row})
+        return {"names": rows}, b""
+
+    def _row(self, value: Any) -> dict[str, Any]:
+        return {
+            "type": str(getattr(guards.shown_class(value), "__name__", "?")),
+            "size": len(value) if type(value) in _SIZED or isinstance(value, (str, list)) else None,
+            "preview": short_repr(value, 80),
+        }
+
+
+_SIZED = (str, bytes, list, tuple, dict, set, frozenset, View)

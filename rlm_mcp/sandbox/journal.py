@@ -1,0 +1,178 @@
+"""What the parent remembers of an environment, so that a new worker can be given it.
+
+Attached contexts, tools, host functions, and the last snapshot (opaque bytes made by the worker).
+The results of cells are checked here by exact type before anything else sees them.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rlm_mcp.errors import SandboxError
+from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox.link import Clock, Link
+from rlm_mcp.sandbox.values import Attachment, Outcome
+
+SDK_CALLS = frozenset(
+    [
+        *("describe", "open_source", "read", "scan", "rank", "outline", "split", "run_cell"),
+        *("ask", "run", "wait", "variable"),
+    ]
+)
+"""Host functions that sdk wraps; they are not bound as plain names."""
+REPLAY_SECONDS = 10.0
+_NAMES_SHOWN = 50
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_Finish = Callable[[float], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attached:
+    attachment: Attachment
+    fd: int | None
+    length: int
+    spans: bytes
+
+
+class Journal:
+    """The memory of one environment."""
+
+    def __init__(self, host: list[str], tools: dict[str, str]) -> None:
+        self.tools = tools
+        self._host = [name for name in host if name not in SDK_CALLS]
+        self._attached: dict[str, _Attached] = {}
+        self._snapshot = b""
+        self._unkept: tuple[str, ...] = ()
+        self._bound: tuple[str, ...] = ()
+
+    def attach(self, name: str, attachment: Attachment) -> None:
+        """Remember a context variable, with a descriptor of its own that can only be read."""
+        if not name.isidentifier():
+            raise SandboxError(f"{name!r} is no name for a variable.")
+        fd, length, spans = None, 0, b""
+        if attachment.source is not None:
+            given, pairs, _ = attachment.source
+            fd = readable(given)
+            length = os.fstat(fd).st_size
+            numbers = array.array("Q", [offset for offset, _ in pairs])
+            numbers.extend([size for _, size in pairs])
+            spans = numbers.tobytes()
+        old = self._attached.pop(name, None)
+        if old is not None and old.fd is not None:
+            os.close(old.fd)
+        self._attached[name] = _Attached(attachment, fd, length, spans)
+
+    def attaching(self, name: str) -> tuple[wire.Message, bytes, tuple[int, ...]]:
+        """Return the order that binds a remembered context variable."""
+        held = self._attached[name]
+        order = {
+            "op": "attach",
+            "name": name,
+            "kind": held.attachment.kind,
+            "describe": held.attachment.describe,
+            "methods": dict(held.attachment.methods),
+            "source": held.attachment.source is not None,
+            "length": held.length,
+        }
+        return order, held.spans, (held.fd,) if held.fd is not None else ()
+
+    def replay(self, link: Link, *, with_snapshot: bool) -> tuple[str, ...]:
+        """Give a fresh worker everything; return the names that it could not be given."""
+        clock = Clock(REPLAY_SECONDS)
+        bound, _ = link.order({"op": "bind", "host": self._host, "tools": self.tools}, clock)
+        failed = bound.get("failed")
+        if type(failed) is dict and failed:
+            name, why = next(iter(failed.items()))
+            raise SandboxError(f"The tool {name} cannot be loaded: {why}")
+        for name in self._attached:
+            link.order(*_with_clock(self.attaching(name), clock))
+        if not self._snapshot:
+            return self._unkept
+        if not with_snapshot:
+            self._snapshot = b""
+            self._unkept = self._bound
+            return self._bound
+        done, _ = link.order({"op": "restore"}, clock, self._snapshot)
+        lost = _words(done.get("lost"))
+        return tuple(dict.fromkeys([*self._unkept, *lost]))
+
+    def outcome(self, done: wire.Message, snapshot: bytes, clock: Clock) -> _Finish:
+        """Check the result of a cell and remember its snapshot. Raises Violation."""
+        stdout, shown = done.get("stdout"), done.get("shown")
+        value_repr, error = done.get("repr"), done.get("error")
+        chars, interrupted = done.get("chars"), done.get("interrupted")
+        if type(stdout) is not str or type(chars) is not int or type(interrupted) is not bool:
+            raise wire.Violation("a malformed result")
+        if any(text is not None and type(text) is not str for text in (shown, value_repr, error)):
+            raise wire.Violation("a malformed result")
+        if done.get("kept") is True:
+            self._snapshot = snapshot
+            self._unkept = _words(done.get("unkept"))
+            self._bound = _words(done.get("bound"))
+        elif snapshot:
+            raise wire.Violation("a snapshot that was not announced")
+        if interrupted:
+            why = clock.reason or "it was told to stop"
+            error = f"Stopped: {why}. What it had set until then is kept."
+        return lambda seconds: Outcome(
+            stdout=_text(stdout),
+            value_repr=None if value_repr is None else _text(value_repr),
+            error=None if error is None else _text(error),
+            killed=False,
+            seconds=seconds,
+            lost=(),
+            value=done.get("value"),
+            shown=None if shown is None else _text(shown),
+            stdout_chars=chars,
+            interrupted=interrupted,
+        )
+
+    def close(self) -> None:
+        """Release the descriptors of the contexts."""
+        for held in self._attached.values():
+            if held.fd is not None:
+                os.close(held.fd)
+        self._attached.clear()
+
+
+def readable(fd: int) -> int:
+    """Return a descriptor of the same file that can only be read: a worker may be hostile."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise SandboxError("A context can only be mapped from a regular file.")
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        try:
+            copy = os.open(f"{folder}/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        if fcntl.fcntl(copy, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            return copy
+        os.close(copy)  # some systems duplicate the descriptor with its rights
+    raise SandboxError("The file of a context cannot be opened read-only for the sandbox.")
+
+
+def _with_clock(
+    order: tuple[wire.Message, bytes, tuple[int, ...]], clock: Clock
+) -> tuple[wire.Message, Clock, bytes, tuple[int, ...]]:
+    message, raw, fds = order
+    return message, clock, raw, fds
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if type(value) is not list:
+        return ()
+    words = [_text(word)[:80] for word in value[: _NAMES_SHOWN + 1] if type(word) is str]
+    if len(value) > _NAMES_SHOWN:
+        words[_NAMES_SHOWN:] = [f"and {len(value) - _NAMES_SHOWN} more"]
+    return tuple(words)
+
+
+def _text(text: str) -> str:
+    """Return text that can be printed and encoded: lone surrogates are replaced."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

@@ -1,0 +1,152 @@
+"""A conversation with one worker: orders out, host calls in, a clock over both.
+
+The worker is treated as hostile. What it sends is checked by size, type and order; anything else
+is a Violation, and the caller kills it. Nothing here waits longer than the clock allows.
+"""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rlm_mcp.errors import RlmError
+from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox.pool import Process
+
+from rlm_mcp.sandbox.values import SNAPSHOT_BYTES, HostError
+
+GRACE_SECONDS = 0.6
+"""How long a cell that ran out of time may take to stop before its worker is killed."""
+INTERRUPT_SECONDS = 1.0
+"""The same for one that was interrupted."""
+_TICK = 0.1
+_ANSWER_LIMIT = 32 << 20
+
+Host = Mapping[str, Callable[..., Any]]
+
+
+class Clock:
+    """The time that a cell has left, and whether it was told to stop."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._soft = time.monotonic() + seconds
+        self._hard: float | None = None
+        self._reason: str | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def reason(self) -> str | None:
+        """Why the cell was stopped, or None."""
+        return self._reason
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the worker must be killed."""
+        return self._hard is not None and time.monotonic() >= self._hard
+
+    @property
+    def deadline(self) -> float:
+        """The latest moment at which sending to the worker may still be going on."""
+        return self._hard if self._hard is not None else self._soft + GRACE_SECONDS
+
+    @property
+    def wait(self) -> float:
+        """When to look at the clock again."""
+        soon = time.monotonic() + _TICK
+        return min(soon, self._hard if self._hard is not None else max(self._soft, 0.0))
+
+    def stop(self, reason: str, grace: float) -> None:
+        """Begin to stop the cell; the first reason counts."""
+        with self._lock:
+            if self._hard is None:
+                self._reason = reason
+                self._hard = time.monotonic() + grace
+
+    def check(self) -> bool:
+        """Say whether the cell should be told to stop now."""
+        if self._hard is None and time.monotonic() >= self._soft:
+            self.stop(f"it ran longer than {self.seconds:g} s", GRACE_SECONDS)
+        return self._hard is not None
+
+    def pause(self, seconds: float) -> None:
+        """Give back time in which the host worked."""
+        with self._lock:
+            self._soft += seconds
+            if self._hard is not None:
+                self._hard += seconds
+
+
+class Link:
+    """One worker, its line, and the host functions lent to it."""
+
+    def __init__(self, process: Process, host: Host, wire_bytes: int) -> None:
+        self.process = process
+        self._host = host
+        self._limit = 2 * wire_bytes + (1 << 16)
+        self._calls = 0
+
+    def order(
+        self, order: wire.Message, clock: Clock, raw: bytes = b"", fds: Sequence[int] = ()
+    ) -> tuple[wire.Message, bytes]:
+        """Send an order, answer the calls that it makes, and return its result.
+
+        Raises Closed, Late or Violation: the worker must then be killed.
+        """
+        line = self.process.line
+        line.send(wire.encode(order, raw), clock.deadline, fds)
+        while True:
+            try:
+                message, blob = line.receive(clock.wait, self._limit, SNAPSHOT_BYTES)
+            except wire.Late:
+                if clock.overdue:
+                    raise
+                if clock.check():
+                    self.process.signal(signal.SIGINT)
+                continue
+            if message.get("op") == "done":
+                return message, blob
+            started = time.monotonic()
+            answer = self._answer(message, blob)
+            clock.pause(time.monotonic() - started)
+            if clock.check():
+                self.process.signal(signal.SIGINT)
+            line.send(answer, clock.deadline)
+
+    def _answer(self, message: wire.Message, blob: bytes) -> bytes:
+        number, name = message.get("id"), message.get("name")
+        positional, named = message.get("args"), message.get("kwargs")
+        if message.get("op") != "host" or blob or len(message) != 5:
+            raise wire.Violation("an unexpected frame")
+        if type(number) is not int or number != self._calls + 1:
+            raise wire.Violation("a call out of order")
+        if type(name) is not str or type(positional) is not list or type(named) is not dict:
+            raise wire.Violation("a malformed call")
+        self._calls += 1
+        answer = self._call(name, positional, named)
+        try:
+            return wire.encode({"op": "answer", "id": number, **answer})
+        except (ValueError, TypeError):
+            text = f"{name} gave an answer that cannot be passed"
+            return wire.encode({"op": "answer", "id": number, "error": text})
+
+    def _call(self, name: str, positional: list[Any], named: dict[str, Any]) -> dict[str, Any]:
+        function = self._host.get(name)
+        if function is None:
+            return {"error": f"{name} is not available in this environment"}
+        try:
+            inspect.signature(function).bind(*positional, **named)
+        except TypeError as error:
+            return {"error": f"{name}(): {error}", "type": True}
+        except ValueError:
+            pass  # a builtin without a signature
+        try:
+            return {"value": wire.plain(function(*positional, **named), _ANSWER_LIMIT)}
+        except (RlmError, HostError) as error:
+            return {"error": str(error)}
+        except Exception as error:
+            return {"error": f"{name} failed in the host ({type(error).__name__}: {error})"[:2000]}

@@ -1,0 +1,67 @@
+"""The values that cross the sandbox's public face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+VALUE_BYTES = 8 << 20
+"""Bytes of plain values that are kept of one environment, to be given back after a kill."""
+SNAPSHOT_BYTES = VALUE_BYTES + (4 << 20)
+"""Bytes of a snapshot, definitions included."""
+
+
+class HostError(Exception):
+    """Raised by a host function: the cell sees a RuntimeError with this sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one cell may use, and how much of its output is passed on."""
+
+    seconds: float = 30.0
+    """Wall-clock time of a cell; stands still while the host works for it."""
+    memory_mb: int = 512
+    """Private memory of the worker, above the mapped text of contexts."""
+    output_chars: int = 20_000
+    """Characters of what a cell printed, and of its last value, that are passed on."""
+    wire_bytes: int = 1 << 20
+    """Bytes that a cell may send in one call or one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a cell went. `error` is None only for one that ran to its end."""
+
+    stdout: str
+    """What it printed: head and tail of too much, with counts between them."""
+    value_repr: str | None
+    """Its last value, as `repr` shows it."""
+    error: str | None
+    """The lines that led to an error, and its text; or why the cell was stopped."""
+    killed: bool
+    """Whether its worker had to be replaced."""
+    seconds: float
+    lost: tuple[str, ...]
+    """Variables that a replaced worker could not be given back."""
+    value: Any = None
+    """The last value as JSON types, or None where it is something else or too large."""
+    shown: str | None = None
+    """The last value as an agent should see it (its `shown`, else its `repr`)."""
+    stdout_chars: int = 0
+    """Characters that it printed in all."""
+    interrupted: bool = False
+    """Whether it was stopped in place; what it had set until then is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A context variable for a sandbox."""
+
+    kind: str
+    describe: str
+    source: tuple[int, Sequence[tuple[int, int]], int] | None
+    """Descriptor, (offset, length) of each span, generation; None: it has no text."""
+    methods: Mapping[str, str]
+    """Name of each call -> its signature and a line of help."""
