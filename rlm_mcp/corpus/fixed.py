@@ -11,7 +11,7 @@ import numpy as np
 
 from rlm_mcp.corpus import files, git, marks
 from rlm_mcp.corpus.load import Admit
-from rlm_mcp.corpus.table import REASONS, ROW, Table
+from rlm_mcp.corpus.table import REASONS, ROW, Change, Table
 from rlm_mcp.corpus.text import MAX_TEXT, Writer
 from rlm_mcp.errors import Unavailable
 
@@ -29,10 +29,12 @@ class Revision:
         self.repository, self.oid = repository, oid
         self.admit, self.limit_bytes = admit, limit_bytes
 
-    def load(self, table: Table | None, writer: Writer) -> Table | None:
+    def survey(self, table: Table | None) -> Change | None:
+        """Return a change only where nothing is there yet."""
+        return None if table is not None else Change(None, (), np.zeros(0, ROW), ())
+
+    def write(self, change: Change, writer: Writer, old: memoryview) -> tuple[Table, bool]:
         """Read every blob through one `git cat-file --batch`."""
-        if table is not None:
-            return None
         out = git.run(
             self.repository.where,
             ["ls-tree", "-r", "-z", "-l", "--full-tree", self.oid],
@@ -63,7 +65,7 @@ class Revision:
                 row["offset"], row["length"] = writer.add(data)
                 row["lines"] = -1
                 row["mark"] = marks.mark(listed[place][0], data[: marks.HEAD], len(data))
-        return Table("", 0, 0, 0, [item[0] for item in listed], rows, {})
+        return Table("", 0, 0, 0, [item[0] for item in listed], rows, {}), True
 
     def open(self, path: bytes) -> bytes:
         """Return a blob that was too large to load."""
@@ -91,16 +93,19 @@ class Texts:
     def __init__(self, items: Iterable[tuple[str, bytes]]) -> None:
         self.items = items
 
-    def load(self, table: Table | None, writer: Writer) -> Table | None:
+    def survey(self, table: Table | None) -> Change | None:
+        """Return a change only where nothing is there yet."""
+        return None if table is not None else Change(None, (), np.zeros(0, ROW), ())
+
+    def write(self, change: Change, writer: Writer, old: memoryview) -> tuple[Table, bool]:
         """Write the texts in the order of their paths."""
         items = sorted((os.fsencode(path), data) for path, data in self.items)
-        if table is not None:
-            return None
+        self.items = ()
         rows = np.zeros(len(items), ROW)
         for place, (_path, data) in enumerate(items):
             span = writer.add(data)
             rows[place] = (*span, 0, -1, len(data), 0, 0, 0, 0, 0, b"")
-        return Table("", 0, 0, 0, [path for path, _ in items], rows, {})
+        return Table("", 0, 0, 0, [path for path, _ in items], rows, {}), True
 
     def open(self, path: bytes) -> bytes:
         """Raise Unavailable: everything was loaded."""

@@ -35,6 +35,13 @@ def walk(root: Path) -> Iterator[bytes]:
     yield from _walk(os.fsencode(root), b"", [])
 
 
+def folders(root: Path, below: bytes) -> Iterator[bytes]:
+    """Yield the folders under `below` (empty, or with its slash) that no ignore file excludes."""
+    for path in _walk(os.fsencode(root), below, [], folders=True):
+        if path.endswith(b"/"):
+            yield path.rstrip(b"/")
+
+
 def without_ignored(root: Path, found: Mapping[bytes, str]) -> Mapping[bytes, str]:
     """Return `found` without what the .ignore files among it exclude."""
     holders = [path for path in found if path == b".ignore" or path.endswith(b"/.ignore")]
@@ -49,7 +56,10 @@ def without_ignored(root: Path, found: Mapping[bytes, str]) -> Mapping[bytes, st
     return {path: reason for path, reason in found.items() if not _ignored(path, chain)}
 
 
-def _walk(root: bytes, folder: bytes, chain: list[tuple[bytes, Rules]]) -> Iterator[bytes]:
+def _walk(
+    root: bytes, folder: bytes, chain: list[tuple[bytes, Rules]], folders: bool = False
+) -> Iterator[bytes]:
+    """Yield files, and with `folders` also folders (with a slash), that are not excluded."""
     try:
         entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
     except OSError:
@@ -64,7 +74,9 @@ def _walk(root: bytes, folder: bytes, chain: list[tuple[bytes, Rules]]) -> Itera
             continue
         if entry.is_dir(follow_symlinks=False):
             if not _ignored(path + b"/", chain):
-                yield from _walk(root, path + b"/", chain)
+                if folders:
+                    yield path + b"/"
+                yield from _walk(root, path + b"/", chain, folders)
         elif not _ignored(path, chain):
             yield path
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from rlm_mcp.corpus import files, git, ignore, marks
 from rlm_mcp.corpus.files import NOWHEN, Folder, Refused, Stamp
+from rlm_mcp.corpus.hints import Hints
 from rlm_mcp.corpus.load import Admit
-from rlm_mcp.corpus.table import REASONS, ROW, Rows, Table
+from rlm_mcp.corpus.table import REASONS, ROW, Change, Moving, Rows, Table
 from rlm_mcp.corpus.text import MAX_TEXT, Writer
 from rlm_mcp.errors import Denied, Unavailable
 
@@ -26,6 +29,13 @@ _CODE = {reason: code for code, reason in enumerate(REASONS)}
 _STAMP = ("size", "mtime_ns", "ctime_ns", "inode")
 _INODE = (1 << 63) - 1
 _RETRIES = 3
+WAIT_S = 2.0
+"""How long a query waits for a git command that is changing the working tree."""
+LOCK_S = 30.0
+DEPTH = 8
+"""How deep repositories inside repositories are followed."""
+
+Flags = npt.NDArray[np.bool_]
 
 
 class Listed(NamedTuple):
@@ -36,33 +46,82 @@ class Listed(NamedTuple):
 
 
 class Living:
-    """What all changing origins share: compare, read, describe."""
+    """What all changing origins share: list, compare, read, describe."""
 
-    def __init__(self, root: Path, admit: Admit | None, limit_bytes: int) -> None:
+    def __init__(self, root: Path, admit: Admit | None, limit_bytes: int, trust: bool) -> None:
         self.root, self.admit, self.limit_bytes = root, admit, limit_bytes
+        self._verdicts: dict[bytes, str] = {}
+        self._judged = trust or admit is None
+        self._hints = Hints(root)
+        self._index: tuple[int, dict[bytes, int]] = (-1, {})
 
     def listing(self) -> list[Listed]:
         """Return what belongs to the corpus, sorted by path, each once."""
         raise NotImplementedError
 
-    def load(self, table: Table | None, writer: Writer) -> Table | None:
-        """Bring `table` up to date; return None where no row changed."""
-        listed = self.listing()
+    def state(self) -> object:
+        """Return what tells whether the whole source is being changed."""
+        return None
+
+    def watched(self) -> Sequence[bytes]:
+        """Return folders outside the listing whose changes matter."""
+        return ()
+
+    def folders(self) -> Iterable[bytes]:
+        """Return folders under the root, besides those of the listing, where files may appear."""
+        return ()
+
+    def survey(self, table: Table | None) -> Change | None:
+        """Compare the source with a table; None where nothing changed. Reads no content."""
+        known = table is not None and self._judged
+        touched = self._hints.take() if known else None
+        if table is not None and touched is not None:
+            if not touched:
+                return None
+            state = self.state()
+            change = self._glance(table, touched, state)
+            if change is not _UNSURE:
+                return change if change is not None and change.todo else None
+        state = self.state()
+        listed = self._judge(self.listing())
         paths = [item.path for item in listed]
+        self._hints.watch(paths, self.watched(), self.folders)
         rows = np.zeros(len(listed), ROW)
-        todo: Iterable[int] = range(len(listed))
+        todo: list[tuple[int, str]] = [(place, item.reason) for place, item in enumerate(listed)]
         if table is not None:
             same = self._unchanged(table, listed, paths, rows)
-            if len(paths) == len(table.paths) and same.all():
+            if same.all() and len(paths) == len(table.paths):
                 return None
-            todo = np.flatnonzero(~same).tolist()
-        self._read(listed, rows, todo, writer)
+            todo = [todo[place] for place in np.flatnonzero(~same).tolist()]
+        return Change(table, paths, rows, todo, state)
+
+    def write(self, change: Change, writer: Writer, old: memoryview) -> tuple[Table, bool]:
+        """Read what changed; return the new table and whether any content differs.
+
+        `old` is the text file of the table that the change starts from. Raises Moving.
+        """
+        rows, base = change.rows, change.base
+        before = {} if base is None else self._places(base)
+        differs = base is None or len(change.paths) != len(base.paths)
+        with Folder(self.root) as root:
+            for place, reason in change.todo:
+                path = change.paths[place]
+                was = before.get(path)
+                kept = None if was is None or base is None else base.rows[was]
+                rows[place], same = self._row(root, path, reason, writer, kept, old)
+                differs |= not same
+        if change.state != self.state():
+            raise Moving
+        paths = change.paths
         gone = rows["reason"] == _GONE
         if gone.any():
             keep = np.flatnonzero(~gone)
             paths = [paths[place] for place in keep.tolist()]
             rows = rows[keep]
-        return self._changed(table, paths, rows)
+        if base is None:
+            return Table("", 0, 0, 0, paths, rows, {}), True
+        generation = base.generation + differs
+        return replace(base, generation=generation, paths=paths, rows=rows), differs
 
     def open(self, path: bytes) -> bytes:
         """Return the content of a file that was too large to load."""
@@ -70,28 +129,69 @@ class Living:
             return read_whole(root, path)
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Stop watching."""
+        self._hints.close()
+
+    def _judge(self, listed: list[Listed]) -> list[Listed]:
+        """Ask `admit` about each path that it was not asked about yet."""
+        if self.admit is None:
+            return listed
+        self._judged = True
+        verdicts = self._verdicts
+        for item in listed:
+            if item.path not in verdicts:
+                refused = self.admit(self.root / os.fsdecode(item.path)) is not None
+                verdicts[item.path] = "denied" if refused else ""
+        return [item._replace(reason="denied") if verdicts[item.path] else item for item in listed]
+
+    def _places(self, table: Table) -> dict[bytes, int]:
+        """Return the place of each path of a table."""
+        if self._index[0] != table.generation or len(self._index[1]) != len(table.paths):
+            index = {path: place for place, path in enumerate(table.paths)}
+            self._index = (table.generation, index)
+        return self._index[1]
+
+    def _glance(self, table: Table, touched: set[bytes], state: object) -> Change | None:
+        """Compare only the touched files; _UNSURE where more than contents may have changed."""
+        places = self._places(table)
+        todo: list[tuple[int, str]] = []
+        rows = table.rows.copy()
+        for path in touched:
+            place = places.get(path, -1)
+            now = self._stamps([path])[0]
+            if place < 0 and now[0] < 0 and not self._hints.is_folder(path):
+                continue  # Something that came and went, as editors do when they save.
+            if place < 0 or now[0] < 0 or rows["reason"][place] in _SETTLED:
+                return _UNSURE
+            if any(
+                int(rows[name][place]) != value for name, value in zip(_STAMP, now, strict=True)
+            ):
+                todo.append((place, ""))
+        return Change(table, table.paths, rows, todo, state)
 
     def _unchanged(
         self, table: Table, listed: Sequence[Listed], paths: list[bytes], rows: Rows
-    ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    ) -> Flags:
         """Copy the rows whose file has the stamp it had; return which they are."""
         if paths == table.paths:
             old = np.arange(len(paths))
         else:
-            places = {path: place for place, path in enumerate(table.paths)}
+            places = self._places(table)
             old = np.fromiter((places.get(path, -1) for path in paths), np.int64, len(paths))
+        same: Flags = old >= 0
+        if not len(table.rows):
+            return same
         now = self._stamps(paths)
-        same = old >= 0
         before = table.rows[old]
         for column, name in enumerate(_STAMP):
             same &= before[name].astype(np.int64) == now[:, column]
         wanted = np.fromiter((_CODE[item.reason] for item in listed), np.uint8, len(listed))
-        same &= (wanted == 0) | (wanted == before["reason"])
+        settled = np.isin(before["reason"], _SETTLED)
+        same &= np.where(wanted == 0, ~settled, wanted == before["reason"])
         rows[same] = before[same]
         return same
 
-    def _stamps(self, paths: Sequence[bytes]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    def _stamps(self, paths: Sequence[bytes]) -> npt.NDArray[np.int64]:
         root = os.fsencode(self.root) + b"/"
         flat: list[int] = []
         for path in paths:
@@ -105,35 +205,49 @@ class Living:
                 )  # fmt: skip
         return np.array(flat, np.int64).reshape(-1, 4)
 
-    def _read(
-        self, listed: Sequence[Listed], rows: Rows, todo: Iterable[int], writer: Writer
-    ) -> None:
-        with Folder(self.root) as root:
-            for place in todo:
-                path, reason = listed[place]
-                try:
-                    row = self._row(root, path, reason, writer)
-                except Refused as refused:
-                    row = _refused(refused)
-                except (FileNotFoundError, NotADirectoryError):
-                    row = (0, 0, 0, 0, *NOWHEN, _GONE, 0, b"")
-                except OSError:
-                    row = (0, 0, 0, 0, *NOWHEN, _CODE["unreadable"], 0, b"")
-                rows[place] = row
+    def _row(
+        self,
+        root: Folder,
+        path: bytes,
+        reason: str,
+        writer: Writer,
+        kept: np.void | None,
+        old: memoryview,
+    ) -> tuple[tuple[object, ...], bool]:
+        """Return the row of a path, and whether it says the same as the row that was kept."""
+        try:
+            at = self._content(root, path, reason, writer)
+        except Refused as refused:
+            code = _CODE[refused.reason]
+            row = (0, 0, 0, 0, *_stored(refused.at), code, 0, b"")
+            return row, kept is not None and int(kept["reason"]) == code
+        except (FileNotFoundError, NotADirectoryError):
+            return (0, 0, 0, 0, *NOWHEN, _GONE, 0, b""), False
+        except OSError:
+            code = _CODE["unreadable"]
+            return (0, 0, 0, 0, *NOWHEN, code, 0, b""), kept is not None and int(
+                kept["reason"]
+            ) == code
+        size, stamp = at
+        if kept is not None and not kept["reason"] and int(kept["length"]) == size:
+            offset = int(kept["offset"])
+            if writer.peek(size) == old[offset : offset + size]:
+                span = (offset, size, int(kept["first"]), int(kept["lines"]))
+                return (*span, *_stored(stamp), 0, int(kept["mark"]), b""), True
+        mark = marks.mark(path, writer.peek(min(size, marks.HEAD)), size)
+        return (*writer.keep(size), 0, -1, *_stored(stamp), 0, mark, b""), False
 
-    def _row(self, root: Folder, path: bytes, reason: str, writer: Writer) -> tuple[object, ...]:
+    def _content(self, root: Folder, path: bytes, reason: str, writer: Writer) -> tuple[int, Stamp]:
+        """Read a file into the writer's room; return its size and stamp. Raises Refused."""
         if reason:
             raise Refused(reason, files.stamp(root.status(path)))
-        if self.admit is not None and self.admit(self.root / os.fsdecode(path)) is not None:
-            raise Refused("denied", files.stamp(root.status(path)))
         for attempt in range(_RETRIES):
             with root.opened(path) as (handle, before):
                 if before.st_size > self.limit_bytes:
                     raise Refused("too large", files.stamp(before))
                 if writer.end + before.st_size > MAX_TEXT:
                     raise Refused("over the total", files.stamp(before))
-                room = writer.room(before.st_size)
-                size = files.read(handle, room)
+                size = files.read(handle, writer.room(before.st_size))
                 after = os.fstat(handle)
             whole = files.stamp(before) == files.stamp(after) and size == before.st_size
             if whole or attempt == _RETRIES - 1:
@@ -141,34 +255,65 @@ class Living:
         at = files.stamp(before) if whole and files.settled(after) else NOWHEN
         if writer.has_nul(min(size, files.SNIFF)):
             raise Refused("binary", at)
-        mark = marks.mark(path, writer.peek(min(size, marks.HEAD)), size)
-        span = writer.keep(size)
-        return (*span, 0, -1, *_stored(at), 0, mark, b"")
-
-    def _changed(self, table: Table | None, paths: list[bytes], rows: Rows) -> Table | None:
-        if table is None:
-            return Table("", 0, 0, 0, paths, rows, {})
-        return replace(
-            table, generation=table.generation + 1, paths=paths, rows=rows, facts=dict(table.facts)
-        )
+        return size, at
 
 
 _GONE = 255
+_SETTLED = [_CODE[reason] for reason in ("link", "denied", "submodule", "not checked out")]
+"""Reasons that come from the listing, not from the file."""
+_UNSURE = Change(None, (), np.zeros(0, ROW), ())
 
 
 class Tree(Living):
     """The working tree of a repository, with the repositories inside it."""
 
-    def __init__(self, repository: git.Repository, admit: Admit | None, limit_bytes: int) -> None:
+    def __init__(
+        self, repository: git.Repository, admit: Admit | None, limit_bytes: int, trust: bool
+    ) -> None:
         assert repository.top is not None
-        super().__init__(repository.top, admit, limit_bytes)
+        super().__init__(repository.top, admit, limit_bytes, trust)
+        self.git_dir = repository.git_dir
+        self._inner: set[Path] = set()
 
     def listing(self) -> list[Listed]:
         """Return tracked files and untracked ones that are not ignored."""
         found: dict[bytes, str] = {}
-        _list_tree(self.root, b"", found, depth=0)
+        self._inner = set()
+        _list_tree(self.root, b"", found, self._inner, depth=0)
         kept = ignore.without_ignored(self.root, found)
         return sorted(Listed(path, reason) for path, reason in kept.items())
+
+    def watched(self) -> Sequence[bytes]:
+        """Return the folders that hold the indexes and the excluded patterns."""
+        places = [self.git_dir, *sorted(self._inner)]
+        return [os.fsencode(place) for at in places for place in (at, at / "info")]
+
+    def folders(self) -> Iterable[bytes]:
+        """Return untracked folders that are not ignored, empty ones too, and all below them."""
+        listed = ["ls-files", "--others", "--directory", "--exclude-standard", "-z"]
+        for path in git.run(self.root, listed, timeout_s=300).split(b"\0"):
+            if path.endswith(b"/"):
+                yield path.rstrip(b"/")
+                yield from ignore.folders(self.root, path)
+
+    def state(self) -> object:
+        """Return the state of the index and HEAD, once no git command is changing the tree.
+
+        Raises Moving after two seconds of waiting. A lock that is older than LOCK_S is one that
+        a killed git left behind.
+        """
+        deadline = time.monotonic() + WAIT_S
+        while _locked(self.git_dir / "index.lock"):
+            if time.monotonic() > deadline:
+                raise Moving
+            time.sleep(0.01)
+        found: list[Stamp | None] = []
+        for name in ("index", "HEAD"):
+            try:
+                found.append(files.stamp(os.stat(self.git_dir / name)))
+            except OSError:
+                found.append(None)
+        return tuple(found)
 
 
 class Plain(Living):
@@ -178,13 +323,19 @@ class Plain(Living):
         """Return what the folder's .gitignore and .ignore files leave of it."""
         return sorted(Listed(path) for path in ignore.walk(self.root))
 
+    def folders(self) -> Iterable[bytes]:
+        """Return every folder that is not ignored."""
+        return ignore.folders(self.root, b"")
+
 
 class Files(Living):
     """A list of files, under the folder that they share."""
 
-    def __init__(self, names: Sequence[Path], admit: Admit | None, limit_bytes: int) -> None:
+    def __init__(
+        self, names: Sequence[Path], admit: Admit | None, limit_bytes: int, trust: bool
+    ) -> None:
         root = Path(os.path.commonpath([path.parent for path in names]))
-        super().__init__(root, admit, limit_bytes)
+        super().__init__(root, admit, limit_bytes, trust)
         self._names = sorted({os.fsencode(path.relative_to(root)) for path in names})
 
     def listing(self) -> list[Listed]:
@@ -206,7 +357,16 @@ def read_whole(root: Folder, path: bytes) -> bytes:
         raise Unavailable(f"{name} cannot be read now: {error.strerror}.") from error
 
 
-def _list_tree(top: Path, prefix: bytes, found: dict[bytes, str], depth: int) -> None:
+def _locked(lock: Path) -> bool:
+    try:
+        return time.time() - lock.stat().st_mtime < LOCK_S
+    except OSError:
+        return False
+
+
+def _list_tree(
+    top: Path, prefix: bytes, found: dict[bytes, str], inner: set[Path], depth: int
+) -> None:
     """Add what one repository lists, and what the repositories inside it list."""
     out = git.run(
         top,
@@ -222,27 +382,25 @@ def _list_tree(top: Path, prefix: bytes, found: dict[bytes, str], depth: int) ->
             facts, _, path = record.partition(b"\t")
             mode = facts[2:8]
         if mode == b"160000" or path.endswith(b"/"):
-            _list_inner(top, prefix, path.rstrip(b"/"), found, depth)
+            _list_inner(top, prefix, path.rstrip(b"/"), found, inner, depth)
         else:
             found[prefix + path] = "link" if mode == b"120000" else ""
 
 
-def _list_inner(top: Path, prefix: bytes, path: bytes, found: dict[bytes, str], depth: int) -> None:
-    inner = top / os.fsdecode(path)
+def _list_inner(
+    top: Path, prefix: bytes, path: bytes, found: dict[bytes, str], inner: set[Path], depth: int
+) -> None:
+    place = top / os.fsdecode(path)
     try:
-        status = inner.lstat()
-        there = stat.S_ISDIR(status.st_mode) and (inner / ".git").exists() and depth < 8
-        repository = git.find(inner) if there else None
-        if repository is None or repository.top is None or repository.top != inner.resolve():
+        there = stat.S_ISDIR(place.lstat().st_mode) and (place / ".git").exists()
+        repository = git.find(place) if there and depth < DEPTH else None
+        if repository is None or repository.top is None or repository.top != place.resolve():
             found[prefix + path] = "not checked out"
             return
-        _list_tree(inner, prefix + path + b"/", found, depth + 1)
+        inner.add(repository.git_dir)
+        _list_tree(place, prefix + path + b"/", found, inner, depth + 1)
     except (OSError, Unavailable, Denied):
         found[prefix + path] = "unreadable"
-
-
-def _refused(refused: Refused) -> tuple[object, ...]:
-    return (0, 0, 0, 0, *_stored(refused.at), _CODE[refused.reason], 0, b"")
 
 
 def _stored(at: Stamp) -> Stamp:

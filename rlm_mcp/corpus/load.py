@@ -5,12 +5,13 @@
     folder(folder or files) what .gitignore and .ignore leave of a folder that is no repository
     texts(items)            texts that are at hand already (handles, transcripts)
 
-`admit` is asked about each path and may return a reason to leave it out.
+`admit` is asked about each path and may return a reason to leave it out. `policy` names what it
+lets in: corpora of different policies are kept apart, and what was packed under the same one is
+not asked about again (without a name, everything is, each time a corpus is opened).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,12 @@ LIMIT_BYTES = 4 << 20
 
 
 def tree(
-    where: Path, *, cache: Path, admit: Admit | None = None, limit_bytes: int = LIMIT_BYTES
+    where: Path,
+    *,
+    cache: Path,
+    admit: Admit | None = None,
+    policy: str = "",
+    limit_bytes: int = LIMIT_BYTES,
 ) -> Corpus:
     """Open the working tree that `where` is in: tracked and untracked-not-ignored files.
 
@@ -44,8 +50,8 @@ def tree(
         raise Unavailable(f"{where} is not in a git repository; open it as a folder.")
     if repository.top is None:
         raise Unavailable(f"{where} is a bare repository; open one of its revisions.")
-    origin = Tree(repository, admit, limit_bytes)
-    return Corpus(Store(cache, f"tree\0{repository.top}\0{limit_bytes}"), origin)
+    origin = Tree(repository, admit, limit_bytes, bool(policy))
+    return Corpus(Store.lasting(cache, "tree", repository.top, limit_bytes, policy), origin)
 
 
 def revision(
@@ -54,6 +60,7 @@ def revision(
     *,
     cache: Path,
     admit: Admit | None = None,
+    policy: str = "",
     limit_bytes: int = LIMIT_BYTES,
 ) -> Corpus:
     """Open the files of a commit or tree. Raises BadRequest for a revision that is not there."""
@@ -66,7 +73,8 @@ def revision(
         raise Unavailable(f"{where} is not in a git repository.")
     oid = resolve(repository, rev)
     origin = Revision(repository, oid, admit, limit_bytes)
-    return Corpus(Store(cache, f"revision\0{repository.common_dir}\0{oid}\0{limit_bytes}"), origin)
+    key = ("revision", repository.common_dir, oid, limit_bytes, policy)
+    return Corpus(Store.lasting(cache, *key), origin)
 
 
 def folder(
@@ -74,6 +82,7 @@ def folder(
     *,
     cache: Path,
     admit: Admit | None = None,
+    policy: str = "",
     limit_bytes: int = LIMIT_BYTES,
 ) -> Corpus:
     """Open a folder that is no repository, or some files. Raises Unavailable for what is gone."""
@@ -84,24 +93,27 @@ def folder(
     if isinstance(where, Path):
         if not where.is_dir():
             raise Unavailable(f"{where} is not a folder, or is gone.")
-        origin: Files | Plain = Plain(where, admit, limit_bytes)
-        key = f"folder\0{where.absolute()}\0{limit_bytes}"
+        origin: Files | Plain = Plain(where.absolute(), admit, limit_bytes, bool(policy))
+        key: list[str | Path] = ["folder", where.absolute()]
     else:
         names = [path.absolute() for path in where]
         if not names:
             raise BadRequest("No files to open.")
-        origin = Files(names, admit, limit_bytes)
-        key = "files\0" + "\0".join(map(str, names)) + f"\0{limit_bytes}"
-    return Corpus(Store(cache, key), origin)
+        origin = Files(names, admit, limit_bytes, bool(policy))
+        key = ["files", *names]
+    return Corpus(Store.lasting(cache, *key, limit_bytes, policy), origin)
 
 
 def texts(items: Iterable[tuple[str, bytes]], *, cache: Path, name: str) -> Corpus:
-    """Pack texts that are at hand, as (path, content), under a name of the caller's choice."""
+    """Pack texts that are at hand, as (path, content); deleted when closed.
+
+    `name` is for the caller; texts are never shared, whatever they are called.
+    """
     from rlm_mcp.corpus.fixed import Texts
     from rlm_mcp.corpus.pack import Corpus
     from rlm_mcp.corpus.store import Store
 
-    return Corpus(Store(cache, f"texts\0{os.getpid()}\0{name}"), Texts(items))
+    return Corpus(Store.passing(cache), Texts(items), lasting=False)
 
 
 def resolve(repository: git.Repository, rev: str) -> str:

@@ -17,18 +17,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import FileIO
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus.store import Store
-from rlm_mcp.corpus.table import MARKS, REASONS, Rows, Table
+from rlm_mcp.corpus.store import Store, evict
+from rlm_mcp.corpus.table import MARKS, REASONS, Change, Moving, Rows, Table
 from rlm_mcp.corpus.text import Writer
 from rlm_mcp.errors import BadRequest, Unavailable, did_you_mean
 
 DEAD_SHARE = 0.25
 """The share of dead bytes in a text file above which it is written anew."""
+SMALL = 1 << 20
+"""Dead bytes that are not worth that."""
+PATIENCE_S = 4.0
+"""How long a call waits for a source that is being changed as a whole."""
+KEPT_FILES = 3
+"""Text files that stay open: that of the present state, and those that workers may still map."""
 
 Ends = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
@@ -52,8 +59,16 @@ class Document:
 class Origin(Protocol):
     """Where documents come from."""
 
-    def load(self, table: Table | None, writer: Writer) -> Table | None:
-        """Bring `table` up to date, writing new documents; return None where nothing changed."""
+    def survey(self, table: Table | None) -> Change | None:
+        """Compare the source with a table; None where nothing changed."""
+        ...
+
+    def write(self, change: Change, writer: Writer, old: memoryview) -> tuple[Table, bool]:
+        """Write what changed; return the new table and whether any content differs.
+
+        `old` is the text file that the change starts from. Raises Moving where the source was
+        changed as a whole meanwhile.
+        """
         ...
 
     def open(self, path: bytes) -> bytes:
@@ -203,12 +218,17 @@ def scope(snapshot: Snapshot, paths: Sequence[str] | None) -> Scope:
 class Corpus:
     """The documents of one source. Reads are thread-safe and see one state each."""
 
-    def __init__(self, store: Store, origin: Origin) -> None:
-        self._store, self._origin = store, origin
+    def __init__(self, store: Store, origin: Origin, *, lasting: bool = True) -> None:
+        self._store, self._origin, self._lasting = store, origin, lasting
         self._change = threading.RLock()
         self._files: list[tuple[str, FileIO, FileIO]] = []
         self._closed = False
-        self.snapshot = self._open()
+        self._table: Table | None = None
+        self._stamp: tuple[int, int, int] | None = None
+        self.note = ""
+        """What a reader must know about this state; mostly empty."""
+        self.snapshot = self._current()
+        self._store.touch()
 
     @property
     def generation(self) -> int:
@@ -274,89 +294,150 @@ class Corpus:
         start = bisect.bisect_left(names, prefix)
         return [name for name in names[start:] if name.startswith(prefix)]
 
+    @property
+    def folder(self) -> Path:
+        """Where this corpus is kept; what is derived from it may be kept beside it."""
+        return self._store.folder
+
     def refresh(self) -> bool:
         """Bring the corpus up to date with its source; say whether the content changed."""
         with self._change:
             if self._closed:
                 raise Unavailable("This context is closed.")
             before = self.generation
-            with self._store.writing():
-                self.snapshot = self._update()
+            self.snapshot = self._current()
             return self.generation != before
 
     def close(self) -> None:
         """Release the files. A snapshot in use stays readable."""
         with self._change:
+            if self._closed:
+                return
             self._closed = True
             self._origin.close()
             for _, text, ends in self._files:
                 text.close()
                 ends.close()
             self._files.clear()
+            if not self._lasting:
+                self._store.remove()
 
-    def _open(self) -> Snapshot:
+    def _current(self) -> Snapshot:
+        """Return a snapshot that is right for the source as it is now.
+
+        Where git is changing the whole tree right now, the state before it goes on to be shown,
+        and `note` says so.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            self.note = ""
+            try:
+                return self._attempt()
+            except Moving:
+                if time.monotonic() > deadline:
+                    if self._table is None:
+                        raise Unavailable(
+                            "git is changing this working tree; try again when it is done."
+                        ) from None
+                    self.note = "git is changing the working tree; this is the state before it."
+                    return self.snapshot
+
+    def _attempt(self) -> Snapshot:
+        self._adopt()
+        change = self._origin.survey(self._table)
+        if change is None and self._table is not None:
+            return self._map(self._table)
         with self._store.writing():
-            snapshot = self._update()
-        self._store.touch()
-        return snapshot
+            if self._adopt() or change is None:
+                change = self._origin.survey(self._table)
+                if change is None:
+                    assert self._table is not None
+                    return self._map(self._table)
+            return self._write(change)
 
-    def _update(self) -> Snapshot:
-        """Adopt what another server wrote, bring it up to date, and map it."""
-        old = self._store.read()
-        if old is None:
-            return self._rebuild(None)
-        writer = self._store.extend(old)
+    def _adopt(self) -> bool:
+        """Take over the table on disk where it is another one; say whether it is."""
+        stamp = self._store.stamp()
+        if stamp == self._stamp and (stamp is not None or self._table is None):
+            return False
+        for _ in range(3):
+            table = self._store.read()
+            try:
+                if table is not None:
+                    self._open_files(table)
+            except FileNotFoundError:
+                continue  # Another server compacted in between.
+            break
+        self._stamp, self._table = stamp, table
+        return True
+
+    def _write(self, change: Change) -> Snapshot:
+        """Write a change behind what there is, or anew where there is nothing. Holds the lock."""
+        base = change.base
+        if base is None:
+            text_id, writer = self._store.create()
+        else:
+            text_id, writer = base.text_id, self._store.extend(base)
+        old = memoryview(b"") if base is None else self._map(base).buffer
         try:
-            table = self._origin.load(old, writer)
-            writer.flush()
+            table, differs = self._origin.write(change, writer, old)
         finally:
-            writer.text.close()
-            writer.ends.close()
-        if table is None:
-            return self._map(old)
-        table = replace(table, text_bytes=writer.text_bytes, ends_count=writer.ends_count)
-        table = _index_lines(table, self._store)
-        self._store.commit(table)
-        snapshot = self._map(table)
-        if snapshot.dead > DEAD_SHARE * max(1, table.text_bytes) and table.text_bytes > 1 << 20:
-            return self._rebuild(snapshot)
+            writer.close()
+        if base is None:
+            table = replace(table, generation=int(time.time() * 1000))
+            evict(self._store.folder.parent, self._store.folder)
+        table = replace(
+            table, text_id=text_id, text_bytes=writer.text_bytes, ends_count=writer.ends_count
+        )
+        self._commit(table)
+        snapshot = self._map(self._table or table)
+        if differs and snapshot.dead > DEAD_SHARE * table.text_bytes and snapshot.dead > SMALL:
+            return self._compact(snapshot)
         return snapshot
 
-    def _rebuild(self, old: Snapshot | None) -> Snapshot:
-        """Write new files: from the source, or from the live documents of `old`."""
+    def _compact(self, old: Snapshot) -> Snapshot:
+        """Write the live documents to new files. Holds the lock."""
         text_id, writer = self._store.create()
         try:
-            if old is None:
-                table = self._origin.load(None, writer)
-                assert table is not None
-            else:
-                table = _copy(old, writer)
-            writer.flush()
+            table = _copy(old, writer)
         finally:
-            writer.text.close()
-            writer.ends.close()
-        generation = max(int(time.time() * 1000), table.generation + 1)
+            writer.close()
         table = replace(
             table,
             text_id=text_id,
             text_bytes=writer.text_bytes,
             ends_count=writer.ends_count,
-            generation=generation,
+            generation=table.generation + 1,
         )
+        return self._map(self._commit(table))
+
+    def _commit(self, table: Table) -> Table:
         table = _index_lines(table, self._store)
         self._store.commit(table)
-        return self._map(table)
+        self._stamp, self._table = self._store.stamp(), table
+        return table
 
     def _map(self, table: Table) -> Snapshot:
-        current = getattr(self, "snapshot", None)
-        if current is not None and current.table.generation == table.generation:
-            return self.snapshot
-        if not self._files or self._files[-1][0] != table.text_id:
-            text = open(self._store.text_path(table.text_id), "rb", buffering=0)  # noqa: SIM115
-            ends = open(self._store.ends_path(table.text_id), "rb", buffering=0)  # noqa: SIM115
-            self._files.append((table.text_id, text, ends))
-        _, text, ends = self._files[-1]
-        return Snapshot(table, text, ends)
+        """Return the snapshot of a table: the present one where the content is the same."""
+        current: Snapshot | None = getattr(self, "snapshot", None)
+        same = current is not None and (
+            (current.table.generation, current.table.text_id) == (table.generation, table.text_id)
+        )
+        return self.snapshot if same else Snapshot(table, *self._open_files(table))
+
+    def _open_files(self, table: Table) -> tuple[FileIO, FileIO]:
+        """Return the files of a table, opened once; those of earlier tables stay open."""
+        for text_id, text, ends in reversed(self._files):
+            if text_id == table.text_id:
+                return text, ends
+        text = open(self._store.text_path(table.text_id), "rb", buffering=0)  # noqa: SIM115
+        ends = open(self._store.ends_path(table.text_id), "rb", buffering=0)  # noqa: SIM115
+        self._files.append((table.text_id, text, ends))
+        for _, *old in self._files[:-KEPT_FILES]:
+            for file in old:
+                file.close()
+        del self._files[:-KEPT_FILES]
+        return text, ends
 
     def _described(self, snapshot: Snapshot, path: str) -> bytes:
         if path not in snapshot.skipped:

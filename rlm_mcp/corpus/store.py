@@ -37,13 +37,18 @@ class Store:
     """The folder of one corpus."""
 
     def __init__(self, cache: Path, key: str) -> None:
-        self.folder = (
-            cache
-            / "packed"
-            / blake2b(key.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
-        )
-        self._depth = 0
-        self._lock: BinaryIO | None = None
+        self.folder = cache / "packed" / key
+
+    @classmethod
+    def lasting(cls, cache: Path, *key: str | Path | int) -> Store:
+        """Return the folder of a source; the same key finds it again."""
+        text = "\0".join(map(str, key)).encode("utf-8", "surrogateescape")
+        return cls(cache, blake2b(text, digest_size=12).hexdigest())
+
+    @classmethod
+    def passing(cls, cache: Path) -> Store:
+        """Return a folder of this process alone."""
+        return cls(cache, f"texts-{os.getpid()}-{secrets.token_hex(6)}")
 
     def text_path(self, text_id: str) -> Path:
         """Return the path of a text file."""
@@ -69,6 +74,14 @@ class Store:
                 yield
             finally:
                 _give(lock)
+
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Return what tells one table on disk from another, or None where there is none."""
+        try:
+            status = os.stat(self.folder / "table")
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def read(self) -> Table | None:
         """Return the table in force, or None where there is none to believe."""
@@ -107,9 +120,14 @@ class Store:
         fresh.write_bytes(tables.dump(table))
         os.replace(fresh, self.folder / "table")
         for other in os.scandir(self.folder):
-            if other.name not in {"table", "lock"} and not other.name.startswith(table.text_id):
+            stale = other.name.endswith((".text", ".ends", ".new"))
+            if stale and not other.name.startswith(table.text_id):
                 with contextlib.suppress(OSError):
                     os.unlink(other.path)
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def touch(self) -> None:
         """Note that this corpus was used now."""
@@ -125,27 +143,44 @@ def boot_id() -> str:
         return ""
 
 
-def evict(cache: Path, keep: Path, limit_bytes: int = LIMIT_BYTES) -> list[Path]:
+def evict(packed: Path, keep: Path, limit_bytes: int = LIMIT_BYTES) -> list[Path]:
     """Delete the least lately used corpora until the rest is within the limit; never `keep`.
 
-    A server that has one of them open goes on with its files, and packs anew at the next change.
+    Texts of processes that are gone are deleted first. A server that has a deleted corpus open
+    goes on with its files, and packs anew at the next change.
     """
-    sizes: list[tuple[float, int, Path]] = []
+    known: list[tuple[bool, float, int, Path]] = []
     with contextlib.suppress(OSError):
-        for entry in os.scandir(cache / "packed"):
+        for entry in os.scandir(packed):
             with contextlib.suppress(OSError):
                 size = sum(file.stat().st_size for file in os.scandir(entry.path))
-                sizes.append((entry.stat().st_mtime, size, Path(entry.path)))
-    total = sum(size for _, size, _ in sizes)
+                orphan = not _owned(entry.name)
+                known.append((not orphan, entry.stat().st_mtime, size, Path(entry.path)))
+    total = sum(size for _, _, size, _ in known)
     gone = []
-    for _, size, folder in sorted(sizes):
-        if total <= limit_bytes:
+    for lasting, _, size, folder in sorted(known):
+        if lasting and total <= limit_bytes:
             break
         if folder != keep:
             shutil.rmtree(folder, ignore_errors=True)
             total -= size
             gone.append(folder)
     return gone
+
+
+def _owned(name: str) -> bool:
+    """Whether the process that a folder's name tells is alive (or it tells none)."""
+    kind, _, rest = name.partition("-")
+    pid = rest.partition("-")[0]
+    if kind != "texts" or not pid.isdecimal() or os.name == "nt":
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _take(lock: BinaryIO) -> bool:

@@ -50,6 +50,23 @@ class Table:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What differs from a table: the new rows, of which those in `todo` are still to be read."""
+
+    base: Table | None
+    paths: Sequence[bytes]
+    rows: Rows
+    todo: Sequence[tuple[int, str]]
+    """Places among the rows, each with the reason not to read it, or an empty one."""
+    state: object = None
+    """What the origin wants to find unchanged when everything is read."""
+
+
+class Moving(Exception):
+    """The source changed while it was read; what was read may be a mixture of two states."""
+
+
 def dump(table: Table) -> bytes:
     """Return the bytes of a table file."""
     head = json.dumps(

@@ -59,6 +59,14 @@ class Writer:
         """Return the first `size` bytes of the room."""
         return bytes(self._view[self._used : self._used + size])
 
+    def close(self) -> None:
+        """Hand everything to the files and close them."""
+        try:
+            self.flush()
+        finally:
+            self.text.close()
+            self.ends.close()
+
     def keep(self, size: int) -> Place:
         """Make the first `size` bytes of the room a document."""
         place = Place(self.end, size)
