@@ -37,18 +37,28 @@ def main(report: Path, command: list[str]) -> None:
 
 
 def _left() -> list[str]:
+    """Return the command lines of what is still there after some seconds, and end it."""
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                time.sleep(0.05)
-        except ChildProcessError:
-            return []
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
-    for pid in children:
-        os.kill(int(pid), signal.SIGKILL)
-    return [line.replace(b"\0", b" ").decode(errors="replace") for line in lines]
+    while _reap() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    lines: list[str] = []
+    while _reap():
+        for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+            lines.append(line.replace(b"\0", b" ").decode(errors="replace").strip())
+            os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.05)
+    return [line for line in dict.fromkeys(lines) if line]
+
+
+def _reap() -> bool:
+    """Bury what has ended; say whether a child is left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def test_it_packages_into_a_small_vsix_without_anything_stray(npm: str) -> None:
         "[Content_Types].xml",
         "extension.vsixmanifest",
         "LICENSE.txt",
+        "media/icon.png",
         "media/rlm.svg",
         "out/extension.js",
         "package.json",
@@ -78,7 +79,8 @@ def test_it_shows_what_the_engine_writes(npm: str, project: Path, own_folders: P
         office = Office(config.Settings(roots=(project,)))
         try:
             workspace = await office.workspace()
-            workspace.catalog.open("repo")
+            await workspace.call("open_context", {"source": "repo"})
+            await workspace.call("open_context", {"source": "repo"})
             result = await workspace.ask("Where is MAX_RETRIES_GAMMA set?", model="extractive:")
             return shown(), result.status
         finally:

@@ -16,11 +16,10 @@ PLUGIN = ROOT / "plugin"
 
 def test_the_cli_finds_nothing_to_complain_about(program: Path, tmp_path: Path) -> None:
     claude = Claude(program, tmp_path, "http://127.0.0.1:9")
-    for place in (PLUGIN, ROOT):
-        ended = claude.run("plugin", "validate", "--strict", str(place))
+    for place in ((str(PLUGIN), "--profile", "directory"), (str(ROOT),)):
+        ended = claude.run("plugin", "validate", "--strict", *place)
         assert ended.code == 0, ended.stdout + ended.stderr
         assert "Validation passed" in ended.stdout
-        assert "refuses a submission" not in ended.stdout
 
 
 def test_it_installs_from_this_checkout_and_the_model_calls_its_tools(

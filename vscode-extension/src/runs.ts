@@ -12,6 +12,8 @@ const LABEL = 32;
 /** A run that began this moment may not be on its server's list yet. */
 const YOUNG_S = 5;
 const KNOWN_VERSION = 1;
+/** The mode of the record that holds the calls that an agent makes without a run. */
+const AGENT = "agent";
 
 export interface Run {
   readonly id: string;
@@ -129,11 +131,14 @@ export interface Moment {
   readonly active: ReadonlySet<string>;
 }
 
-/** Where a run stands: the server's word for it, or running, or stopped (its server is gone). */
+/**
+ * Where a run stands: the server's word for it, or running, or stopped (its server is gone). What
+ * an agent asks without a run stays open as long as its server lives.
+ */
 export function state(run: Run, at: Moment): string {
   const [root = run.id] = run.id.split(".");
   const going = at.active.has(root) || at.now - run.latest < YOUNG_S;
-  return run.status || (going ? "running" : "stopped");
+  return run.status || (going ? (run.mode === AGENT ? "open" : "running") : "stopped");
 }
 
 interface Kept {
@@ -210,6 +215,7 @@ function newest(folder: string): string[] {
 
 const ICONS: Readonly<Record<string, string>> = {
   running: "sync~spin",
+  open: "comment-discussion",
   complete: "pass",
   partial: "warning",
   forced: "warning",

@@ -99,6 +99,8 @@ test("what an agent asks without a run has a name too", () => {
   const [run] = new Runs(folder({ [`${ID}.jsonl`]: agent })).read();
   assert.ok(run);
   assert.equal(row(run, at(1), "f").label, "The agent's own sub-queries");
+  assert.equal(state(run, at(10_000, ID)), "open");
+  assert.equal(summary([run], at(10_000, ID))?.text, "$(telescope) RLM $0.00");
 });
 
 test("the newest run comes first, whichever file was written last", () => {
