@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 
 import click
 
 import rlm_mcp
-from rlm_mcp.cli import ask, contexts, doctor, install, runs, serve, trust
 from rlm_mcp.cli.exits import BAD_USE, INTERRUPTED, code_of, complain
+from rlm_mcp.errors import did_you_mean
+
+COMMANDS = {
+    "serve": "serve",
+    "ask": "ask",
+    "contexts": "contexts",
+    "runs": "runs",
+    "install": "install",
+    "uninstall": "install",
+    "doctor": "doctor",
+    "trust": "trust",
+}
+"""Every command, and the module of this room that has it."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """Imports a command when it is asked for: all cost 20 ms, which a server never needs."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command:
+        if name not in COMMANDS:
+            context.fail(f"There is no command {name!r}.{did_you_mean(name, COMMANDS)}")
+        module = importlib.import_module(f"rlm_mcp.cli.{COMMANDS[name]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(rlm_mcp.__version__, prog_name="rlm-mcp")
 def group() -> None:
     """Reason over codebases, history, sessions and logs far larger than a model's window."""
-
-
-for _command in (
-    serve.serve,
-    ask.ask,
-    contexts.contexts,
-    install.install,
-    install.uninstall,
-    runs.runs,
-    doctor.doctor,
-    trust.trust,
-):
-    group.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
