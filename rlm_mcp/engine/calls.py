@@ -20,6 +20,7 @@ from rlm_mcp.engine import schema as schemas
 from rlm_mcp.engine.budget import NANO, Budget, Hold, nano, worst_case
 from rlm_mcp.engine.cache import Cache
 from rlm_mcp.engine.lanes import Breaker, Lanes
+from rlm_mcp.engine.replay import Record
 from rlm_mcp.engine.spending import Day
 from rlm_mcp.engine.trajectory import brief
 from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
@@ -66,8 +67,8 @@ class Account:
     """`record(type, **fields)` adds an event to the trajectory."""
     fresh: bool = False
     """Whether stored replies are passed over."""
-    recorded: Mapping[str, Reply] | None = None
-    """Replies of an earlier run by key; where given, nothing is ever sent."""
+    recorded: Record | None = None
+    """The outcomes of an earlier run; where given, nothing is ever sent."""
     parent: Account | None = None
     """The account of the run that started this one: its sums hold those of its children."""
     usage: Usage = field(default_factory=Usage)
@@ -220,15 +221,7 @@ class Calls:
 
     async def _known(self, key: bytes, account: Account) -> Reply | None:
         if account.recorded is not None:
-            found = account.recorded.get(key.hex())
-            if found is None:
-                raise ModelError(
-                    "The record has no reply to this request: what the run saw has changed "
-                    "since it was recorded.",
-                    kind="malformed",
-                    attempts=0,
-                )
-            return found
+            return account.recorded.take(key.hex())
         return None if account.fresh else await self._on_disk(self._cache.get, key)
 
     async def _send(self, model: Model, request: Request, account: Account) -> Reply:

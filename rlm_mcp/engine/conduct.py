@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rlm_mcp import redact
-from rlm_mcp.contexts.variable import Variable
+from rlm_mcp.contexts.variable import Description, Variable
 from rlm_mcp.engine import asking, cells, evidence, observe, route
 from rlm_mcp.engine.budget import Budget
 from rlm_mcp.engine.calls import Account, Answer, Failed
@@ -19,12 +19,12 @@ from rlm_mcp.engine.host import Host, Scope
 from rlm_mcp.engine.lanes import Breaker
 from rlm_mcp.engine.loop import End, Loop
 from rlm_mcp.engine.reader import Reader
+from rlm_mcp.engine.replay import Record
 from rlm_mcp.engine.route import Route
 from rlm_mcp.engine.run import Coverage, Job, Result, Status
 from rlm_mcp.engine.shared import Shared
 from rlm_mcp.engine.trajectory import WHOLE, Recorder, brief
 from rlm_mcp.errors import BadRequest, BudgetSpent, RlmError
-from rlm_mcp.models.model import Reply
 from rlm_mcp.refs import parse
 from rlm_mcp.sandbox import Limits
 
@@ -48,7 +48,7 @@ class Conduct:
     parent: Account | None = None
     above: Sequence[Handles] = ()
     """Handles of the runs above, innermost first."""
-    recorded: Mapping[str, Reply] | None = None
+    recorded: Record | None = None
 
     def __post_init__(self) -> None:
         breaker = self.parent.breaker if self.parent else Breaker(self.budget.allowance.errors)
@@ -84,7 +84,7 @@ class Conduct:
             async with asyncio.timeout(max(0.0, self.budget.seconds_left())):
                 variables = await asyncio.to_thread(self._variables)
                 chosen = self._route(variables)
-                self._start(chosen)
+                self._start(chosen, variables)
                 end = await self._by(chosen, variables)
                 while (after := self._escalated(chosen, end)) is not None:
                     chosen = after
@@ -172,6 +172,8 @@ class Conduct:
         )
         try:
             first = await asyncio.to_thread(self._first, variables, sub_calls)
+            system = self.shared.prompts["root" if sub_calls else "root-environment"]
+            self.account.record("prompt", system=system, first=first)
             self.loop = Loop(self.job, scope, environment, first)
             return await self.loop.run()
         finally:
@@ -309,17 +311,20 @@ class Conduct:
             missing=self.coverage.missing,
         )
 
-    def _start(self, chosen: Route) -> None:
+    def _start(self, chosen: Route, variables: Mapping[str, Variable]) -> None:
         self.account.record(
             "run.start",
             question=self.question,
             model=self.job.root.spec,
             sub_model=self.job.sub.spec,
+            windows=[self.job.root.window, self.job.sub.window],
+            asked=self.job.mode,
             mode=chosen.mode,
             reason=chosen.reason,
             depth=self.depth,
             refs=list(self.job.refs),
-            variables=self.reader.opened(),
+            contexts=None if self.job.contexts is None else list(self.job.contexts),
+            variables=[_named(variable.describe()) for variable in variables.values()],
             budget=asdict(self.budget.allowance),
         )
 
@@ -328,6 +333,10 @@ class Conduct:
         told["answer"], told["answer_chars"] = result.answer[:WHOLE], len(result.answer)
         told.pop("run")
         self.account.record("run.end", **told)
+
+
+def _named(d: Description) -> dict[str, Any]:
+    return {"name": d.name, "kind": d.kind, "source": d.source, "size_bytes": d.size_bytes}
 
 
 async def _together(work: Sequence[Awaitable[Any]]) -> list[Any]:

@@ -17,10 +17,10 @@ from typing import Any, Protocol, TypeVar
 
 from rlm_mcp.contexts.variable import Variable
 from rlm_mcp.engine.observe import describe_text
-from rlm_mcp.errors import Cancelled, SandboxError
+from rlm_mcp.errors import BadRequest, Cancelled, SandboxError
 from rlm_mcp.sandbox import Attachment, Limits, Outcome, Sandbox
 
-STOP_S = 1.5
+STOP_S = 0.9
 """How long a cancelled cell may take to end before its sandbox is closed."""
 SLICE = 500_000
 """Characters of a long text that are fetched at once."""
@@ -99,6 +99,7 @@ class Environment:
         self._limits, self._reduced = limits, reduced
         self._thread = ThreadPoolExecutor(1, "rlm-env")
         self._sandbox: Sandbox | None = None
+        self._variables: dict[str, Variable] = {}
         self._attached: dict[str, tuple[int, int]] = {}
         self.broken = False
         """Whether it must not be used again."""
@@ -180,10 +181,11 @@ class Environment:
 
     def _cell(self, code: str, variables: Mapping[str, Variable], seconds: float | None) -> Outcome:
         box = self._box()
-        for name, variable in variables.items():
+        # Also those of earlier cells: a function that was defined then may read them now.
+        self._variables.update(variables)
+        for name, variable in self._variables.items():
             variable.refresh()
-            source = variable.source()
-            mark = (id(variable), source.generation)
+            mark = (id(variable), variable.source().generation)
             if self._attached.get(name) != mark:
                 box.attach(name, attachment(variable))
                 self._attached[name] = mark
@@ -191,11 +193,15 @@ class Environment:
 
     def _answer(self) -> tuple[bool, Any]:
         box = self._box()
-        got = box.get("answer")
+        try:
+            got = box.get("answer")
+        except BadRequest:  # too large to be copied at once
+            return self._long_answer(box)
         if type(got) is dict and type(got.get("ready")) is bool:
             return got["ready"], got.get("content")
-        if got is not None:  # a cell bound the name to something else
-            return False, got
+        return False, got  # a cell bound the name to something else
+
+    def _long_answer(self, box: Sandbox) -> tuple[bool, Any]:
         done = box.run(_LONG_ANSWER, seconds=10.0)
         if done.error or type(done.value) is not bool:
             return False, None

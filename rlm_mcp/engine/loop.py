@@ -69,6 +69,8 @@ class Loop:
         self.history = History(
             prompts[mode], first, self._note(), limit, lambda text: scope.handles.keep(text)
         )
+        self.content = ""
+        """What the answer held after the last cell, ready or not."""
         self._prose = self._errors = self._turn = 0
         self._questioned = False
 
@@ -146,9 +148,9 @@ class Loop:
         return None
 
     async def _cell(self, code: str) -> Outcome:
+        self._scope.account.record("cell", turn=self._turn + 1, code=code)
         variables = await asyncio.to_thread(self._scope.reader.mentioned, code)
-        if any(name in code for name in variables):
-            self._scope.looked = True
+        self._scope.looked |= bool(variables)
         seconds = self._scope.shared.settings.cell_seconds
         return await self._environment.cell(code, variables, seconds)
 
@@ -215,7 +217,6 @@ class Loop:
         self._scope.account.record(
             "turn",
             turn=self._turn,
-            code=code,
             shown=shown,
             left=self._note(),
             ready=ready,
@@ -228,7 +229,8 @@ class Loop:
     async def _answer(self) -> tuple[bool, str]:
         """Return whether the answer is set, and its content as text."""
         ready, content = await self._environment.answer()
-        return ready, text_of(content)
+        self.content = text_of(content)
+        return ready, self.content
 
     async def _content(self) -> str:
         """Return what the answer holds so far, ready or not."""

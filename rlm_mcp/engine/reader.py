@@ -5,6 +5,7 @@ Synchronous and thread-safe: it is used in the threads of environments.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -28,6 +29,7 @@ MOST_PARTS = 5_000
 
 
 _T = TypeVar("_T")
+_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 class Contexts(Protocol):
@@ -167,7 +169,8 @@ class Reader:
     def mentioned(self, code: str) -> dict[str, Variable]:
         """Return the variables whose names occur in `code`, opened."""
         known = {*self.own, *self._known()}
-        return {name: self.variable(name) for name in sorted(known) if name in code}
+        words = set(_WORD.findall(code))
+        return {name: self.variable(name) for name in sorted(known & words)}
 
     def _handles(self, name: str) -> Handles | None:
         return next((handles for handles in self.handles if name in handles), None)

@@ -1,0 +1,60 @@
+"""Finished runs as training trajectories: one line of JSON a run, as chat messages.
+
+Child runs are lines of their own. A run that was failed or stopped is left out unless asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rlm_mcp.engine.tree import Node, walk
+
+
+def messages(node: Node) -> list[dict[str, str]]:
+    """Return a run as the conversation that its root model had."""
+    found = []
+    if node.prompt.get("system"):
+        found.append({"role": "system", "content": str(node.prompt["system"])})
+    first = node.prompt.get("first") or node.start.get("question", "")
+    found.append({"role": "user", "content": str(first)})
+    for turn in node.turns:
+        found.append({"role": "assistant", "content": turn.reply})
+        if turn.shown and turn is not node.turns[-1]:
+            left = f"\n\n[{turn.left}]" if turn.left else ""
+            found.append({"role": "user", "content": turn.shown + left})
+    if not node.turns and node.end.get("answer"):
+        found.append({"role": "assistant", "content": str(node.end["answer"])})
+    return found
+
+
+def lines(node: Node, *, unfinished: bool = False) -> Iterator[str]:
+    """Yield a line for the run and for each of its child runs."""
+    for each in walk(node):
+        status = each.status
+        if not unfinished and status not in ("complete", "partial"):
+            continue
+        yield json.dumps(
+            {
+                "messages": messages(each),
+                "run": each.id,
+                "depth": each.depth,
+                "status": status,
+                "mode": each.end.get("mode", each.start.get("mode", "")),
+                "model": each.start.get("model", ""),
+                "answer": each.end.get("answer", ""),
+                "cost_usd": each.cost_usd(),
+                "sub_calls": [_sub_call(call) for call in each.all_calls() if _is_sub(call)],
+            },
+            ensure_ascii=False,
+        )
+
+
+def _is_sub(call: dict[str, Any]) -> bool:
+    return call.get("purpose") == "sub"
+
+
+def _sub_call(call: dict[str, Any]) -> dict[str, Any]:
+    names = ("part", "prompt", "reply", "failure", "cached")
+    return {name: call[name] for name in names if name in call}

@@ -1,0 +1,151 @@
+"""Read logs of the official library (`rlms`, one JSON object a line) as trajectories, for viewing.
+
+A `metadata` line opens a run, each `iteration` line is a turn: prompt, response, code_blocks with
+their results and the calls made in them. What our events have and those logs lack (cache, parts,
+budgets) stays empty; nothing is made up. Variables (`locals`) are left out: they hold the context.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rlm_mcp import redact
+from rlm_mcp.engine.trajectory import Event, brief
+from rlm_mcp.errors import BadRequest
+
+
+def is_official(path: Path) -> bool:
+    """Say whether a file is a log of the official library."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            first = json.loads(lines.readline(1 << 20))
+    except (OSError, ValueError):
+        return False
+    return isinstance(first, dict) and first.get("type") in ("metadata", "iteration")
+
+
+def read(path: Path) -> list[Event]:
+    """Return the events of a log. Raises BadRequest with the line that is wrong."""
+    events = _Events(path.stem)
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                entry = json.loads(line)
+                events.entry(entry)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                if not line.endswith("\n"):
+                    break  # a run that was killed leaves a torn line
+                raise BadRequest(
+                    f"{path.name}, line {number}: not a line of the official library's log "
+                    f"({type(error).__name__}: {error})."
+                ) from error
+    if not events.found:
+        raise BadRequest(f"{path.name} is empty.")
+    events.finish()
+    return events.found
+
+
+class _Events:
+    """Turns entries into events, in their order."""
+
+    def __init__(self, run: str) -> None:
+        self.run, self.found = run, list[Event]()
+        self._turn, self._answer, self._t = 0, "", 0.0
+        self._model = ""
+
+    def entry(self, entry: dict[str, Any]) -> None:
+        """Add what one line says."""
+        self._t = datetime.fromisoformat(entry["timestamp"]).timestamp()
+        if entry["type"] == "metadata":
+            self._start(entry)
+        elif entry["type"] == "iteration":
+            if not self.found:
+                self._start({})
+            self._iteration(entry)
+
+    def finish(self) -> None:
+        """Add the end of the run, as far as the log tells it."""
+        if self._answer:
+            self._add("run.end", status="complete", answer=self._answer, reason="")
+
+    def _start(self, entry: dict[str, Any]) -> None:
+        self._model = str(entry.get("root_model", ""))
+        self._add(
+            "run.start",
+            question="",
+            model=self._model,
+            sub_model=", ".join(map(str, entry.get("other_backends") or [])),
+            mode="recursive",
+            reason="a log of the official library",
+            depth=0,
+        )
+
+    def _iteration(self, entry: dict[str, Any]) -> None:
+        if self._turn == 0:
+            system, first = _opening(entry["prompt"])
+            self._add("prompt", system=system, first=first)
+        self._turn += 1
+        self._add(
+            "call",
+            purpose="root",
+            model=self._model,
+            reply=str(entry["response"]),
+            seconds=float(entry.get("iteration_time") or 0.0),
+            cached=False,
+            cost_usd=None,
+        )
+        shown = []
+        for block in entry["code_blocks"]:
+            result = block["result"]
+            self._add("cell", turn=self._turn, code=str(block["code"]))
+            for call in result.get("rlm_calls") or []:
+                self._call(call)
+            shown += [str(result.get(name) or "") for name in ("stdout", "stderr")]
+        answer = entry.get("final_answer")
+        self._answer = str(answer) if answer else self._answer
+        text = "\n".join(part for part in shown if part)
+        self._add("turn", turn=self._turn, shown=text, left="", ready=bool(answer))
+
+    def _call(self, call: dict[str, Any]) -> None:
+        prompt = call.get("prompt")
+        text = prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
+        data: dict[str, Any] = {
+            "purpose": "sub",
+            "model": str(call.get("root_model", "")),
+            "prompt": brief(redact.redact(text)),
+            "seconds": float(call.get("execution_time") or 0.0),
+            "cached": False,
+            "cost_usd": (call.get("usage_summary") or {}).get("total_cost"),
+        }
+        if call.get("error"):
+            data["failure"] = {"reason": str(call["error"]), "kind": "unknown"}
+        else:
+            data["reply"] = str(call.get("response", ""))
+        self._add("call", **data)
+
+    def _add(self, type: str, **data: Any) -> None:
+        clean = {k: redact.redact(v) if isinstance(v, str) else v for k, v in data.items()}
+        self.found.append(Event(self.run, len(self.found), self._t, type, clean))
+
+
+def _opening(prompt: Any) -> tuple[str, str]:
+    """Return system text and first message of a prompt (a text, or a list of messages)."""
+    if isinstance(prompt, str):
+        return "", prompt
+    items = prompt if isinstance(prompt, list) else [prompt]
+    texts: dict[str, list[str]] = {"system": [], "user": []}
+    for item in _messages(items):
+        texts.setdefault(str(item.get("role", "user")), []).append(str(item.get("content", "")))
+    return "\n".join(texts["system"]), "\n".join(texts["user"])
+
+
+def _messages(items: list[Any]) -> Iterator[dict[str, Any]]:
+    for item in items:
+        if isinstance(item, dict):
+            yield item

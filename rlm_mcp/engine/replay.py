@@ -1,0 +1,84 @@
+"""Repeat a recorded run without a model: its cells run again, its calls get the recorded replies.
+
+Nothing is ever sent. Where what a cell sees has changed since, the requests differ, the record
+has no reply to them, and the replay says so instead of guessing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rlm_mcp.engine.trajectory import Event
+from rlm_mcp.errors import BadRequest, BudgetSpent, ModelError, RlmError
+from rlm_mcp.models.model import Price, Reply, Request, Usage
+
+
+class Record:
+    """The outcomes of a run's calls, by key; the same key's outcomes in their order."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._outcomes: defaultdict[str, deque[Reply | RlmError]] = defaultdict(deque)
+        self.start: dict[str, Any] = {}
+        self.end: dict[str, Any] = {}
+        self.turns = 0
+        for number, event in enumerate(events):
+            data = dict(event.data)
+            top = "." not in event.run
+            if event.type == "call":
+                self._outcomes[str(data.get("key"))].append(_outcome(data))
+            elif event.type == "run.start" and number == 0:
+                self.start = data
+            elif event.type == "run.end" and top:
+                self.end = data
+            self.turns += event.type == "turn" and top
+        if not self.start.get("question"):
+            raise BadRequest("This record is no run of a question, so it cannot be replayed.")
+
+    def take(self, key: str) -> Reply:
+        """Return the next recorded reply to a request; the last one stays. Raises its failure."""
+        known = self._outcomes.get(key)
+        if not known:
+            raise ModelError(
+                "The record has no reply to this request: what the run saw has changed since.",
+                kind="malformed",
+                attempts=0,
+            )
+        outcome = known.popleft() if len(known) > 1 else known[0]
+        if isinstance(outcome, RlmError):
+            raise outcome
+        return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Stands for a model whose replies are recorded: it keeps the spec, and is never asked."""
+
+    spec: str
+    window: int
+    price: Price | None = None
+    concurrency: int | None = None
+
+    async def complete(self, request: Request) -> Reply:
+        """Refuse: a replay sends nothing."""
+        raise ModelError("A replay calls no model.", kind="network", attempts=0)
+
+    async def count(self, request: Request) -> int:
+        """Return nothing to count."""
+        return 0
+
+    async def close(self) -> None:
+        """Hold nothing, so release nothing."""
+
+
+def _outcome(data: dict[str, Any]) -> Reply | RlmError:
+    failure = data.get("failure")
+    if failure is not None:
+        reason, kind = str(failure["reason"]), str(failure["kind"])
+        if kind == "budget":
+            return BudgetSpent(reason, limit="recorded", value=0)
+        return ModelError(reason, kind=kind, attempts=0)
+    usage = Usage(*data.get("usage", (0, 0, 0, 0)))
+    return Reply(str(data["reply"]), usage, str(data["model"]), 0.0, data.get("stop", "end"))

@@ -1,0 +1,385 @@
+"""The loop of a run, with real environments and a scripted model."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+
+import pytest
+
+from rlm_mcp.engine.loop import NO_CELL, TOO_SOON
+from rlm_mcp.errors import BadRequest, ModelError
+from rlm_mcp.models.fake import Fake
+from rlm_mcp.models.model import Request
+from tests.engine.conftest import Desks, cell, run, scripted
+
+LOOK = "h = grep('line 7 of file 3')\nprint(h.shown)"
+
+
+def test_a_run_looks_asks_and_answers_with_verified_evidence(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(
+                scripted(
+                    [
+                        cell(LOOK),
+                        cell("a = llm_query_batched(['one', 'two'])\nprint(a.done, a[0])"),
+                        cell("FINAL('It is at ' + h[0].ref + ' `' + h[0].text + '`.')"),
+                    ]
+                )
+            )
+            result = await d.workspace.ask("Where is line 7?", mode="recursive")
+            assert result.status == "complete"
+            assert (result.done, result.total) == (2, 2)
+            assert [e.ref for e in result.evidence if e.verified] == ["repo:f3.txt#L8"]
+            assert result.calls == 5
+
+    run(go())
+
+
+def test_prose_without_a_cell_gets_a_nudge_and_ends_as_forced(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted(["I think it is 7."])
+            d.use(model)
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert result.status == "forced"
+            assert result.answer == "I think it is 7."
+            assert len(model.requests) == 3
+            assert NO_CELL in model.requests[1].messages[-1].text
+
+    run(go())
+
+
+def test_an_answer_without_a_look_is_questioned_once(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted([cell("FINAL('42')")])
+            d.use(model)
+            result = await d.workspace.ask("What is it?", mode="recursive")
+            assert (result.status, result.answer) == ("complete", "42")
+            assert len(model.requests) == 2
+            assert TOO_SOON in model.requests[1].messages[-1].text
+
+    run(go())
+
+
+def test_a_printed_answer_is_no_answer(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_iterations=3) as d:
+            d.use(scripted([cell("print('The answer is 7.')")]))
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert result.status == "failed"
+            assert result.answer == ""
+
+    run(go())
+
+
+def test_only_the_first_cell_of_a_reply_is_run(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            two = cell("x = len(repo)") + "\n" + cell("x = 0")
+            model = scripted([two, cell("FINAL(str(x))")])
+            d.use(model)
+            result = await d.workspace.ask("How long?", mode="recursive")
+            assert int(result.answer) > 1000
+            assert "1 more in the same reply" in model.requests[1].messages[-1].text
+
+    run(go())
+
+
+def test_a_run_out_of_turns_is_asked_once_more_and_says_forced(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_iterations=2) as d:
+            d.use(scripted([cell(LOOK), cell(LOOK), cell(LOOK), cell("FINAL('about 7')")]))
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert result.status == "forced"
+            assert result.answer == "about 7"
+            assert "max_iterations" in result.reason
+
+    run(go())
+
+
+def test_a_code_block_in_the_last_reply_is_never_the_answer(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_iterations=1) as d:
+            d.use(scripted([cell(LOOK), cell("print('still looking')")]))
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert (result.status, result.answer) == ("failed", "")
+
+    run(go())
+
+
+def test_an_error_keeps_output_variables_and_line(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted(
+                [cell("kept = 5\nprint('before')\n1 / 0"), cell("FINAL(str(kept + len(repo) * 0))")]
+            )
+            d.use(model)
+            result = await d.workspace.ask("How many?", mode="recursive")
+            shown = model.requests[1].messages[-1].text
+            assert result.answer == "5"
+            assert "before" in shown and "ZeroDivisionError" in shown and "line 3" in shown
+
+    run(go())
+
+
+def test_cells_that_fail_in_a_row_end_the_run(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_errors=3) as d:
+            model = scripted([cell("1 / 0")])
+            d.use(model)
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert result.status == "failed"
+            assert len(model.requests) == 4
+
+    run(go())
+
+
+def test_the_answer_may_be_far_larger_than_any_reply(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([cell("big = 'x' * 3_000_000 + str(len(repo))[:1]\nFINAL_VAR('big')")]))
+            result = await d.workspace.ask("All of it?", mode="recursive")
+            assert result.status == "complete"
+            assert len(result.answer) == 3_000_001
+
+    run(go())
+
+
+def test_plain_text_final_of_older_models_is_understood(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([cell("x = str(len(repo) > 9)"), "Done.\nFINAL_VAR(x)"]))
+            result = await d.workspace.ask("Is it?", mode="recursive")
+            assert (result.status, result.answer) == ("complete", "True")
+
+    run(go())
+
+
+def test_the_prompt_only_grows_at_its_end(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted([*[cell(LOOK)] * 8, cell("FINAL('x')")])
+            d.use(model)
+            await d.workspace.ask("How many?", mode="recursive")
+            texts = [[m.text for m in request.messages] for request in model.requests]
+            assert len(texts) == 9
+            for earlier, later in itertools.pairwise(texts):
+                assert later[: len(earlier)] == earlier
+            assert len({request.system for request in model.requests}) == 1
+
+    run(go())
+
+
+def test_sub_calls_carry_the_question_of_the_run(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            seen: list[str] = []
+
+            def sub(text: str) -> str:
+                seen.append(text)
+                return "yes"
+
+            d.use(scripted([cell("llm_query('is it?')"), cell("FINAL('x')")], sub))
+            await d.workspace.ask("Which file holds the tax rule?", mode="recursive")
+            assert "Which file holds the tax rule?" in seen[0]
+
+    run(go())
+
+
+def test_mode_environment_has_no_sub_calls(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted(
+                [
+                    cell("print('llm_query' in dir(), 'llm_query_batched' in dir())"),
+                    cell("from rlm_mcp.sdk import ask\nask('x')"),
+                    cell("print(len(repo))\nFINAL('x')"),
+                ]
+            )
+            d.use(model)
+            result = await d.workspace.ask("How many?", mode="environment")
+            assert result.mode == "environment"
+            assert "False False" in model.requests[1].messages[-1].text
+            assert "no sub-calls" in model.requests[2].messages[-1].text
+            assert result.calls == 3
+
+    run(go())
+
+
+def test_a_small_scope_is_answered_by_one_direct_call(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted([], lambda text: "repo:f0.txt#L1 `line 0 of file 0`")
+            d.use(model)
+            result = await d.workspace.ask("What is on line 1?")
+            assert (result.mode, result.calls, result.status) == ("direct", 1, "complete")
+            assert "line 49 of file 3" in model.requests[0].messages[0].text
+            assert result.evidence[0].verified
+
+    run(go())
+
+
+def test_a_direct_call_that_finds_too_little_escalates(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(
+                scripted([cell(LOOK), cell("FINAL('at ' + h[0].ref)")], lambda text: "INSUFFICIENT")
+            )
+            result = await d.workspace.ask("What is on line 1?")
+            assert (result.mode, result.status) == ("recursive", "complete")
+            assert "then direct gave" in result.reason
+
+    run(go())
+
+
+def test_a_dead_provider_fails_the_run_after_few_calls(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_errors=5) as d:
+            sub = Fake(replies=lambda request: ModelError("down", kind="server", retryable=True))
+            d.use(scripted([cell("a = llm_query_batched([str(i) for i in range(64)])")]))
+            d.workspace.shared.chosen["sub"] = sub
+            result = await d.workspace.ask("How many?", mode="recursive", sub_model="sub")
+            assert result.status == "failed"
+            assert "in a row failed" in result.reason
+            assert len(sub.requests) <= 10
+            assert result.answer == ""
+
+    run(go())
+
+
+def test_failed_parts_make_the_answer_partial_and_are_named(desk: Desks) -> None:
+    def sub(text: str) -> str | ModelError:
+        return ModelError("no", kind="refused") if "bad" in text.split("\n")[0] else "fine"
+
+    async def go() -> None:
+        async with desk() as d:
+            code = (
+                "a = llm_query_batched(['good', 'bad one', 'better'])\n"
+                "print([bool(x) for x in a], a.failed, a[1].kind)"
+            )
+            model = scripted([cell(code), cell("FINAL(str(a[1]))")], sub)
+            d.use(model)
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert "[True, False, True] ['2'] refused" in model.requests[-1].messages[-1].text
+            assert result.status == "partial"
+            assert (result.done, result.total) == (2, 3)
+            assert result.missing and "bad one" in result.missing[0]
+
+    run(go())
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5])
+def test_child_runs_nest_as_deep_as_allowed_and_no_deeper(desk: Desks, depth: int) -> None:
+    async def go() -> None:
+        async with desk(max_depth=depth, max_seconds=50) as d:
+            code = (
+                "from rlm_mcp.sdk import run\n"
+                "a = run(['go on', 'also ' + str(len(context))], mode='recursive')\n"
+                "FINAL('(' + str(a[0]) + ')')"
+            )
+            d.use(scripted([cell(code)]))
+            result = await d.workspace.ask("How deep?", mode="recursive")
+            assert result.answer.count("(") == depth + 1
+            assert "max_depth" in result.answer
+            ids = {event.run for event in d.events}
+            assert max(id.count(".") for id in ids) == depth
+
+    run(go())
+
+
+def test_a_child_sees_its_own_text_and_nothing_else(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            root = cell(
+                "from rlm_mcp.sdk import run\n"
+                "a = run(['count', 'count'], mode='recursive', contexts=['alpha beta', 'gamma'])\n"
+                "FINAL(' | '.join(str(x) for x in a) + str(len(repo) * 0))"
+            )
+            child = cell(
+                "try:\n    r = str(len(repo))\nexcept Exception as error:\n"
+                "    r = type(error).__name__\nFINAL(str(context) + ' ' + r)"
+            )
+
+            def reply(request: Request) -> str:
+                return child if "count" in request.messages[0].text else root
+
+            d.use(Fake(replies=reply))
+            result = await d.workspace.ask("Start", mode="recursive")
+            assert result.answer == "alpha beta NameError | gamma NameError0"
+
+    run(go())
+
+
+def test_cancelling_stops_cell_calls_and_children_within_a_second(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+
+            async def reply(request: Request) -> str:
+                if request.purpose == "root" and "child" not in request.messages[0].text:
+                    return cell(
+                        "from rlm_mcp.sdk import run\n"
+                        "run(['child one', 'child two'], mode='recursive')"
+                    )
+                if request.purpose == "root":
+                    return cell("llm_query_batched(['slow', 'slower'])")
+                await asyncio.sleep(60)
+                return "never"
+
+            model = Fake(replies=reply)
+            d.use(model)
+            task = asyncio.create_task(d.workspace.ask("Start", mode="recursive"))
+            while sum(request.purpose == "sub" for request in model.requests) < 4:
+                await asyncio.sleep(0.01)
+            began = time.monotonic()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert time.monotonic() - began < 1.5
+            assert model._active == 0
+
+    run(go())
+
+
+def test_a_busy_cell_does_not_outlive_its_cancelled_run(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([cell("while True: pass")]))
+            task = asyncio.create_task(d.workspace.ask("Start", mode="recursive"))
+            while not d.of("cell"):
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert time.monotonic() - began < 2.0
+
+    run(go())
+
+
+def test_the_time_of_a_run_is_a_hard_limit(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_seconds=1.0) as d:
+            d.use(scripted([cell("answer['content'] = 'so far'"), cell("while True: pass")]))
+            began = time.monotonic()
+            result = await d.workspace.ask("Start", mode="recursive")
+            assert time.monotonic() - began < 4.0
+            assert (result.status, result.answer) == ("forced", "so far")
+            assert "seconds" in result.reason
+
+    run(go())
+
+
+def test_an_empty_question_and_an_unknown_mode_are_refused(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            with pytest.raises(BadRequest, match="empty"):
+                await d.workspace.ask("  ")
+            with pytest.raises(BadRequest, match="Did you mean direct"):
+                await d.workspace.ask("x", mode="dirct")
+
+    run(go())
