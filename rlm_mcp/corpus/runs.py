@@ -8,12 +8,12 @@ that it is never compacted behind the caller's back.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from rlm_mcp.corpus.table import ROW, Table
+from rlm_mcp.corpus.table import ROW, Change, Table
 from rlm_mcp.corpus.text import Writer
 from rlm_mcp.errors import Unavailable
 
@@ -26,32 +26,42 @@ class Run(NamedTuple):
     length: int
 
 
-Write = Callable[[Writer, str, int], Sequence[Run] | None]
-"""Called with the writer, the text file's id ("" for a new one) and its size; returns all runs,
-or None where nothing changed."""
+class Author(Protocol):
+    """Who writes the text. `text` is the id and size of what there is, None where nothing is."""
+
+    def changed(self, text: tuple[str, int] | None) -> str:
+        """Return "" for no change, "more" to append, "anew" to begin with an empty file."""
+        ...
+
+    def write(self, writer: Writer, *, anew: bool) -> Sequence[Run]:
+        """Append what is new, and return all runs. The store is locked."""
+        ...
 
 
 class Runs:
-    """Documents as their caller states them."""
+    """Documents as their author states them."""
 
-    def __init__(self, write: Write) -> None:
-        self._write = write
+    def __init__(self, author: Author) -> None:
+        self._author = author
 
-    def load(self, table: Table | None, writer: Writer) -> Table | None:
-        """Let the caller append, and list its runs by path."""
-        old = (table.text_id, table.text_bytes) if table else ("", 0)
-        stated = self._write(writer, *old)
-        if stated is None and table is not None:
+    def survey(self, table: Table | None) -> Change | None:
+        """Ask the author whether anything changed."""
+        what = self._author.changed((table.text_id, table.text_bytes) if table else None)
+        if not what and table is not None:
             return None
-        runs = sorted(stated or (), key=lambda run: os.fsencode(run.path))
+        return Change(table if what == "more" else None, (), np.zeros(0, ROW), ())
+
+    def write(self, change: Change, writer: Writer, old: memoryview) -> tuple[Table, bool]:
+        """Let the author append, and list its runs by path."""
+        base = change.base
+        stated = self._author.write(writer, anew=base is None)
+        runs = sorted(stated, key=lambda run: os.fsencode(run.path))
         rows = np.zeros(len(runs), ROW)
         rows["offset"] = [run.offset for run in runs]
         rows["length"] = rows["size"] = [run.length for run in runs]
         rows["lines"] = -1
-        paths = [os.fsencode(run.path) for run in runs]
-        if table is None:
-            return Table("", 0, 0, 0, paths, rows, {})
-        return Table(table.text_id, 0, 0, table.generation + 1, paths, rows, dict(table.facts))
+        generation = 0 if base is None else base.generation + 1
+        return Table("", 0, 0, generation, [os.fsencode(r.path) for r in runs], rows, {}), True
 
     def open(self, path: bytes) -> bytes:
         """Raise Unavailable: everything is loaded."""

@@ -57,6 +57,8 @@ class State:
     turns: int = 0
     group: str = ""
     group_turn: int = 0
+    reader: dict[str, Any] = field(default_factory=dict)
+    """What the reader remembers."""
     facts: dict[str, str] = field(default_factory=dict)
     cwds: list[str] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
@@ -142,6 +144,8 @@ class Builder:
             block.kind = kind  # type: ignore[assignment]
             self._write(turn, block, piece, part)
         if not rest:
+            if piece.usage is not None and self.state.group_turn:
+                self._usage(self.state.group_turn, piece)
             if turn:
                 self._tree.note(piece.native, turn)
             else:
@@ -149,6 +153,9 @@ class Builder:
             return
         turn = self._turn_for(piece, rest)
         for part, block in rest:
+            if block.type == "result" and block.call in self._calls:
+                _, block.name, kind = self._calls[block.call]
+                block.kind = kind  # type: ignore[assignment]
             self._write(turn, block, piece, part)
             if block.type == "call" and block.call:
                 self._calls[block.call] = (turn, block.name, block.kind)

@@ -25,7 +25,7 @@ _NAMES: Mapping[ToolKind, str] = {
         "cat list_code_definition_names read_file_v2 copilot_readfile"
     ),
     "write": (
-        "write write_file create_file createfile write_to_file new_file "
+        "write write_file create_file createfile create write_to_file new_file "
         "copilot_createfile"
     ),
     "edit": (
@@ -43,15 +43,17 @@ _NAMES: Mapping[ToolKind, str] = {
         "webfetch websearch web_search web_fetch google_web_search fetch browser_action "
         "web_search_call fetch_webpage"
     ),
-    "task": "task agent spawn_agent subtask new_task runsubagent use_subagents",
+    "task": "task agent spawn_agent subtask new_task runsubagent use_subagents delegate_to_agent",
     "plan": (
-        "todowrite todo_write todoread update_plan write_todos update_todo_list "
+        "todowrite todo_write todoread update_plan write_todos update_todo_list update_todo "
         "manage_todo_list taskcreate taskupdate tasklist todo exitplanmode focus_chain"
     ),
 }  # fmt: skip
 _KINDS: dict[str, ToolKind] = {
     name: kind for kind, names in _NAMES.items() for name in names.split()
 }
+
+_VERSION = re.compile(r"_v\d+\Z")
 
 _PATHS = (
     "file_path", "filePath", "path", "target_file", "absolute_path", "notebook_path", "filename",
@@ -73,7 +75,8 @@ def kind(name: str) -> ToolKind:
     """Return what kind of call a tool's own name means."""
     if name.startswith(("mcp__", "mcp_")):
         return "mcp"
-    return _KINDS.get(name.lower().rpartition("functions.")[2], "other")
+    plain = _VERSION.sub("", name.lower().rpartition("functions.")[2])
+    return _KINDS.get(plain, "other")
 
 
 def call(name: str, arguments: Any, call_id: str = "") -> Block:

@@ -1,9 +1,9 @@
 """Take secrets out of many texts at the pace of an index.
 
-`redact` looks for each of its literals in turn, which is fine for a reply and slow for a
-transcript. Here one pass over a batch says which texts hold a literal at all, and in a large text
-only the windows behind literals are redacted: every form of secret starts with its literal and is
-bounded, so the outcome is the same.
+`redact` looks for each beginning of a secret in turn, which is fine for a reply and slow for a
+transcript. Here one pass over a batch says which texts hold a beginning at all, and in a large
+text only the windows behind beginnings are redacted: every form of secret is bounded, so the
+outcome is the same.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from functools import cache
 from rlm_mcp.redact import RULES, redact
 
 LARGE = 8_192
+BEFORE = 64
+"""Bytes before a beginning that a form may look at."""
 REACH = 32_000
 """More bytes than the longest form of secret."""
 
 
 @cache
 def _finder() -> Callable[[bytes], Iterator[int]]:
-    from rlm_mcp.corpus.literals import finder
+    from rlm_mcp.corpus.starts import finder
 
-    return finder({literal for rule in RULES for literal in rule.literals})
+    return finder({rule.begin.pattern for rule in RULES})
 
 
 def suspects(texts: Sequence[bytes]) -> set[int]:
@@ -57,7 +59,7 @@ def _windows(text: bytes) -> Iterator[tuple[int, int]]:
     """Yield spans that hold every secret whole; none cuts a character."""
     start = end = -1
     for place in _finder()(text):
-        low, high = _border(text, max(0, place - 8)), _border(text, place + REACH)
+        low, high = _border(text, max(0, place - BEFORE)), _border(text, place + REACH)
         if start >= 0 and low <= end:
             end = high
             continue

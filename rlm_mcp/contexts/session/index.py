@@ -54,10 +54,6 @@ CREATE INDEX blocks_by_place ON blocks (head);
 """
 
 
-class _Stale(Exception):
-    """The packed text is not the one that the places point into."""
-
-
 class Index:
     """An open index. Safe from several threads; `refresh` makes it right for bytes written now."""
 
@@ -85,16 +81,57 @@ class Index:
 
     def refresh(self) -> bool:
         """Read what was added since; say whether anything changed."""
+        from rlm_mcp.corpus.pack import Corpus
+        from rlm_mcp.corpus.runs import Runs
+        from rlm_mcp.corpus.store import Store
+
         with self.lock:
             stamps = self._stamps()
             if self._corpus is not None and stamps == self._meta("stamps"):
                 return False
-            for _ in range(3):
-                try:
-                    return self._read_all()
-                except _Stale:
-                    self._forget()
-            raise Unavailable("The session index is being rewritten all the time; try again.")
+            if self._corpus is None:
+                store = Store.lasting(config.cache_dir(), "session", self._id)
+                self._corpus = Corpus(store, Runs(self))
+                changed = True
+            else:
+                changed = self._corpus.refresh()
+            table = self._corpus.snapshot.table
+            self._set(text=[table.text_id, table.text_bytes])
+            return changed
+
+    def changed(self, text: tuple[str, int] | None) -> str:
+        """Say whether the packed text has to grow, or to be written anew."""
+        if text is None or list(text) != self._meta("text"):
+            return "anew"
+        stamps, before = self._stamps(), self._meta("stamps")
+        if stamps == before:
+            return ""
+        touched = [name for name in before if stamps.get(name) != before[name]]
+        return "anew" if any(self._rewritten(name) for name in touched) else "more"
+
+    def write(self, writer: Writer, *, anew: bool) -> Sequence[Run]:
+        """Append what is new to the packed text, and return its runs; the store is locked."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            stamps = self._stamps()
+            if anew:
+                for table in ("docs", "turns", "blocks", "nodes", "runs"):
+                    self.db.execute(f"DELETE FROM {table}")
+                self.db.execute("DROP TABLE IF EXISTS fts")
+                self.db.execute("DELETE FROM meta WHERE key IN ('fts', 'stamps', 'text')")
+            before = self._meta("stamps") or {}
+            size = writer.end
+            for name, path in list(self._files()):
+                if stamps.get(name) != before.get(name):
+                    self._read(name, path, writer)
+            self._set(stamps=stamps)
+            runs = self._runs(size)
+            self.db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self.db.execute("ROLLBACK")
+            raise
+        return runs
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Return the rows of a query."""
@@ -191,6 +228,9 @@ class Index:
                     ) from None
                 continue
             stamps[name] = [info.st_size, info.st_mtime_ns, info.st_ino]
+            with contextlib.suppress(OSError):  # a database's newest pages
+                log = os.stat(f"{path}-wal")
+                stamps[name] += [log.st_size, log.st_mtime_ns]
         return stamps
 
     def _files(self) -> Iterator[tuple[str, Path]]:
@@ -198,60 +238,6 @@ class Index:
         self._children = self.reader.children(self.path)
         for child in self._children:
             yield child.name, Path(child.path)
-
-    def _read_all(self) -> bool:
-        from rlm_mcp.corpus.pack import Corpus
-        from rlm_mcp.corpus.runs import Runs
-        from rlm_mcp.corpus.store import Store
-
-        if self._corpus is None:
-            store = Store(config.cache_dir(), f"session\0{self._id}")
-            self._corpus = Corpus(store, Runs(self._write))
-            changed = True
-        else:
-            changed = self._corpus.refresh()
-        table = self._corpus.snapshot.table
-        self._set(text_id=table.text_id, text_bytes=table.text_bytes)
-        return changed
-
-    def _forget(self) -> None:
-        """Drop the packed text and every place in it."""
-        from rlm_mcp.corpus.store import Store
-
-        store = Store(config.cache_dir(), f"session\0{self._id}")
-        with store.writing(), contextlib.suppress(FileNotFoundError):
-            (store.folder / "table").unlink()
-        if self._corpus is not None:
-            self._corpus.close()
-            self._corpus = None
-
-    def _write(self, writer: Writer, text_id: str, size: int) -> Sequence[Run] | None:
-        """Append what is new to the packed text, and return its runs; the store is locked."""
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            stamps = self._stamps()
-            if not text_id:
-                for table in ("docs", "turns", "blocks", "nodes", "runs"):
-                    self.db.execute(f"DELETE FROM {table}")
-                self.db.execute("DROP TABLE IF EXISTS fts")
-                self.db.execute("DELETE FROM meta WHERE key='fts'")
-                self._set(stamps={})
-            elif [text_id, size] != [self._meta("text_id"), self._meta("text_bytes")]:
-                raise _Stale
-            before = self._meta("stamps")
-            if any(self._rewritten(name) for name in before if stamps.get(name) != before[name]):
-                raise _Stale
-            changed = [item for item in self._files() if stamps.get(item[0]) != before.get(item[0])]
-            for name, path in changed:
-                self._read(name, path, writer)
-            self._set(stamps=stamps)
-            runs = self._runs(size) if changed or not text_id else None
-            self.db.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self.db.execute("ROLLBACK")
-            raise
-        return runs
 
     def _runs(self, size: int) -> Sequence[Run]:
         """Return the spans of text by thread and branch, those of the heads' copies apart."""
@@ -289,8 +275,8 @@ class Index:
         if row is None:
             return False
         stamp = json.loads(row["stamp"])
-        if not self.reader.appends:
-            return True
+        if stamp[0] == 0:
+            return True  # the reader cannot go on, only begin anew
         try:
             return bool(stamp != _probe(row["path"], stamp[0]))
         except OSError:
@@ -312,8 +298,8 @@ class Index:
                 )
             return builders[label]
 
-        source = Source(str(path), self.key, offset=start)
         main = builder("")
+        source = Source(str(path), self.key, main.state.reader, start)
         try:
             for event in self.reader.events(source, start):
                 thread = event.thread if isinstance(event, Piece) else ""

@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlm_mcp.contexts.session.readers import claude_code
+from rlm_mcp.contexts.session.readers import (
+    aider,
+    claude_code,
+    cline,
+    codex,
+    copilot,
+    copilot_cli,
+    cursor,
+    cursor_ide,
+    gemini,
+    opencode,
+    specstory,
+)
 from rlm_mcp.contexts.session.readers.reader import HEAD, Reader
 
-READERS: tuple[Reader, ...] = (claude_code.READER,)
+READERS: tuple[Reader, ...] = (
+    codex.READER,
+    cursor.READER,
+    copilot_cli.READER,
+    copilot.READER,
+    gemini.READER,
+    cline.READER,
+    claude_code.READER,
+    cursor_ide.READER,
+    opencode.READER,
+    specstory.READER,
+    aider.READER,
+)
 """In the order in which they are asked; the first that recognises a file reads it."""
 
 

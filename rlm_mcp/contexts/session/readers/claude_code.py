@@ -132,8 +132,8 @@ def events(source: Source, start: int) -> Iterator[Event]:
         yield from _web(source)
         return
     subagent = _AGENT.search(source.path) is not None
-    threads: dict[str, str] = {}
-    said: dict[str, str] = {}
+    threads: dict[str, str] = source.state.setdefault("threads", {})
+    said: dict[str, str] = source.state.setdefault("said", {})
     with open(source.path, "rb") as file:
         for begin, end, record, cut in lines.records(file, start):
             if end == begin:
@@ -221,7 +221,7 @@ def _thread(piece: Piece, record: Mapping[str, Any], threads: dict[str, str]) ->
     known = threads.get(piece.parent or "")
     piece.thread = f"agent-{name}" if name else known or f"side-{piece.native[:8]}"
     threads[piece.native] = piece.thread
-    if len(threads) > 50_000:
+    if len(threads) > 5_000:
         del threads[next(iter(threads))]
 
 
@@ -233,11 +233,11 @@ def _user(record: Mapping[str, Any], message: Mapping[str, Any]) -> Piece:
         if not isinstance(part, dict):
             continue
         if part.get("type") == "tool_result":
-            piece.blocks.append(_result(part, record.get("toolUseResult")))
+            piece.blocks.append(result_block(part, record.get("toolUseResult")))
         elif part.get("type") == "text":
             piece.blocks.extend(split_reminders(str(part.get("text") or "")))
         else:
-            piece.blocks.append(_other(part))
+            piece.blocks.append(other_block(part))
     piece.origin = _origin(record, piece.blocks)
     if piece.origin == "compaction":
         for block in piece.blocks:
@@ -276,7 +276,7 @@ def split_reminders(text: str) -> list[Block]:
     return blocks
 
 
-def _result(part: Mapping[str, Any], rich: Any) -> Block:
+def result_block(part: Mapping[str, Any], rich: Any) -> Block:
     content = part.get("content")
     notes = []
     if isinstance(content, list):
@@ -285,7 +285,7 @@ def _result(part: Mapping[str, Any], rich: Any) -> Block:
             if isinstance(item, dict) and item.get("type") == "text":
                 texts.append(str(item.get("text") or ""))
             elif isinstance(item, dict):
-                notes.append(_other(item).note)
+                notes.append(other_block(item).note)
         text = "\n".join(texts)
     else:
         text = content if isinstance(content, str) else ""
@@ -303,7 +303,7 @@ def _result(part: Mapping[str, Any], rich: Any) -> Block:
     return block
 
 
-def _other(part: Mapping[str, Any]) -> Block:
+def other_block(part: Mapping[str, Any]) -> Block:
     """Return a block for content that is not text: images, documents, what comes next year."""
     source = part.get("source")
     kind = str(part.get("type"))
@@ -321,7 +321,7 @@ def _assistant(record: Mapping[str, Any], message: Mapping[str, Any]) -> Piece:
     content = message.get("content")
     for part in content if isinstance(content, list) else [{"type": "text", "text": content}]:
         if isinstance(part, dict):
-            piece.blocks.append(_reply_block(part))
+            piece.blocks.append(reply_block(part))
     usage = message.get("usage")
     if isinstance(usage, dict):
         piece.usage = read_usage(usage)
@@ -333,7 +333,7 @@ def _assistant(record: Mapping[str, Any], message: Mapping[str, Any]) -> Piece:
     return piece
 
 
-def _reply_block(part: Mapping[str, Any]) -> Block:
+def reply_block(part: Mapping[str, Any]) -> Block:
     kind = part.get("type")
     if kind == "text":
         return Block("text", str(part.get("text") or ""))
@@ -348,7 +348,7 @@ def _reply_block(part: Mapping[str, Any]) -> Block:
         )
     if isinstance(kind, str) and kind.endswith("_tool_result"):
         return Block("result", calls.show(part.get("content")), call=str(part.get("tool_use_id")))
-    return _other(part)
+    return other_block(part)
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
@@ -412,7 +412,6 @@ READER = Reader(
     agent="claude",
     layout="Claude Code JSON lines",
     version=1,
-    appends=True,
     detect=detect,
     events=events,
     folders=folders,

@@ -35,8 +35,6 @@ class Reader:
     """The format's name, as `describe` shows it."""
     version: int
     """Raised with every change of what events come out; an older index is built anew."""
-    appends: bool
-    """Whether the agent only ever appends, so that reading can go on at `Source.offset`."""
     detect: Callable[[Path, bytes], bool]
     """Say from a path and its first bytes whether this reader understands the file."""
     events: Callable[[Source, int], Iterator[Event]]

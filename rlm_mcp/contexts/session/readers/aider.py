@@ -1,0 +1,199 @@
+"""Read aider's history: <repo>/.aider.chat.history.md, many chats in one Markdown file.
+
+Lines that start with `#### ` are a person's, those with `> ` the tool's, the rest the model's.
+There are no ids and a time only where a chat starts. A file edit counts where aider says that it
+applied one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.turns import Block, Event, FileOp, Found, Meta, Piece, Source, Usage
+
+_START = re.compile(r"# aider chat started at (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\s*\Z")
+_RUN = re.compile(r"(?:Running|Run shell command\??) (.+)\Z")
+_APPLIED = re.compile(r"Applied edit to (.+)\Z")
+_COMMIT = re.compile(r"Commit [0-9a-f]{7,40} ")
+_TOKENS = re.compile(r"Tokens: ([\d.,]+)(k?) sent,.*?([\d.,]+)(k?) received")
+_MODEL = re.compile(r"(?:Main model|Model|Models?): (\S+)")
+_ADD = re.compile(r"Add .* tokens of command output to the chat\?")
+_EDIT = re.compile(
+    r"^(?P<path>[^\n`<>]+)\n```[^\n]*\n<<<<<<< SEARCH\n(?P<old>.*?)\n?=======\n(?P<new>.*?)\n?"
+    r">>>>>>> REPLACE",
+    re.MULTILINE | re.DOTALL,
+)
+_COMMANDS = (
+    "/add", "/drop", "/run", "/clear", "/exit", "/quit", "/undo", "/diff", "/commit", "/ls",
+    "/tokens", "/model", "/help", "/git", "/test", "/lint", "/reset", "/map",
+)  # fmt: skip
+
+
+def folders() -> list[Path]:
+    """Return nothing: aider keeps its history in each project, under the roots."""
+    return []
+
+
+def detect(path: Path, head: bytes) -> bool:
+    if path.suffix not in (".md", ""):
+        return False
+    return re.search(rb"^# aider chat started at \d{4}-", head, re.MULTILINE) is not None
+
+
+def find() -> Iterator[Found]:
+    chosen = os.environ.get("AIDER_CHAT_HISTORY_FILE")
+    folder = Path(os.environ.get("CLAUDE_PROJECT_DIR") or Path.cwd())
+    path = Path(chosen) if chosen else folder / ".aider.chat.history.md"
+    if path.is_file():
+        yield Found("aider", "aider", str(path), "", str(folder))
+
+
+def events(source: Source, start: int) -> Iterator[Event]:
+    """Yield a piece for each run of lines of one kind."""
+    chat = _Chat()
+    folder = str(Path(source.path).parent)
+    with open(source.path, "rb") as file:
+        file.seek(start)
+        kind, begin, offset = "", start, start
+        held: list[str] = []
+        for raw in file:
+            line = raw.decode("utf-8", "replace").rstrip("\r\n")
+            now = _kind(line, kind)
+            if now != kind and held:
+                yield from _placed(chat.pieces(kind, held), begin, offset, folder)
+                held = []
+            if not held:
+                kind, begin = now, offset
+            held.append(line)
+            offset += len(raw)
+        if held:
+            yield from _placed(chat.pieces(kind, held), begin, offset, folder)
+
+
+def _placed(found: Iterator[Event], begin: int, end: int, folder: str) -> Iterator[Event]:
+    for event in found:
+        if isinstance(event, Piece):
+            event.start, event.end, event.cwd = begin, end, folder
+        yield event
+
+
+def _kind(line: str, before: str) -> str:
+    if line.startswith("#### ") or line == "####":
+        return "user"
+    if line.startswith("> ") or line == ">":
+        return "tool"
+    if _START.match(line):
+        return "start"
+    if not line.strip() and before in ("user", "start"):
+        return before
+    return "model"
+
+
+class _Chat:
+    """What has to be remembered from one run of lines to the next."""
+
+    def __init__(self) -> None:
+        self._ts = ""
+        self._model = ""
+        self._edits: dict[str, tuple[str, str]] = {}
+        self._calls = 0
+
+    def pieces(self, kind: str, held: list[str]) -> Iterator[Event]:
+        if kind == "start":
+            yield from self._start(held[0])
+        elif kind == "user":
+            yield self._user(held)
+        elif kind == "tool":
+            yield from self._tool([line[2:].removesuffix("  ") for line in held])
+        else:
+            text = "\n".join(held).strip("\n")
+            if text.strip():
+                found = _EDIT.finditer(text)
+                self._edits = {m["path"].strip(): (m["old"], m["new"]) for m in found}
+                yield self._piece(Block("text", text))
+
+    def _piece(self, *blocks: Block) -> Piece:
+        return Piece("assistant", "agent", list(blocks), ts=self._ts, model=self._model)
+
+    def _start(self, line: str) -> Iterator[Event]:
+        match = _START.match(line)
+        assert match
+        self._ts = f"{match[1]}T{match[2]}"
+        self._edits.clear()
+        block = Block("notice", f"aider chat started at {match[1]} {match[2]}", name="start")
+        yield Piece("system", "harness", [block], ts=self._ts)
+
+    def _user(self, held: list[str]) -> Piece:
+        lines = [line[5:].removesuffix("  ") for line in held if line.startswith("####")]
+        text = "\n".join(lines).rstrip()
+        harness = text.startswith(_COMMANDS) or not text
+        return Piece("user", "harness" if harness else "human", [Block("text", text)], ts=self._ts)
+
+    def _tool(self, rows: list[str]) -> Iterator[Event]:
+        """Cut the tool's lines into commands with their output, applied edits, and notices."""
+        notices: list[str] = []
+        at = 0
+        while at < len(rows):
+            row = rows[at]
+            at += 1
+            if match := _RUN.match(row):
+                output = []
+                while at < len(rows) and not _ADD.match(rows[at]) and not _RUN.match(rows[at]):
+                    if _APPLIED.match(rows[at]) or _COMMIT.match(rows[at]):
+                        break
+                    output.append(rows[at])
+                    at += 1
+                yield self._run(match[1], "\n".join(output))
+            elif match := _APPLIED.match(row):
+                yield self._applied(match[1].strip())
+            elif match := _TOKENS.search(row):
+                sent, received = _count(match[1], match[2]), _count(match[3], match[4])
+                yield Piece("assistant", "agent", [], usage=Usage(input=sent, output=received))
+            else:
+                if match := _MODEL.search(row):
+                    self._model = match[1]
+                if row.startswith("Aider v"):
+                    yield Meta("version", row[7:].strip())
+                notices.append(row)
+        if text := "\n".join(notices).strip():
+            yield Piece("system", "harness", [Block("notice", text)], ts=self._ts)
+
+    def _run(self, command: str, output: str) -> Piece:
+        call = calls.call("run", {"command": command}, self._next())
+        call.kind, call.arg = "shell", command
+        status, code = calls.outcome(output, None)
+        result = Block("result", output, call=call.call, status=status, exit_code=code)
+        return self._piece(call, result)
+
+    def _applied(self, path: str) -> Piece:
+        old, new = self._edits.get(path, ("", ""))
+        block = Block("call", f"Applied edit to {path}", name="edit", kind="edit", arg=path)
+        block.call, block.status = self._next(), "ok"
+        block.ops = (FileOp(path, "edit" if old else "create" if new else "edit", old, new),)
+        return self._piece(block)
+
+    def _next(self) -> str:
+        self._calls += 1
+        return f"{self._ts}.{self._calls}"
+
+
+def _count(number: str, kilo: str) -> int:
+    return round(float(number.replace(",", "")) * (1000 if kilo else 1))
+
+
+READER = Reader(
+    agent="aider",
+    layout="aider chat history",
+    version=1,
+    detect=detect,
+    events=events,
+    folders=folders,
+    find=find,
+    native=lambda path: "aider",
+    limits=("a time stands only where a chat starts; reads and searches are not recorded",),
+)

@@ -1,0 +1,278 @@
+"""Read VS Code Copilot's chats: workspaceStorage/<hash>/chatSessions/<id>.json or .jsonl.
+
+The JSON-lines form is a log of operations on one object: 0 states it, 1 sets the value at a path,
+2 appends to the list at a path (after cutting it at `i`), 3 deletes. Requests that were cut away
+and asked anew stay here as a superseded branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlm_mcp.contexts.session import calls, lines
+from rlm_mcp.contexts.session.readers import places
+from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.turns import (
+    Block,
+    Event,
+    Found,
+    Meta,
+    Odd,
+    Piece,
+    Rewind,
+    Source,
+    Status,
+)
+
+_SHOWN = frozenset(["", "markdownContent", "markdownVuln", "warning"])
+_NOISE = frozenset(
+    [
+        "textEditGroup", "undoStop", "codeblockUri", "inlineReference", "progressMessage",
+        "prepareToolInvocation", "mcpServersStarting", "progressTaskSerialized", "command",
+        "elicitation", "elicitationSerialized", "confirmation", "references", "notebookEditGroup",
+        "treeData", "extensions", "pullRequest", "multiDiffData", "reference", "workspaceEdit",
+    ]
+)  # fmt: skip
+
+
+def folders() -> list[Path]:
+    found = []
+    for user in places.editors("Code", "Code - Insiders", "VSCodium"):
+        found += [user / "workspaceStorage", user / "globalStorage" / "emptyWindowChatSessions"]
+    return found
+
+
+def detect(path: Path, head: bytes) -> bool:
+    if path.suffix == ".json":
+        return b'"requests"' in head and b'"responderUsername"' in head
+    first = head.split(b"\n", 1)[0].replace(b" ", b"")
+    return path.suffix == ".jsonl" and first.startswith(b'{"kind":0,"v":{')
+
+
+def find() -> Iterator[Found]:
+    for folder in folders():
+        for path in sorted([*folder.glob("*/chatSessions/*.json*"), *folder.glob("*.json*")]):
+            where = places.project(path.parent.parent) if path.parent != folder else ""
+            yield Found("copilot", path.stem, str(path), "", where)
+
+
+def events(source: Source, start: int) -> Iterator[Event]:
+    if source.path.endswith(".json"):
+        value = places.load(Path(source.path))
+        if not isinstance(value, dict):
+            yield Odd("broken")
+            return
+        yield from _session(value, source)
+        yield from _requests(value, 0, source)
+        return
+    yield from _log(source)
+
+
+def _log(source: Source) -> Iterator[Event]:
+    """Apply the operations; what is about to be cut off is told first, as superseded."""
+    value: dict[str, Any] = {}
+    told = 0
+    with open(source.path, "rb") as file:
+        for begin, end, record, _ in lines.records(file, 0):
+            if end == begin:
+                yield Odd("unfinished")
+                break
+            if record is None:
+                yield Odd("broken")
+                continue
+            cut = _cut(value, record)
+            if cut is not None:
+                yield from _requests(value, told, source)
+                asked = value["requests"]
+                name = _id(asked[cut - 1], cut - 1) if cut else ""
+                yield Rewind(native=f"{name}.reply" if name else "", superseded=True)
+                told = cut
+            try:
+                value = _apply(value, record)
+            except (KeyError, IndexError, TypeError, ValueError):
+                yield Odd("broken", "operation")
+    yield from _session(value, source)
+    yield from _requests(value, told, source)
+
+
+def _cut(value: Mapping[str, Any], record: Mapping[str, Any]) -> int | None:
+    """Return where an operation cuts the list of requests, if it does."""
+    asked = value.get("requests")
+    if record.get("k") != ["requests"] or not isinstance(asked, list):
+        return None
+    if record.get("kind") == 2 and isinstance(record.get("i"), int):
+        return record["i"] if record["i"] < len(asked) else None
+    if record.get("kind") == 1 and isinstance(record.get("v"), list):
+        return 0 if asked else None
+    return None
+
+
+def _apply(value: dict[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    kind, keys = record.get("kind"), record.get("k") or []
+    if kind == 0:
+        fresh = record["v"]
+        return fresh if isinstance(fresh, dict) else value
+    at: Any = value
+    for key in keys[:-1]:
+        at = at[key]
+    last = keys[-1]
+    if kind == 1:
+        if isinstance(at, list) and last == len(at):
+            at.append(record["v"])
+        else:
+            at[last] = record["v"]
+    elif kind == 2:
+        items = at.setdefault(last, []) if isinstance(at, dict) else at[last]
+        if isinstance(record.get("i"), int):
+            del items[record["i"] :]
+        items.extend(record.get("v") or [])
+    elif kind == 3:
+        del at[last]
+    return value
+
+
+def _session(value: Mapping[str, Any], source: Source) -> Iterator[Event]:
+    if title := value.get("customTitle"):
+        yield Meta("title", str(title))
+    where = places.project(Path(source.path).parent.parent)
+    source.state["cwd"] = where
+    if value.get("version") not in (1, 2, 3, None):
+        yield Odd("unknown", f"version {value.get('version')}")
+
+
+def _id(request: Any, number: int) -> str:
+    name = request.get("requestId") if isinstance(request, dict) else None
+    return str(name or f"request-{number}")
+
+
+def _requests(value: Mapping[str, Any], first: int, source: Source) -> Iterator[Event]:
+    asked = value.get("requests")
+    where = source.state.get("cwd") or places.project(Path(source.path).parent.parent)
+    for number, request in enumerate(asked if isinstance(asked, list) else []):
+        if number < first or not isinstance(request, dict):
+            continue
+        for piece in _request(request, _id(request, number), number):
+            piece.cwd = where
+            yield piece
+
+
+def _request(request: Mapping[str, Any], name: str, number: int) -> Iterator[Piece]:
+    message = request.get("message")
+    text = message.get("text") if isinstance(message, dict) else message
+    at = places.moment(request.get("timestamp"))
+    prompt = [Block("text", str(text or ""))]
+    variables = request.get("variableData")
+    for item in (variables.get("variables") or []) if isinstance(variables, dict) else []:
+        if isinstance(item, dict):
+            prompt.append(Block("notice", f"[attached: {item.get('name')}]", name="attachment"))
+    pointer = f"/requests/{number}"
+    yield Piece("user", "human", prompt, native=name, ts=at, pointer=f"{pointer}/message")
+    blocks = list(_response(request))
+    piece = Piece("assistant", "agent", blocks, native=f"{name}.reply", ts=at)
+    piece.group, piece.pointer = f"{name}.reply", f"{pointer}/response"
+    piece.model = str(request.get("modelId") or "")
+    if request.get("isCanceled"):
+        piece.blocks.append(Block("notice", "cancelled by the user", status="cancelled"))
+    if piece.blocks:
+        yield piece
+
+
+def _response(request: Mapping[str, Any]) -> Iterator[Block]:
+    result = request.get("result")
+    meta = result.get("metadata") if isinstance(result, dict) else None
+    meta = meta if isinstance(meta, dict) else {}
+    if summary := meta.get("summary"):
+        text = summary.get("text") if isinstance(summary, dict) else str(summary)
+        yield Block("compaction", str(text or ""))
+    known = _calls(meta)
+    results = meta.get("toolCallResults")
+    results = results if isinstance(results, dict) else {}
+    told: set[str] = set()
+    for part in request.get("response") or []:
+        if not isinstance(part, dict):
+            continue
+        kind = str(part.get("kind") or "")
+        if kind in ("toolInvocationSerialized", "toolInvocation"):
+            told.add(str(part.get("toolCallId")))
+            yield from _call(part, known, results)
+        elif kind == "thinking":
+            yield Block("thinking", _words(part.get("value")))
+        elif kind in _SHOWN and (text := _words(part.get("value", part.get("content")))):
+            yield Block("text", text)
+        elif kind not in _NOISE and kind not in _SHOWN:
+            yield Block("notice", f"[{kind}]", note="not understood")
+    for call_id, call in known.items():
+        if call_id not in told:
+            yield calls.call(str(call.get("name")), call.get("arguments"), call_id)
+            yield from _outcome(call_id, results, "")
+    error = result.get("errorDetails") if isinstance(result, dict) else None
+    if isinstance(error, dict):
+        yield Block("notice", str(error.get("message") or "error"), status="error")
+
+
+def _calls(meta: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the calls that the rounds record, by id: the only place with whole arguments."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for turn in meta.get("toolCallRounds") or []:
+        for call in (turn.get("toolCalls") or []) if isinstance(turn, dict) else []:
+            if isinstance(call, dict):
+                found[str(call.get("id"))] = call
+    return found
+
+
+def _call(
+    part: Mapping[str, Any],
+    known: Mapping[str, Mapping[str, Any]],
+    results: Mapping[str, Any],
+) -> Iterator[Block]:
+    call_id = str(part.get("toolCallId"))
+    record = known.get(call_id)
+    data = part.get("toolSpecificData")
+    if record is not None:
+        yield calls.call(str(record.get("name")), record.get("arguments"), call_id)
+    else:
+        arguments: dict[str, Any] = {}
+        if isinstance(data, dict) and data.get("kind") == "terminal":
+            line = data.get("commandLine")
+            text = line.get("original") if isinstance(line, dict) else data.get("command")
+            arguments["command"] = str(text or "")
+        else:
+            arguments["message"] = _words(part.get("invocationMessage"))
+        yield calls.call(str(part.get("toolId") or ""), arguments, call_id)
+    confirmed = part.get("isConfirmed")
+    denied = confirmed is False or (isinstance(confirmed, dict) and confirmed.get("type") == 0)
+    yield from _outcome(call_id, results, "denied" if denied else "")
+
+
+def _outcome(call_id: str, results: Mapping[str, Any], status: Status) -> Iterator[Block]:
+    record = results.get(call_id)
+    if not isinstance(record, dict):
+        if status:
+            yield Block("result", "", call=call_id, status=status)
+        return
+    parts = [part.get("value") for part in record.get("content") or [] if isinstance(part, dict)]
+    text = "\n".join(part for part in parts if isinstance(part, str))
+    shown, code = calls.outcome(text, None)
+    yield Block("result", text, call=call_id, status=status or shown, exit_code=code)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("value")
+    if isinstance(value, list):
+        return "".join(_words(item) for item in value)
+    return value if isinstance(value, str) else ""
+
+
+READER = Reader(
+    agent="copilot",
+    layout="VS Code Copilot chat",
+    version=1,
+    detect=detect,
+    events=events,
+    folders=folders,
+    find=find,
+    limits=("arguments and results of a cancelled request's calls are not recorded",),
+)

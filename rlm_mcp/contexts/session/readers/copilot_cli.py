@@ -1,0 +1,164 @@
+"""Read Copilot CLI's sessions: ~/.copilot/session-state/<id>/events.jsonl (or <id>.jsonl)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rlm_mcp.contexts.session import calls, lines
+from rlm_mcp.contexts.session.readers.reader import Reader, first_records
+from rlm_mcp.contexts.session.turns import (
+    Block,
+    Event,
+    Found,
+    Meta,
+    Odd,
+    Piece,
+    Source,
+    Status,
+    Usage,
+)
+
+_NOISE = frozenset(
+    [
+        "session.resume", "session.info", "session.model_change", "session.idle",
+        "session.shutdown", "assistant.turn_start", "assistant.turn_end",
+        "tool.execution_start", "assistant.intent", "tool.execution_partial_result",
+        "tool.execution_progress", "session.compaction_start", "session.truncation",
+        "session.usage_info", "hook.start", "hook.end", "session.import_legacy",
+        "assistant.message_delta", "assistant.reasoning_delta", "session.title_changed",
+    ]
+)  # fmt: skip
+
+
+def folders() -> list[Path]:
+    home = Path(os.environ.get("COPILOT_HOME") or Path.home() / ".copilot")
+    return [home / "session-state"]
+
+
+def detect(path: Path, head: bytes) -> bool:
+    first = head.split(b"\n", 1)[0]
+    return (
+        path.suffix == ".jsonl"
+        and re.search(rb'"type"\s*:\s*"session\.(start|resume)"', first) is not None
+    )
+
+
+def native(path: Path) -> str:
+    return path.parent.name if path.stem == "events" else path.stem
+
+
+def find() -> Iterator[Found]:
+    for folder in folders():
+        for path in sorted([*folder.glob("*/events.jsonl"), *folder.glob("*.jsonl")]):
+            facts: dict[str, Any] = {}
+            for record in first_records(path):
+                data = record.get("data")
+                if not isinstance(data, dict):
+                    continue
+                context = data.get("context")
+                if isinstance(context, dict):
+                    facts["project"] = str(context.get("cwd") or "")
+                    facts["started"] = str(record.get("timestamp") or "")
+                elif record.get("type") == "user.message":
+                    facts["title"] = str(data.get("content") or "")[:200]
+                    break
+            yield Found("copilot-cli", native(path), str(path), **facts)
+
+
+def events(source: Source, start: int) -> Iterator[Event]:
+    with open(source.path, "rb") as file:
+        for begin, end, record, cut in lines.records(file, start):
+            if end == begin:
+                yield Odd("unfinished")
+                return
+            if cut:
+                yield Odd("large")
+            if record is None:
+                yield Odd("broken")
+            else:
+                for event in _record(record, source.state):
+                    if isinstance(event, Piece):
+                        event.start, event.end = begin, end
+                        event.native = str(record.get("id") or "")
+                        parent = record.get("parentId", "")
+                        event.parent = None if parent is None else str(parent)
+                        event.ts = str(record.get("timestamp") or "")
+                        event.cwd = str(source.state.get("cwd") or "")
+                    yield event
+            source.offset = end
+
+
+def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
+    kind, data = str(record.get("type")), record.get("data")
+    data = data if isinstance(data, dict) else {}
+    if kind == "session.start":
+        yield Meta("version", str(data.get("copilotVersion") or ""))
+        context = data.get("context")
+        if isinstance(context, dict):
+            state["cwd"] = context.get("cwd")
+            yield Meta("gitBranch", str(context.get("branch") or ""))
+        yield Piece("system", "harness", [])
+    elif kind == "user.message":
+        yield Piece("user", "human", [Block("text", str(data.get("content") or ""))])
+    elif kind == "assistant.message":
+        yield _reply(data)
+    elif kind == "assistant.reasoning":
+        text = str(data.get("content") or "")
+        yield Piece("assistant", "agent", [Block("thinking", text)])
+    elif kind == "tool.execution_complete":
+        yield Piece("user", "agent", [_result(data)])
+    elif kind == "session.compaction_complete":
+        block = Block("compaction", str(data.get("summaryContent") or ""))
+        yield Piece("user", "compaction", [block], boundary=True)
+    elif kind in ("session.error", "session.warning", "abort"):
+        text = str(data.get("message") or data.get("reason") or kind)
+        status: Status = "cancelled" if kind == "abort" else "error"
+        yield Piece("system", "harness", [Block("notice", text, name=kind, status=status)])
+    else:
+        yield Odd("noise" if kind in _NOISE else "unknown", kind)
+        yield Piece("system", "harness", [])
+
+
+def _reply(data: dict[str, Any]) -> Piece:
+    piece = Piece("assistant", "agent", [], group=str(data.get("messageId") or ""))
+    if text := data.get("reasoningText"):
+        piece.blocks.append(Block("thinking", str(text)))
+    if text := data.get("content"):
+        piece.blocks.append(Block("text", str(text)))
+    for call in data.get("toolRequests") or []:
+        if isinstance(call, dict):
+            name, call_id = str(call.get("name") or ""), str(call.get("toolCallId") or "")
+            piece.blocks.append(calls.call(name, call.get("arguments") or {}, call_id))
+    if isinstance(tokens := data.get("outputTokens"), int):
+        piece.usage, piece.usage_key = Usage(output=tokens), piece.group
+    return piece
+
+
+def _result(data: dict[str, Any]) -> Block:
+    result = data.get("result")
+    error = data.get("error")
+    if isinstance(result, dict):
+        text = str(result.get("content") or result.get("detailedContent") or "")
+    else:
+        text = str(error.get("message") or "") if isinstance(error, dict) else str(result or "")
+    success = data.get("success")
+    status, code = calls.outcome(text, not success if isinstance(success, bool) else None)
+    return Block(
+        "result", text, call=str(data.get("toolCallId") or ""), status=status, exit_code=code
+    )
+
+
+READER = Reader(
+    agent="copilot-cli",
+    layout="Copilot CLI events",
+    version=1,
+    detect=detect,
+    events=events,
+    folders=folders,
+    find=find,
+    native=native,
+)

@@ -1,0 +1,53 @@
+"""Open another program's SQLite file without leaving a trace beside it.
+
+A database at rest is opened immutable: no lock, no journal, no shared memory. One that is being
+written keeps its newest pages in a write-ahead log, which an immutable reader does not see: then
+file and log are copied into our own cache folder and the copy is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from rlm_mcp import config
+
+COPY_LIMIT = 1 << 30
+"""Bytes up to which a database in use is copied; of a larger one the log is left out."""
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
+    """Give a read-only connection. Raises OSError or sqlite3.Error."""
+    path = Path(path)
+    log = path.with_name(path.name + "-wal")
+    with contextlib.ExitStack() as stack:
+        at = path
+        if log.exists() and log.stat().st_size and path.stat().st_size <= COPY_LIMIT:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=config.cache_dir()))
+            at = Path(folder) / "copy.db"
+            shutil.copyfile(path, at)
+            shutil.copyfile(log, at.with_name("copy.db-wal"))
+            uri = f"file:{quote(str(at))}"
+        else:
+            uri = f"file:{quote(os.path.realpath(path))}?mode=ro&immutable=1"
+        db = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        stack.callback(db.close)
+        db.row_factory = sqlite3.Row
+        db.text_factory = lambda data: data.decode("utf-8", "replace")
+        yield db
+
+
+def tables(db: sqlite3.Connection) -> set[str]:
+    """Return the names of the tables."""
+    return {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+
+
+def is_database(head: bytes) -> bool:
+    return head.startswith(b"SQLite format 3\0")

@@ -1,0 +1,255 @@
+"""Read Gemini CLI's chats: ~/.gemini/tmp/<project>/chats/session-*.json (one object) or .jsonl.
+
+In the JSON-lines form a record with a known id updates that message, `$rewindTo` drops a message
+and what followed, and `$set` with messages replaces all of them (compression): the agent forgets
+what came before, this reader does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rlm_mcp.contexts.session import calls, lines
+from rlm_mcp.contexts.session.readers import places
+from rlm_mcp.contexts.session.readers.reader import Reader, first_records
+from rlm_mcp.contexts.session.turns import (
+    Block,
+    Event,
+    Found,
+    Meta,
+    Odd,
+    Piece,
+    Rewind,
+    Source,
+    Status,
+    Usage,
+)
+
+_STATES = {"success": False, "error": True}
+_REMEMBERED = 500
+_COMPRESSED = re.compile(r"compress|summari[sz]ed", re.IGNORECASE)
+
+
+def folders() -> list[Path]:
+    home = Path(os.environ.get("GEMINI_CLI_HOME") or Path.home())
+    return [home / ".gemini" / "tmp"]
+
+
+def detect(path: Path, head: bytes) -> bool:
+    marks = (b'"projectHash"', b'"sessionId"')
+    return path.suffix in (".json", ".jsonl") and all(mark in head for mark in marks)
+
+
+def native(path: Path) -> str:
+    for record in first_records(path) if path.suffix == ".jsonl" else ():
+        return str(record.get("sessionId") or path.stem)
+    value = places.load(path) if path.suffix == ".json" else None
+    return str(value.get("sessionId") or path.stem) if isinstance(value, dict) else path.stem
+
+
+def find() -> Iterator[Found]:
+    for folder in folders():
+        projects = _projects(folder.parent)
+        for path in sorted(folder.glob("*/chats/session-*.json*")):
+            where = projects.get(path.parent.parent.name, "")
+            yield Found("gemini", native(path), str(path), "", where)
+
+
+def _projects(home: Path) -> dict[str, str]:
+    """Return the folder of each project, by its short name and by the hash of its path."""
+    values = places.load(home / "projects.json")
+    listed = values.get("projects") if isinstance(values, dict) else None
+    found = {}
+    for folder, name in listed.items() if isinstance(listed, dict) else ():
+        found[str(name)] = folder
+        found[hashlib.sha256(folder.encode()).hexdigest()] = folder
+    return found
+
+
+def events(source: Source, start: int) -> Iterator[Event]:
+    path = Path(source.path)
+    if start == 0:
+        where = _projects(path.parents[3]).get(path.parents[1].name, "") if _nested(path) else ""
+        source.state["cwd"] = where
+    if path.suffix == ".json":
+        yield from _whole(source)
+        return
+    with path.open("rb") as file:
+        for begin, end, record, cut in lines.records(file, start):
+            if end == begin:
+                yield Odd("unfinished")
+                return
+            if cut:
+                yield Odd("large")
+            if record is None:
+                yield Odd("broken")
+            else:
+                for event in _record(record, source.state):
+                    if isinstance(event, Piece):
+                        event.start, event.end = begin, end
+                        event.cwd = str(source.state.get("cwd") or "")
+                    yield event
+            source.offset = end
+
+
+def _nested(path: Path) -> bool:
+    return len(path.parents) > 3 and path.parent.name == "chats"
+
+
+def _whole(source: Source) -> Iterator[Event]:
+    value = places.load(Path(source.path))
+    messages = value.get("messages") if isinstance(value, dict) else None
+    if not isinstance(messages, list):
+        yield Odd("broken")
+        return
+    for number, message in enumerate(messages):
+        for event in _record(message, source.state) if isinstance(message, dict) else ():
+            if isinstance(event, Piece):
+                event.pointer = f"/messages/{number}"
+                event.cwd = str(source.state.get("cwd") or "")
+            yield event
+
+
+def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
+    if "$rewindTo" in record:
+        yield Rewind(native=str(record["$rewindTo"]), inclusive=True)
+    elif "$set" in record:
+        change = record["$set"]
+        messages = change.get("messages") if isinstance(change, dict) else None
+        if isinstance(messages, list):
+            yield _checkpoint(messages)
+        else:
+            yield Odd("noise", "$set")
+    elif "type" in record:
+        yield from _message(record, state)
+    elif "sessionId" in record:
+        yield Meta("kind", str(record.get("kind") or ""))
+    else:
+        yield Odd("unknown", ",".join(sorted(record))[:60])
+
+
+def _checkpoint(messages: list[Any]) -> Piece:
+    """Return the boundary of a compression; what it kept of the messages is its summary."""
+    texts = [_text(item.get("content")) for item in messages if isinstance(item, dict)]
+    block = Block("compaction", "\n\n".join(texts))
+    return Piece("user", "compaction", [block])
+
+
+def _message(record: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]:
+    kind, name = str(record.get("type")), str(record.get("id") or "")
+    ts = str(record.get("timestamp") or "")
+    if kind == "user":
+        piece = Piece("user", "human", [Block("text", _text(record.get("content")))], native=name)
+    elif kind == "gemini":
+        blocks = _news(list(_blocks(record)), name, state)
+        if not blocks:
+            return
+        known = state["seen"][name] - len(blocks)
+        piece = Piece("assistant", "agent", blocks, group=name)
+        piece.native = f"{name}~{known}" if known else name
+        piece.model = str(record.get("model") or "")
+        piece.usage, piece.usage_key = _usage(record.get("tokens")), name
+    elif kind in ("info", "error", "warning"):
+        text = _text(record.get("content"))
+        status: Status = "error" if kind == "error" else ""
+        block = Block("notice", text, name=kind, status=status)
+        piece = Piece("system", "harness", [block], native=name)
+        if kind == "info" and _COMPRESSED.search(text[:80]):
+            piece.origin, block.type, piece.boundary = "compaction", "compaction", True
+    else:
+        yield Odd("unknown", kind)
+        return
+    piece.ts = ts
+    yield piece
+
+
+def _news(blocks: list[Block], name: str, state: dict[str, Any]) -> list[Block]:
+    """Return the blocks of a message that an earlier record of the same id had not."""
+    seen: dict[str, int] = state.setdefault("seen", {})
+    known = seen.pop(name, 0)
+    seen[name] = max(known, len(blocks))
+    if len(seen) > _REMEMBERED:
+        del seen[next(iter(seen))]
+    return blocks[known:]
+
+
+def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
+    for thought in record.get("thoughts") or []:
+        if isinstance(thought, dict):
+            yield Block("thinking", str(thought.get("description") or ""))
+    if text := _text(record.get("content")):
+        yield Block("text", text)
+    results = []
+    for number, call in enumerate(record.get("toolCalls") or []):
+        if not isinstance(call, dict):
+            continue
+        call_id = str(call.get("id") or f"{record.get('id')}.{number}")
+        yield calls.call(str(call.get("name") or ""), call.get("args") or {}, call_id)
+        if call.get("result") is not None or call.get("status") in ("error", "cancelled"):
+            results.append(_result(call, call_id))
+    yield from results
+
+
+def _result(call: Mapping[str, Any], call_id: str) -> Block:
+    text = _response(call.get("result"))
+    if not text and isinstance(call.get("resultDisplay"), str):
+        text = call["resultDisplay"]
+    state = call.get("status")
+    status, code = calls.outcome(text, _STATES.get(str(state)))
+    if state == "cancelled":
+        status = "cancelled"
+    return Block("result", text, call=call_id, status=status, exit_code=code)
+
+
+def _response(result: Any) -> str:
+    if isinstance(result, str):
+        return result
+    texts = []
+    for part in result if isinstance(result, list) else [result]:
+        response = part.get("functionResponse") if isinstance(part, dict) else None
+        values = response.get("response") if isinstance(response, dict) else None
+        if isinstance(values, dict):
+            texts.append(str(values.get("output") or values.get("error") or calls.show(values)))
+        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+    return "\n".join(texts)
+
+
+def _usage(tokens: Any) -> Usage | None:
+    if not isinstance(tokens, dict):
+        return None
+    cached = int(tokens.get("cached") or 0)
+    output = int(tokens.get("output") or 0) + int(tokens.get("thoughts") or 0)
+    return Usage(int(tokens.get("input") or 0) - cached, cached, 0, output)
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
+        return ""
+    return "\n".join(
+        part if isinstance(part, str) else str(part.get("text") or "")
+        for part in content
+        if isinstance(part, (str, dict))
+    )
+
+
+READER = Reader(
+    agent="gemini",
+    layout="Gemini CLI chat",
+    version=1,
+    detect=detect,
+    events=events,
+    folders=folders,
+    find=find,
+    native=native,
+    limits=("the agent keeps at most 50 KB of a tool's output",),
+)

@@ -1,0 +1,62 @@
+"""Folders in which editors keep their data, and what they say of projects and times."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+def config_folder() -> Path:
+    """Return the folder under which editors keep theirs; macOS and Windows are unverified."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+
+
+def editors(*names: str) -> Iterator[Path]:
+    """Yield the User folders of editors."""
+    for name in names:
+        yield config_folder() / name / "User"
+
+
+def folder_of(uri: str) -> str:
+    """Return the folder that a file URI names."""
+    parts = urlsplit(uri)
+    return unquote(parts.path) if parts.scheme in ("file", "vscode-remote") else uri
+
+
+def project(workspace: Path) -> str:
+    """Return the project of a workspace storage folder."""
+    values = load(workspace / "workspace.json")
+    uri = values.get("folder") or values.get("workspace") if isinstance(values, dict) else None
+    return folder_of(uri) if isinstance(uri, str) else ""
+
+
+def load(path: Path, limit: int = 1 << 28) -> Any:
+    """Return the JSON value in a file, or None."""
+    try:
+        with path.open("rb") as file:
+            return json.loads(file.read(limit))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def moment(value: Any) -> str:
+    """Return a time in milliseconds (or seconds, or already as text) in ISO form."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return ""
+    seconds = value / 1000 if value > 1e11 else value
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    except (OverflowError, OSError, ValueError):
+        return ""
