@@ -18,7 +18,7 @@ from rlm_mcp.config import Settings
 from rlm_mcp.contexts import given
 from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.contexts.variable import Variable
-from rlm_mcp.engine import cells, observe, route, statefiles
+from rlm_mcp.engine import cells, observe, route, statefiles, trajectory
 from rlm_mcp.engine.budget import Allowance, Budget
 from rlm_mcp.engine.cache import Cache
 from rlm_mcp.engine.calls import Account, Calls, Failed
@@ -27,6 +27,7 @@ from rlm_mcp.engine.handles import Handles
 from rlm_mcp.engine.host import Host, Scope
 from rlm_mcp.engine.lanes import Breaker
 from rlm_mcp.engine.reader import Reader
+from rlm_mcp.engine.replay import Record, Replay, Silent, compare
 from rlm_mcp.engine.run import Job, Result
 from rlm_mcp.engine.runs import Live, Runs
 from rlm_mcp.engine.shared import Shared
@@ -92,6 +93,8 @@ class Workspace:
         self._files = statefiles.Files(self.state, settings)
         # Two processes writing one small file take turns: never on the event loop.
         self._writer = ThreadPoolExecutor(1, "rlm-state")
+        self._told: list[str] = []
+        """The contexts that the state files name; used by the writer alone."""
         self._opened()
 
     async def call(
@@ -117,6 +120,7 @@ class Workspace:
                     await environment.close()
                 else:
                     self._idle.append((environment, host))
+        self._writer.submit(self._write_new)
         return _shown(outcome, host.failure)
 
     async def ask(
@@ -137,19 +141,67 @@ class Workspace:
 
         Raises RlmError for what is wrong with the request. Cancelling stops everything.
         """
-        root, sub = self.shared.pair(model, sub_model)
-        job = Job(
-            question,
-            root,
-            sub,
-            tuple(refs),
-            None if contexts is None else tuple(contexts),
-            dict(variables or {}),
-            route.check(mode),
+        job = replace(
+            self._job(question, refs, contexts, mode, model, sub_model),
+            variables=dict(variables or {}),
             fresh=fresh,
         )
         allowance = Allowance.of(self.settings).narrowed(**(budget or {}))
         return await self.runs.carry_out(job, allowance, on_event)
+
+    async def estimate(
+        self,
+        question: str,
+        *,
+        refs: Sequence[str] = (),
+        contexts: Sequence[str] | None = None,
+        mode: str = "auto",
+        model: str = "",
+        sub_model: str = "",
+        budget: Mapping[str, float | None] | None = None,
+    ) -> dict[str, Any]:
+        """Return what `ask` with the same arguments may cost; calls no model."""
+        job = self._job(question, refs, contexts, mode, model, sub_model)
+        allowance = Allowance.of(self.settings).narrowed(**(budget or {}))
+        return await asyncio.to_thread(self.runs.forecast, job, allowance)
+
+    async def replay(self, run: str) -> Replay:
+        """Repeat a recorded run without a model (see `replay`). Raises BadRequest."""
+        record = Record(trajectory.read(trajectory.find(self.state / "runs", run)))
+        start = record.start
+        for item in start["variables"]:
+            if item["name"] not in self.catalog.names():
+                await asyncio.to_thread(_reopen, self.catalog, item)
+        windows = start["windows"]
+        job = Job(
+            start["question"],
+            Silent(start["model"], windows[0]),
+            Silent(start["sub_model"], windows[1]),
+            tuple(start["refs"]),
+            None if start["contexts"] is None else tuple(start["contexts"]),
+            mode=route.check(start["asked"]),
+        )
+        result = await self.runs.carry_out(
+            job,
+            Allowance(**{**start["budget"], "seconds": self.settings.max_seconds}),
+            record=record,
+        )
+        return compare(record, result.answer, result.status)
+
+    def _job(
+        self,
+        question: str,
+        refs: Sequence[str],
+        contexts: Sequence[str] | None,
+        mode: str,
+        model: str,
+        sub_model: str,
+    ) -> Job:
+        if not question.strip():
+            raise BadRequest("The question is empty.")
+        root, sub = self.shared.pair(model, sub_model)
+        named = None if contexts is None else tuple(contexts)
+        return Job(question, root, sub, tuple(refs), named, mode=route.check(mode))
 
     async def close(self) -> None:
         """End every run, worker and file."""
@@ -265,13 +317,29 @@ class Workspace:
         """Tell the state files what is open now; from any thread."""
         self._writer.submit(self._write_files)
 
+    def _write_new(self) -> None:
+        """Write the files if a first use opened something."""
+        if self.catalog.names() != self._told:
+            self._write_files()
+
     def _write_files(self) -> None:
         described = []
-        for name in self.catalog.names():
+        self._told = self.catalog.names()
+        for name in self._told:
             with contextlib.suppress(RlmError):
                 described.append(self.catalog.describe(name))
         runs = [live.id for live in self.runs.list()]
         self._files.write(described, [self._agent.run, *runs])
+
+
+def _reopen(catalog: Catalog, item: Mapping[str, Any]) -> None:
+    """Open what a recorded run was about. Raises BadRequest where that cannot be done."""
+    if item["name"] in ("repo", "history", "session", "logs"):
+        catalog.get(item["name"])
+    elif item["name"] == "context":
+        raise BadRequest("This run was about a text that was handed over, which is not recorded.")
+    else:
+        catalog.open(item["source"], item["name"])
 
 
 def _outcome_of(live: Live) -> Result | Failed:
