@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +47,10 @@ def stamp(status: os.stat_result) -> Stamp:
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
+MISSING = Stamp(-2, -2, -2, 0)
+"""The stamp of what is not there."""
+
+
 class Refused(Exception):
     """A path that is not read; `reason` is one of table.REASONS."""
 
@@ -64,6 +66,8 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = os.fsencode(root)
         self._chain: list[tuple[bytes, int]] = []
+        self._above = b"\0"  # no folder's name
+        self._name, self._folder = b"", -1
         self._top = (
             os.open(self.root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)) if RELATIVE else -1
         )
@@ -79,55 +83,53 @@ class Folder:
         self._shorten(0)
         if self._top >= 0:
             os.close(self._top)
-            self._top = -1
+            self._above = b"\0"  # no folder's name
+        self._name, self._folder = b"", -1
+        self._top = -1
 
     def status(self, path: bytes) -> os.stat_result:
         """Return lstat of a path under the root, following no link on the way."""
         if not RELATIVE:
             return self._slow_status(path)
-        folder, name = self._enter(path)
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        self._enter(path)
+        return os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
 
-    @contextmanager
-    def opened(self, path: bytes) -> Iterator[tuple[int, os.stat_result]]:
-        """Open a regular file for reading. Raises Refused or OSError."""
+    def open(self, path: bytes) -> tuple[int, os.stat_result]:
+        """Open a regular file for reading; return its handle and its status before that.
+
+        Raises Refused or OSError. What is read counts only if fstat then says the same.
+        """
         before = self.status(path)
         if not stat.S_ISREG(before.st_mode):
             kind = "link" if stat.S_ISLNK(before.st_mode) else "not a file"
             raise Refused(kind, stamp(before))
         try:
             if RELATIVE:
-                folder, name = self._enter(path)
-                handle = os.open(name, _FILE, dir_fd=folder)
-            else:
-                handle = os.open(os.path.join(self.root, path), _FILE)
+                return os.open(self._name, _FILE, dir_fd=self._folder), before
+            return os.open(os.path.join(self.root, path), _FILE), before
         except PermissionError as error:
             raise Refused("unreadable", stamp(before)) from error
-        try:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise Refused("not a file", stamp(status))
-            yield handle, status
-        finally:
-            os.close(handle)
 
-    def _enter(self, path: bytes) -> tuple[int, bytes]:
-        """Return the handle of the folder that holds `path`, and the last component."""
-        *folders, name = path.split(b"/")
+    def _enter(self, path: bytes) -> None:
+        """Open the folder that holds `path`, as `_folder`; its last component is `_name`."""
+        above, _, self._name = path.rpartition(b"/")
+        if above == self._above:
+            return
+        parts = above.split(b"/") if above else []
         depth = 0
-        while (
-            depth < len(folders)
-            and depth < len(self._chain)
-            and self._chain[depth][0] == folders[depth]
-        ):
+        for part, (known, _) in zip(parts, self._chain, strict=False):
+            if part != known:
+                break
             depth += 1
         self._shorten(depth)
-        for part in folders[depth:]:
-            above = self._chain[-1][1] if self._chain else self._top
-            self._chain.append((part, os.open(part, _FOLDER, dir_fd=above)))
-        return (self._chain[-1][1] if self._chain else self._top), name
+        for part in parts[depth:]:
+            inside = self._chain[-1][1] if self._chain else self._top
+            self._chain.append((part, os.open(part, _FOLDER, dir_fd=inside)))
+        self._above = above
+        self._folder = self._chain[-1][1] if self._chain else self._top
 
     def _shorten(self, depth: int) -> None:
+        self._above = b"\0"
         while len(self._chain) > depth:
             os.close(self._chain.pop()[1])
 
@@ -142,7 +144,11 @@ class Folder:
 
 def read(handle: int, room: memoryview) -> int:
     """Fill `room` from an open file and return how many bytes there were."""
-    done = 0
+    if not room:
+        return 0
+    done = os.readv(handle, [room]) if hasattr(os, "readv") else 0
+    if done == len(room):
+        return done
     while done < len(room):
         got = (
             os.readv(handle, [room[done:]]) if hasattr(os, "readv") else _copy(handle, room[done:])

@@ -140,8 +140,11 @@ def _grouped(among: Scope, ordinals: Numbers, whole: bool) -> Hits:
     if len(places):
         fresh = np.concatenate(([True], (np.diff(places) != 0) | (np.diff(lines) != 0)))
         places, lines = places[fresh], lines[fresh]
-    names, counts = np.unique(places, return_counts=True)
-    return Hits(names, counts, lines, whole)
+    starts = (
+        np.flatnonzero(np.concatenate(([True], np.diff(places) != 0))) if len(places) else places
+    )
+    counts = np.diff(np.concatenate((starts, [len(places)])))
+    return Hits(places[starts], counts, lines, whole)
 
 
 def _all_lines(among: Scope) -> Numbers:

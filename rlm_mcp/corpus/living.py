@@ -10,7 +10,9 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus import files, git, ignore, marks
-from rlm_mcp.corpus.files import NOWHEN, Folder, Refused, Stamp
+from rlm_mcp.corpus.files import MISSING, NOWHEN, Folder, Refused, Stamp
 from rlm_mcp.corpus.hints import Hints
 from rlm_mcp.corpus.load import Admit
 from rlm_mcp.corpus.table import REASONS, ROW, Change, Moving, Rows, Table
@@ -53,11 +55,19 @@ class Living:
         self._verdicts: dict[bytes, str] = {}
         self._judged = trust or admit is None
         self._hints = Hints(root)
-        self._index: tuple[int, dict[bytes, int]] = (-1, {})
+        self._index: tuple[Sequence[bytes], dict[bytes, int]] = ((), {})
 
-    def listing(self) -> list[Listed]:
+    def raw(self) -> bytes:
+        """Return something that is the same as long as the listing is; `listing` reads it."""
+        raise NotImplementedError
+
+    def listing(self, raw: bytes) -> list[Listed]:
         """Return what belongs to the corpus, sorted by path, each once."""
         raise NotImplementedError
+
+    def inner(self) -> bool:
+        """Whether the last listing holds repositories that `raw` does not look into."""
+        return False
 
     def state(self) -> object:
         """Return what tells whether the whole source is being changed."""
@@ -83,17 +93,55 @@ class Living:
             if change is not _UNSURE:
                 return change if change is not None and change.todo else None
         state = self.state()
-        listed = self._judge(self.listing())
+        if table is None:
+            raw, stamps = self.raw(), None
+        else:
+            # git lists in its own process while stamps are taken in this one.
+            with ThreadPoolExecutor(1, "rlm-list") as pool:
+                job = pool.submit(self.raw)
+                stamps = self._stamps(table.paths)
+                raw = job.result()
+            if table.facts.get("listing") == _digest(raw) and not table.facts.get("inner"):
+                change = self._same_listing(table, stamps, state)
+                if change is not _UNSURE:
+                    self._hints.watch(table.paths, self.watched(), self.folders)
+                    return change if change.todo else None
+        return self._compare(table, stamps, raw, state)
+
+    def _same_listing(self, table: Table, stamps: npt.NDArray[np.int64], state: object) -> Change:
+        """Compare where the listing is the one of the table; _UNSURE where that is not enough."""
+        rows = table.rows
+        if not self._judged:
+            denied = [item.reason == "denied" for item in self._judge([*map(Listed, table.paths)])]
+            if (np.array(denied, bool) != (rows["reason"] == _CODE["denied"])).any():
+                return _UNSURE
+        same = _equal(rows, stamps)
+        todo = np.flatnonzero(~same).tolist()
+        for place in todo:
+            if rows["reason"][place] in _SETTLED or table.paths[place].endswith(b".ignore"):
+                return _UNSURE
+        return Change(table, table.paths, rows.copy(), [(p, "") for p in todo], state, table.facts)
+
+    def _compare(
+        self, table: Table | None, stamps: npt.NDArray[np.int64] | None, raw: bytes, state: object
+    ) -> Change | None:
+        """Compare everything, listing and stamps."""
+        listed = self._judge(self.listing(raw))
         paths = [item.path for item in listed]
+        facts = {"listing": _digest(raw), "inner": self.inner()}
         self._hints.watch(paths, self.watched(), self.folders)
         rows = np.zeros(len(listed), ROW)
         todo: list[tuple[int, str]] = [(place, item.reason) for place, item in enumerate(listed)]
-        if table is not None:
-            same = self._unchanged(table, listed, paths, rows)
-            if same.all() and len(paths) == len(table.paths):
+        if table is not None and stamps is not None:
+            same = self._unchanged(table, stamps, listed, paths, rows)
+            if (
+                same.all()
+                and len(paths) == len(table.paths)
+                and facts.items() <= table.facts.items()
+            ):
                 return None
             todo = [todo[place] for place in np.flatnonzero(~same).tolist()]
-        return Change(table, paths, rows, todo, state)
+        return Change(table, paths, rows, todo, state, facts)
 
     def write(self, change: Change, writer: Writer, old: memoryview) -> tuple[Table, bool]:
         """Read what changed; return the new table and whether any content differs.
@@ -112,16 +160,12 @@ class Living:
                 differs |= not same
         if change.state != self.state():
             raise Moving
-        paths = change.paths
-        gone = rows["reason"] == _GONE
-        if gone.any():
-            keep = np.flatnonzero(~gone)
-            paths = [paths[place] for place in keep.tolist()]
-            rows = rows[keep]
         if base is None:
-            return Table("", 0, 0, 0, paths, rows, {}), True
+            return Table("", 0, 0, 0, change.paths, rows, dict(change.facts)), True
         generation = base.generation + differs
-        return replace(base, generation=generation, paths=paths, rows=rows), differs
+        facts = base.facts | dict(change.facts)
+        table = replace(base, generation=generation, paths=change.paths, rows=rows, facts=facts)
+        return table, differs
 
     def open(self, path: bytes) -> bytes:
         """Return the content of a file that was too large to load."""
@@ -146,9 +190,9 @@ class Living:
 
     def _places(self, table: Table) -> dict[bytes, int]:
         """Return the place of each path of a table."""
-        if self._index[0] != table.generation or len(self._index[1]) != len(table.paths):
+        if self._index[0] is not table.paths:
             index = {path: place for place, path in enumerate(table.paths)}
-            self._index = (table.generation, index)
+            self._index = (table.paths, index)
         return self._index[1]
 
     def _glance(self, table: Table, touched: set[bytes], state: object) -> Change | None:
@@ -170,7 +214,12 @@ class Living:
         return Change(table, table.paths, rows, todo, state)
 
     def _unchanged(
-        self, table: Table, listed: Sequence[Listed], paths: list[bytes], rows: Rows
+        self,
+        table: Table,
+        stamps: npt.NDArray[np.int64],
+        listed: Sequence[Listed],
+        paths: list[bytes],
+        rows: Rows,
     ) -> Flags:
         """Copy the rows whose file has the stamp it had; return which they are."""
         if paths == table.paths:
@@ -181,10 +230,8 @@ class Living:
         same: Flags = old >= 0
         if not len(table.rows):
             return same
-        now = self._stamps(paths)
         before = table.rows[old]
-        for column, name in enumerate(_STAMP):
-            same &= before[name].astype(np.int64) == now[:, column]
+        same &= _equal(before, stamps[old])
         wanted = np.fromiter((_CODE[item.reason] for item in listed), np.uint8, len(listed))
         settled = np.isin(before["reason"], _SETTLED)
         same &= np.where(wanted == 0, ~settled, wanted == before["reason"])
@@ -198,7 +245,7 @@ class Living:
             try:
                 status = os.lstat(root + path)
             except OSError:
-                flat += NOWHEN
+                flat += MISSING
             else:
                 flat += (
                     status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INODE,
@@ -220,14 +267,13 @@ class Living:
         except Refused as refused:
             code = _CODE[refused.reason]
             row = (0, 0, 0, 0, *_stored(refused.at), code, 0, b"")
-            return row, kept is not None and int(kept["reason"]) == code
+            return row, _is(kept, code)
         except (FileNotFoundError, NotADirectoryError):
-            return (0, 0, 0, 0, *NOWHEN, _GONE, 0, b""), False
+            code = _CODE["gone"]
+            return (0, 0, 0, 0, *MISSING, code, 0, b""), _is(kept, code)
         except OSError:
             code = _CODE["unreadable"]
-            return (0, 0, 0, 0, *NOWHEN, code, 0, b""), kept is not None and int(
-                kept["reason"]
-            ) == code
+            return (0, 0, 0, 0, *NOWHEN, code, 0, b""), _is(kept, code)
         size, stamp = at
         if kept is not None and not kept["reason"] and int(kept["length"]) == size:
             offset = int(kept["offset"])
@@ -241,27 +287,50 @@ class Living:
         """Read a file into the writer's room; return its size and stamp. Raises Refused."""
         if reason:
             raise Refused(reason, files.stamp(root.status(path)))
-        for attempt in range(_RETRIES):
-            with root.opened(path) as (handle, before):
-                if before.st_size > self.limit_bytes:
+        for _ in range(_RETRIES):
+            handle, before = root.open(path)
+            try:
+                expected = before.st_size
+                if expected > self.limit_bytes:
                     raise Refused("too large", files.stamp(before))
-                if writer.end + before.st_size > MAX_TEXT:
+                if writer.end + expected > MAX_TEXT:
                     raise Refused("over the total", files.stamp(before))
-                size = files.read(handle, writer.room(before.st_size))
+                size = files.read(handle, writer.room(expected))
                 after = os.fstat(handle)
-            whole = files.stamp(before) == files.stamp(after) and size == before.st_size
-            if whole or attempt == _RETRIES - 1:
+            finally:
+                os.close(handle)
+            at, whole = files.stamp(after), size == expected
+            whole = whole and at == files.stamp(before)
+            if whole:
                 break
-        at = files.stamp(before) if whole and files.settled(after) else NOWHEN
+        if not stat.S_ISREG(after.st_mode):
+            raise Refused("not a file", at)
+        if not whole or not files.settled(after):
+            at = NOWHEN
         if writer.has_nul(min(size, files.SNIFF)):
             raise Refused("binary", at)
         return size, at
 
 
-_GONE = 255
 _SETTLED = [_CODE[reason] for reason in ("link", "denied", "submodule", "not checked out")]
 """Reasons that come from the listing, not from the file."""
 _UNSURE = Change(None, (), np.zeros(0, ROW), ())
+
+
+def _equal(rows: Rows, stamps: npt.NDArray[np.int64]) -> Flags:
+    """Return which rows carry the stamps."""
+    same = np.ones(len(rows), bool)
+    for column, name in enumerate(_STAMP):
+        same &= rows[name].astype(np.int64) == stamps[:, column]
+    return same
+
+
+def _is(kept: np.void | None, code: int) -> bool:
+    return kept is not None and int(kept["reason"]) == code
+
+
+def _digest(raw: bytes) -> str:
+    return blake2b(raw, digest_size=16).hexdigest()
 
 
 class Tree(Living):
@@ -275,11 +344,19 @@ class Tree(Living):
         self.git_dir = repository.git_dir
         self._inner: set[Path] = set()
 
-    def listing(self) -> list[Listed]:
+    def raw(self) -> bytes:
+        """Return what git lists."""
+        return _ls_files(self.root)
+
+    def inner(self) -> bool:
+        """Whether there are repositories inside this one."""
+        return bool(self._inner)
+
+    def listing(self, raw: bytes) -> list[Listed]:
         """Return tracked files and untracked ones that are not ignored."""
         found: dict[bytes, str] = {}
         self._inner = set()
-        _list_tree(self.root, b"", found, self._inner, depth=0)
+        _list_tree(self.root, raw, b"", found, self._inner, depth=0)
         kept = ignore.without_ignored(self.root, found)
         return sorted(Listed(path, reason) for path, reason in kept.items())
 
@@ -319,9 +396,13 @@ class Tree(Living):
 class Plain(Living):
     """A folder that is no repository."""
 
-    def listing(self) -> list[Listed]:
+    def raw(self) -> bytes:
         """Return what the folder's .gitignore and .ignore files leave of it."""
-        return sorted(Listed(path) for path in ignore.walk(self.root))
+        return b"\0".join(ignore.walk(self.root))
+
+    def listing(self, raw: bytes) -> list[Listed]:
+        """Return the files of a walk."""
+        return sorted(Listed(path) for path in raw.split(b"\0") if path)
 
     def folders(self) -> Iterable[bytes]:
         """Return every folder that is not ignored."""
@@ -338,7 +419,11 @@ class Files(Living):
         super().__init__(root, admit, limit_bytes, trust)
         self._names = sorted({os.fsencode(path.relative_to(root)) for path in names})
 
-    def listing(self) -> list[Listed]:
+    def raw(self) -> bytes:
+        """Return the names, which never change."""
+        return b"\0".join(self._names)
+
+    def listing(self, raw: bytes) -> list[Listed]:
         """Return the files."""
         return [Listed(name) for name in self._names]
 
@@ -347,10 +432,12 @@ def read_whole(root: Folder, path: bytes) -> bytes:
     """Return the content of a regular file under `root`. Raises Unavailable."""
     name = os.fsdecode(path)
     try:
-        with root.opened(path) as (handle, status):
+        handle, status = root.open(path)
+        try:
             room = bytearray(status.st_size)
-            size = files.read(handle, memoryview(room))
-            return bytes(room[:size])
+            return bytes(room[: files.read(handle, memoryview(room))])
+        finally:
+            os.close(handle)
     except Refused as refused:
         raise Unavailable(f"{name} is {refused.reason}; it cannot be opened.") from refused
     except OSError as error:
@@ -364,16 +451,16 @@ def _locked(lock: Path) -> bool:
         return False
 
 
+def _ls_files(top: Path) -> bytes:
+    listed = ["ls-files", "-v", "--stage", "--cached", "--others", "--exclude-standard", "-z"]
+    return git.run(top, listed, timeout_s=300)
+
+
 def _list_tree(
-    top: Path, prefix: bytes, found: dict[bytes, str], inner: set[Path], depth: int
+    top: Path, raw: bytes, prefix: bytes, found: dict[bytes, str], inner: set[Path], depth: int
 ) -> None:
     """Add what one repository lists, and what the repositories inside it list."""
-    out = git.run(
-        top,
-        ["ls-files", "-v", "--stage", "--cached", "--others", "--exclude-standard", "-z"],
-        timeout_s=300,
-    )
-    for record in out.split(b"\0"):
+    for record in raw.split(b"\0"):
         if not record:
             continue
         if record.startswith(b"? "):
@@ -398,7 +485,7 @@ def _list_inner(
             found[prefix + path] = "not checked out"
             return
         inner.add(repository.git_dir)
-        _list_tree(place, prefix + path + b"/", found, inner, depth + 1)
+        _list_tree(place, _ls_files(place), prefix + path + b"/", found, inner, depth + 1)
     except (OSError, Unavailable, Denied):
         found[prefix + path] = "unreadable"
 

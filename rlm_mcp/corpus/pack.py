@@ -8,6 +8,7 @@ business of an `Origin` (load.py).
 from __future__ import annotations
 
 import bisect
+import errno
 import hashlib
 import mmap
 import os
@@ -36,6 +37,8 @@ PATIENCE_S = 4.0
 """How long a call waits for a source that is being changed as a whole."""
 KEPT_FILES = 3
 """Text files that stay open: that of the present state, and those that workers may still map."""
+
+_GONE = REASONS.index("gone")
 
 Ends = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
@@ -133,7 +136,7 @@ class Snapshot:
             os.fsdecode(self.table.paths[row]): {
                 REASONS[rows["reason"][row]]: max(0, int(rows["size"][row]))
             }
-            for row in np.flatnonzero(rows["reason"] != 0).tolist()
+            for row in np.flatnonzero((rows["reason"] != 0) & (rows["reason"] != _GONE)).tolist()
         }
 
     @cached_property
@@ -380,12 +383,24 @@ class Corpus:
             text_id, writer = base.text_id, self._store.extend(base)
         old = memoryview(b"") if base is None else self._map(base).buffer
         try:
-            table, differs = self._origin.write(change, writer, old)
-        finally:
-            writer.close()
+            try:
+                table, differs = self._origin.write(change, writer, old)
+            finally:
+                writer.close()
+        except BaseException as error:
+            if base is None:
+                self._store.discard(text_id)
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise Unavailable(
+                    f"No room on the disk of the cache folder ({self._store.folder.parent}); "
+                    "make some, or set RLM_MCP_CACHE_DIR to another disk."
+                ) from error
+            raise
         if base is None:
             table = replace(table, generation=int(time.time() * 1000))
             evict(self._store.folder.parent, self._store.folder)
+        if base is not None and not differs and _same(table, base):
+            return self._map(base)
         table = replace(
             table, text_id=text_id, text_bytes=writer.text_bytes, ends_count=writer.ends_count
         )
@@ -450,7 +465,7 @@ def _index_lines(table: Table, store: Store) -> Table:
     rows = table.rows.copy()
     new = np.flatnonzero(rows["lines"] < 0)
     if len(new):
-        marks = np.fromfile(store.ends_path(table.text_id), "<u4", table.ends_count)
+        marks = _numbers(store.ends_path(table.text_id), table.ends_count)
         start = rows["offset"][new]
         stop = start + rows["length"][new]
         first = marks.searchsorted(start.astype("<u4"))
@@ -461,6 +476,18 @@ def _index_lines(table: Table, store: Store) -> Table:
         rows["first"][new] = first
         rows["lines"][new] = last - first + ((stop > start) & ~whole)
     return replace(table, rows=rows)
+
+
+def _same(table: Table, base: Table) -> bool:
+    return table.facts == base.facts and bool((table.rows == base.rows).all())
+
+
+def _numbers(path: Path, count: int) -> Ends:
+    """Map the line ends of a text file."""
+    if not count:
+        return np.empty(0, "<u4")
+    with open(path, "rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), count * 4, access=mmap.ACCESS_READ), "<u4")
 
 
 def _copy(old: Snapshot, writer: Writer) -> Table:

@@ -125,6 +125,11 @@ class Store:
                 with contextlib.suppress(OSError):
                     os.unlink(other.path)
 
+    def discard(self, text_id: str) -> None:
+        """Delete files that no table names."""
+        for path in (self.text_path(text_id), self.ends_path(text_id)):
+            path.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy.typing as npt
 MAGIC = b"rlm-mcp table 1\n"
 REASONS = (
     "", "binary", "too large", "link", "not a file", "unreadable", "denied", "submodule",
-    "over the total", "not checked out",
+    "over the total", "not checked out", "gone",
 )  # fmt: skip
 """Why a row is not loaded; the first is "it is"."""
 MARKS = ("", "generated", "minified", "lfs")
@@ -61,6 +61,8 @@ class Change:
     """Places among the rows, each with the reason not to read it, or an empty one."""
     state: object = None
     """What the origin wants to find unchanged when everything is read."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the new table is to remember."""
 
 
 class Moving(Exception):
