@@ -39,6 +39,9 @@ def derive(source: str, taken: Container[str]) -> str:
     """Return a free name for a source: its last telling word, numbered where it is taken."""
     text = source.split("://", 1)[-1].rstrip("/*").removesuffix(".git")
     text = re.split(r"[/\\:]", text)[-1] if ".." not in text.strip("./") else text
+    folder, slash, last = source.rpartition("/")
+    if slash and any(char in last for char in "*?["):
+        text = folder.rsplit("/", 1)[-1]
     stem = re.sub(r"\.(?:txt|md|log|json|jsonl|csv|gz|bz2|xz|zst|[0-9]+)(?=\.|\Z)", "", text)
     name = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_").lower()[:40]
     if not name or not name[0].isalpha():

@@ -1,27 +1,322 @@
-"""Log files as one context variable."""
+"""Log files as one context variable, oldest first; questions about them are in `asked`.
+
+Nothing is loaded: a plain file is read where it is, in blocks, and found by bisection on its
+times. Packed files were unpacked into the cache when they were opened.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rlm_mcp.config import Settings
+from rlm_mcp.contexts import window
 from rlm_mcp.contexts.confine import Confine
-from rlm_mcp.contexts.text import Text
-from rlm_mcp.contexts.variable import Kind
-from rlm_mcp.corpus import load
+from rlm_mcp.contexts.logs import times
+from rlm_mcp.contexts.logs.asked import Asked
+from rlm_mcp.contexts.logs.files import LogFile, open_file, ordered
+from rlm_mcp.contexts.logs.shape import Shape
+from rlm_mcp.contexts.variable import (
+    Chunk,
+    Description,
+    Found,
+    Hit,
+    Kind,
+    Method,
+    Outline,
+    Passage,
+    Query,
+    Source,
+)
+from rlm_mcp.corpus import big, globs, tokens
+from rlm_mcp.errors import BadRequest, RlmError, Unavailable, did_you_mean
+from rlm_mcp.refs import Lines, Ref
+
+SEARCH_S = 30.0
+"""Seconds that one search may take."""
+MAX_MAPPED = 2 << 30
+"""Bytes of several files that are put behind one another for the sandbox."""
+MAX_TEXT = 64 << 20
+CUT = 300
 
 
-class Logs(Text):
-    """Log files, oldest first."""
+class Whole:
+    """One log file, as `window` reads it."""
+
+    def __init__(self, file: LogFile) -> None:
+        self._big = file.big
+
+    def line_count(self) -> int:
+        return self._big.line_count()
+
+    def line_bytes(self, start: int, end: int) -> list[bytes]:
+        return self._big.line_bytes(start, end)
+
+    def data(self) -> bytes:
+        if self._big.size > MAX_TEXT:
+            raise BadRequest(f"The log is larger than {MAX_TEXT:,} bytes; open it by lines.")
+        return self._big.read(0, self._big.size)
+
+
+class Logs:
+    """Log files. Safe from several threads."""
 
     kind: Kind = "logs"
 
     def __init__(self, paths: Sequence[Path], name: str, settings: Settings, cache: Path) -> None:
-        confine = Confine(settings.roots, secrets=settings.secrets)
-        for path in paths:
-            os.close(confine.open(path))
-        folder = Path(os.path.commonpath([path.parent for path in paths]))
-        corpus = load.folder(list(paths), cache=cache, admit=confine.admit)
-        super().__init__(name, ", ".join(map(str, paths)), corpus, confine, folder)
+        self.name = name
+        self._paths = ordered(paths)
+        self._confine = Confine(settings.roots, secrets=settings.secrets)
+        self._cache = cache
+        self._lock = threading.RLock()
+        self._generation = time.time_ns()
+        self._files: list[LogFile] = []
+        self._failed: tuple[str, ...] = ()
+        self._joined: tuple[int, int, list[tuple[int, int]]] | None = None
+        self._old: list[LogFile] = []
+        self._open()
+        self._asked = Asked(self)
+        self._shape = Shape(self, self._asked)
+
+    @property
+    def files(self) -> Sequence[LogFile]:
+        """The open files, oldest first."""
+        return self._files
+
+    @property
+    def methods(self) -> Mapping[str, Method]:
+        return self._asked.methods
+
+    def refresh(self) -> bool:
+        with self._lock:
+            try:
+                changed = sum(file.refresh() for file in self._files) > 0
+            except Unavailable:
+                self._old += self._files  # readers may still be at them
+                self._open()
+                changed = True
+            if changed:
+                self._generation += 1
+            return changed
+
+    def close(self) -> None:
+        with self._lock:
+            for file in [*self._files, *self._old]:
+                file.close()
+            if self._joined is not None:
+                os.close(self._joined[0])
+            self._files, self._old, self._joined = [], [], None
+
+    def source(self) -> Source:
+        with self._lock:
+            if len(self._files) == 1:
+                big_file = self._files[0].big
+                return Source(big_file.fd, [(0, big_file.size)], self._generation)
+            if self._joined is None or self._joined[1] != self._generation:
+                if self._joined is not None:
+                    os.close(self._joined[0])
+                fd, spans = self._join()
+                self._joined = (fd, self._generation, spans)
+            return Source(self._joined[0], self._joined[2], self._generation)
+
+    def describe(self) -> Description:
+        size = sum(file.big.size for file in self._files)
+        facts: dict[str, str | int] = {}
+        formats = Counter(file.format.name if file.format else "plain" for file in self._files)
+        facts["format"] = ", ".join(f"{name} ({count})" for name, count in formats.items())
+        spans = [moment for file in self._files for moment in file.span() if moment is not None]
+        if spans:
+            facts["from"], facts["to"] = times.show(min(spans)), times.show(max(spans))
+        notes = [*self._failed, *(note for file in self._files for note in file.notes)]
+        if any(file.format and not file.format.year for file in self._files):
+            notes.append("Lines without a year are taken as of the file's own year.")
+        if any(file.format for file in self._files):
+            notes.append("Times without a zone are taken as UTC.")
+        if any(file.format is None for file in self._files):
+            notes.append("No time was found in some files; time questions leave them out.")
+        first = self._files[-1].name
+        return Description(
+            name=self.name,
+            kind=self.kind,
+            source=", ".join(os.fspath(path) for path in self._paths[:5]),
+            size_bytes=size,
+            tokens=tokens.estimate(size, "logs"),
+            documents=len(self._files),
+            freshness="checked on each call",
+            ref_example=str(Ref(self.name, first, "", Lines(1, 40))),
+            lines=sum(file.big.line_count() for file in self._files) if size < 64 << 20 else None,
+            facts=facts,
+            notes=tuple(notes),
+            methods=tuple(
+                (method.__doc__ or name).strip().splitlines()[0]
+                for name, method in self.methods.items()
+            ),
+        )
+
+    def documents(self, scope: Ref) -> Sequence[str]:
+        return [file.name for file in self.chosen(scope)]
+
+    def chosen(self, scope: Ref) -> list[LogFile]:
+        """Return the files that a scope names; raises BadRequest where it names none."""
+        files = list(self._files)
+        if not scope.path or scope.path == "/":
+            return files
+        names = [file.name for file in files]
+        wanted = {scope.path} if scope.path in names else set(globs.select(names, scope.path))
+        if not wanted:
+            hint = did_you_mean(scope.path, names)
+            raise BadRequest(f"{self.name} has no log {scope.path!r}.{hint}")
+        return [file for file in files if file.name in wanted]
+
+    def read(self, ref: Ref, limit: int = 80) -> Passage:
+        files = self.chosen(ref)
+        if len(files) > 1:
+            if ref.span is not None:
+                raise BadRequest(f"{ref}: lines are those of one log; name it.")
+            lines = [
+                f"{file.name}  {file.big.size:,} bytes"
+                + (f"  from {times.show(file.span()[0] or 0)}" if file.span()[0] else "")
+                for file in files
+            ]
+            note = "A listing, not text, oldest log first."
+            return Passage(str(ref), "\n".join(lines[:limit]), None, len(lines), "", note)
+        ref = Ref(self.name, files[0].name, "", ref.span)
+        return window.window(ref, Whole(files[0]), limit)
+
+    def text(self, ref: Ref) -> str:
+        files = self.chosen(ref)
+        if len(files) == 1:
+            named = Ref(self.name, files[0].name, "", ref.span)
+            return window.text_of(named, Whole(files[0]))
+        size = sum(file.big.size for file in files)
+        if size > MAX_TEXT:
+            raise BadRequest(f"{ref} is larger than {MAX_TEXT:,} bytes; chunk it first.")
+        return "".join(window.decode(Whole(file).data()) for file in files)
+
+    def search(self, query: Query, scope: Ref) -> Found:
+        gated = big.compiled(
+            query.pattern,
+            ignore_case=query.ignore_case,
+            unicode=query.unicode,
+            multiline=query.multiline,
+        )
+        skip = _skip(query.cursor)
+        deadline = time.monotonic() + SEARCH_S
+        hits: list[Hit] = []
+        total = documents = 0
+        whole = True
+        per_file: dict[str, int] = {}
+        for file in self.chosen(scope):
+            start, end = _bytes(file, scope)
+            room = query.limit - len(hits)
+            found = file.big.scan(gated, start, end, room, max(0, skip - total), deadline)
+            total += found.total
+            whole = whole and found.whole
+            if found.total:
+                documents += 1
+                per_file[file.name] = found.total
+            hits += [self._hit(file, at, query, gated.regex.search) for at in found.starts]
+        more = skip + len(hits) < total and bool(hits)
+        return Found(
+            hits=tuple(hits),
+            total=total,
+            documents=documents,
+            cursor=str(skip + len(hits)) if more else "",
+            exact=whole,
+            note="" if whole else f"The search was stopped after {SEARCH_S:.0f} s.",
+            per_folder=per_file if len(per_file) > 1 else {},
+        )
+
+    def rank(self, question: str, scope: Ref, limit: int = 10) -> Sequence[Hit]:
+        return self._shape.rank(question, scope, limit)
+
+    def outline(self, scope: Ref, limit: int = 60) -> Outline:
+        return self._shape.outline(scope, limit)
+
+    def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
+        return self._shape.chunk(scope, by, tokens)
+
+    def line_hit(self, file: LogFile, at: int) -> Hit:
+        """Return the line that starts at a byte of a file, with its ref."""
+        text = window.decode(file.big.line_at(at, 4096)).rstrip("\r")
+        line = file.big.line_of(at)
+        ref = str(Ref(self.name, file.name, "", Lines(line, line)))
+        return Hit(ref, file.name, line, text[:CUT], cut=len(text) > CUT)
+
+    def _hit(self, file: LogFile, at: int, query: Query, search: Callable[[bytes], object]) -> Hit:
+        raw = file.big.line_at(at)
+        match = search(raw)
+        start = match.start() if match is not None else 0  # type: ignore[attr-defined]
+        place = len(raw[:start].decode("utf-8", "replace"))
+        text = window.decode(raw)
+        begin = max(0, min(place - CUT // 3, len(text) - CUT))
+        line = file.big.line_of(at)
+        around = self._around(file, line, query)
+        ref = str(Ref(self.name, file.name, "", Lines(line, line)))
+        shown = text[begin : begin + CUT]
+        return Hit(ref, file.name, line, shown, *around, cut=len(text) > CUT)
+
+    def _around(
+        self, file: LogFile, line: int, query: Query
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if not query.before and not query.after:
+            return (), ()
+        first = max(1, line - query.before)
+        lines = [window.decode(raw)[:CUT] for raw in file.big.line_bytes(first, line + query.after)]
+        return tuple(lines[: line - first]), tuple(lines[line - first + 1 :])
+
+    def _open(self) -> None:
+        """Open every file of the set; one that cannot be had is named in the notes."""
+        base = Path(os.path.commonpath([path.parent for path in self._paths]))
+        files: list[LogFile] = []
+        failed: list[RlmError] = []
+        for path in self._paths:
+            name = path.relative_to(base).as_posix()
+            try:
+                files.append(open_file(path, name, self._confine, self._cache))
+            except RlmError as error:
+                failed.append(error)
+        if not files:
+            raise failed[0]
+        self._files = files
+        self._failed = tuple(str(error) for error in failed)
+
+    def _join(self) -> tuple[int, list[tuple[int, int]]]:
+        """Put the newest files behind one another in an unnamed file of the cache."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        path = self._cache / f"joined-{os.getpid()}-{self._generation}"
+        fd = os.open(path, flags, 0o600)
+        os.unlink(path)
+        spans = []
+        chosen: list[LogFile] = []
+        size = 0
+        for file in reversed(self._files):
+            if chosen and size + file.big.size > MAX_MAPPED:
+                break
+            chosen.insert(0, file)
+            size += file.big.size
+        at = 0
+        for file in chosen:
+            start = at
+            for _, block in file.big.blocks():
+                at += os.pwrite(fd, block, at)
+            spans.append((start, at - start))
+        return fd, spans
+
+
+def _skip(cursor: str) -> int:
+    if not cursor:
+        return 0
+    if not cursor.isdigit():
+        raise BadRequest("This is not a cursor of a search; leave it out to start again.")
+    return int(cursor)
+
+
+def _bytes(file: LogFile, scope: Ref) -> tuple[int, int]:
+    if isinstance(scope.span, Lines):
+        return file.big.start_of(scope.span.start), file.big.start_of(scope.span.end + 1)
+    return 0, file.big.size

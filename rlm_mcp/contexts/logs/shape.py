@@ -1,0 +1,122 @@
+"""The shape of logs: an outline, parts on the borders of records, the lines that fit a question."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rlm_mcp.contexts.logs import templates as mining
+from rlm_mcp.contexts.logs import times
+from rlm_mcp.contexts.logs.asked import BUCKETS, WORK_S, Asked, note
+from rlm_mcp.contexts.logs.files import LogFile
+from rlm_mcp.contexts.logs.records import literal
+from rlm_mcp.contexts.variable import Chunk, Hit, Item, Outline
+from rlm_mcp.corpus import big, tokens, words
+from rlm_mcp.errors import BadRequest
+from rlm_mcp.refs import Lines, Ref
+
+if TYPE_CHECKING:
+    from rlm_mcp.contexts.logs.logs import Logs
+
+
+class Shape:
+    """Structure over the open files of one variable."""
+
+    def __init__(self, logs: Logs, asked: Asked) -> None:
+        self._logs, self._asked = logs, asked
+
+    def outline(self, scope: Ref, limit: int) -> Outline:
+        """Return the logs, their histogram, and the most frequent and the worst templates."""
+        items: list[Item] = []
+        chosen = self._logs.chosen(scope)
+        for file in chosen:
+            first, last = file.span()
+            span = f"{times.show(first)} to {times.show(last)}, " if first and last else ""
+            kind = file.format.name if file.format else "plain"
+            ref = str(Ref(self._logs.name, file.name))
+            items.append(Item(ref, "log", file.name, 0, f"{span}{kind}, {file.big.size:,} bytes"))
+        path = scope.path
+        if any(file.format for file in chosen):
+            counted = self._asked.histogram(path=path)
+            slots = counted["slots"]
+            assert isinstance(slots, list)
+            for slot in slots[:BUCKETS]:
+                counts = ", ".join(f"{n} {name}" for name, n in slot.items() if name != "time")
+                items.append(Item(self._logs.name, "time", str(slot["time"]), 1, counts))
+        found, total, whole = self._asked.mine("", "", path)
+        worst = [item for item in found if item.level in ("warn", "error", "fatal")]
+        order = {id(item): item for item in [*worst[:limit], *found]}
+        for item in order.values():
+            ref = self._asked.ref(self._logs.files[item.first[0]], item.first[1])
+            items.append(Item(ref, item.level or "lines", item.text[:200], 1, f"x{item.count:,}"))
+        said = f"{total:,} lines in {len(found):,} forms (grouped approximately).{note(whole)}"
+        return Outline(tuple(items[:limit]), len(items), said)
+
+    def chunk(self, scope: Ref, by: str, limit: int) -> Sequence[Chunk]:
+        """Return parts on the borders of records, each line exactly once."""
+        if by not in ("auto", "records", "lines", "tokens", "time"):
+            raise BadRequest(f"Logs are chunked by records or lines, not by {by!r}.")
+        size = max(1, int(limit * tokens.BYTES_PER_TOKEN["logs"]))
+        parts: list[Chunk] = []
+        for file in self._logs.chosen(scope):
+            start, end = 0, file.big.size
+            if isinstance(scope.span, Lines):
+                start = file.big.start_of(scope.span.start)
+                end = file.big.start_of(scope.span.end + 1)
+            while start < end:
+                stop = self._border(file, start + size, end, by)
+                parts.append(self._part(file, start, stop))
+                start = stop
+        return parts
+
+    def rank(self, question: str, scope: Ref, limit: int) -> list[Hit]:
+        """Return the lines that hold most of a question's words, worse levels first."""
+        asked = words.terms(question)
+        if not asked:
+            return []
+        some = "|".join(literal(term.text) for term in asked)
+        gated = big.compiled(some, ignore_case=True, unicode=False, multiline=False)
+        deadline = time.monotonic() + WORK_S
+        best: list[tuple[float, int, int]] = []
+        files = self._logs.chosen(scope)
+        for number, file in enumerate(files):
+            found = file.big.scan(gated, 0, file.big.size, 20_000, 0, deadline)
+            for offset in found.starts:
+                line = file.big.line_at(offset, 2_000)
+                text = line.decode("utf-8", "replace").lower()
+                fit = sum(2.0 if term.exact else 1.0 for term in asked if term.text.lower() in text)
+                fit += {"warn": 0.5, "error": 1.0, "fatal": 1.2}.get(times.level(line), 0.0)
+                entry = (fit, -number, -offset)
+                if len(best) < limit * 20:
+                    heapq.heappush(best, entry)
+                elif entry > best[0]:
+                    heapq.heapreplace(best, entry)
+        chosen: list[Hit] = []
+        forms: set[str] = set()
+        for _, number, offset in sorted(best, reverse=True):
+            hit = self._logs.line_hit(files[-number], -offset)
+            form = mining.form(hit.text)
+            if form not in forms and len(chosen) < limit:
+                forms.add(form)
+                chosen.append(hit)
+        return chosen
+
+    def _border(self, file: LogFile, wanted: int, end: int, by: str) -> int:
+        """Return where a part may end: the next record, or the next line where none is near."""
+        if wanted >= end:
+            return end
+        stop = min(end, file.big.next_line(wanted))
+        if by in ("lines", "tokens") or file.format is None:
+            return stop
+        near = next(file.stamped(stop, min(end, stop + 65_536)), None)
+        return stop if near is None else near[0]
+
+    def _part(self, file: LogFile, start: int, stop: int) -> Chunk:
+        first = file.big.line_of(start)
+        last = file.big.line_of(stop - 1)
+        ref = str(Ref(self._logs.name, file.name, "", Lines(first, last)))
+        when = self._asked.time(file, start)
+        title = f"{when} {file.name}".strip()
+        return Chunk(ref, tokens.estimate(stop - start, "logs"), title)

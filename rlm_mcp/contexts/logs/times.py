@@ -1,0 +1,215 @@
+"""Read the time and the level of a log line, for the formats that logs commonly have.
+
+Times become seconds since 1970 (UTC). A line without a zone is taken as UTC, one without a year
+as of the file's own year; whoever shows such times says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from rlm_mcp.errors import BadRequest
+
+HEAD = 400
+"""Bytes of a line that are looked at."""
+_MONTHS = {
+    name: number
+    for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
+}
+_CLOCK = rb"(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?"
+_ZONE = rb"[ ]?(Z|UTC|GMT|[+-]\d\d:?\d\d)?"
+_DATE = rb"(\d{4})[-/](\d\d)[-/](\d\d)"
+_EPOCH = rb"(\d{9,10}(?:\.\d{1,9})?|\d{13}|\d{16}|\d{19})"
+
+Parse = Callable[["re.Match[bytes]", int], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a kind of log writes its times."""
+
+    name: str
+    pattern: re.Pattern[bytes]
+    parse: Parse
+    zone: bool
+    """Whether its times carry a zone, or mean UTC by their nature."""
+    year: bool = True
+
+
+def _iso(match: re.Match[bytes], year: int) -> float:
+    y, mo, d, h, mi, s, frac, zone = match.groups()
+    return _seconds(int(y), int(mo), int(d), int(h), int(mi), int(s), frac, zone)
+
+
+def _apache(match: re.Match[bytes], year: int) -> float:
+    d, month, y, h, mi, s, zone = match.groups()
+    return _seconds(int(y), _MONTHS[month], int(d), int(h), int(mi), int(s), None, zone)
+
+
+def _syslog(match: re.Match[bytes], year: int) -> float:
+    month, d, h, mi, s, frac = match.groups()
+    return _seconds(year, _MONTHS[month], int(d), int(h), int(mi), int(s), frac, None)
+
+
+def _glog(match: re.Match[bytes], year: int) -> float:
+    mo, d, h, mi, s, frac = match.groups()
+    return _seconds(year, int(mo), int(d), int(h), int(mi), int(s), frac, None)
+
+
+def _epoch(match: re.Match[bytes], year: int) -> float:
+    digits = match[1]
+    if b"." in digits:
+        return float(digits)
+    return int(digits) / {13: 1e3, 16: 1e6, 19: 1e9}.get(len(digits), 1.0)
+
+
+_MONTH = b"(" + b"|".join(_MONTHS) + b")"
+_STAMP = _DATE + rb"[T ]" + _CLOCK + _ZONE
+_DAY = rb"(\d\d)/" + _MONTH + rb"/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-]\d{4})"
+_KEY = rb'"(?:ts|time|timestamp|@timestamp|t)"\s*:\s*"?'
+_COLOUR = rb"(?:\x1b\[[0-9;]*m)?"
+
+
+def _format(name: str, pattern: bytes, parse: Parse, *, zone: bool, year: bool = True) -> Format:
+    return Format(name, re.compile(pattern), parse, zone, year)
+
+
+FORMATS = (
+    _format("klog", rb"^[IWEFD](\d\d)(\d\d) " + _CLOCK, _glog, zone=False, year=False),
+    _format("syslog", rb"^(?:<\d+>)?" + _MONTH + rb" {1,2}(\d{1,2}) " + _CLOCK, _syslog,
+            zone=False, year=False),
+    _format("access", rb"\[" + _DAY + rb"\]", _apache, zone=True),
+    _format("journal", rb"^__REALTIME_TIMESTAMP=(\d{16})", _epoch, zone=True),
+    _format("json epoch", rb"^\s*\{.*?" + _KEY + _EPOCH, _epoch, zone=True),
+    _format("iso", rb"^(?:\xef\xbb\xbf)?" + _COLOUR + rb"[\[(]?" + _STAMP, _iso, zone=True),
+    _format("iso inside", _STAMP, _iso, zone=True),
+    _format("epoch", rb"^\[?" + _EPOCH + rb"\b", _epoch, zone=True),
+)  # fmt: skip
+"""Known formats; of two that fit equally many lines the earlier one is taken."""
+
+LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
+_WORDS = {
+    "trace": "trace", "trc": "trace", "debug": "debug", "dbg": "debug", "fine": "debug",
+    "info": "info", "inf": "info", "notice": "info", "log": "info", "statement": "info",
+    "warn": "warn", "warning": "warn", "wrn": "warn", "error": "error", "err": "error",
+    "severe": "error", "fatal": "fatal", "critical": "fatal", "crit": "fatal", "panic": "fatal",
+    "alert": "fatal", "emerg": "fatal", "emergency": "fatal",
+}  # fmt: skip
+_NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
+_LETTERS = {b"I": "info", b"W": "warn", b"E": "error", b"F": "fatal", b"D": "debug"}
+_PRIORITIES = ("fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug")
+_FIELD = re.compile(
+    rb'(?i)["\s{]?(?:log\.)?(?:level|lvl|severity|levelname|loglevel)\\?["\s]*[:=]\s*\\?"?([a-z]+|\d\d)\b'
+)
+_WORD = re.compile(
+    rb"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|SEVERE|FATAL|CRITICAL|CRIT|PANIC|ALERT"
+    rb"|EMERG|LOG(?=:)|STATEMENT(?=:))\b|[\[<](trace|debug|info|notice|warn|warning|error|err|fatal"
+    rb"|crit|critical|alert|emerg)[\]>:]|\b(error|warning|fatal|panic)(?=[: ])"
+)
+_STATUS = re.compile(rb'" ([1-5]\d\d) ')
+_PRIORITY = re.compile(rb"^PRIORITY=([0-7])")
+
+
+def detect(lines: Sequence[bytes]) -> tuple[Format | None, float]:
+    """Return the format that fits most of some lines, and its share of those that fit any."""
+    counts: Counter[int] = Counter()
+    for line in lines:
+        head = line[:HEAD]
+        for number, known in enumerate(FORMATS):
+            if known.pattern.search(head):
+                counts[number] += 1
+    if not counts:
+        return None, 0.0
+    best = max(sorted(counts), key=lambda number: counts[number])
+    return FORMATS[best], counts[best] / max(1, len(lines))
+
+
+def moment(known: Format | None, line: bytes, year: int) -> float | None:
+    """Return the time of a line in seconds since 1970, or None where it has none."""
+    if known is None or (match := known.pattern.search(line[:HEAD])) is None:
+        return None
+    try:
+        return known.parse(match, year)
+    except (ValueError, OverflowError, KeyError):
+        return None  # digits that are no date
+
+
+def level(line: bytes) -> str:
+    """Return a line's level as one of LEVELS, or an empty string."""
+    head = line[:HEAD]
+    if match := _FIELD.search(head):
+        word = match[1].decode("ascii").lower()
+        known = _NUMBERS.get(int(word)) if word.isdigit() else _WORDS.get(word)
+        if known:
+            return known
+    if head[5:6] == b" " and head[:1] in _LETTERS and head[1:5].isdigit():
+        return _LETTERS[head[:1]]
+    if match := _WORD.search(head):
+        return _WORDS[(match[1] or match[2] or match[3]).decode("ascii").lower()]
+    if match := _STATUS.search(head):
+        status = match[1][:1]
+        return "error" if status == b"5" else "warn" if status == b"4" else "info"
+    if match := _PRIORITY.search(head):
+        return _PRIORITIES[int(match[1])]
+    return ""
+
+
+def at_least(wanted: str) -> frozenset[str]:
+    """Return the levels that a wish like "warn" takes in. Raises BadRequest for another word."""
+    word = _WORDS.get(wanted.lower())
+    if word is None:
+        raise BadRequest(f"{wanted!r} is no level; use one of {', '.join(LEVELS)}.")
+    return frozenset(LEVELS[LEVELS.index(word) :])
+
+
+_AGO = re.compile(r"-?(\d+)\s*(s|sec|m|min|h|d|w)[a-z]*(?:\s+ago)?\Z")
+_UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def wish(text: str, last: float) -> float:
+    """Read a time as people write it: ISO, HH:MM (of the log's last day), or 15m (before its end).
+
+    Raises BadRequest for anything else.
+    """
+    text = text.strip()
+    if match := _AGO.match(text):
+        return last - int(match[1]) * _UNITS[match[2]]
+    if match := re.match(r"(\d{1,2}):(\d\d)(?::(\d\d))?\Z", text):
+        day = datetime.fromtimestamp(last, UTC)
+        hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+        if hour < 24 and minute < 60 and second < 60:
+            found = day.replace(hour=hour, minute=minute, second=second, microsecond=0)
+            return found.timestamp()
+    if re.match(r"\d{10}(?:\.\d+)?\Z", text):
+        return float(text)
+    try:
+        read = datetime.fromisoformat(text.replace("/", "-").replace(",", "."))
+    except ValueError:
+        raise BadRequest(
+            f"{text!r} is no time; write 2026-03-14T09:30, 09:30 (of the last day) or 15m."
+        ) from None
+    return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
+
+
+def show(seconds: float) -> str:
+    """Return a time as ISO 8601 in UTC, with milliseconds where it has any."""
+    found = datetime.fromtimestamp(0, UTC) + timedelta(seconds=round(seconds, 3))
+    precise = "milliseconds" if found.microsecond else "seconds"
+    return found.isoformat(timespec=precise).replace("+00:00", "Z")
+
+
+def _seconds(
+    year: int, month: int, day: int, hour: int, minute: int, second: int,
+    fraction: bytes | None, zone: bytes | None,
+) -> float:  # fmt: skip
+    base = datetime(year, month, day, tzinfo=UTC).timestamp() + hour * 3600 + minute * 60 + second
+    if fraction:
+        base += int(fraction) / 10 ** len(fraction)
+    if zone and zone[:1] in b"+-":
+        offset = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
+        base -= offset if zone[:1] == b"+" else -offset
+    return base

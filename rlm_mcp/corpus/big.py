@@ -1,0 +1,193 @@
+"""A large file by lines, without loading it: counted in blocks, read by position.
+
+Blocks are read, never mapped: a log that is truncated under a mapping would kill the process.
+The number of newlines before each block is counted on the first question about a line number,
+1 GB in about a third of a second, and kept as 8 bytes a block.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlm_mcp.corpus.gate import Gated, gate
+from rlm_mcp.errors import BadRequest
+
+BLOCK = 1 << 20
+SCAN = 8 << 20
+"""Bytes that are scanned between two looks at the clock."""
+MAX_LINE = 1 << 20
+"""Bytes of one line that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """Where matching lines start, at most as many as asked; `total` counts all of them."""
+
+    starts: list[int]
+    total: int
+    whole: bool
+    """False where time ran out."""
+
+
+class Big:
+    """An open file. Owns nothing: `fd` stays the caller's. Safe from several threads."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.fd = fd
+        self.size = size
+        self._before = [0]
+        """Newlines before each block that was counted, and behind the last one."""
+        self._ends_open = False
+        self._lock = threading.Lock()
+
+    def grow(self, size: int) -> None:
+        """Take note that the file has more bytes now; what was counted stays right."""
+        with self._lock:
+            whole = self.size // BLOCK
+            del self._before[whole + 1 :]
+            self.size = size
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes of a span; fewer where the file was cut meanwhile."""
+        parts = []
+        end = min(end, self.size)
+        while start < end and (part := os.pread(self.fd, end - start, start)):
+            parts.append(part)
+            start += len(part)
+        return b"".join(parts)
+
+    def line_count(self) -> int:
+        """Return how many lines there are; a last one without a newline counts."""
+        if not self.size:
+            return 0
+        return self._count()[-1] + (self.read(self.size - 1, self.size) != b"\n")
+
+    def start_of(self, line: int) -> int:
+        """Return where a line (from 1) starts; the size where there is none."""
+        if line <= 1:
+            return 0
+        before = self._count()
+        if line - 1 > before[-1]:
+            return self.size
+        block = bisect_right(before, line - 2) - 1
+        data = np.frombuffer(self.read(block * BLOCK, (block + 1) * BLOCK), np.uint8)
+        inside = np.flatnonzero(data == 10)
+        return block * BLOCK + int(inside[line - 2 - before[block]]) + 1
+
+    def line_of(self, offset: int) -> int:
+        """Return the number of the line that a byte is in."""
+        block = min(offset, self.size) // BLOCK
+        before = self._count()
+        block = min(block, len(before) - 1)
+        return before[block] + self.read(block * BLOCK, offset).count(b"\n") + 1
+
+    def line_bytes(self, start: int, end: int) -> list[bytes]:
+        """Return lines `start` to `end`, without newlines, each cut at MAX_LINE."""
+        first, stop = self.start_of(start), self.start_of(end + 1)
+        data = self.read(first, min(stop, first + (64 << 20)))
+        lines = data.removesuffix(b"\n").split(b"\n") if data else []
+        return [line[:MAX_LINE] for line in lines]
+
+    def line_at(self, start: int, most: int = 65_536) -> bytes:
+        """Return the line that starts at a byte, without its newline, at most so many bytes."""
+        data = self.read(start, start + most)
+        end = data.find(b"\n")
+        return data if end < 0 else data[:end]
+
+    def next_line(self, offset: int) -> int:
+        """Return where the first line starts that begins at `offset` or later."""
+        if offset <= 0:
+            return 0
+        at = offset - 1
+        while at < self.size:
+            data = self.read(at, at + 65_536)
+            end = data.find(b"\n")
+            if end >= 0:
+                return at + end + 1
+            if not data:
+                break
+            at += len(data)
+        return self.size
+
+    def blocks(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Give (offset, bytes) of whole lines, in order; a line longer than a block is cut."""
+        stop = self.size if end is None else min(end, self.size)
+        while start < stop:
+            data = self.read(start, min(stop, start + SCAN))
+            if not data:
+                return
+            if start + len(data) < stop:
+                border = data.rfind(b"\n") + 1
+                data = data[:border] if border else data
+            yield start, data
+            start += len(data)
+
+    def scan(
+        self, gated: Gated, start: int, end: int, limit: int, skip: int, deadline: float
+    ) -> Scanned:
+        """Find matching lines in a span: `limit` of them after `skip`, and how many there are."""
+        starts: list[int] = []
+        total, last = 0, -1
+        for offset, data in self.blocks(start, end):
+            if time.monotonic() > deadline:
+                return Scanned(starts, total, False)
+            for position in _positions(gated, data):
+                begin = offset + data.rfind(b"\n", 0, position) + 1
+                if begin == last:
+                    continue
+                last = begin
+                if skip <= total < skip + limit:
+                    starts.append(begin)
+                total += 1
+        return Scanned(starts, total, True)
+
+    def _count(self) -> list[int]:
+        with self._lock:
+            while (len(self._before) - 1) * BLOCK < self.size:
+                at = (len(self._before) - 1) * BLOCK
+                data = self.read(at, at + BLOCK)
+                newlines = int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
+                self._before.append(self._before[-1] + newlines)
+            return self._before
+
+
+def compiled(pattern: str, *, ignore_case: bool, unicode: bool, multiline: bool) -> Gated:
+    """Return a pattern for `scan`; raises BadRequest for what a single line cannot decide."""
+    if multiline:
+        raise BadRequest("Logs are searched line by line; leave multiline out.")
+    gated = gate(pattern, ignore_case, unicode)
+    if gated.backtrack:
+        raise BadRequest("Logs are searched in linear time: no lookaround and no backreferences.")
+    return gated
+
+
+def _positions(gated: Gated, data: bytes) -> list[int]:
+    """Return a place in each matching line, in order; some lines may come twice."""
+    if gated.automaton is not None and gated.text is None:
+        found: list[int] = []
+        append = found.append
+
+        def report(_id: int, _from: int, to: int, _flags: int, _context: object) -> None:
+            append(to - 1)
+
+        with gated.automaton.database() as database:
+            database.scan(data, report)
+        return found
+    found = []
+    position = 0
+    search = gated.regex.search
+    while position < len(data) and (match := search(data, position)) is not None:
+        if match.start() >= len(data):
+            break
+        found.append(match.start())
+        position = data.find(b"\n", match.start()) + 1
+        if not position:
+            break
+    return found
