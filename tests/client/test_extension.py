@@ -79,8 +79,8 @@ def test_it_shows_what_the_engine_writes(npm: str, project: Path, own_folders: P
         office = Office(config.Settings(roots=(project,)))
         try:
             workspace = await office.workspace()
-            await workspace.call("open_context", {"source": "repo"})
-            await workspace.call("open_context", {"source": "repo"})
+            await workspace.call("grep", {"pattern": "GAMMA"})
+            await workspace.call("grep", {"pattern": "GAMMA"})
             result = await workspace.ask("Where is MAX_RETRIES_GAMMA set?", model="extractive:")
             return shown(), result.status
         finally:

@@ -77,6 +77,30 @@ def test_its_agent_runs_on_a_small_model_with_our_tools_alone(
     assert any("repo:src/limits.py#L3 sets it." in result.text for result in agent.results)
 
 
+PORTABLE = {"$schema", "name", "version", "description", "author", "homepage", "repository"}
+PORTABLE |= {"license", "keywords", "extensions"}
+"""All fields that Agent Plugins 1.0 allows (agent-plugins.org, section 5.2)."""
+CURSOR = {"name", "displayName", "description", "version", "author", "publisher", "homepage"}
+CURSOR |= {"repository", "license", "logo", "keywords", "category", "tags", "commands", "agents"}
+CURSOR |= {"skills", "rules", "hooks", "variables", "mcpServers", "minClientVersions"}
+"""All fields that Cursor's published schema allows (cursor.com/schemas/cursor-plugin)."""
+
+
+def test_the_portable_manifests_keep_to_their_formats() -> None:
+    portable = json.loads((PLUGIN / "plugin.json").read_text("utf-8"))
+    assert portable["$schema"] == "https://agent-plugins.org/schemas/1.0.0/plugin.schema.json"
+    assert set(portable) <= PORTABLE
+    servers = json.loads((PLUGIN / "mcp.json").read_text("utf-8"))
+    assert set(servers) == {"$schema", "mcpServers"}
+    for server in servers["mcpServers"].values():
+        assert server["type"] == "stdio"
+        assert set(server) <= {"type", "command", "args", "env", "cwd"}
+        assert "${" not in json.dumps(server), "other clients do not know these defaults"
+    cursor = json.loads((PLUGIN / ".cursor-plugin" / "plugin.json").read_text("utf-8"))
+    assert set(cursor) <= CURSOR
+    assert cursor["agents"] == [] and cursor["hooks"]["hooks"] == {}, "those are Claude Code's"
+
+
 def test_every_manifest_names_the_same_plugin_and_release() -> None:
     files = ["plugin.json", ".claude-plugin/plugin.json", ".cursor-plugin/plugin.json"]
     manifests = [json.loads((PLUGIN / name).read_text("utf-8")) for name in files]

@@ -31,6 +31,9 @@ export class View implements vscode.TreeDataProvider<Row>, vscode.Disposable {
     item.tooltip = row.tooltip;
     item.iconPath = new vscode.ThemeIcon(row.icon);
     item.contextValue = this.kind;
+    if (row.file) {
+      item.command = { command: "rlm.openRun", title: "Open Trajectory", arguments: [row] };
+    }
     return item;
   }
 
