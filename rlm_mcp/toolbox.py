@@ -129,6 +129,8 @@ class Tool:
                     )
                 continue
             parsed[parameter.name] = _cast(self.name, parameter, value)
+            if parameter.required and value == "":
+                raise BadRequest(f"{self.name}: argument {parameter.name!r} is empty.")
         return parsed
 
 
