@@ -12,16 +12,23 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rlm_mcp.models import estimate
-from rlm_mcp.models.extractive_cell import CELL
+from rlm_mcp.models.extractive_cell import BIND, CELL
 from rlm_mcp.models.model import Price, Reply, Request, Usage
 
-NOTICE = "No model was used; these passages fit the question best, quoted word for word."
+NOTICE = "No model was used: this was found by searching, and is quoted word for word."
 NOTHING = "No model was used, and nothing in the given text shares a word with the question."
+NOTHING_OPEN = "No model was used, and nothing that is open shares a word with the question."
 
-QUOTED_LINES = 12
+AGAIN = """\
+if not answer["content"]:
+    answer["content"] = "No model was used, and the search ended early: " + {problem!r}
+answer["ready"] = True"""
+
+QUOTED_LINES = 8
 """Lines that a sub-model's reply quotes at most."""
 
 _WORD = re.compile(r"[A-Za-z0-9_]+")
@@ -37,7 +44,9 @@ _QUESTION = (
         r"^\W*question\W*:\W*?(.+?)(?:\n\s*\n|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE
     ),
 )
-_VARIABLE = re.compile(
+_PURPOSE = re.compile(r"<asked_in_order_to_answer>.*?</asked_in_order_to_answer>", re.DOTALL)
+_PART = re.compile(r'<part ref="([^"]*)">\n(.*?)\n</part>', re.DOTALL)
+_VARIABLE = re.compile(r"^\W{0,4}([A-Za-z_]\w{0,60})`? \((repo|history|text|session|logs)\b", re.M)
     r"^\W*`?([A-Za-z_]\w{0,40})`?\W{1,4}(repo|history|text|session|logs)\b", re.M
 )
 _FILLER = """
@@ -49,7 +58,18 @@ such tell than that the their them then there these they this those to under us 
 using was way we were what when where which who whose why will with work works would you your
 class function method module commit commits happen happens quote
 """
+_COUNTING = re.compile(r"\b(how (?:many|often|much)|count|number of)\b", re.IGNORECASE)
+_KINDS = (
+    "class|function|method|struct|interface|trait|type|enum|module|macro|constant|variable|setting"
+    "|option|command|exception|decorator|table|field|flag"
+)
+_NAMED = (
+    re.compile(rf"\b(?:{_KINDS})s?\s+(?:named\s+|called\s+)?([A-Za-z_]\w+)"),
+    re.compile(rf"\b([A-Z]\w+|\w+_\w+)\s+(?:{_KINDS})\b"),
+    re.compile(r"\b([A-Za-z_]\w*)\(\)"),
+)
 _STOP = frozenset(_FILLER.split())
+_PAST = frozenset({"added", "introduc", "wrote", "chang", "remov", "revert", "history", "author"})
 _HISTORY = re.compile(
     r"\b(commits?|committed|history|when was|when did"
     r"|who (?:added|wrote|changed|removed|introduced)"
@@ -91,11 +111,19 @@ def question_of(text: str) -> tuple[str, str]:
 
 
 def names_in(question: str) -> list[str]:
-    """Return what looks like a name of code, in order: quoted, dotted, snake or camel case."""
+    """Return what looks like a name of code: quoted, dotted, snake or camel case, after "class"."""
     found = [a or b for a, b in _CODE.findall(question)]
     found += _NAME.findall(question)
-    names = [name.strip("(){}[];:,") for name in found]
-    return list(dict.fromkeys(name for name in names if name))[:8]
+    for pattern in _NAMED:
+        found += [name for name in pattern.findall(question) if _can_be_name(name)]
+    names = [name.strip("(){}[];:,.") for name in found]
+    return list(dict.fromkeys(name for name in names if name))[:6]
+
+
+def _can_be_name(word: str) -> bool:
+    """Say whether a word beside "class" or "function" is a name and not a verb or filler."""
+    plain = word.islower() and "_" not in word
+    return bool(words_of(word)) and not (plain and word.endswith(("s", "ed", "ing")))
 
 
 def words_of(text: str) -> list[str]:
@@ -117,39 +145,79 @@ def _stem(word: str) -> str:
 
 def root(request: Request) -> str:
     """Return the turn of a root model: a cell at first, then what is left to say."""
-    question, _ = question_of(request.messages[0].text)
     if len(request.messages) > 1:
-        return "```repl\nanswer['ready'] = bool(answer['content'])\nprint(answer['content'])\n```"
-    given = "\n".join([request.system, request.messages[0].text])
-    variables = list(dict.fromkeys(_VARIABLE.findall(given))) or [
-        ("repo", "repo"), ("history", "history"), ("logs", "logs"), ("session", "session"),
-    ]  # fmt: skip
+        said = request.messages[-1].text
+        problem = next((line.strip() for line in said.splitlines() if "Error" in line), "no result")
+        return f"```repl\n{AGAIN.format(problem=problem[:200])}\n```"
+    first = request.messages[0].text
+    question, rest = question_of(first)
+    places = list(dict.fromkeys(_VARIABLE.findall(rest)))
+    names = names_in(question)
+    past = bool(_HISTORY.search(question))
+    used = {word for name in names for word in words_of(name)}
     cell = CELL.format(
-        question=question[:2_000],
-        variables=variables,
-        names=names_in(question),
-        words=list(dict.fromkeys(words_of(question)))[:24],
-        past=bool(_HISTORY.search(question)),
+        question=_topic(question) if past else question[:2_000],
+        names=names,
+        words=[w for w in dict.fromkeys(words_of(question)) if w not in used | _PAST][:24],
+        past=past,
+        counting=bool(_COUNTING.search(question)),
+        places=places,
+        bind="\n".join(BIND.format(name=name) for name, _ in places),
         notice=NOTICE,
+        nothing=NOTHING_OPEN,
     )
     return f"No model is at hand; this cell searches and quotes.\n```repl\n{cell}\n```"
 
 
+def _topic(question: str) -> str:
+    """Return a question about the past without the words that only say so."""
+    kept = [
+        word
+        for word in re.findall(r"[\w.]+", question[:2_000])
+        if word.lower() not in _STOP and _stem(word.lower()) not in _PAST
+    ]
+    return " ".join(kept) or question[:2_000]
+
+
 def sub(request: Request) -> str:
-    """Return the lines of the last message that fit its question best, in their order."""
-    question, text = question_of(request.messages[-1].text)
-    lines = text.splitlines()
-    wanted = set(words_of(question))
-    scores = rank([words_of(line) for line in lines], wanted)
-    asked = {line.strip() for line in question.splitlines()}
-    best = sorted(
-        (number for number, score in enumerate(scores) if score > 0),
-        key=lambda number: (-scores[number], number),
-    )
-    kept = sorted([n for n in best if lines[n].strip() not in asked][:QUOTED_LINES])
+    """Return the lines of the given text that fit its question best, under their refs."""
+    given = "\n\n".join(message.text for message in request.messages if message.role == "user")
+    question, text = question_of(_PURPOSE.sub("", given))
+    if text == given:
+        question, text = _parted(given)
+    lines = list(_lines(text))
+    scores = rank([words_of(line) for _, line in lines], set(words_of(question)))
+    best = sorted(range(len(lines)), key=lambda number: (-scores[number], number))
+    kept = sorted(number for number in best[:QUOTED_LINES] if scores[number] > 0)
     if not kept:
         return NOTHING
-    return "\n".join([NOTICE, *(lines[number] for number in kept)])
+    said = [NOTICE]
+    for number in kept:
+        ref, line = lines[number]
+        said.append(f"{ref}\n> {line}" if ref else f"> {line}")
+    return "\n".join(said)
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Return the question of an unmarked prompt, and the rest: its first or last paragraph."""
+    head, _, below = text.strip().partition("\n\n")
+    above, _, tail = text.strip().rpartition("\n\n")
+    if not below:
+        head, _, below = text.strip().partition("\n")
+        return head, below
+    asked_last = "?" in tail and ("?" not in head or len(tail) < len(head))
+    return (tail, above) if asked_last else (head, below)
+
+
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    """Yield (ref of the line or nothing, line) for the lines of a prompt's parts, or of all."""
+    parts = _PART.findall(text)
+    for ref, body in parts or [("", text)]:
+        head, mark, span = ref.partition("#L")
+        first = int(re.match(r"[0-9]*", span)[0] or 0) if mark else 0  # type: ignore[index]
+        for number, line in enumerate(body.split("\n")):
+            if line.strip():
+                yield (f"{head}#L{first + number}" if mark else ref), line
 
 
 def rank(documents: list[list[str]], wanted: set[str]) -> list[float]:

@@ -1,70 +1,168 @@
 """The cell that the embedded model writes as a root model: plain code for the environment.
 
-It is formatted with the question's parts and runs in the sandbox like any model's cell; it uses
-only what every cell has (grep, rank, peek).
+It is formatted with the parts of the question and runs in the sandbox like any model's cell; it
+uses only what every cell has. Definitions of the names in the question come first, with those of
+their members that share a word with it; then the passages that rank best; for questions about the
+past, commits. Each window is quoted once, under the ref of exactly its lines.
 """
 
-CELL = '''\
-question = {question!r}
-variables = {variables!r}
-names = {names!r}
-words = {words!r}
-past = {past!r}
-seen = set()
-parts = []
+BIND = """\
+try:
+    bound["{name}"] = {name}
+except NameError:
+    print("{name} is not open")"""
 
-def quote(title, ref, lines):
-    """Quote a window once, under its ref."""
-    if ref in seen or len(parts) > 14:
-        return
-    seen.add(ref)
-    try:
-        window = peek(ref, lines)
-    except Exception as error:
-        print(ref, error)
-        return
-    body = "\\n".join("> " + line for line in str(window).splitlines())
-    parts.append(title + "\\n" + window.ref + "\\n" + body)
-
-def found(call):
-    """Return hits, or none where the variable is not open or the pattern is refused."""
-    try:
-        return list(call())
-    except Exception as error:
-        print(error)
-        return []
-
-def around(hit, before, after):
-    """Return the ref of a window of lines around a hit."""
-    head = hit.ref.split("#")[0]
-    first = max(1, hit.line - before)
-    return head + "#L" + str(first) + "-L" + str(hit.line + after)
-
-import re
+CELL = r'''import re
 from rlm_mcp.sdk import rank
 
-for name, kind in variables:
-    if kind in ("repo", "text"):
-        for wanted in names:
-            last = re.escape(wanted.split(".")[-1])
-            defined = (
-                r"^\\s*(?:export\\s+|pub\\s+|public\\s+|static\\s+|abstract\\s+|async\\s+)*"
-                r"(?:class|def|func|fn|function|interface|struct|type|enum|trait|impl|const|var|let)"
-                r"\\s+(?:\\([^)]*\\)\\s*)?" + last + r"\\b"
-            )
-            for hit in found(lambda: grep(defined, ref=name, limit=3)):
-                quote("Defined: " + wanted, around(hit, 0, 11), 12)
-    if kind == "history" and past:
-        for wanted in names or words[:3]:
-            for hit in found(lambda: grep(re.escape(wanted), ref=name, limit=5, ignore_case=True)):
-                quote("In the history: " + wanted, hit.ref, 12)
-    if kind != "history" or past:
-        for hit in found(lambda: rank(question, name, 6)):
-            quote("Fits the question", around(hit, 2, 7) if "#L" in hit.ref else hit.ref, 10)
+question = {question!r}  # without the words that only say that it is about commits
+names = {names!r}    # what looks like a name of code, a phrase in quotes
+words = {words!r}    # the other words that count, without their endings
+past, counting = {past!r}, {counting!r}
+bound, facts, parts, shown, outlines = dict(), [], [], dict(), dict()
+{bind}
+places = [place for place in {places!r} if place[0] in bound]
+def attempt(call, *args):
+    """Return a list of what a call found; nothing where it is refused."""
+    try:
+        return list(call(*args))
+    except Exception as error:
+        print(type(error).__name__, error)
+        return []
 
-answer["content"] = {notice!r} + "\\n\\n" + "\\n\\n".join(parts) if parts else (
-    "No model was used, and nothing that is open shares a word with the question."
-)
+def span(ref):
+    """Return the address of a document, and the first and last line of a ref."""
+    head, _, tail = ref.partition("#L")
+    numbers = [int(n) for n in re.findall(r"[0-9]+", tail)]
+    return head, numbers[0] if numbers else 0, numbers[-1] if numbers else 0
+
+def items(head):
+    """Return the outline of a document, made once."""
+    if head not in outlines:
+        outlines[head] = [(span(i.ref), i) for i in attempt(outline, head, 400)]
+    return outlines[head]
+
+def quote(title, head, first, last):
+    """Quote lines of a document, without those that are quoted already."""
+    for begin, end in shown.get(head, []):
+        if begin <= first <= end:
+            first = end + 1
+        if begin <= last <= end:
+            last = begin - 1
+        if first < begin <= end < last:
+            last = begin - 1
+    if last < first or len(parts) >= 12:
+        return
+    try:
+        rows = str(peek(f"{{head}}#L{{first}}-L{{last}}", last - first + 1)).split("\n")
+    except Exception as error:
+        print(head, error)
+        return
+    while rows and not rows[0].strip():
+        rows, first = rows[1:], first + 1
+    while rows and not rows[-1].strip():
+        rows = rows[:-1]
+    if rows:
+        last = first + len(rows) - 1
+        shown.setdefault(head, []).append((first, last))
+        body = "\n".join("> " + row for row in rows)
+        parts.append(f"{{title}} {{head}}#L{{first}}-L{{last}}\n{{body}}")
+
+def fits(text):
+    """Return how many of the question's words are among the parts of a name."""
+    low = text.lower()
+    return sum(word in low for word in words)
+
+def define(place, name):
+    """Quote where a name is defined, and those of its members that the question is about."""
+    own = re.escape(name.split(".")[-1])
+    found = [(item.ref, item.text) for item in attempt(lambda: bound[place].symbols(name, limit=8))]
+    if not found:  # no language that is parsed: a setting, a rule, a label
+        set_to = r"^\s*\W?" + own + r"\W?\s*(?::=|=|:)(?:[^=]|$)"
+        hits = attempt(lambda: grep(set_to, place, 2))
+        found = [(hit.ref, hit.text) for hit in hits]
+    for ref, text in found[:2]:
+        head, first, end = span(ref)
+        facts.append(f"{{name}} is defined at {{head}}#L{{first}} ``{{text.strip()}}``")
+        quote(f"Definition of {{name}}:", head, first, min(max(end, first + 5), first + 11))
+        members = [(len(item.name), at, item) for at, item in items(head)
+                   if first < at[1] <= end and fits(item.name)]
+        members.sort(key=lambda member: member[:2])
+        nearest = [next((m for m in members if word in m[2].name.lower()), None) for word in words]
+        for member in (list(filter(None, nearest)) + members)[:5]:
+            at, item = member[1:]
+            quote(f"{{item.kind}} {{item.name}} in it:", head, at[1], min(at[2], at[1] + 15))
+    if len(found) > 2:
+        facts.append(f"Further definitions of {{name}}: {{', '.join(at[0] for at in found[2:5])}}")
+    return found
+
+def passages(place, kind, limit):
+    """Quote what ranks best, within the function or section that it stands in."""
+    for hit in attempt(lambda: rank(question, place, limit)):
+        head, first, last = span(hit.ref)
+        if kind not in ("repo", "text") or not hit.line or not first:
+            if hit.ref not in shown and len(parts) < 12:
+                shown[hit.ref] = []
+                rows = str(peek(hit.ref, 10)).strip("\n").split("\n")[:10]
+                parts.append(f"Fits: {{hit.ref}}\n" + "\n".join("> " + row for row in rows))
+            continue
+        around = [(at, item) for at, item in items(head) if at[1] <= hit.line <= at[2]]
+        start, end, title = hit.line - 6, hit.line + 9, "Fits:"
+        if around:
+            at, item = max(around, key=lambda found: found[0][1])
+            title = f"In {{item.kind}} {{item.name}}:"
+            start = at[1] if hit.line - at[1] <= 14 else max(at[1], start)
+            end = min(at[2], max(end, start + 11))
+        quote(title, head, max(1, start), end)
+
+def messages(place):
+    """Name the commits whose messages fit the question."""
+    for hit in attempt(lambda: rank(question, place, 5)):
+        head = hit.ref.split("#")[0]
+        rows = str(peek(head, 12)).split("\n")
+        subject = ([row.strip() for row in rows if row.startswith("    ")] + [hit.text.strip()])[0]
+        if head not in "".join(facts):
+            facts.append(f"A commit whose message fits: {{head}} ``{{subject}}``")
+
+def changes(place):
+    """Name the newest and the oldest commit that change a line with a name of the question."""
+    for name in names[:3] or words[:2]:
+        found = attempt(lambda: bound[place].grep(re.escape(name), limit=500))
+        for label, commit in [("newest", found[0]), ("oldest", found[-1])][: len(found)]:
+            many = f"{{label}} of {{len(found)}} commits" if len(found) > 1 else "only commit"
+            facts.append(
+                f"The {{many}} with a changed line that holds {{name}}: {{commit['ref']}} "
+                f"``{{commit['subject']}}`` ({{commit['date'][:10]}}, {{commit['author']}})"
+            )
+
+if past and "history" not in [kind for _, kind in places]:
+    try:
+        bound["history"] = history
+        places.append(("history", "history"))
+    except NameError:
+        print("no history can be opened")
+places.sort(key=lambda place: place[1] != "history")
+
+for place, kind in places:
+    if kind == "history":
+        if past or len(places) == 1:
+            for look in (changes, messages) if names else (messages, changes):
+                look(place)
+        continue
+    if past and facts:
+        continue
+    defined = [name for name in names if kind in ("repo", "text") and define(place, name)]
+    for name in names if counting or kind not in ("repo", "text") else []:
+        hits = attempt(lambda: [grep(re.escape(name), place, 3, True)])
+        if hits and hits[0].total:
+            facts.append(f"{{hits[0].total:,}} lines of {{place}} hold {{name}}, in any case; "
+                         f"the first is {{hits[0][0].ref}} ``{{hits[0][0].text.strip()}}``")
+    # Ranking reads everything once; a question that names only what was found needs none.
+    if words or not defined:
+        passages(place, kind, 5 if defined else 8)
+
+found = "\n\n".join(["\n".join("- " + fact for fact in facts)] * bool(facts) + parts)
+answer["content"] = {notice!r} + "\n\n" + found if found else {nothing!r}
 answer["ready"] = True
-print(len(parts), "passages")
+print(len(facts), "facts,", len(parts), "passages")
 '''
