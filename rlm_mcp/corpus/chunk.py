@@ -1,7 +1,8 @@
-"""Split documents on natural borders: definitions, headings, lines.
+"""Split documents on natural borders: definitions, headings, paragraphs, lines.
 
-The parts of a scope cover it exactly once, in order. A part holds whole lines; it is larger than
-asked only where a single line is.
+The parts of a scope cover it exactly once, in order. A part holds whole lines and is larger than
+asked only where a single line is. Borders are found by layout (what follows an empty line or a
+closing bracket, how far it is indented), in numpy, for any language; nothing is parsed.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from rlm_mcp.corpus import tokens as estimates
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.pack import Corpus
+    from rlm_mcp.corpus.borders import Borders
+    from rlm_mcp.corpus.pack import Corpus, Snapshot
 
 KINDS = ("auto", "symbols", "headings", "lines", "tokens")
+PROSE = (".md", ".markdown", ".rst", ".txt", ".adoc", ".org", ".tex")
+TITLE = 80
 
 
 class Part(NamedTuple):
@@ -37,40 +41,65 @@ def chunk(
 ) -> list[Part]:
     """Return the parts of some documents (None: all), each of at most about `tokens` tokens.
 
-    `by`: auto (definitions in code, headings in prose), symbols, headings, lines (`tokens` is
-    then the number of lines), tokens (any line border). Raises BadRequest for another word.
+    `by`: auto (headings in prose, definitions elsewhere), symbols, headings, or lines and tokens
+    (any line border). `kind` is that of the token estimate. Raises BadRequest for another word.
     """
     if by not in KINDS:
         raise BadRequest(f"Unknown way to chunk {by!r}; use one of {', '.join(KINDS)}.")
     if tokens < 1:
         raise BadRequest(f"A chunk needs at least 1 token, got {tokens}.")
+    snapshot = corpus.snapshot
+    limit = max(1, int(tokens * estimates.BYTES_PER_TOKEN.get(kind, 3.5)))
+    places: Sequence[int] = range(len(snapshot.paths))
+    if paths is not None:
+        index = snapshot.index
+        places = [index[path] for path in paths if path in index]
+    spans, counts = snapshot.spans, snapshot.rows["lines"]
     parts: list[Part] = []
-    for path in corpus.paths() if paths is None else paths:
-        parts.extend(_document(corpus, path, by, tokens, kind))
+    for place in places:
+        lines = int(counts[place])
+        if not lines:
+            continue
+        path, (offset, length) = snapshot.paths[place], spans[place]
+        cuts = [(1, lines, offset, offset + length)]
+        if length > limit:
+            cuts = list(_split(snapshot, place, by, limit))
+        for start, end, begin, stop in cuts:
+            size = estimates.estimate(stop - begin, kind)
+            parts.append(Part(path, start, end, size, _title(snapshot, begin, stop)))
     return parts
 
 
-def _document(corpus: Corpus, path: str, by: str, tokens: int, kind: str) -> Iterator[Part]:
-    lines = corpus.line_bytes(path, 1, corpus.line_count(path))
-    start, size = 1, 0
-    for number, line in enumerate(lines, 1):
-        cost = 1 if by == "lines" else len(line) + 1
-        full = (
-            size + cost > tokens
-            if by == "lines"
-            else estimates.estimate(size + cost, kind) > tokens
-        )
-        if size and full:
-            yield _part(path, lines, start, number - 1, kind)
-            start, size = number, 0
-        size += cost
-    if size:
-        yield _part(path, lines, start, len(lines), kind)
+def _split(
+    snapshot: Snapshot, place: int, by: str, limit: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (first line, last line, from byte, to byte) of the parts of a large document."""
+    # numpy takes 100 ms to import; a corpus that is open has imported it.
+    from rlm_mcp.corpus import borders as layouts
+
+    path = snapshot.paths[place]
+    starts = layouts.line_starts(snapshot, place)
+    if by in ("lines", "tokens"):
+        borders: Borders | None = None
+    elif by == "headings" or (by == "auto" and path.lower().endswith(PROSE)):
+        borders = layouts.headings(snapshot, starts)
+    else:
+        borders = layouts.definitions(snapshot, starts)
+    last, line = len(starts) - 1, 0
+    while line < last:
+        # The first line that does not fit any more; the line after the last is a border too.
+        beyond = int(starts.searchsorted(starts[line] + limit, "right")) - 1
+        if beyond >= last:
+            yield line + 1, last, int(starts[line]), int(starts[last])
+            return
+        cut = max(line + 1, beyond)
+        if borders is not None:
+            cut = layouts.best(borders, line, beyond) or cut
+        yield line + 1, cut, int(starts[line]), int(starts[cut])
+        line = cut
 
 
-def _part(path: str, lines: Sequence[bytes], start: int, end: int, kind: str) -> Part:
-    size = sum(len(line) + 1 for line in lines[start - 1 : end])
-    title = next((line.strip() for line in lines[start - 1 : end] if line.strip()), b"")
-    return Part(
-        path, start, end, estimates.estimate(size, kind), title[:80].decode("utf-8", "replace")
-    )
+def _title(snapshot: Snapshot, begin: int, stop: int) -> str:
+    """Return the first line of a part that is not empty."""
+    head = bytes(snapshot.buffer[begin : min(stop, begin + 400)]).strip()
+    return head.partition(b"\n")[0][:TITLE].decode("utf-8", "replace")
