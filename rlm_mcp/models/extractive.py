@@ -47,8 +47,6 @@ _QUESTION = (
 _PURPOSE = re.compile(r"<asked_in_order_to_answer>.*?</asked_in_order_to_answer>", re.DOTALL)
 _PART = re.compile(r'<part ref="([^"]*)">\n(.*?)\n</part>', re.DOTALL)
 _VARIABLE = re.compile(r"^\W{0,4}([A-Za-z_]\w{0,60})`? \((repo|history|text|session|logs)\b", re.M)
-    r"^\W*`?([A-Za-z_]\w{0,40})`?\W{1,4}(repo|history|text|session|logs)\b", re.M
-)
 _FILLER = """
 a about all an and any are as at be been being between but by can code come could defined
 describe did do does doing each explain file files find for from get gets give given had has
