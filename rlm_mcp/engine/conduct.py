@@ -10,7 +10,7 @@ from typing import Any
 
 from rlm_mcp import redact
 from rlm_mcp.contexts.variable import Description, Variable
-from rlm_mcp.engine import asking, cells, evidence, observe, route
+from rlm_mcp.engine import asking, cells, evidence, forecast, observe, route
 from rlm_mcp.engine.budget import Budget
 from rlm_mcp.engine.calls import Account, Answer, Failed
 from rlm_mcp.engine.environment import Environment
@@ -120,15 +120,25 @@ class Conduct:
         twice = {id(variable): name for name, variable in found.items()}
         return {name: found[name] for name in found if twice[id(found[name])] == name}
 
+    def forecast(self) -> dict[str, Any]:
+        """Return what this run may cost; opens what it is about, calls no model."""
+        variables = self._variables()
+        tokens = self._tokens(variables)
+        chosen = self._route(variables)
+        return forecast.forecast(chosen, tokens, self.job.root, self.job.sub, self.budget.allowance)
+
     def _route(self, variables: Mapping[str, Variable]) -> Route:
         if self.job.root.spec == "extractive:" and self.job.mode in ("auto", "recursive", "direct"):
             return Route("environment", "no model is at hand; the embedded one only searches")
-        if self.job.refs and not self._whole(variables):
-            tokens = sum(len(self.reader.text(ref)) for ref in self.job.refs) // 4
-        else:
-            tokens = sum(variable.describe().tokens for variable in variables.values())
+        tokens = self._tokens(variables)
         may_call = self.budget.allowance.calls > 1
         return route.choose(self.job.mode, self.question, tokens, self.job.root.window, may_call)
+
+    def _tokens(self, variables: Mapping[str, Variable]) -> int:
+        """Return the size of what the run is about."""
+        if self.job.refs and not self._whole(variables):
+            return sum(len(self.reader.text(ref)) for ref in self.job.refs) // 4
+        return sum(variable.describe().tokens for variable in variables.values())
 
     def _whole(self, variables: Mapping[str, Variable]) -> bool:
         """Say whether every ref names a whole variable."""
@@ -237,18 +247,43 @@ class Conduct:
     async def _child(
         self, id: str, job: Job, limits: Mapping[str, float | None]
     ) -> Result | Failed:
+        child = None
         try:
-            budget = self.budget.child(**limits)
+            child = self._conduct_of(id, job, limits)
+            self.account.record("child", child=id, question=brief(child.question))
+            result = await child.run()
         except BudgetSpent as error:
             return Failed(str(error), "budget")
-        child = Conduct(
+        except RlmError as error:
+            return Failed(str(error), getattr(error, "kind", "failed"))
+        finally:
+            if child is not None:
+                child.close()
+            for variable in job.variables.values():
+                variable.close()
+        if result.status == "failed":
+            return Failed(f"child run {id}: {result.reason}", "failed")
+        return result
+
+    def _conduct_of(self, id: str, job: Job, limits: Mapping[str, float | None]) -> Conduct:
+        """Return a child run. Raises BudgetSpent where it would be too deep."""
+        try:
+            budget = self.budget.child(**limits)
+        except BudgetSpent:
+            if not job.variables and not job.refs:
+                raise
+            # As deep as it may go: what was handed over is answered by one call, if it fits.
+            budget = Budget(self.budget.allowance.narrowed(**limits), parent=self.budget)
+            job = replace(job, mode="direct")
+        inherited = replace(
+            job,
+            fresh=self.job.fresh,
+            variables=job.variables or self.reader.own,
+            contexts=self.job.contexts if job.contexts is None else job.contexts,
+        )
+        return Conduct(
             self.shared,
-            replace(
-                job,
-                fresh=self.job.fresh,
-                variables=job.variables or self.reader.own,
-                contexts=self.job.contexts if job.contexts is None else job.contexts,
-            ),
+            inherited,
             budget,
             self.recorder,
             id,
@@ -257,16 +292,11 @@ class Conduct:
             [self.handles, *self.above],
             self.recorded,
         )
-        self.account.record("child", child=id, question=brief(job.question))
-        try:
-            result = await child.run()
-        except RlmError as error:
-            return Failed(str(error), getattr(error, "kind", "failed"))
-        finally:
-            child.handles.close()
-        if result.status == "failed":
-            return Failed(f"child run {id}: {result.reason}", "failed")
-        return result
+
+    def close(self) -> None:
+        """Let go of what this run kept; the variables of its job belong to who made them."""
+        self.reader.close()
+        self.handles.close()
 
     def _escalated(self, chosen: Route, end: End) -> Route | None:
         """Return the route to try next, where this one gave nothing and more can be spent."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Protocol, TypeVar
@@ -43,23 +43,39 @@ class Flights:
         self.loop = loop
         self._lock = Lock()
         self._flying: set[Future[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._stopped = False
 
-    def wait(self, work: Any) -> Any:
+    def wait(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine on the loop and return its result; raises Cancelled after `stop`."""
         with self._lock:
             if self._stopped:
                 work.close()
                 raise Cancelled("The caller stopped this work.")
-            future = asyncio.run_coroutine_threadsafe(work, self.loop)
+            future = asyncio.run_coroutine_threadsafe(self._tracked(work), self.loop)
             self._flying.add(future)
         try:
-            return future.result()
+            got: _T = future.result()
+            return got
         except (asyncio.CancelledError, TimeoutError) as error:
             raise Cancelled("The caller stopped this work.") from error
         finally:
             with self._lock:
                 self._flying.discard(future)
+
+    async def _tracked(self, work: Coroutine[Any, Any, Any]) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            return await work
+        finally:
+            self._tasks.discard(task)
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until the cancelled work has really ended."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=seconds)
 
     def stop(self) -> None:
         """Cancel everything, and refuse new work."""
@@ -161,6 +177,7 @@ class Environment:
         if self._sandbox is not None:
             self._sandbox.interrupt("cancelled")
         with contextlib.suppress(asyncio.CancelledError):
+            await self._host.flights.drained(STOP_S)
             await asyncio.wait([future], timeout=STOP_S)
         if not future.done():
             self.broken = True

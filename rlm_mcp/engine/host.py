@@ -8,7 +8,7 @@ argument.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,9 @@ from rlm_mcp.engine.trajectory import brief
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
 from rlm_mcp.models.model import Model
 
-Starter = Callable[[Sequence[Job], Mapping[str, float | None]], Awaitable[list[Result | Failed]]]
+Starter = Callable[
+    [Sequence[Job], Mapping[str, float | None]], Coroutine[Any, Any, list[Result | Failed]]
+]
 """Runs child runs (or, for an agent, a run) and returns their results in order."""
 
 HOOK = "session:hook:"
@@ -52,8 +54,8 @@ class Scope:
     coverage: Coverage = field(default_factory=Coverage)
     looked: bool = False
     """Whether anything was opened or asked yet."""
-    run_cell: Callable[[str, str, float], Awaitable[str]] | None = None
-    wait_for: Callable[[str, float, bool], Awaitable[str]] | None = None
+    run_cell: Callable[[str, str, float], Coroutine[Any, Any, str]] | None = None
+    wait_for: Callable[[str, float, bool], Coroutine[Any, Any, str]] | None = None
     opened: Callable[[], None] = lambda: None
     """Called after a context was opened."""
     tell: Callable[[float, float | None, str], None] = lambda done, total, said: None

@@ -150,6 +150,12 @@ class Reader:
         named = {*self.own, *self._known()}
         return frozenset(named.union(*(handles.names() for handles in self.handles)))
 
+    def close(self) -> None:
+        """Close what was opened for handles."""
+        for variable in self._opened.values():
+            variable.close()
+        self._opened.clear()
+
     def opened(self) -> list[str]:
         """Return the variables that are open, those of the run itself first."""
         names = [name for name in self.contexts.names() if name not in self.own]

@@ -23,7 +23,6 @@ class Record:
         self._outcomes: defaultdict[str, deque[Reply | RlmError]] = defaultdict(deque)
         self.start: dict[str, Any] = {}
         self.end: dict[str, Any] = {}
-        self.turns = 0
         for number, event in enumerate(events):
             data = dict(event.data)
             top = "." not in event.run
@@ -33,7 +32,6 @@ class Record:
                 self.start = data
             elif event.type == "run.end" and top:
                 self.end = data
-            self.turns += event.type == "turn" and top
         if not self.start.get("question"):
             raise BadRequest("This record is no run of a question, so it cannot be replayed.")
 
@@ -71,6 +69,25 @@ class Silent:
 
     async def close(self) -> None:
         """Hold nothing, so release nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How a replay went. `same`: it came to the recorded answer and status."""
+
+    same: bool
+    answer: str
+    status: str
+    recorded_answer: str
+    recorded_status: str
+
+
+def compare(record: Record, answer: str, status: str) -> Replay:
+    """Return whether a replay came to what was recorded (long answers by their beginning)."""
+    told, ended = str(record.end.get("answer", "")), str(record.end.get("status", "running"))
+    length = int(record.end.get("answer_chars", len(told)))
+    same = answer[: len(told)] == told and len(answer) == length and status == ended
+    return Replay(same, answer, status, told, ended)
 
 
 def _outcome(data: dict[str, Any]) -> Reply | RlmError:

@@ -53,12 +53,12 @@ def check(mode: str) -> Mode:
 
 
 def choose(mode: Mode, question: str, tokens: int, window: int, sub_calls: bool) -> Route:
-    """Return the route for a question over a scope of `tokens`."""
+    """Return the route for a question over a scope of `tokens`. Raises BadRequest."""
     room = min(DIRECT_TOKENS, window // 4)
     if mode == "direct" and tokens > window // 2:
-        return Route(
-            "recursive",
-            f"direct was asked for, but ~{tokens:,} tokens do not fit a window of {window:,}",
+        raise BadRequest(
+            f"Mode direct sends everything in one call, and ~{tokens:,} tokens do not fit a "
+            f"window of {window:,}; narrow the refs, or use mode auto."
         )
     if mode != "auto":
         return Route(mode, "asked for")

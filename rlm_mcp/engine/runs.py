@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from rlm_mcp import redact
 from rlm_mcp.engine.budget import Allowance, Budget
 from rlm_mcp.engine.conduct import Conduct
+from rlm_mcp.engine.replay import Record
 from rlm_mcp.engine.run import Job, Result
 from rlm_mcp.engine.shared import Shared
 from rlm_mcp.engine.trajectory import Event, Recorder, new_id
@@ -46,27 +48,41 @@ class Runs:
         self._live: dict[str, Live] = {}
 
     def begin(
-        self, job: Job, allowance: Allowance, on_event: Callable[[Event], None] | None = None
+        self,
+        job: Job,
+        allowance: Allowance,
+        on_event: Callable[[Event], None] | None = None,
+        record: Record | None = None,
     ) -> Live:
-        """Start a run as a task of its own."""
+        """Start a run as a task of its own; with a record, it is a replay and leaves no file."""
         if not job.question.strip():
             raise BadRequest("The question is empty.")
         id = new_id()
         budget = Budget(allowance)
         extra = () if on_event is None else (on_event,)
-        recorder = Recorder(self._shared.state / "runs", id, (*self._shared.listeners, *extra))
-        conduct = Conduct(self._shared, job, budget, recorder, id)
+        folder = None if record else self._shared.state / "runs"
+        recorder = Recorder(folder, id, (*self._shared.listeners, *extra))
+        conduct = Conduct(self._shared, job, budget, recorder, id, recorded=record)
         live = Live(id, redact.redact(job.question), budget, asyncio.create_task(_run(conduct)))
         self._live[id] = live
         for old in [run for run in self._live.values() if not run.going][:-REMEMBERED]:
             del self._live[old.id]
         return live
 
+    def forecast(self, job: Job, allowance: Allowance) -> dict[str, Any]:
+        """Return what a run may cost (see `forecast`); takes as long as opening its variables."""
+        recorder = Recorder(None, "forecast")
+        return Conduct(self._shared, job, Budget(allowance), recorder, "forecast").forecast()
+
     async def carry_out(
-        self, job: Job, allowance: Allowance, on_event: Callable[[Event], None] | None = None
+        self,
+        job: Job,
+        allowance: Allowance,
+        on_event: Callable[[Event], None] | None = None,
+        record: Record | None = None,
     ) -> Result:
         """Start a run and await it; cancelling the caller cancels the run."""
-        live = self.begin(job, allowance, on_event)
+        live = self.begin(job, allowance, on_event, record)
         try:
             return await live.task
         finally:
@@ -103,5 +119,7 @@ async def _run(conduct: Conduct) -> Result:
     try:
         return await conduct.run()
     finally:
-        conduct.handles.close()
+        conduct.close()
+        for variable in conduct.job.variables.values():
+            variable.close()
         conduct.recorder.close()

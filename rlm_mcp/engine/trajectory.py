@@ -62,14 +62,14 @@ def brief(text: str) -> dict[str, Any]:
 
 
 class Recorder:
-    """Writes the events of one run and its children; opened with the first event.
+    """Writes the events of one run and its children; without a folder they are only told.
 
     Lines are redacted on their way to the file and to the listeners.
     """
 
-    def __init__(self, folder: Path, run: str, listeners: tuple[Listener, ...] = ()) -> None:
+    def __init__(self, folder: Path | None, run: str, listeners: tuple[Listener, ...] = ()) -> None:
         self.run = run
-        self.path = folder / f"{run}.jsonl"
+        self._path = None if folder is None else folder / f"{run}.jsonl"
         self._listeners = listeners
         self._file: IO[str] | None = None
         self._n = 0
@@ -78,17 +78,19 @@ class Recorder:
         """Add one event; it is in the file (not only in a buffer) when this returns."""
         event = Event(run or self.run, self._n, time.time(), type, _clean(data))
         self._n += 1
-        if self._file is None:
-            fd = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        if self._file is None and self._path is not None:
+            fd = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
             self._file = os.fdopen(fd, "w", encoding="utf-8", errors="replace")
-        self._file.write(event.line() + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(event.line() + "\n")
+            self._file.flush()
         for listener in self._listeners:
             listener(event)
         return event
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file for good; what comes later is only told."""
+        self._path = None
         if self._file is not None:
             self._file.close()
             self._file = None

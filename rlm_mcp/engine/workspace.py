@@ -116,6 +116,7 @@ class Workspace:
                 environment.broken = True
                 raise
             finally:
+                host.scope.reader.close()
                 if environment.broken:
                     await environment.close()
                 else:

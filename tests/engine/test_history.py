@@ -56,8 +56,8 @@ def test_two_hundred_turns_stay_under_the_limit_and_keep_the_question() -> None:
 
 def test_a_compacted_turn_keeps_its_code_and_names_its_output() -> None:
     kept: list[str] = []
-    h = history(2_000, kept)
-    for turn in range(10):
+    h = history(4_000, kept)
+    for turn in range(20):
         h.add(f"long thought {turn} ```repl\nx = {turn}\n```", f"x = {turn}", "y" * 600, "left")
     sent = texts(h)
     assert h.compactions == 1
