@@ -22,7 +22,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(report: Path, command: list[str]) -> None:
-    """Run `command`, pass SIGINT and SIGTERM on to it, and write the report."""
+    """Run `command`, pass SIGINT and SIGTERM on to it (SIGUSR1 kills it), and write the report."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     child = subprocess.Popen(command)
 
@@ -31,6 +31,7 @@ def main(report: Path, command: list[str]) -> None:
 
     signal.signal(signal.SIGINT, forward)
     signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGUSR1, lambda *_: child.kill())
     code = child.wait()
     left = _left()
     report.write_text(json.dumps({"code": code, "left": left}))

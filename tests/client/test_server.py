@@ -149,3 +149,29 @@ def test_a_stopped_client_leaves_no_child_and_no_call_behind(
     assert calls and set(calls) == {"cancelled"}
     assert not list((claude.state / "servers").glob("*.json")), "the server took its sign down"
     assert os.listdir(claude.state / "runs"), "what was done until then is on record"
+
+
+def test_a_client_that_is_killed_leaves_no_running_cell_behind(
+    program: Path, project: Path, tmp_path: Path
+) -> None:
+    reached = threading.Event()
+
+    def mind(call: Call) -> Say | str:
+        if call.tools:
+            return agent(call)
+        reached.set()
+        return "go"
+
+    code = "llm_query('Ready?')\nwhile True: pass"
+    agent = Agent([use("mcp__rlm__execute", code=code, timeout_s=60)])
+    with SimServer(mind) as sim:
+        claude = Claude(program, tmp_path, sim.url)
+        flags = ("--allowedTools", "mcp__rlm", "--mcp-config", claude.config())
+        running = claude.start("-p", "Loop", *flags)
+        assert reached.wait(30), "the cell never ran"
+        time.sleep(0.3)
+        running.send_signal(signal.SIGUSR1)
+        ended = claude.end(running)
+
+    assert ended.code == -signal.SIGKILL
+    assert ended.left == []
