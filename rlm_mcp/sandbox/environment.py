@@ -8,12 +8,11 @@ import collections.abc
 import inspect
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from rlm_mcp.sandbox import guards, policy
-from rlm_mcp.sandbox.facades import Facade, find, provide
-from rlm_mcp.sandbox.facades import library, regex, shims, tasks
+from rlm_mcp.sandbox.facades import Facade, find, library, provide, regex, runtime, shims, tasks
 from rlm_mcp.sandbox.output import Output, short_repr
 
 _SERVED = frozenset({"_strptime", "_pylong", "time", "datetime", "locale", "warnings"})
@@ -23,6 +22,12 @@ def provide_library() -> None:
     """Build every facade; done once, before workers are forked."""
     library.preload()
     extra = {**shims.shim_exports(), "re": regex.exports()}
+    extra |= runtime.path_exports()
+    extra |= {
+        "ast": runtime.ast_exports(),
+        "asyncio": tasks.asyncio_exports(),
+        "concurrent.futures": tasks.futures_exports(),
+    }
     extra["collections.abc"] = {
         name: getattr(collections.abc, name) for name in library.ABSTRACT.split()
     }
@@ -41,6 +46,11 @@ class Environment:
         self.given: dict[str, Any] = {}
         """What we bound: tools, context variables, helpers; not the cell's own."""
         self.cells = 0
+        stream = runtime.Stream(output.write)
+        provide("sys", runtime.sys_exports(stream))
+        provide("traceback", runtime.traceback_exports(output.write, self.explain))
+        provide("pprint", {**shims.pprint_exports(output.write)})
+        tasks.find_batched = self.batched
         guards.allowed_bases.update(shims.base_classes())
         self.recent: list[tuple[ast.Module, str]] = []
         self.codes: list[types.CodeType] = []
@@ -52,7 +62,7 @@ class Environment:
     def base(self) -> dict[str, Any]:
         """Return the globals that every module of cells starts from."""
         if not self.language:
-            return {"__builtins__": builtins}
+            return {"__builtins__": {**vars(builtins), "print": self.print}}
         if not self.builtins_of_cells:
             self.builtins_of_cells.update(self.builtins())
         made: dict[str, Any] = {"__builtins__": self.builtins_of_cells}
@@ -75,6 +85,9 @@ class Environment:
         made.update(shims.exceptions())
         made.update(
             __import__=_import_for_c,
+            help=self.help,
+            exit=runtime.exit_cell,
+            quit=runtime.exit_cell,
             print=self.print,
             type=guards.Type,
             getattr=guards.read,
@@ -105,6 +118,18 @@ class Environment:
             self.output.write(text)
         else:
             file.write(text)
+
+    def help(self, *values: Any) -> None:
+        """Print what something is and what it takes."""
+        text = runtime.describe(values[0]) if values else self.show_vars()
+        self.output.write(text + "\n")
+
+    def batched(self, function: Callable[..., Any]) -> Callable[[list[Any]], list[Any]] | None:
+        """Return the batched form of a function of ours, or None."""
+        for name, given in self.given.items():
+            if given is function:
+                return self.given.get(f"{name}_batched")
+        return None
 
     def vars(self, *values: Any) -> Any:
         """Answer `vars`."""
@@ -208,7 +233,7 @@ class Environment:
     def explain(self, error: BaseException) -> str:
         """Describe an error with the lines of the cell that led to it."""
         kind = type(error).__name__
-        if isinstance(error, SyntaxError) and not error.__traceback__.tb_next is None:
+        if isinstance(error, SyntaxError) and error.__traceback__.tb_next is not None:
             return self._explain_syntax(error)
         lines = []
         trace = error.__traceback__

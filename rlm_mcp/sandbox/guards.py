@@ -11,6 +11,7 @@ import ast
 import enum
 import functools
 import types
+import typing
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,6 +48,10 @@ class Type:
         return cls
 
 
+Type.__name__ = Type.__qualname__ = "type"
+Type.__module__ = "builtins"
+
+
 class Label:
     """Stands for a class that is named but not handed out (functions, generators)."""
 
@@ -78,6 +83,9 @@ def keep_internal(*classes: type) -> None:
 def shown_class(value: object) -> Any:
     """Return the class of a value as a cell may see it: never a metaclass."""
     cls = type(value)
+    if cls is super:
+        value = value.__self__  # type: ignore[attr-defined]
+        cls = type(value)
     if issubclass(cls, type):
         return Type
     shown = getattr(cls, "shown_as", None) if cls in _internal else None
@@ -103,7 +111,7 @@ def read(value: object, name: str, default: Any = _NOTHING) -> Any:
     else:
         found = getattr(value, name, default)
     cls = type(found)
-    if cls in _NEVER or issubclass(cls, type) and issubclass(found, type) and found is not Type:
+    if cls in _NEVER or (issubclass(cls, type) and issubclass(found, type) and found is not Type):
         raise AttributeError(f"the attribute {name!r} is not available here")
     return found
 
@@ -116,8 +124,10 @@ def _read_underscore(value: object, name: str, default: Any) -> Any:
         return shown_class(value)
     if name == "__dict__":
         return variables(value)
+    if name == "__setattr__" and (cls is super or value is object):
+        return _setter(value)
     if name in names.SUPER_CALLED:
-        allowed = name in names.CALLED or cls is super or name == "__new__" and value is object
+        allowed = name in names.CALLED or cls is super or (name == "__new__" and value is object)
     elif names.attribute_fault(name) is not None:
         allowed = False
     else:
@@ -129,11 +139,21 @@ def _read_underscore(value: object, name: str, default: Any) -> Any:
     raise AttributeError(f"the attribute {name!r} of {_name(cls)} is not available here")
 
 
+def _setter(value: Any) -> Callable[..., None]:
+    """Answer `object.__setattr__` and `super().__setattr__`: the check, then the real one."""
+    if value is object:
+        return lambda target, name, item: object.__setattr__(writable(target, name), name, item)
+    real, target = value.__setattr__, value.__self__
+    return lambda name, item: real(name, item) if writable(target, name) is target else None
+
+
 def _owns_underscore(value: object, cls: type, name: str) -> bool:
     if cls is super:
         return True  # what it leads to is a base of a class of the cell; the name is harmless
     owner = value if issubclass(cls, type) else cls
     if name in names.TUPLE_NAMES and issubclass(owner, tuple):  # type: ignore[arg-type]
+        return True
+    if name == "_fields" and issubclass(owner, ast.AST):  # type: ignore[arg-type]
         return True
     return owner in _MADE
 
@@ -142,6 +162,8 @@ def _read_guarded(value: object, name: str, default: Any) -> Any:
     found = getattr(value, name) if default is _NOTHING else getattr(value, name, default)
     if name in ("format", "format_map"):
         return formatting.safe_method(found, name)
+    if name == "join" and type(value) in (str, bytes):
+        return _joiner(found)
     if name == "obj" and isinstance(value, AttributeError):
         raise AttributeError("the attribute 'obj' of AttributeError is not available here")
     if isinstance(value, type) and name in ("mro", "register"):
@@ -149,6 +171,20 @@ def _read_guarded(value: object, name: str, default: Any) -> Any:
         if own is None:
             raise AttributeError(f"the attribute {name!r} of a class is not available here")
     return found
+
+
+text_views: set[type] = set()
+"""Classes that stand for a str where one is wanted."""
+
+
+def _joiner(real: Callable[[list[Any]], Any]) -> Callable[[Any], Any]:
+    def join(items: Any) -> Any:
+        held = list(items)
+        if text_views.intersection(map(type, held)):
+            held = [str(item) if type(item) in text_views else item for item in held]
+        return real(held)
+
+    return join
 
 
 def label(value: object, name: str) -> str | None:
@@ -228,6 +264,10 @@ class PlainEnumMeta(enum.EnumMeta):
 
 def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **options: Any) -> type:
     """Make a class of a cell: allowed bases, no metaclass of its own, checked names."""
+    if typing._NamedTuple in bases:  # type: ignore[attr-defined]
+        return _make_tuple(name, bases, body)
+    if dict in bases:
+        options.pop("total", None)  # a TypedDict says so
     for base in bases:
         if not (isinstance(base, type) and (base in allowed_bases or base in _MADE)):
             raise TypeError(f"a class cannot be derived from {_shown(base)} here")
@@ -246,6 +286,14 @@ def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **option
         made = _make_enum(name, bases, body, options)
     _MADE.add(made)
     return made  # type: ignore[no-any-return]
+
+
+def _make_tuple(name: str, bases: tuple[Any, ...], body: dict[str, Any]) -> type:
+    _check_body(body)
+    check_words(list(body.get("__annotations__", ())))
+    made: type = typing.NamedTupleMeta(name, bases, body)  # type: ignore[attr-defined]
+    _MADE.add(made)
+    return made
 
 
 def _make_enum(

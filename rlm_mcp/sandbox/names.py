@@ -19,37 +19,36 @@ HIDDEN = frozenset(INSPECT_ATTRIBUTES) | frozenset(
 )  # fmt: skip
 """Attributes of frames, code, generators: never names of anything in a cell."""
 
-GUARDED = frozenset({"format", "format_map", "mro", "register", "obj"})
+GUARDED = frozenset({"format", "format_map", "join", "mro", "register", "obj"})
 """Attributes whose value depends on who asks; reached through the guard alone."""
 
 METHODS = frozenset(
     f"__{name}__"
-    for name in (
-        "init new post_init repr str bytes format hash bool int float index complex round trunc "
-        "floor ceil len length_hint iter next reversed contains getitem setitem delitem missing "
-        "call enter exit aenter aexit await aiter anext eq ne lt le gt ge neg pos abs invert "
-        "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor "
-        "radd rsub rmul rmatmul rtruediv rfloordiv rmod rdivmod rpow rlshift rrshift rand ror "
-        "rxor iadd isub imul imatmul itruediv ifloordiv imod ipow ilshift irshift iand ior ixor "
-        "getattr setattr delattr dir init_subclass class_getitem set_name get set delete copy "
-        "deepcopy"
-    ).split()
+    for name in ["init", "new", "post_init", "repr", "str", "bytes", "format", "hash", "bool", "int", "float", "index", "complex", "round", "trunc", "floor", "ceil", "len", "length_hint", "iter", "next", "reversed", "contains", "getitem", "setitem", "delitem", "missing", "call", "enter", "exit", "aenter", "aexit", "await", "aiter", "anext", "eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "abs", "invert", "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "divmod", "pow", "lshift", "rshift", "and", "or", "xor", "radd", "rsub", "rmul", "rmatmul", "rtruediv", "rfloordiv", "rmod", "rdivmod", "rpow", "rlshift", "rrshift", "rand", "ror", "rxor", "iadd", "isub", "imul", "imatmul", "itruediv", "ifloordiv", "imod", "ipow", "ilshift", "irshift", "iand", "ior", "ixor", "getattr", "setattr", "delattr", "dir", "init_subclass", "class_getitem", "set_name", "get", "set", "delete", "copy", "deepcopy"]
 )
 """Special methods that a class of a cell may define."""
 
-CLASS_NAMES = METHODS | {"__slots__", "__match_args__", "__doc__"}
+SUNDER = frozenset(
+    {"_missing_", "_ignore_", "_generate_next_value_", "_order_", "_value_", "_name_"}
+)
+"""What an Enum reads under single underscores."""
+
+CLASS_NAMES = METHODS | SUNDER | {"__slots__", "__match_args__", "__doc__"}
 """Special names that the body of a class may bind or read."""
 
 CALLED = frozenset(
     f"__{name}__"
-    for name in (
-        "init repr str hash bool len iter next contains getitem call enter exit eq ne lt le gt ge "
-        "add sub mul truediv mod floordiv post_init missing format reversed aenter aexit await"
-    ).split()
+    for name in ["init", "repr", "str", "hash", "bool", "len", "iter", "next", "contains", "getitem", "call", "enter", "exit", "eq", "ne", "lt", "le", "gt", "ge", "add", "sub", "mul", "truediv", "mod", "floordiv", "post_init", "missing", "format", "reversed", "aenter", "aexit", "await"]
 )
 """Special methods that may be read as attributes (`super().__init__`, `d.__getitem__`)."""
 
-SUPER_CALLED = CALLED | {"__new__", "__setitem__", "__delitem__", "__init_subclass__"}
+SUPER_CALLED = CALLED | {
+    "__new__",
+    "__setitem__",
+    "__delitem__",
+    "__init_subclass__",
+    "__setattr__",
+}
 """Those that may be read from `super()` besides; never the ones that take attribute names."""
 
 LABELS = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
@@ -81,6 +80,8 @@ def attribute_fault(name: str) -> str | None:
         return f'the attribute "{name}" is not available here'
     if name.startswith("__") and not _ONLY_UNDERSCORES.match(name):
         return f'the special attribute "{name}" is not available here'
+    if name in SUNDER:
+        return None
     if name.startswith("_") and name.endswith("_") and not _ONLY_UNDERSCORES.match(name):
         return f'"{name}" is a reserved name; rename it'
     return None

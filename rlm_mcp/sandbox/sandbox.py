@@ -10,9 +10,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from typing import Any
 
 from rlm_mcp.errors import BadRequest, SandboxError, did_you_mean
@@ -83,9 +82,7 @@ class Sandbox:
     ) -> Outcome:
         """Call a tool's function; `Outcome.shown` is what an agent sees."""
         if tool not in self._journal.tools:
-            raise BadRequest(
-                f"There is no tool {tool!r}.{did_you_mean(tool, self._journal.tools)}"
-            )
+            raise BadRequest(f"There is no tool {tool!r}.{did_you_mean(tool, self._journal.tools)}")
         order = {"op": "call", "tool": tool, "arguments": wire.plain(dict(arguments))}
         return self._cell(order, seconds)
 
@@ -193,7 +190,9 @@ class Sandbox:
                 self._clock = None
             return outcome(time.monotonic() - started)
 
-    def _order(self, order: wire.Message, raw: bytes = b"", fds: tuple[int, ...] = ()) -> wire.Message:
+    def _order(
+        self, order: wire.Message, raw: bytes = b"", fds: tuple[int, ...] = ()
+    ) -> wire.Message:
         if self._link is None:
             self._start()
         assert self._link is not None

@@ -93,9 +93,7 @@ class Keeper:
                 del self._defined[name]
 
 
-def restore(
-    snapshot: bytes, variables: dict[str, Any], replay: Callable[[str], None]
-) -> list[str]:
+def restore(snapshot: bytes, variables: dict[str, Any], replay: Callable[[str], None]) -> list[str]:
     """Bind what a snapshot holds; return the names and statements that did not come back."""
     values, wrapped, statements = marshal.loads(snapshot)
     lost = []

@@ -59,6 +59,12 @@ class View:
     def __format__(self, spec: str) -> str:
         return format(self._copy("a formatted copy"), spec)
 
+    def __deepcopy__(self, memo: object) -> View:
+        return self
+
+    def __copy__(self) -> View:
+        return self
+
     def __hash__(self) -> int:
         return hash(self._copy("hash()"))
 
@@ -327,3 +333,4 @@ def _forward(key: slice) -> bool:
 
 
 guards.keep_internal(View, Method)
+guards.text_views.add(View)

@@ -193,7 +193,12 @@ class Worker:
             blob, unkept = b"", sorted(variables)
         if blob is None:
             return {**done, "kept": False}, b""
-        return {**done, "kept": True, "unkept": unkept[:200], "bound": sorted(variables)[:200]}, blob
+        return {
+            **done,
+            "kept": True,
+            "unkept": unkept[:200],
+            "bound": sorted(variables)[:200],
+        }, blob
 
     def do_restore(self, raw: bytes, **_: object) -> tuple[dict[str, Any], bytes]:
         """Bind what a snapshot holds."""
@@ -295,9 +300,7 @@ class Worker:
         except (TypeError, ValueError) as error:
             return {"found": True, "problem": str(error)}, b""
 
-    def do_text(
-        self, name: str, start: int, end: int, **_: object
-    ) -> tuple[dict[str, Any], bytes]:
+    def do_text(self, name: str, start: int, end: int, **_: object) -> tuple[dict[str, Any], bytes]:
         """Copy a part of a text variable."""
         value = self.environment.variables.get(name)
         if isinstance(value, str):

@@ -8,6 +8,7 @@ wanted has a safe form in `shims`.
 from __future__ import annotations
 
 import importlib
+import time
 
 PLAIN = {
     "abc": "ABC abstractmethod",
@@ -33,7 +34,7 @@ PLAIN = {
         "Error excel excel_tab unix_dialect"
     ),
     "dataclasses": (
-        "dataclass field asdict astuple replace fields is_dataclass KW_ONLY MISSING InitVar "
+        "field asdict astuple replace fields is_dataclass KW_ONLY MISSING InitVar "
         "FrozenInstanceError"
     ),
     "datetime": "datetime date time timedelta timezone tzinfo UTC MINYEAR MAXYEAR",
@@ -49,7 +50,7 @@ PLAIN = {
     "enum": "auto unique",
     "fnmatch": "fnmatch fnmatchcase filter translate",
     "fractions": "Fraction",
-    "functools": "reduce lru_cache cache cmp_to_key total_ordering cached_property singledispatch",
+    "functools": "reduce lru_cache cache cmp_to_key total_ordering cached_property",
     "hashlib": (
         "md5 sha1 sha224 sha256 sha384 sha512 blake2b blake2s sha3_224 sha3_256 sha3_384 sha3_512"
     ),
@@ -95,6 +96,7 @@ PLAIN = {
     ),
     "struct": "pack unpack calcsize iter_unpack unpack_from Struct error",
     "textwrap": "dedent indent fill wrap shorten TextWrapper",
+    "tomllib": "loads TOMLDecodeError",
     "time": (
         "time time_ns perf_counter perf_counter_ns monotonic monotonic_ns process_time sleep "
         "strftime gmtime localtime mktime asctime ctime strptime struct_time"
@@ -106,7 +108,7 @@ PLAIN = {
         "urlencode parse_qs parse_qsl urldefrag"
     ),
     "uuid": "uuid3 uuid4 uuid5 UUID NAMESPACE_DNS NAMESPACE_URL NAMESPACE_OID",
-    "zlib": "crc32 adler32 compress error",
+    "zlib": "crc32 adler32 compress decompress error",
 }
 """Module -> names that are handed out as they are."""
 
@@ -122,6 +124,7 @@ def preload() -> None:
     """Import every module; nothing can be imported once the worker is locked."""
     for name in [*PLAIN, "collections.abc", *_QUIET]:
         importlib.import_module(name)
+    time.localtime()  # reads the zone while it can
     for codec in _CODECS:
         "".encode(codec)
 

@@ -25,7 +25,7 @@ class Pattern:
 
     def __init__(self, pattern: re.Pattern[Any]) -> None:
         self._real = pattern
-        self._data: re.Pattern[bytes] | None | bool = False  # not yet known
+        self._data: re.Pattern[bytes] | bool | None = False  # not yet known
         self._crosses: bool | None = None
 
     @property

@@ -9,11 +9,12 @@ import collections.abc
 import contextlib
 import copy
 import csv
+import dataclasses
+import decimal
 import enum
 import functools
 import io
 import json
-import operator
 import pprint
 import string
 import types
@@ -23,12 +24,7 @@ from typing import Any, NoReturn
 
 from rlm_mcp.sandbox import guards
 
-BUILTINS = (
-    "None False True Ellipsis NotImplemented abs all any ascii bin bool bytearray bytes callable "
-    "chr classmethod complex dict divmod enumerate filter float format frozenset hash hex id int "
-    "iter len list map max memoryview min next object oct ord pow property range repr reversed "
-    "round set slice sorted staticmethod str sum super tuple zip aiter anext __build_class__"
-).split()
+BUILTINS = ["None", "False", "True", "Ellipsis", "NotImplemented", "abs", "all", "any", "ascii", "bin", "bool", "bytearray", "bytes", "callable", "chr", "classmethod", "complex", "dict", "divmod", "enumerate", "filter", "float", "format", "frozenset", "hash", "hex", "id", "int", "iter", "len", "list", "map", "max", "memoryview", "min", "next", "object", "oct", "ord", "pow", "property", "range", "repr", "reversed", "round", "set", "slice", "sorted", "staticmethod", "str", "sum", "super", "tuple", "zip", "aiter", "anext", "__build_class__"]
 
 
 def exceptions() -> dict[str, type[BaseException]]:
@@ -100,18 +96,31 @@ class Annotation:
         return self._text
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        return ()
+        return _BASES.get(self._text.removeprefix("typing."), ())
+
+
+class GenericBase:
+    """`typing.Generic` as a base: the class can be subscripted."""
+
+    def __class_getitem__(cls, item: object) -> type:
+        return cls
+
+
+_BASES: dict[str, tuple[type, ...]] = {"TypedDict": (dict,), "Generic": (GenericBase,)}
+
+
+class TupleBase:
+    """`typing.NamedTuple`, as a base or called."""
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return (typing._NamedTuple,)  # type: ignore[attr-defined]
+
+    def __call__(self, name: str, fields: Any) -> Any:
+        return named_tuple(name, [word for word, _ in fields])
 
 
 _STANDINS = (Annotation,)
-_ANNOTATIONS = (
-    "Any Union Optional List Dict Tuple Set FrozenSet Deque DefaultDict Callable Type Literal "
-    "Final ClassVar Annotated Iterable Iterator Generator Mapping MutableMapping Sequence "
-    "MutableSequence Awaitable Coroutine Collection Container Hashable Sized Text AnyStr NoReturn "
-    "Never Self Generic Protocol TypeAlias TypeGuard Concatenate Pattern Match SupportsFloat "
-    "SupportsInt SupportsIndex TypedDict Required NotRequired LiteralString Counter OrderedDict "
-    "Reversible AbstractSet IO TextIO"
-).split()
+_ANNOTATIONS = ["Any", "Union", "Optional", "List", "Dict", "Tuple", "Set", "FrozenSet", "Deque", "DefaultDict", "Callable", "Type", "Literal", "Final", "ClassVar", "Annotated", "Iterable", "Iterator", "Generator", "Mapping", "MutableMapping", "Sequence", "MutableSequence", "Awaitable", "Coroutine", "Collection", "Container", "Hashable", "Sized", "Text", "AnyStr", "NoReturn", "Never", "Self", "Generic", "Protocol", "TypeAlias", "TypeGuard", "Concatenate", "Pattern", "Match", "SupportsFloat", "SupportsInt", "SupportsIndex", "TypedDict", "Required", "NotRequired", "LiteralString", "Counter", "OrderedDict", "Reversible", "AbstractSet", "IO", "TextIO"]
 
 
 def typing_exports() -> dict[str, Any]:
@@ -122,7 +131,7 @@ def typing_exports() -> dict[str, Any]:
     for name, kind in {"List": list, "Dict": dict, "Tuple": tuple, "Set": set}.items():
         exports[name].checked_as = kind
     exports |= {
-        "NamedTuple": typing.NamedTuple,
+        "NamedTuple": TupleBase(),
         "TypeVar": lambda name, *_, **__: Annotation(f"~{name}"),
         "NewType": lambda name, kind: kind,
         "TYPE_CHECKING": False,
@@ -246,8 +255,51 @@ class IntFlag(enum.IntFlag, metaclass=guards.PlainEnumMeta):
 
 
 def deep_copy(value: Any, *_: Any) -> Any:
-    """Answer `copy.deepcopy`."""
+    """Answer `copy.deepcopy`; a memo of the caller's own is left out."""
     return copy.deepcopy(value)
+
+
+def dataclass(cls: Any = None, **options: Any) -> Any:
+    """Answer `dataclasses.dataclass`, which makes a new class for `slots=True`."""
+    if cls is None:
+        return lambda found: dataclass(found, **options)
+    if not (isinstance(cls, type) and guards.is_made(cls)):
+        raise TypeError("dataclass() decorates a class of this environment")
+    made = dataclasses.dataclass(cls, **options)
+    guards.check_words(list(getattr(made, "__match_args__", ())))
+    guards.adopt(made)
+    return made
+
+
+class Dispatch:
+    """`functools.singledispatch`, which takes classes and never evaluates an annotation."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._default = function
+        self._known: dict[type, Callable[..., Any]] = {}
+
+    def register(self, cls: Any, function: Callable[..., Any] | None = None) -> Any:
+        """Register a function for a class; also as a decorator."""
+        cls = real(cls)
+        if not isinstance(cls, type):
+            raise TypeError("register() takes the class here: @function.register(int)")
+        if function is None:
+            return lambda found: self.register(cls, found)
+        self._known[cls] = function
+        return function
+
+    def dispatch(self, cls: Any) -> Callable[..., Any]:
+        """Return the function for a class."""
+        for parent in type.mro(real(cls)):
+            if parent in self._known:
+                return self._known[parent]
+        return self._default
+
+    def __call__(self, value: Any, *positional: Any, **named: Any) -> Any:
+        return self.dispatch(type(value))(value, *positional, **named)
+
+
+guards.writable_classes.add(decimal.Context)
 
 
 def base_classes() -> set[type]:
@@ -257,7 +309,8 @@ def base_classes() -> set[type]:
         collections.Counter, collections.OrderedDict, collections.defaultdict, collections.deque,
         collections.UserDict, collections.UserList, collections.UserString, abc.ABC, Enum, IntEnum,
         StrEnum, Flag, IntFlag, ast.NodeVisitor, ast.NodeTransformer, json.JSONEncoder, StringIO,
-        string.Template, types.SimpleNamespace, contextlib.AbstractContextManager,
+        string.Template, types.SimpleNamespace, contextlib.AbstractContextManager, GenericBase,
+        typing.Generic,
     )  # fmt: skip
     errors = {cls for cls in exceptions().values() if not issubclass(cls, BaseExceptionGroup)}
     abstract = {item for item in vars(collections.abc).values() if isinstance(item, abc.ABCMeta)}
@@ -273,7 +326,7 @@ def shim_exports() -> dict[str, dict[str, Any]]:
             "contextmanager": context_manager,
             "redirect_stdout": refused("redirect_stdout", "print is kept in _stdout"),
         },
-        "copy": {"copy": copy.copy, "deepcopy": copy.deepcopy},
+        "copy": {"copy": copy.copy, "deepcopy": deep_copy},
         "csv": {"field_size_limit": lambda *_: csv.field_size_limit()},
         "enum": {
             "Enum": Enum,
@@ -286,28 +339,34 @@ def shim_exports() -> dict[str, dict[str, Any]]:
             "wraps": guards.wraps,
             "update_wrapper": guards.update_wrapper,
             "partial": functools.partial,
+            "singledispatch": Dispatch,
         },
         "io": {"StringIO": StringIO},
         "json": {"loads": loads, "load": load, "dump": dump},
         "operator": {"attrgetter": attribute_getter, "methodcaller": method_caller},
-        "pprint": {"pformat": pprint.pformat},
-        "types": {"SimpleNamespace": types.SimpleNamespace},
+        "types": {
+            "SimpleNamespace": types.SimpleNamespace,
+            "MappingProxyType": types.MappingProxyType,
+        },
+        "dataclasses": {"dataclass": dataclass},
         "warnings": {
             "warn": lambda *_, **__: None,
             "filterwarnings": lambda *_, **__: None,
             "simplefilter": lambda *_, **__: None,
         },
         "typing": typing_exports(),
-        "os.path": _path_exports(),
         "string": {"Template": string.Template},
-        "operator ": {"itemgetter": operator.itemgetter},
     }
 
 
-def _path_exports() -> dict[str, Any]:
-    import posixpath  # the string functions alone
+def pprint_exports(write: Callable[[str], int]) -> dict[str, Any]:
+    """Return `pprint` for cells."""
 
-    words = (
-        "join basename dirname split splitext normpath commonprefix commonpath relpath isabs sep"
-    )
-    return {word: getattr(posixpath, word) for word in words.split() if word != "relpath"}
+    def show(value: Any, *positional: Any, **named: Any) -> None:
+        write(pprint.pformat(value, *_options(positional), **named) + "\n")
+
+    return {"pformat": pprint.pformat, "pprint": show, "pp": show}
+
+
+def _options(positional: tuple[Any, ...]) -> tuple[Any, ...]:
+    return positional[1:]  # the first is a stream

@@ -167,7 +167,10 @@ class Executor:
         return future
 
     def map(
-        self, function: Callable[..., Any], *items: Iterable[Any], timeout: Any = None,
+        self,
+        function: Callable[..., Any],
+        *items: Iterable[Any],
+        timeout: Any = None,
         chunksize: int = 1,
     ) -> Iterator[Any]:
         """Collect a call for each item, and yield the results in order."""

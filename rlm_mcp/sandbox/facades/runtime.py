@@ -1,0 +1,169 @@
+"""Facades that belong to one environment: what prints, what explains, what looks at code."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import posixpath
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from typing import Any, NoReturn
+
+from rlm_mcp.sandbox import guards
+from rlm_mcp.sandbox.facades.shims import text_of
+
+Write = Callable[[str], int]
+
+
+class Stream:
+    """`sys.stdout` of a cell."""
+
+    encoding = "utf-8"
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+
+    def write(self, text: str) -> int:
+        """Print text."""
+        return self._write(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Print several texts."""
+        for line in lines:
+            self._write(line)
+
+    def flush(self) -> None:
+        """Do nothing: what is printed is kept at once."""
+
+    def isatty(self) -> bool:
+        """Say that nobody is watching."""
+        return False
+
+
+def exit_cell(code: object = None) -> NoReturn:
+    """End the cell."""
+    raise SystemExit(code)
+
+
+def sys_exports(stream: Stream) -> dict[str, Any]:
+    """Return `sys` for cells."""
+    return {
+        "stdout": stream,
+        "stderr": stream,
+        "maxsize": sys.maxsize,
+        "maxunicode": sys.maxunicode,
+        "version": sys.version,
+        "version_info": tuple(sys.version_info),
+        "byteorder": sys.byteorder,
+        "platform": sys.platform,
+        "argv": [""],
+        "float_info": sys.float_info,
+        "getsizeof": sys.getsizeof,
+        "getrecursionlimit": sys.getrecursionlimit,
+        "setrecursionlimit": lambda limit: None,
+        "intern": sys.intern,
+        "exit": exit_cell,
+    }
+
+
+def path_exports() -> dict[str, dict[str, Any]]:
+    """Return `os`, `os.path` and `pathlib` for cells: the functions on strings alone."""
+    words = "join basename dirname split splitext normpath commonprefix commonpath isabs splitdrive"
+    path = {word: getattr(posixpath, word) for word in words.split()}
+    return {
+        "os": {"sep": "/", "linesep": "\n", "extsep": ".", "pathsep": ":", "name": "posix"},
+        "os.path": {**path, "sep": "/"},
+        "pathlib": {
+            "Path": PurePosixPath,
+            "PurePath": PurePath,
+            "PurePosixPath": PurePosixPath,
+            "PureWindowsPath": PureWindowsPath,
+        },
+    }
+
+
+def ast_exports() -> dict[str, Any]:
+    """Return `ast` for cells: every node class, and the functions that only look."""
+    nodes = {
+        name: item
+        for name, item in vars(ast).items()
+        if isinstance(item, type) and issubclass(item, (ast.AST, ast.NodeVisitor))
+    }
+    nodes.pop("_ABC", None)
+    public = {name: item for name, item in nodes.items() if not name.startswith("_")}
+    public.update(parse=_parse, iter_fields=_iter_fields, literal_eval=_literal)
+    for name in ("walk", "iter_child_nodes", "dump", "unparse", "get_docstring"):
+        public[name] = _on_node(getattr(ast, name))
+    public["get_source_segment"] = lambda source, node, **named: ast.get_source_segment(
+        text_of(source), _node(node), **named
+    )
+    public["fix_missing_locations"] = _on_node(ast.fix_missing_locations)
+    return public
+
+
+def _parse(source: Any, filename: str = "<text>", mode: str = "exec", **_: Any) -> ast.AST:
+    text = text_of(source)
+    if not isinstance(text, (str, bytes)):
+        raise TypeError("ast.parse() takes source text")
+    tree: ast.AST = ast.parse(text, "<text>", mode)
+    return tree
+
+
+def _literal(source: Any) -> Any:
+    return ast.literal_eval(text_of(source))
+
+
+def _node(node: Any) -> ast.AST:
+    if not isinstance(node, ast.AST) or guards.is_made(type(node)):
+        raise TypeError(f"expected AST, got {type(node).__name__!r}")
+    return node
+
+
+def _iter_fields(node: Any) -> Iterator[tuple[str, Any]]:
+    return ast.iter_fields(_node(node))
+
+
+def _on_node(function: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(node: Any, *positional: Any, **named: Any) -> Any:
+        return function(_node(node), *positional, **named)
+
+    checked.__name__ = checked.__qualname__ = function.__name__
+    checked.__doc__ = function.__doc__
+    return checked
+
+
+def describe(value: Any) -> str:
+    """Return what `help` prints."""
+    shown = guards.read(value, "shown", None) if not isinstance(value, type) else None
+    if type(shown) is str:
+        return shown
+    if hasattr(type(value), "_methods"):
+        return f"{value!r}\n" + "\n".join(f"  .{line}" for line in value._methods.values())
+    name = getattr(value, "__name__", type(value).__name__)
+    signature = ""
+    if isinstance(value, types.FunctionType):
+        signature = str(inspect.signature(value))
+    text = getattr(value, "__doc__", None)
+    return f"{name}{signature}\n{inspect.cleandoc(text) if type(text) is str else ''}".rstrip()
+
+
+def traceback_exports(write: Write, explain: Callable[[BaseException], str]) -> dict[str, Any]:
+    """Return `traceback` for cells: texts, never frames."""
+
+    def format_exc(*_: Any, **__: Any) -> str:
+        error = sys.exc_info()[1]
+        return "NoneType: None\n" if error is None else explain(error) + "\n"
+
+    def print_exc(*_: Any, **__: Any) -> None:
+        write(format_exc())
+
+    def format_exception(error: Any, *more: Any, **_: Any) -> list[str]:
+        found = more[0] if isinstance(error, type) and more else error
+        return [explain(found) + "\n"]
+
+    return {"format_exc": format_exc, "print_exc": print_exc, "format_exception": format_exception}
+
+
+guards.keep_internal(Stream)
