@@ -34,8 +34,11 @@ SMALL = frozenset({"const", "let", "var", "define", "type"})
 MAX_DOCUMENT = 1 << 20
 """Bytes of a document that are indexed."""
 
+MAX_ALL = 4 << 30
+"""Bytes of all indexes of a user."""
+_EMPTY = "insert into body(body) values('delete-all')"
 _SCHEMA = f"""
-pragma journal_mode = off;
+pragma journal_mode = memory;
 pragma synchronous = off;
 create table if not exists documents(
     id integer primary key, path text, blob text, unique(path, blob));
@@ -63,19 +66,29 @@ class Index:
     """The index of one corpus. Safe from several threads; one builds, the others wait."""
 
     def __init__(self, corpus: Corpus) -> None:
-        folder = Path(os.fspath(corpus.snapshot.text.name)).parent
-        self._path = folder / "ranking.sqlite"
+        packed = Path(os.fspath(corpus.snapshot.text.name)).parent
+        self._path = packed.parent.parent / "ranked" / f"{packed.name}.sqlite"
         self._lock = threading.Lock()
         self._base: sqlite3.Connection | None = None
         self._generation = -1
         self._live: dict[int, str] = {}
+        self._seen = -1
+        """SQLite's number for what other processes wrote; they may renumber documents."""
 
     def update(self, snapshot: Snapshot, deadline_s: float) -> bool:
         """Index what is new; say whether everything is indexed."""
         with self._lock:
-            if self._generation == snapshot.table.generation:
+            base = self._connect()
+            seen = base.execute("pragma data_version").fetchone()[0]
+            if self._generation == snapshot.table.generation and seen == self._seen:
                 return True
-            complete = self._fill(snapshot, time.monotonic() + deadline_s)
+            deadline = time.monotonic() + deadline_s
+            try:
+                complete = self._fill(snapshot, deadline)
+            except sqlite3.DatabaseError:
+                self._forget()
+                complete = self._fill(snapshot, deadline)
+            self._seen = self._connect().execute("pragma data_version").fetchone()[0]
             if complete:
                 self._generation = snapshot.table.generation
             return complete
@@ -93,6 +106,19 @@ class Index:
         sql = f"""select document, start, stop, symbol, 0.0 from passages
             where symbol != '' and symbol collate nocase in ({marks}) limit ?"""
         return self._rows(sql, (*names, limit))
+
+    def counts(self, phrases: Sequence[str]) -> list[int]:
+        """Return in how many passages each FTS5 phrase occurs."""
+        sql = "select count(*) from body where body match ?"
+        with self._lock:
+            base = self._connect()
+            return [int(base.execute(sql, (phrase,)).fetchone()[0]) for phrase in phrases]
+
+    def size(self) -> int:
+        """Return how many passages there are."""
+        with self._lock:
+            row = self._connect().execute("select count(*) from passages").fetchone()
+            return int(row[0])
 
     def close(self) -> None:
         with self._lock:
@@ -113,12 +139,22 @@ class Index:
 
     def _connect(self) -> sqlite3.Connection:
         if self._base is None:
+            _evict(self._path.parent, self._path)
             try:
                 self._base = _open(self._path)
             except sqlite3.DatabaseError:
-                self._path.unlink(missing_ok=True)
+                self._forget()
                 self._base = _open(self._path)
         return self._base
+
+    def _forget(self) -> None:
+        """Drop a broken index; everything in it can be made again."""
+        if self._base is not None:
+            self._base.close()
+            self._base = None
+        self._path.unlink(missing_ok=True)
+        self._generation = -1
+        self._live = {}
 
     def _fill(self, snapshot: Snapshot, deadline: float) -> bool:
         base = self._connect()
@@ -126,14 +162,15 @@ class Index:
         for place, path in enumerate(snapshot.paths):
             name = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
             wanted[name, snapshot.document(place).blob] = place
+        base.execute("begin immediate")
         known = {
             (path, blob): number
             for number, path, blob in base.execute("select id, path, blob from documents")
         }
         live = {known[key]: snapshot.paths[place] for key, place in wanted.items() if key in known}
         if len(known) > 100 and len(live) < 0.75 * len(known):
-            base.executescript("delete from documents; delete from passages; drop table body;")
-            base.executescript(_SCHEMA)
+            for statement in ("delete from documents", "delete from passages", _EMPTY):
+                base.execute(statement)
             live = {}
             known = {}
         missing = sorted(
@@ -141,7 +178,6 @@ class Index:
             key=lambda key: (is_test(key[0]), is_doc(key[0])),
         )
         complete = True
-        base.execute("begin")
         batch = _Batch(base)
         for count, key in enumerate(missing):
             if count % 64 == 0 and time.monotonic() > deadline:
@@ -152,6 +188,22 @@ class Index:
         base.execute("commit")
         self._live = live
         return complete
+
+
+def _evict(folder: Path, keep: Path) -> None:
+    """Delete the least lately used indexes above the limit; open ones stay readable."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        entries = [(entry.stat().st_mtime, entry.stat().st_size, entry.path)
+                   for entry in os.scandir(folder)]  # fmt: skip
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in sorted(entries):
+            if total <= MAX_ALL or path == os.fspath(keep):
+                continue
+            os.unlink(path)
+            total -= size
+    except OSError:
+        return  # another process is clearing up as well
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -7,11 +7,13 @@ definition before a mention, source before tests and documents unless those are 
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rlm_mcp.corpus import words
 from rlm_mcp.corpus.language import is_doc, is_test
@@ -26,6 +28,10 @@ CANDIDATES = 300
 BUILD_S = 60.0
 """Seconds that one call may spend on building the index."""
 CUT = 300
+_SIDE = re.compile(
+    r"/(?:vendor|third_party|node_modules|examples?|samples?|locale)/|/migrations/\d{3,}"
+)
+"""Folders whose files are seldom what is asked for."""
 
 _indexes: weakref.WeakKeyDictionary[Corpus, Index] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
@@ -45,6 +51,13 @@ class Ranked:
     cut: bool = False
 
 
+class Weighed(NamedTuple):
+    """A word of a question, and how much it says."""
+
+    term: Term
+    weight: float
+
+
 def rank(
     corpus: Corpus, question: str, paths: Sequence[str] | None = None, limit: int = 10
 ) -> list[Ranked]:
@@ -54,18 +67,35 @@ def rank(
         return []
     index = _index(corpus)
     index.update(corpus.snapshot, BUILD_S)
-    found = index.defining([term.text.rsplit(".", 1)[-1] for term in asked], CANDIDATES)
+    weights = _weights(index, asked)
+    found = index.defining([_name(term) for term in asked], CANDIDATES)
     found += index.find(_expression(asked), CANDIDATES)
     inside = None if paths is None else set(paths)
     chosen = {
         (passage.path, passage.start): passage
-        for passage in found
+        for passage in sorted(found, key=lambda passage: passage.score)
         if inside is None or passage.path in inside
     }
     want = _wants(question)
-    scored = [(_score(corpus, passage, asked, want), passage) for passage in chosen.values()]
+    scored = [(_score(corpus, passage, weights, want), passage) for passage in chosen.values()]
     scored.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start))
-    return [_shown(corpus, passage, asked, score) for score, passage in scored[:limit]]
+    return [_shown(corpus, passage, weights, score) for score, passage in scored[:limit]]
+
+
+def _name(term: Term) -> str:
+    """Return what a term names: the last part of a dotted one."""
+    return term.text.rsplit(".", 1)[-1]
+
+
+def _weights(index: Index, asked: Sequence[Term]) -> list[Weighed]:
+    """Return the terms with their weights: rare words and written identifiers say more."""
+    counts = index.counts([_phrase(term) for term in asked])
+    total = max(2, index.size())
+    found = []
+    for term, count in zip(asked, counts, strict=True):
+        rarity = math.log(1 + total / (1 + count)) / math.log(total)
+        found.append(Weighed(term, rarity * (2.0 if term.exact else 1.0)))
+    return found
 
 
 def _index(corpus: Corpus) -> Index:
@@ -81,10 +111,14 @@ def _expression(asked: Sequence[Term]) -> str:
     """Return the FTS5 expression: identifiers as phrases, and every part by itself."""
     found: list[str] = []
     for term in asked:
-        found.append('"' + " ".join(term.parts) + '"')
+        found.append(_phrase(term))
         if len(term.parts) > 1:
             found.extend(f'"{part}"' for part in term.parts if len(part) > 2)
     return " OR ".join(dict.fromkeys(found))
+
+
+def _phrase(term: Term) -> str:
+    return '"' + " ".join(term.parts) + '"'
 
 
 def _wants(question: str) -> frozenset[str]:
@@ -98,33 +132,33 @@ def _wants(question: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _score(corpus: Corpus, passage: Passage, asked: Sequence[Term], want: frozenset[str]) -> float:
+def _score(
+    corpus: Corpus, passage: Passage, asked: Sequence[Weighed], want: frozenset[str]
+) -> float:
     text = "\n".join(_lines(corpus, passage)).lower()
-    symbol = words.parts(passage.symbol)
-    path = set(words.parts(passage.path))
-    covered = weight = 0.0
-    score = 0.0
-    for term in asked:
-        own = 2.0 if term.exact else 1.0
-        weight += own
-        name = term.text.rsplit(".", 1)[-1]
+    symbol = {_stem(part) for part in words.parts(passage.symbol)}
+    path = {_stem(part) for part in words.parts(passage.path)}
+    covered = named = placed = 0.0
+    total = sum(weight for _, weight in asked)
+    spelled = 0.0
+    for term, weight in asked:
         stems = [_stem(part) for part in term.parts]
         if term.text.lower() in text or all(stem in text for stem in stems):
-            covered += own
-        if passage.symbol == name:
-            score += 12 * own
-        elif passage.symbol.lower() == name.lower():
-            score += 8 * own
-        elif any(_stem(part) == stem for part in symbol for stem in stems):
-            score += 3 * own / max(1, len(symbol) - 1)
-        if any(_stem(part) == stem for part in path for stem in stems):
-            score += 1.5 * own
-    score += 10 * (covered / weight) ** 2 + min(passage.score, 25) / 2.5
-    if is_test(passage.path) and "test" not in want:
-        score *= 0.45
-    elif is_doc(passage.path) and "doc" not in want:
-        score *= 0.6
-    return score
+            covered += weight
+        share = sum(stem in symbol for stem in stems) / len(stems)
+        named += weight * share
+        if term.exact and passage.symbol.lower() == _name(term).lower():
+            spelled += 1.0 if passage.symbol == _name(term) else 0.7
+        placed += weight * sum(stem in path for stem in stems) / len(stems)
+    fit = 10 * (covered / total) ** 2 + 6 * placed / total + min(passage.score, 30) / 4
+    # A name made of the question's words is telling; one that has many others less so.
+    fit += 9 * named / total * min(1.0, 2.0 / max(1, len(symbol)) + 0.3) + 14 * spelled
+    for kind, is_kind, seldom in (("test", is_test, 0.45), ("doc", is_doc, 0.6)):
+        if is_kind(passage.path):
+            return fit * (1.3 if kind in want else seldom)
+    if _SIDE.search(f"/{passage.path}"):
+        return fit * 0.5
+    return fit
 
 
 def _stem(word: str) -> str:
@@ -140,17 +174,17 @@ def _lines(corpus: Corpus, passage: Passage) -> list[str]:
     return [line.decode("utf-8", "replace") for line in raw]
 
 
-def _shown(corpus: Corpus, passage: Passage, asked: Sequence[Term], score: float) -> Ranked:
+def _shown(corpus: Corpus, passage: Passage, asked: Sequence[Weighed], score: float) -> Ranked:
     lines = _lines(corpus, passage)
     best, place = -1.0, 0
     for number, line in enumerate(lines):
         lower = line.lower()
         fit = sum(
-            (2.0 if term.exact else 1.0)
+            weight
             * (term.text.lower() in lower or all(_stem(part) in lower for part in term.parts))
-            for term in asked
+            for term, weight in asked
         )
-        fit += 0.5 if number == 0 and passage.symbol else 0.0
+        fit += 0.3 if number == 0 and passage.symbol else 0.0
         if fit > best and line.strip():
             best, place = fit, number
     text = lines[place] if lines else ""
