@@ -1,14 +1,16 @@
-"""The CLI, installed once, and a project that it works in."""
+"""What is installed once from npm, and a project to work in."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tests.client import install
+from tests.client.claude_code import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +19,24 @@ def program() -> Path:
     try:
         return install.claude()
     except install.CannotInstall as reason:
-        message = f"The real Claude Code CLI was not tested: {reason}"
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(message)
-        pytest.skip(message)
+        untested("The real Claude Code CLI", str(reason))
+
+
+@pytest.fixture(scope="session")
+def npm() -> str:
+    """Return npm, with the packages that the extension is built with installed as locked."""
+    try:
+        return install.extension(ROOT / "vscode-extension")
+    except install.CannotInstall as reason:
+        untested("The VS Code extension", str(reason))
+
+
+def untested(what: str, reason: str) -> NoReturn:
+    """Fail in CI, skip elsewhere; loud in both."""
+    message = f"{what} was not tested: {reason}"
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @pytest.fixture

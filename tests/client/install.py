@@ -1,4 +1,4 @@
-"""Puts the real Claude Code CLI into a cache folder, once; its version is pinned here alone."""
+"""Installs what the tests need from npm, once. The CLI's version is pinned here alone."""
 
 from __future__ import annotations
 
@@ -33,27 +33,46 @@ def claude() -> Path:
 
 
 def _install(cache: Path, place: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise CannotInstall("npm is not installed, so neither is the Claude Code CLI.")
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         # Without its install script the package leaves the program in the package of the
         # platform, from where it runs as well; so no script of any package runs here.
-        command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]
-        try:
-            done = subprocess.run(
-                [*command, folder, f"{PACKAGE}@{VERSION}"],
-                capture_output=True,
-                text=True,
-                timeout=100,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise CannotInstall("npm did not install the CLI within 100 s.") from error
-        if done.returncode != 0:
-            raise CannotInstall(f"npm could not install the CLI: {done.stderr.strip()[-500:]}")
+        _npm("install", "--prefix", folder, f"{PACKAGE}@{VERSION}")
         _program(Path(folder))
         os.rename(folder, place)
         os.mkdir(folder)
+
+
+def extension(folder: Path) -> str:
+    """Return npm, after it installed the locked packages of a folder where they are missing.
+
+    Raises CannotInstall. No script of any package is run.
+    """
+    npm = _find()
+    (folder / "out").mkdir(exist_ok=True)
+    with (folder / "out" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted, done = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
+        if not done.exists() or done.stat().st_mtime < wanted.stat().st_mtime:
+            _npm("ci", "--prefix", str(folder))
+            done.touch()
+    return npm
+
+
+def _find() -> str:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise CannotInstall("npm is not installed.")
+    return npm
+
+
+def _npm(*arguments: str) -> None:
+    command = [_find(), *arguments, "--ignore-scripts", "--no-audit", "--no-fund"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    except subprocess.TimeoutExpired as error:
+        raise CannotInstall(f"npm {arguments[0]} was not done within 100 s.") from error
+    if done.returncode != 0:
+        raise CannotInstall(f"npm {arguments[0]} failed: {done.stderr.strip()[-500:]}")
 
 
 def _program(place: Path) -> Path:

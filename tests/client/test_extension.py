@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 import rlm_mcp
 from rlm_mcp import config
@@ -20,21 +16,6 @@ from tests.client.claude_code import ROOT
 
 HERE = ROOT / "vscode-extension"
 LARGEST = 300_000
-
-
-@pytest.fixture(scope="module")
-def npm() -> str:
-    """Return npm with the extension's locked packages installed; no script of theirs is run."""
-    found = shutil.which("npm")
-    if found is None:
-        message = "The VS Code extension was not tested: npm is not installed."
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(message)
-        pytest.skip(message)
-    lock, done = HERE / "package-lock.json", HERE / "node_modules" / ".package-lock.json"
-    if not done.exists() or done.stat().st_mtime < lock.stat().st_mtime:
-        run([found, "ci", "--ignore-scripts"])
-    return found
 
 
 def run(command: list[str]) -> str:
