@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rlm_mcp.config import Settings
     from rlm_mcp.contexts.variable import Variable
 
-__all__ = ["detect", "note", "open"]
+__all__ = ["after_compaction", "compaction_brief", "detect", "note", "open"]
 
 
 def open(source: str, name: str, settings: Settings) -> Variable:
@@ -34,3 +34,19 @@ def note(session_id: str, transcript_path: str, settings: Settings) -> Path:
     from rlm_mcp.contexts.session import find
 
     return find.note(session_id, transcript_path, settings)
+
+
+def compaction_brief(variable: Variable) -> str:
+    """Return what to hand a client's summariser: rules verbatim, open tasks, refs."""
+    from rlm_mcp.contexts.session import hooks
+    from rlm_mcp.contexts.session.session import Session
+
+    return hooks.compaction_brief(variable) if isinstance(variable, Session) else ""
+
+
+def after_compaction(variable: Variable) -> str:
+    """Return what to tell the model after a compaction: what stays addressable, what was lost."""
+    from rlm_mcp.contexts.session import hooks
+    from rlm_mcp.contexts.session.session import Session
+
+    return hooks.after_compaction(variable) if isinstance(variable, Session) else ""

@@ -224,7 +224,7 @@ class Builder:
             self._doc, turn, number, block.type, block.name, block.kind, block.call,
             block.status, block.exit_code, block.arg[:4_000], _data(block), block.note,
             piece.start, piece.end, part, piece.pointer, spill, 0, 0, 0, 0,
-            sha256(raw).hexdigest()[:8], 0,
+            digest(raw), 0,
         ])  # fmt: skip
         if len(self._blocks) >= _BATCH or self._waiting > _BATCH_BYTES:
             self.flush()
@@ -339,6 +339,12 @@ class Builder:
             self._older = True
         if len(self._sizes) > 10_000:
             self._sizes = dict(list(self._sizes.items())[-1_000:])
+
+
+def digest(text: str | bytes) -> str:
+    """Return the digest by which a stale citation is told."""
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return sha256(raw).hexdigest()[:8]
 
 
 def _data(block: Block) -> str:

@@ -92,7 +92,7 @@ def call(name: str, arguments: Any, call_id: str = "") -> Block:
             block.ops = tuple(file_ops(what, values))
             block.arg = " ".join(op.path for op in block.ops)
         elif what == "plan":
-            block.plan = plan(values)
+            block.plan = plan(values) or _task(name.lower(), values)
         block.arg = block.arg or _first(values, ("pattern", "query", "url", "description", "path"))
     elif isinstance(values, str):
         block.arg = values if what == "shell" else ""
@@ -200,6 +200,15 @@ def plan(values: Mapping[str, Any]) -> tuple[PlanItem, ...] | None:
             return checklist(items)
         if isinstance(items, list):
             return tuple(_item(item) for item in items if isinstance(item, Mapping))
+    return None
+
+
+def _task(name: str, values: Mapping[str, Any]) -> tuple[PlanItem, ...] | None:
+    """Return the one task that TaskCreate or TaskUpdate states."""
+    if name == "taskcreate":
+        return (PlanItem(_first(values, ("subject", "content", "title")), "open"),)
+    if name == "taskupdate":
+        return (_item({**values, "id": values.get("taskId", "")}),)
     return None
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rlm_mcp import config
 from rlm_mcp.contexts.session import build
 from rlm_mcp.contexts.session.readers.reader import Reader
-from rlm_mcp.contexts.session.turns import Child, Piece, Source
+from rlm_mcp.contexts.session.turns import Block, Child, Piece, Source
 from rlm_mcp.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Index:
         self.path, self.key, self.reader = path, key, reader
         folder = config.cache_dir() / "sessions"
         folder.mkdir(mode=0o700, exist_ok=True)
-        self._id = sha256(f"{path}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
-        self._file = folder / f"{self._id}.sqlite"
+        self.id = sha256(f"{path}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        self._file = folder / f"{self.id}.sqlite"
         self.lock = threading.RLock()
         self.db = self._open()
         self._children: Sequence[Child] = ()
@@ -90,7 +90,7 @@ class Index:
             if self._corpus is not None and stamps == self._meta("stamps"):
                 return False
             if self._corpus is None:
-                store = Store.lasting(config.cache_dir(), "session", self._id)
+                store = Store.lasting(config.cache_dir(), "session", self.id)
                 self._corpus = Corpus(store, Runs(self))
                 changed = True
             else:
@@ -149,24 +149,33 @@ class Index:
             for row in self.rows("SELECT name, state FROM docs ORDER BY doc")
         }
 
-    def source_text(self, row: sqlite3.Row) -> str | None:
-        """Re-read a block's text from the transcript itself; None where it is gone."""
+    def source_block(self, row: sqlite3.Row) -> Block | None:
+        """Read a block again from the transcript itself, unredacted; None where it is gone."""
         path = self.rows("SELECT path FROM docs WHERE doc=?", (row["doc"],))[0]["path"]
-        if row["spill"]:
-            return _spilled(Path(path), row["spill"])
         source = Source(path, self.key)
         try:
             for event in self.reader.events(source, row["start"]):
                 if not isinstance(event, Piece):
                     continue
                 if (event.start, event.pointer) == (row["start"], row["pointer"]):
-                    blocks = event.blocks
-                    return blocks[row["part"]].text if row["part"] < len(blocks) else None
+                    part = row["part"]
+                    block = event.blocks[part] if part < len(event.blocks) else None
+                    return self._whole(block, path)
                 if event.start > row["start"]:
                     return None
-        except OSError:
+        except (OSError, ValueError, KeyError, AssertionError):
             return None
         return None
+
+    def stale(self, row: sqlite3.Row) -> bool:
+        """Say whether the transcript no longer holds what a block was read from."""
+        block = self.source_block(row)
+        return block is None or build.digest(block.text) != row["sha"]
+
+    def _whole(self, block: Block | None, path: str) -> Block | None:
+        if block is not None and block.spill:
+            block.text = _spilled(Path(path), block.spill) or block.text
+        return block
 
     def close(self) -> None:
         with self.lock:

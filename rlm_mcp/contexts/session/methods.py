@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlm_mcp.contexts.session import search
+from rlm_mcp.contexts.session import audit, brief, ledger, rollup, search, story, work
 from rlm_mcp.contexts.session.find import sessions, short
 from rlm_mcp.contexts.session.turns import ABANDONED, BRANCHES, LIVE, SUPERSEDED
 from rlm_mcp.contexts.session.view import Place, View, rows_of
@@ -132,6 +132,124 @@ class Methods:
             {"ref": self._view.ref(row), "at": row["ts"], "text": self._view.body(row)}
             for row in rows_of(self._view, where)
         ]
+
+    def files(self, path: str = "", reads: bool = False) -> dict[str, Any]:
+        """List the files that calls changed on the live branch; those of dead branches apart."""
+        found = {}
+        for name, live in (("files", True), ("abandoned", False)):
+            found[name] = [
+                {
+                    "path": file.path, "changes": len(file.ops),
+                    "ops": sorted({op for op, _, _ in file.ops}), "first": file.ops[0][1], "last": file.ops[-1][1],
+                }
+                for file in work.files(self._view, live=live, reads=reads)
+                if path in file.path
+            ]  # fmt: skip
+        return found
+
+    def file_at(self, path: str, turn: int = 0) -> dict[str, Any]:
+        """Rebuild a file as it was after a turn, where the record allows it."""
+        return story.file_at(self._view, path, turn)
+
+    def diff(self, path: str) -> list[dict[str, Any]]:
+        """Show each change that the session made to a file, as unified diffs."""
+        return story.diff(self._view, path)
+
+    def errors(self) -> list[dict[str, Any]]:
+        """List failures: signature, first ref, count, tries, what fixed each and where."""
+        return work.errors(self._view)
+
+    def commands(self, pattern: str = "") -> list[dict[str, Any]]:
+        """List commands with counts, exit codes and the ref of the last good run."""
+        return [entry for entry in work.commands(self._view) if pattern in entry["command"]]
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """Give the last state of the agent's task list, and who closed what."""
+        return work.tasks(self._view)
+
+    def decisions(self, status: str = "") -> list[dict[str, Any]]:
+        """List decisions and what was given up, with quotes; superseded ones say by what."""
+        return self._facts(("decision", "rejected"), status)
+
+    def corrections(self) -> list[dict[str, Any]]:
+        """List where the person corrected the agent, verbatim."""
+        return self._facts(("correction",), "")
+
+    def preferences(self) -> list[dict[str, Any]]:
+        """List the person's standing rules and preferences, verbatim."""
+        return self._facts(("rule", "preference"), "")
+
+    def compactions(self) -> list[dict[str, Any]]:
+        """List the compactions with their summaries' refs."""
+        return audit.compactions(self._view)
+
+    def audit(self, number: int = 0) -> dict[str, Any]:
+        """Say what a compaction's summary lost (rules, paths, numbers, commands) and got wrong."""
+        return audit.audit(self._view, number)
+
+    def brief(self, tokens: int = 1500) -> str:
+        """Give a page on the session: goal, rules, decisions, tasks, state; every line cited."""
+        return brief.brief(self._view, tokens)
+
+    def handoff(self, tokens: int = 900, form: str = "md") -> str:
+        """Give the same for another agent, as Markdown ("md") or "yaml"."""
+        if form not in ("md", "yaml"):
+            raise BadRequest(f"A handoff is written as md or yaml, not {form!r}.")
+        return brief.handoff(self._view, tokens, form)
+
+    def rollup_parts(self, tokens: int = 8000, level: int = 1) -> list[dict[str, Any]]:
+        """Cut the session for notes: key, ref, note if kept, prompt to ask with refs=[part.ref]."""
+        return rollup.parts(self._view, tokens, level)
+
+    def rollup_save(self, notes: dict[str, str]) -> int:
+        """Keep notes by part key: session.rollup_save({part.key: answer})."""
+        return rollup.save(self._view, notes)
+
+    def rollup(self, tokens: int = 8000) -> str:
+        """Give the notes of the highest complete level."""
+        return rollup.text(self._view, tokens)
+
+    def since(self, mark: str | int) -> dict[str, Any]:
+        """Say what is new after a turn, a ref or a time."""
+        return story.since(self._view, mark)
+
+    def timeline(self, start: int = 1, end: int = 0) -> list[dict[str, Any]]:
+        """List prompts, errors, commits, plans and compactions in order."""
+        return story.timeline(self._view, start, end)
+
+    def usage(self) -> dict[str, Any]:
+        """Sum tokens by model, each reply once."""
+        return work.usage(self._view)
+
+    def subagents(self) -> list[dict[str, Any]]:
+        """List subagents with errand, turns, tokens and report."""
+        return story.subagents(self._view)
+
+    def commits(self) -> list[dict[str, Any]]:
+        """List commits that the session made, beside git: existing, changed since."""
+        return story.commits(self._view, self._settings)
+
+    def verify(self, ref: str) -> dict[str, Any]:
+        """Say whether the transcript still holds what a ref cites, and its digest."""
+        place = self._view.places(parse(ref))[0]
+        rows = self._view.blocks(place) if place.turn is not None else []
+        if not rows:
+            raise BadRequest(f"{ref!r} names no block; write one like {self._view.name}#12.3.")
+        return {
+            "ref": ref,
+            "stale": any(self._view.index.stale(row) for row in rows),
+            "digest": [row["sha"] for row in rows],
+        }
+
+    def _facts(self, kinds: Sequence[str], status: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = wire(
+            [
+                fact
+                for fact in ledger.facts(self._view)
+                if fact.kind in kinds and status in ("", fact.status)
+            ]
+        )
+        return found
 
     def _block(self, row: sqlite3.Row) -> dict[str, Any]:
         entry = {"ref": self._view.ref(row), "type": row["type"], "bytes": row["len"]}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 from rlm_mcp.contexts.session.build import MARK
 from rlm_mcp.contexts.session.index import Index
@@ -17,6 +18,8 @@ from rlm_mcp.contexts.session.turns import BRANCHES, LIVE
 from rlm_mcp.contexts.variable import Passage
 from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.refs import Block, Chars, Lines, Ref
+
+T = TypeVar("T")
 
 WINDOW = 60_000
 """Characters that one window may have; the rest is behind its `next_ref`."""
@@ -58,9 +61,25 @@ class View:
 
     def __init__(self, index: Index, name: str, native: str) -> None:
         self.index, self.name, self.id = index, name, native
+        self._known: dict[Hashable, object] = {}
+        self._state = -1
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` gives, made once for each state of the session."""
+        with self.index.lock:
+            state = self.index.corpus.generation
+            if state != self._state:
+                self._known.clear()
+                self._state = state
+            if key not in self._known:
+                self._known[key] = make()
+            return cast(T, self._known[key])
 
     def threads(self) -> list[Thread]:
         """Return the main thread and those of subagents."""
+        return self.once("threads", self._threads)
+
+    def _threads(self) -> list[Thread]:
         rows = self.index.rows("SELECT doc, name, call FROM docs ORDER BY doc")
         return [Thread(row["doc"], row["name"] or self.id, row["call"]) for row in rows]
 
@@ -122,8 +141,9 @@ class View:
 
     def ref(self, row: sqlite3.Row, line: int | None = None) -> str:
         """Return the ref of a block, or of a line in a long one."""
-        names = {thread.doc: thread.name for thread in self.threads()}
-        thread = names[row["doc"]]
+        thread = self.id
+        if row["doc"] != 1:
+            thread = next(t.name for t in self.threads() if t.doc == row["doc"])
         if line is not None and row["lines"] > INLINE:
             return str(Ref(self.name, f"{thread}/{row['n']}.{row['i']}", "", Lines(line, line)))
         return str(Ref(self.name, thread, "", Block(row["n"], row["i"])))

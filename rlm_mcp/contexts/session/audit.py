@@ -1,0 +1,200 @@
+"""What a compaction's summary lost, and what it states against the evidence.
+
+Lost is what stood in the turns before it and is not found in the summary by its anchors (paths,
+names, numbers) or, where it has none, by most of its words. Contradicted is a statement that the
+record of work refutes: a path that never occurred, a value that was set otherwise, tests said to
+pass whose last run failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rlm_mcp.contexts.session import ledger, search, work
+from rlm_mcp.contexts.session.sentences import holds, kept, sentences, words
+from rlm_mcp.contexts.session.view import Place, View, rows_of
+from rlm_mcp.contexts.variable import Query
+from rlm_mcp.errors import BadRequest
+
+_PATH = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)+[\w.-]+\.\w{1,8})\b")
+_GREEN = re.compile(
+    r"\b(?:all (?:\d+ )?(?:the )?tests? (?:now )?pass|tests? (?:are |all )?(?:green|passing)|"
+    r"(?:the )?(?:whole |full )?(?:suite|build) (?:is )?(?:green|passes|passing)|0 failures)",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(r"\b([A-Z][A-Z0-9_]{2,}|[a-z]\w*_\w+)\s*(?:=|:| is | to )\s*(\d+(?:\.\d+)?)\b")
+_NUMBER = re.compile(r"\b[\w./-]+\s?[=:]\s?(\d[\d.,]*\s?(?:ms|us|s|MB|GB|KB|%|x))\b")
+_SHOWN = 40
+
+
+def compactions(view: View) -> list[dict[str, Any]]:
+    """Return the compactions of the live branch, numbered from 1, with their summaries' refs."""
+    found: list[dict[str, Any]] = []
+    for row in rows_of(view, "b.doc=1 AND t.live=1 AND t.origin='compaction'"):
+        if not found or row["segment"] != found[-1]["segment"]:
+            found.append(
+                {"number": len(found) + 1, "segment": row["segment"], "turn": row["n"],
+                 "at": row["ts"], "ref": "", "summary_bytes": 0, "note": "", "refs": []}
+            )  # fmt: skip
+        entry = found[-1]
+        if row["name"] == "boundary":
+            entry["note"] = " ".join(view.body(row).split())[:200]
+        else:
+            entry["refs"].append(view.ref(row))
+            entry["summary_bytes"] += row["len"]
+            entry["note"] = entry["note"] or row["note"]
+        entry["ref"] = entry["refs"][0] if entry["refs"] else view.ref(row)
+    return found
+
+
+def audit(view: View, number: int = 0) -> dict[str, Any]:
+    """Return what the summary of a compaction (0: the last) lost and got wrong, with refs."""
+    every = compactions(view)
+    if not every:
+        raise BadRequest("This session was not compacted; there is no summary to audit.")
+    if not 0 <= number <= len(every):
+        raise BadRequest(f"There are compactions 1 to {len(every)}, not {number}.")
+    chosen = every[number - 1] if number else every[-1]
+    turn = chosen["turn"]
+    text = "\n".join(
+        view.body(row)
+        for row in rows_of(
+            view,
+            "b.doc=1 AND t.live=1 AND t.origin='compaction' AND t.segment=? AND b.name!='boundary'",
+            (chosen["segment"],),
+        )
+    )
+    report: dict[str, Any] = {
+        "compaction": chosen["number"],
+        "turn": turn,
+        "summary": chosen["ref"],
+    }
+    if not text.strip():
+        return {**report, "note": "The summary is not readable (encrypted or empty)."}
+    report |= _rules_lost(view, text, turn)
+    report |= _facts_lost(view, text, turn)
+    report["contradicted"] = [*_wrong_paths(view, text, turn), *_wrong_values(view, text, turn)]
+    report["contradicted"] += _wrong_tests(view, text, turn)
+    return report
+
+
+def _rules_lost(view: View, text: str, turn: int) -> dict[str, Any]:
+    asked = [fact for fact in ledger.facts(view, turn) if fact.status == "active"]
+    lost: dict[str, list[dict[str, str]]] = {"rules": [], "preferences": [], "decisions": []}
+    names = {"rule": "rules", "correction": "rules", "preference": "preferences",
+             "decision": "decisions", "rejected": "decisions"}  # fmt: skip
+    for fact in asked:
+        if len(words(fact.quote)) < 1 or kept(fact.quote, text):
+            continue
+        entry = {"quote": fact.quote, "ref": fact.ref, "kind": fact.kind}
+        if entry["quote"] not in {item["quote"] for items in lost.values() for item in items}:
+            lost[names[fact.kind]].append(entry)
+    return {f"lost_{name}": items for name, items in lost.items()}
+
+
+def _facts_lost(view: View, text: str, turn: int) -> dict[str, Any]:
+    paths = [
+        {"path": file.path, "ref": file.ops[-1][1]}
+        for file in work.files(view)
+        if file.ops[0][2] < turn and not holds(text, file.path)
+    ]
+    runs = [run for run in work.runs(view) if run.turn < turn]
+    lost_commands = list(
+        dict.fromkeys(run.command for run in runs if run.status == "ok" and run.command not in text)
+    )
+    numbers = {
+        match[1]: run.result
+        for run in runs
+        for match in _NUMBER.finditer(run.text)
+        if match[1] not in text and len(run.text) < 4_000
+    }
+    open_tasks = [
+        {"task": task["task"], "ref": task["last"]}
+        for task in work.tasks(view)
+        if task["status"] in ("open", "active") and not kept(task["task"], text)
+    ]
+    return {
+        "lost_paths": paths[:_SHOWN],
+        "lost_commands": lost_commands[:_SHOWN],
+        "lost_numbers": [{"number": k, "ref": v} for k, v in list(numbers.items())[:_SHOWN]],
+        "lost_tasks": open_tasks,
+        "counts": {
+            "paths": len(paths), "commands": len(lost_commands), "numbers": len(numbers),
+        },
+    }  # fmt: skip
+
+
+def _wrong_paths(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
+    """Yield paths that never occurred before the summary, with the like-named one that did."""
+    rows = view.index.rows(
+        "SELECT b.doc, b.n, b.i, b.lines, b.arg FROM blocks b JOIN turns t ON t.doc=b.doc AND "
+        "t.n=b.n WHERE t.live=1 AND b.type='call' AND b.arg!='' AND (b.doc>1 OR b.n<?)",
+        (turn,),
+    )
+    known = {row["arg"]: view.ref(row) for row in rows}
+    everything = "\n".join(known)
+    for path in dict.fromkeys(_PATH.findall(text)):
+        if path in everything or _mentioned(view, path, turn):
+            continue
+        name = path.rpartition("/")[2]
+        like = next((arg for arg in known if arg.rpartition("/")[2] == name), "")
+        if like:
+            yield {
+                "claim": path, "evidence": f"the file is {like}", "ref": known[like],
+                "kind": "path",
+            }  # fmt: skip
+
+
+def _mentioned(view: View, path: str, turn: int) -> bool:
+    """Say whether a path stands anywhere in the live text before the summary."""
+    places = [Place(thread) for thread in view.threads()]
+    found = search.grep(
+        view,
+        Query(re.escape(path), limit=1),
+        places,
+        keep=lambda row: row["type"] != "compaction" and (row["doc"] > 1 or row["n"] < turn),
+    )
+    return found.total > 0
+
+
+def _wrong_values(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
+    """Yield NAME = number statements that the last edit of that name refutes."""
+    for name, value in dict.fromkeys(_VALUE.findall(text)):
+        last = None
+        for row in rows_of(
+            view,
+            "b.doc=1 AND t.live=1 AND b.type='call' AND b.kind IN ('edit', 'write') AND b.n<?",
+            (turn,),
+        ):
+            found = re.findall(rf"\b{re.escape(name)}\s*[=:]\s*(\d+(?:\.\d+)?)\b", view.body(row))
+            if found:
+                last = (found[-1], view.ref(row))
+        if last and last[0] != value:
+            yield {
+                "claim": f"{name} = {value}", "evidence": f"last set to {last[0]}",
+                "ref": last[1], "kind": "value",
+            }  # fmt: skip
+
+
+def _wrong_tests(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
+    """Yield a claim that tests pass where the last whole run before the summary failed."""
+    claim = next((s for s in sentences(text) if _GREEN.search(s)), "")
+    if not claim:
+        return
+    ran = [run for run in work.runs(view) if run.turn < turn and work.TEST.search(run.command)]
+    if not ran:
+        yield {"claim": claim, "evidence": "no test run is recorded", "ref": "", "kind": "tests"}
+        return
+    widest = min(ran, key=lambda run: len(run.command)).command
+    for run in (ran[-1], [r for r in ran if r.command == widest][-1]):
+        if run.status == "error":
+            score = next(
+                (line.strip() for line in reversed(run.text.splitlines()) if "fail" in line), ""
+            )
+            yield {
+                "claim": claim, "evidence": f"`{run.command}`: {score or run.status}",
+                "ref": run.result, "kind": "tests",
+            }  # fmt: skip
+            return
