@@ -11,7 +11,6 @@ import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 from rlm_mcp.config import Settings
@@ -22,10 +21,8 @@ from rlm_mcp.models.extractive import Extractive
 from rlm_mcp.models.model import Model
 from rlm_mcp.models.openai import OpenAI, home
 
-DEFAULTS = {"root": "sonnet", "sub": "haiku"}
+DEFAULT = "sonnet"
 """What is used of Anthropic's models when none is named."""
-
-Purpose = Literal["root", "sub"]
 
 
 def choose(spec: str, settings: Settings) -> Model:
@@ -49,15 +46,18 @@ def choose(spec: str, settings: Settings) -> Model:
     return PROVIDERS[provider](rest)
 
 
-def default(settings: Settings, purpose: Purpose = "root") -> Model:
-    """Return the first that works: the configured one, an Anthropic key, `claude`, extractive."""
-    configured = (settings.sub_model or settings.model) if purpose == "sub" else settings.model
-    if configured:
-        return choose(configured, settings)
+def default(settings: Settings) -> Model:
+    """Return the first that works: the configured one, an Anthropic key, `claude`, extractive.
+
+    Without a configured model and a key it asks the `claude` command whether it is logged in,
+    which takes 0.2 to 1 s: not for an event loop.
+    """
+    if settings.model:
+        return choose(settings.model, settings)
     if _has_key():
-        return Anthropic(DEFAULTS[purpose])
+        return Anthropic(DEFAULT)
     if claude_cli.login()[0]:
-        return claude_cli.ClaudeCli(DEFAULTS[purpose])
+        return claude_cli.ClaudeCli(DEFAULT)
     return Extractive()
 
 
@@ -86,11 +86,11 @@ def available(settings: Settings) -> list[tuple[str, bool, str]]:
 
 
 def _anthropic(rest: str) -> Model:
-    return Anthropic(rest or DEFAULTS["root"])
+    return Anthropic(rest or DEFAULT)
 
 
 def _claude_cli(rest: str) -> Model:
-    return claude_cli.ClaudeCli(rest or DEFAULTS["root"])
+    return claude_cli.ClaudeCli(rest or DEFAULT)
 
 
 def _openai_model(rest: str) -> Model:

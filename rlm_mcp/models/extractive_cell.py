@@ -66,7 +66,8 @@ def quote(title, head, first, last):
         last = first + len(rows) - 1
         shown.setdefault(head, []).append((first, last))
         body = "\n".join("> " + row for row in rows)
-        parts.append(f"{{title}} {{head}}#L{{first}}-L{{last}}\n{{body}}")
+        ref = f"{{head}}#L{{first}}" + f"-L{{last}}" * (last > first)
+        parts.append(f"{{title}} {{ref}}\n{{body}}")
 
 def fits(text):
     """Return how many of the question's words are among the parts of a name."""

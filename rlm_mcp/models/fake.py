@@ -143,7 +143,9 @@ def load(path: Path) -> Fake:
         raise BadRequest(f"The fake model's script {path} is not right: {error!r}.") from error
 
 
-def _fake(script: dict[str, Any], spec: str) -> Fake:
+def _fake(script: Any, spec: str) -> Fake:
+    if not isinstance(script, dict):
+        raise TypeError("a script is an object")
     unknown = set(script) - {"replies", "rules", "latency_s", "repeat", "window", "usage"}
     if unknown:
         raise ValueError(f"unknown keys {sorted(unknown)}")
