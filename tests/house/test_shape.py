@@ -62,7 +62,7 @@ def test_the_command_line_starts_without_heavy_imports() -> None:
 
 
 def test_the_server_starts_with_nothing_heavy_but_the_protocol() -> None:
-    heavy = ("anthropic", "git", "tree_sitter", "hyperscan", "watchfiles", "RestrictedPython")
+    heavy = ("anthropic", "git", "tree_sitter", "hyperscan", "RestrictedPython", "numpy")
     code = f"import sys, rlm_mcp.server.app; print([n for n in {heavy!r} if n in sys.modules])"
     got = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
