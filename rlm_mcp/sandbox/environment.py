@@ -233,8 +233,6 @@ class Environment:
     def explain(self, error: BaseException) -> str:
         """Describe an error with the lines of the cell that led to it."""
         kind = type(error).__name__
-        if isinstance(error, SyntaxError) and error.__traceback__.tb_next is not None:
-            return self._explain_syntax(error)
         lines = []
         trace = error.__traceback__
         while trace is not None:
@@ -246,6 +244,8 @@ class Environment:
                 place = "" if code.co_name == "<module>" else f", in {code.co_name}"
                 lines.append(f"  {code.co_filename}, line {at}{place}: {text}")
             trace = trace.tb_next
+        if not lines and isinstance(error, SyntaxError):
+            return self._explain_syntax(error)
         if len(lines) > 20:
             lines = [*lines[:10], f"  … {len(lines) - 20} more …", *lines[-10:]]
         try:

@@ -205,7 +205,7 @@ def variables(value: object = _NOTHING) -> Any:
         if type(own) is dict:
             return own
     if issubclass(cls, type) and value in _MADE:
-        own = type.__getattribute__(value, "__dict__")  # type: ignore[arg-type]
+        own = type.__getattribute__(value, "__dict__")
         return {key: item for key, item in own.items() if not key.startswith("_")}
     raise TypeError("vars() argument must have a __dict__ attribute")
 
@@ -256,7 +256,7 @@ def remove(value: object, name: str) -> None:
 class PlainEnumMeta(enum.EnumMeta):
     """Enums by class statement; the functional form would take member names as data."""
 
-    def __call__(cls, value: Any = _NOTHING, *more: Any, **options: Any) -> Any:  # type: ignore[override]
+    def __call__(cls, value: Any = _NOTHING, *more: Any, **options: Any) -> Any:
         if value is _NOTHING or more or options:
             raise TypeError("write an Enum as a class statement here")
         return super().__call__(value)
@@ -281,11 +281,11 @@ def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **option
         raise TypeError("a class cannot be derived from these bases here")
     if meta is not PlainEnumMeta:
         _check_body(body)
-        made = meta(name, bases, body, **options)
+        made = meta(name, bases, body, **options)  # type: ignore[arg-type]
     else:
         made = _make_enum(name, bases, body, options)
     _MADE.add(made)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _make_tuple(name: str, bases: tuple[Any, ...], body: dict[str, Any]) -> type:

@@ -7,7 +7,6 @@ The results of cells are checked here by exact type before anything else sees th
 from __future__ import annotations
 
 import array
-import fcntl
 import os
 import re
 import stat
@@ -151,6 +150,8 @@ def readable(fd: int) -> int:
             copy = os.open(f"{folder}/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             continue
+        import fcntl  # absent on Windows, where this line is never reached
+
         if fcntl.fcntl(copy, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             return copy
         os.close(copy)  # some systems duplicate the descriptor with its rights

@@ -15,7 +15,7 @@ from typing import Any
 
 from rlm_mcp.errors import RlmError
 from rlm_mcp.sandbox import wire
-from rlm_mcp.sandbox.pool import Process
+from rlm_mcp.sandbox.process import Process
 from rlm_mcp.sandbox.values import SNAPSHOT_BYTES, HostError
 
 GRACE_SECONDS = 0.6

@@ -67,14 +67,14 @@ def name_of(identifier: str) -> ast.Name:
     return ast.Name(identifier, ast.Load())
 
 
-def call(function: str, arguments: list[ast.expr], like: ast.AST) -> ast.Call:
+def call(function: str, arguments: list[ast.expr], like: ast.expr | ast.stmt) -> ast.Call:
     """Return a call of a guard, placed where `like` stands."""
     made = ast.Call(name_of(function), arguments, [])
-    copy_locations(made, like)  # type: ignore[type-var]
+    copy_locations(made, like)
     return made
 
 
-class Policy(RestrictingNodeTransformer):  # type: ignore[misc]
+class Policy(RestrictingNodeTransformer):
     """Checks and rewrites one module."""
 
     def __init__(self, errors: list[str]) -> None:

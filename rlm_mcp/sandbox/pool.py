@@ -10,8 +10,6 @@ import array
 import atexit
 import contextlib
 import os
-import select
-import signal
 import socket
 import struct
 import subprocess
@@ -24,6 +22,7 @@ from pathlib import Path
 from rlm_mcp.errors import SandboxError
 from rlm_mcp.sandbox import wire
 from rlm_mcp.sandbox.jail import choose
+from rlm_mcp.sandbox.process import PidHandle, Process, Spawner
 
 START_SECONDS = 30.0
 """How long a zygote or a worker may take to answer on a machine under load."""
@@ -39,37 +38,6 @@ class Config:
     wire_bytes: int
     language: bool
     kernel: bool
-
-
-class Process:
-    """A worker as its parent holds it: a line, and a handle that cannot name another process."""
-
-    def __init__(self, end: socket.socket, pid: int, pidfd: int | None) -> None:
-        self.line = wire.Line(end)
-        self.pid = pid
-        self._pidfd = pidfd
-        self._lock = threading.Lock()
-
-    def signal(self, number: int) -> None:
-        """Send a signal, unless the worker is gone."""
-        with self._lock, contextlib.suppress(ProcessLookupError, PermissionError):
-            if self._pidfd is not None and self._pidfd >= 0:
-                signal.pidfd_send_signal(self._pidfd, number)
-            elif self._pidfd is None and self.pid:
-                os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """End the worker now, wait until it has ended, and release what it held here."""
-        self.signal(signal.SIGKILL)
-        with self._lock:
-            if self._pidfd is not None and self._pidfd >= 0:
-                waiting = select.poll()
-                waiting.register(self._pidfd, select.POLLIN)
-                waiting.poll(5_000)
-                os.close(self._pidfd)
-                self._pidfd = -1
-            self.pid = 0
-        self.line.close()
 
 
 class Zygote:
@@ -113,7 +81,7 @@ class Zygote:
         if len(data) != 4:
             raise OSError("the zygote is gone")
         pidfd = array.array("i", rights[0][2][:4])[0] if rights else None
-        process = Process(end, struct.unpack(">I", data)[0], pidfd)
+        process = Process(end, PidHandle(struct.unpack(">I", data)[0], pidfd))
         with contextlib.suppress(OSError):
             self._order()
         return process
@@ -141,7 +109,7 @@ class Zygote:
 
 
 _lock = threading.Lock()
-_zygote: Zygote | None = None
+_zygote: Zygote | Spawner | None = None
 
 
 def take(config: Config, *, reduced: bool) -> tuple[Process, tuple[str, ...]]:
@@ -194,7 +162,7 @@ def _fork() -> Process:
             if _zygote is None or not _zygote.alive:
                 if _zygote is not None:
                     _zygote.close()
-                _zygote = Zygote()
+                _zygote = Zygote() if hasattr(os, "fork") else Spawner(_import_paths())
             try:
                 return _zygote.take()
             except OSError as error:
@@ -213,8 +181,7 @@ def _layers(ready: wire.Message) -> tuple[str, ...]:
 
 
 def _enough(layers: tuple[str, ...]) -> bool:
-    good = set(choose.KERNEL_LAYERS) - set(choose.REDUCED)
-    return bool(good.intersection(layers))
+    return bool(choose.FULL.intersection(layers))
 
 
 def _import_paths() -> list[str]:

@@ -101,8 +101,8 @@ class _Copy:
             return self.record(value, depth)
         if isinstance(value, (list, tuple)):
             self.spend(8)
-            base = list if isinstance(value, list) else tuple
-            return [self.copy(item, depth + 1) for item in base.__iter__(value)]
+            items = list.__iter__(value) if isinstance(value, list) else tuple.__iter__(value)
+            return [self.copy(item, depth + 1) for item in items]
         raise TypeError(
             f"a value of type {type(value).__name__} cannot be passed; "
             "use str, int, float, bool, None, list or dict"
@@ -240,10 +240,16 @@ class Inside:
         fds, self._fds = self._fds, []
         return decode(body), raw, fds
 
+    def _receive(self, wanted: int) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+        if not hasattr(socket, "CMSG_SPACE"):  # Windows: no descriptors come this way
+            return self._socket.recv(wanted), []
+        data, rights, _, _ = self._socket.recvmsg(wanted, socket.CMSG_SPACE(8 * 4))
+        return data, rights
+
     def _fill(self, size: int) -> None:
         while len(self._buffer) < size:
             wanted = max(1 << 16, min(size - len(self._buffer), 1 << 20))
-            data, rights, _, _ = self._socket.recvmsg(wanted, socket.CMSG_SPACE(8 * 4))
+            data, rights = self._receive(wanted)
             if not data:
                 raise Closed
             for _, _, passed in rights:

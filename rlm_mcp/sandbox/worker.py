@@ -7,12 +7,14 @@ exact types and by doing nothing that the parent could not do without; the paren
 from __future__ import annotations
 
 import array
+import base64
 import gc
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rlm_mcp import sdk
@@ -54,6 +56,13 @@ def main(end: int) -> None:
         pass
     finally:
         os._exit(0)
+
+
+def main_shared(text: str) -> None:
+    """Serve the parent on a socket that it shared as text (Windows; not run)."""
+    preload()
+    shared = getattr(socket, "fromshare")(base64.b64decode(text))  # noqa: B009
+    main(shared.detach())
 
 
 def _lock(config: dict[str, Any], end: int) -> tuple[list[str], list[str]]:
@@ -313,7 +322,7 @@ class Worker:
         """List the cell's own variables."""
         rows: list[dict[str, Any]] = []
         for name, value in list(self.environment.user_variables().items())[:500]:
-            done = self.guarded(lambda value=value: self._row(value))
+            done = self.guarded(partial(self._row, value))
             row = done["value"] or {"type": "?", "size": None, "preview": "(cannot be shown)"}
             rows.append({"name": name[:200], **row})
         return {"names": rows}, b""

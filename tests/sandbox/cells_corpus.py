@@ -66,7 +66,11 @@ def texts() -> dict[str, str]:
         )
         lines.append(f"2024-03-01 10:{i // 8:02d}:{i * 7 % 60:02d} {level} {who}: {what}")
         if i == 90:
-            lines += ["Traceback (most recent call last):", '  File "x.py", line 3', "ValueError: bad"]
+            lines += [
+                "Traceback (most recent call last):",
+                '  File "x.py", line 3',
+                "ValueError: bad",
+            ]
     logs = "\n".join(lines) + "\n"
     prose = (
         "# Notes\n\nThe worker is naïve: it retries, then ERROR db code=17 again.\n"
@@ -137,7 +141,12 @@ def documents() -> list[dict[str, Any]]:
     """Return the input `docs`."""
     return [
         {"name": "a", "text": "first text about apples", "tags": ["x", "b"], "year": 2021},
-        {"name": "b", "text": "second, longer text about boats and bees", "tags": ["b"], "year": 2020},
+        {
+            "name": "b",
+            "text": "second, longer text about boats and bees",
+            "tags": ["b"],
+            "year": 2020,
+        },
         {"name": "c", "text": "third", "tags": ["z", "x"], "year": 2021},
     ]
 
@@ -168,9 +177,11 @@ def by_cpython(cell: Cell) -> Result:
         try:
             tree = ast.parse(cell.code)
             last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-            exec(compile(tree, "cell", "exec"), space)
+            exec(compile(tree, "cell", "exec", dont_inherit=True), space)
             if isinstance(last, ast.Expr):
-                found = eval(compile(ast.Expression(last.value), "cell", "eval"), space)
+                found = eval(
+                    compile(ast.Expression(last.value), "cell", "eval", dont_inherit=True), space
+                )
                 value = None if found is None else repr(found)
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"

@@ -200,9 +200,7 @@ def judge(attack: Attack, place: Ground, *, language: bool, kernel: bool) -> Ver
     return Verdict(attack, verdict, why, outcome, seconds, memory)
 
 
-def _verdict(
-    attack: Attack, place: Ground, outcome: Outcome, language: bool
-) -> tuple[str, str]:
+def _verdict(attack: Attack, place: Ground, outcome: Outcome, language: bool) -> tuple[str, str]:
     said = " ".join(
         [outcome.stdout, outcome.value_repr or "", outcome.error or "", outcome.shown or ""]
     )

@@ -92,7 +92,9 @@ def ast_exports() -> dict[str, Any]:
         if isinstance(item, type) and issubclass(item, (ast.AST, ast.NodeVisitor))
     }
     nodes.pop("_ABC", None)
-    public = {name: item for name, item in nodes.items() if not name.startswith("_")}
+    public: dict[str, Any] = {
+        name: item for name, item in nodes.items() if not name.startswith("_")
+    }
     public.update(parse=_parse, iter_fields=_iter_fields, literal_eval=_literal)
     for name in ("walk", "iter_child_nodes", "dump", "unparse", "get_docstring"):
         public[name] = _on_node(getattr(ast, name))

@@ -24,7 +24,65 @@ from typing import Any, NoReturn
 
 from rlm_mcp.sandbox import guards
 
-BUILTINS = ["None", "False", "True", "Ellipsis", "NotImplemented", "abs", "all", "any", "ascii", "bin", "bool", "bytearray", "bytes", "callable", "chr", "classmethod", "complex", "dict", "divmod", "enumerate", "filter", "float", "format", "frozenset", "hash", "hex", "id", "int", "iter", "len", "list", "map", "max", "memoryview", "min", "next", "object", "oct", "ord", "pow", "property", "range", "repr", "reversed", "round", "set", "slice", "sorted", "staticmethod", "str", "sum", "super", "tuple", "zip", "aiter", "anext", "__build_class__"]
+BUILTINS = [
+    "None",
+    "False",
+    "True",
+    "Ellipsis",
+    "NotImplemented",
+    "abs",
+    "all",
+    "any",
+    "ascii",
+    "bin",
+    "bool",
+    "bytearray",
+    "bytes",
+    "callable",
+    "chr",
+    "classmethod",
+    "complex",
+    "dict",
+    "divmod",
+    "enumerate",
+    "filter",
+    "float",
+    "format",
+    "frozenset",
+    "hash",
+    "hex",
+    "id",
+    "int",
+    "iter",
+    "len",
+    "list",
+    "map",
+    "max",
+    "memoryview",
+    "min",
+    "next",
+    "object",
+    "oct",
+    "ord",
+    "pow",
+    "property",
+    "range",
+    "repr",
+    "reversed",
+    "round",
+    "set",
+    "slice",
+    "sorted",
+    "staticmethod",
+    "str",
+    "sum",
+    "super",
+    "tuple",
+    "zip",
+    "aiter",
+    "anext",
+    "__build_class__",
+]
 
 
 def exceptions() -> dict[str, type[BaseException]]:
@@ -120,7 +178,62 @@ class TupleBase:
 
 
 _STANDINS = (Annotation,)
-_ANNOTATIONS = ["Any", "Union", "Optional", "List", "Dict", "Tuple", "Set", "FrozenSet", "Deque", "DefaultDict", "Callable", "Type", "Literal", "Final", "ClassVar", "Annotated", "Iterable", "Iterator", "Generator", "Mapping", "MutableMapping", "Sequence", "MutableSequence", "Awaitable", "Coroutine", "Collection", "Container", "Hashable", "Sized", "Text", "AnyStr", "NoReturn", "Never", "Self", "Generic", "Protocol", "TypeAlias", "TypeGuard", "Concatenate", "Pattern", "Match", "SupportsFloat", "SupportsInt", "SupportsIndex", "TypedDict", "Required", "NotRequired", "LiteralString", "Counter", "OrderedDict", "Reversible", "AbstractSet", "IO", "TextIO"]
+_ANNOTATIONS = [
+    "Any",
+    "Union",
+    "Optional",
+    "List",
+    "Dict",
+    "Tuple",
+    "Set",
+    "FrozenSet",
+    "Deque",
+    "DefaultDict",
+    "Callable",
+    "Type",
+    "Literal",
+    "Final",
+    "ClassVar",
+    "Annotated",
+    "Iterable",
+    "Iterator",
+    "Generator",
+    "Mapping",
+    "MutableMapping",
+    "Sequence",
+    "MutableSequence",
+    "Awaitable",
+    "Coroutine",
+    "Collection",
+    "Container",
+    "Hashable",
+    "Sized",
+    "Text",
+    "AnyStr",
+    "NoReturn",
+    "Never",
+    "Self",
+    "Generic",
+    "Protocol",
+    "TypeAlias",
+    "TypeGuard",
+    "Concatenate",
+    "Pattern",
+    "Match",
+    "SupportsFloat",
+    "SupportsInt",
+    "SupportsIndex",
+    "TypedDict",
+    "Required",
+    "NotRequired",
+    "LiteralString",
+    "Counter",
+    "OrderedDict",
+    "Reversible",
+    "AbstractSet",
+    "IO",
+    "TextIO",
+]
 
 
 def typing_exports() -> dict[str, Any]:
@@ -181,7 +294,7 @@ def context_manager(function: Callable[..., Iterator[Any]]) -> Callable[..., Any
             return self._inner.__exit__(kind, error, trace)
 
         def __call__(self, wrapped: Callable[..., Any]) -> Callable[..., Any]:
-            return self._inner(wrapped)  # type: ignore[no-any-return, operator]
+            return self._inner(wrapped)
 
     guards.keep_internal(Manager)
     return lambda *positional, **named: Manager(*positional, **named)
@@ -265,7 +378,7 @@ def dataclass(cls: Any = None, **options: Any) -> Any:
         return lambda found: dataclass(found, **options)
     if not (isinstance(cls, type) and guards.is_made(cls)):
         raise TypeError("dataclass() decorates a class of this environment")
-    made = dataclasses.dataclass(cls, **options)
+    made: Any = dataclasses.dataclass(cls, **options)
     guards.check_words(list(getattr(made, "__match_args__", ())))
     guards.adopt(made)
     return made

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from types import ModuleType
+from typing import Protocol
 
-KERNEL_LAYERS = ("linux-full", "linux-seccomp", "macos-seatbelt", "windows-job")
-REDUCED = ("windows-job",)
-"""Layers that stop less than files, network and processes; they need the user's opt-in too."""
+FULL = frozenset({"linux-full", "linux-seccomp", "macos-seatbelt"})
+"""Layers that refuse files, network and processes. `windows-job` does not: it is reduced."""
+MODULES = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 
 
-def jail() -> ModuleType | None:
-    """Return the module that locks a worker on this system, or None where there is none."""
-    if sys.platform.startswith("linux"):
-        from rlm_mcp.sandbox.jail import linux  # 12 ms of ctypes, wanted in workers alone
+class Jail(Protocol):
+    """What the module of a system offers to a worker."""
 
-        return linux
-    return None
+    def detach(self, keep: int) -> tuple[str, ...]:
+        """Leave everything inherited behind but the descriptor `keep`; name what was entered."""
+        ...
+
+    def lock(self, memory_bytes: int) -> tuple[str, ...]:
+        """Lock this process for good; name the layers that the system took."""
+        ...
+
+    def kind(self, layers: tuple[str, ...]) -> str:
+        """Name what those layers add up to, or none."""
+        ...
+
+    def self_test(self) -> tuple[str, ...]:
+        """Name what should be refused and is not."""
+        ...
+
+
+def jail(platform: str = sys.platform) -> Jail | None:
+    """Return the kernel layer of a system, or None where there is none."""
+    name = MODULES.get(platform)
+    if name is None:
+        return None
+    # 12 ms of ctypes, wanted in workers alone, and no system can import another's module.
+    module: Jail = importlib.import_module(f"rlm_mcp.sandbox.jail.{name}")
+    return module

@@ -32,7 +32,8 @@ for w in windows(context, "timeout")[:3]:
 # %% line numbers from offsets
 import bisect, re
 starts = [0]
-for i, ch in enumerate(context):
+text = context[:]
+for i, ch in enumerate(text):
     if ch == "\n":
         starts.append(i + 1)
 for m in list(re.finditer("ERROR", context))[:5]:

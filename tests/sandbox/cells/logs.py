@@ -52,6 +52,8 @@ print([(w, first[w], last[w]) for w in sorted(first)])
 from datetime import datetime
 previous = None
 for line in logs.splitlines():
+    if not line.startswith("2024"):
+        continue
     at = datetime.strptime(line[:19], "%Y-%m-%d %H:%M:%S")
     if previous and (at - previous).seconds > 60:
         print(previous, "->", at, at - previous)
