@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
-    from rlm_mcp.engine import Result, Workspace
+    from rlm_mcp.engine import Event, Result, Workspace
 
 MODES = ("auto", "direct", "environment", "recursive")
 
@@ -115,20 +115,10 @@ async def _ask(
     dry_run: bool,
     quiet: bool,
 ) -> int:
-    from rlm_mcp import promptbook, toolbox, trust
     from rlm_mcp.cli.live import watching
-    from rlm_mcp.engine import Workspace  # imports every room below: 300 ms and more
 
-    project = settings.roots[0]
-    tools = toolbox.read(trust.folders("tools", project))
-    prompts = promptbook.read(trust.folders("prompts", project))
     with watching(quiet or as_json) as view:
-        workspace = Workspace(
-            settings,
-            {tool.name: tool.source for tool in tools},
-            prompts.texts,
-            on_event=view.event,
-        )
+        workspace = workspace_of(settings, view.event)
         try:
             refs = await _open(workspace, sources)
             if dry_run:
@@ -146,6 +136,18 @@ async def _ask(
             await workspace.close()
     click.echo(json.dumps(result.as_json()) if as_json else page(result))
     return exits.OF_STATUS[result.status]
+
+
+def workspace_of(settings: Settings, on_event: Callable[[Event], None] | None) -> Workspace:
+    """Return a workspace with the tools and prompts in force; for a running event loop."""
+    from rlm_mcp import promptbook, toolbox, trust
+    from rlm_mcp.engine import Workspace  # imports every room below: 300 ms and more
+
+    project = settings.roots[0]
+    tools = toolbox.read(trust.folders("tools", project))
+    prompts = promptbook.read(trust.folders("prompts", project))
+    sources = {tool.name: tool.source for tool in tools}
+    return Workspace(settings, sources, prompts.texts, on_event=on_event)
 
 
 async def _open(workspace: Workspace, sources: Sequence[str]) -> list[str]:

@@ -41,6 +41,11 @@ def printable(text: str) -> str:
     )
 
 
-def stream_is_terminal() -> bool:
+def stderr_is_terminal() -> bool:
     """Whether a person watches stderr."""
     return sys.stderr.isatty()
+
+
+def stdout_is_terminal() -> bool:
+    """Whether a person watches stdout."""
+    return sys.stdout.isatty()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from rlm_mcp.cli.exits import printable, stream_is_terminal
+from rlm_mcp.cli.exits import printable, stderr_is_terminal
 
 if TYPE_CHECKING:
     from rlm_mcp.engine import Event
@@ -102,7 +102,7 @@ def watching(silent: bool) -> Iterator[View]:
     """Give a view that fits where stderr goes."""
     if silent:
         yield Figures()
-    elif not stream_is_terminal():
+    elif not stderr_is_terminal():
         yield Plain()
     else:
         # rich costs 60 ms, and only a person sees it.

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rlm_mcp import config
-from rlm_mcp.cli.exits import printable
+from rlm_mcp.cli import exits, options
+from rlm_mcp.cli.exits import printable, stdout_is_terminal
+from rlm_mcp.cli.options import consent_options, roots_option
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
-    from rlm_mcp.engine import Event
+    from rlm_mcp.engine.replay import Replay
+    from rlm_mcp.engine.tree import Node, Summary
+
+# The engine's modules cost 40 ms and more, which the help need not pay: commands import them.
 
 
 @click.group()
@@ -23,122 +29,202 @@ def runs() -> None:
     """List, show, replay and export past runs."""
 
 
-@dataclass
-class Summary:
-    """A run, or one child of it, in figures."""
-
-    run: str
-    question: str = ""
-    status: str = "unfinished"
-    model: str = ""
-    mode: str = ""
-    started: float = 0.0
-    seconds: float = 0.0
-    turns: int = 0
-    calls: int = 0
-    cached: int = 0
-    cost_usd: float | None = 0.0
-    answer: str = ""
-    steps: list[str] = field(default_factory=list)
-
-
 @runs.command("list")
-@click.option("--limit", default=20, show_default=True, help="How many, newest last.")
+@click.option("--limit", default=20, show_default=True, help="How many, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
 def list_(limit: int, as_json: bool) -> None:
     """List the latest runs."""
-    paths = sorted(_folder().glob("*.jsonl"))
-    for path in paths[-limit:] if limit > 0 else []:
-        try:
-            summary = next(iter(summarise(path).values()))
-        except (BadRequest, StopIteration):
-            click.echo(f"{path.stem:<20} cannot be read", err=True)
-            continue
-        if as_json:
-            values = asdict(summary)
-            del values["steps"]
-            click.echo(json.dumps(values))
-        else:
-            click.echo(printable(_line(summary)))
-    if not paths and not as_json:
+    from rlm_mcp.engine import tree
+
+    found = tree.summaries(_folder(), limit) if limit > 0 else []
+    for summary in found:
+        click.echo(json.dumps(asdict(summary)) if as_json else printable(_summary(summary)))
+    if not found and not as_json:
         click.echo("No runs yet; `rlm-mcp ask` makes one.")
 
 
 @runs.command()
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print the events, an object a line.")
-def show(run: str, as_json: bool) -> None:
-    """Show what RUN did: its tree, cells, calls, cost and answer."""
-    from rlm_mcp.engine import trajectory  # 20 ms that the help need not pay
+@click.option("--code", is_flag=True, help="Print whole cells.")
+def show(run: str, as_json: bool, code: bool) -> None:
+    """Show what RUN did: its tree with cells, calls, cost and cache hits, and its answer.
 
-    path = trajectory.find(_folder(), run)
+    RUN is an id, the start of one, or the path of a log of the official library.
+    """
+    from rlm_mcp.engine import trajectory
+
     if as_json:
-        for event in trajectory.read(path):
+        for event in _imported(run) or trajectory.read(trajectory.find(_folder(), run)):
             click.echo(event.line())
         return
-    summaries = summarise(path)
-    for name, summary in summaries.items():
-        indent = "  " * name.count(".")
-        click.echo(printable(f"{indent}{_line(summary)}"))
-        for step in summary.steps:
-            click.echo(printable(f"{indent}    {step}"))
-    top = next(iter(summaries.values()))
-    if top.answer:
-        click.echo(f"\n{printable(top.answer.rstrip())}")
+    node = _load(run)
+    if stdout_is_terminal():
+        _draw(node, code)
+    else:
+        _print(node, code, "")
+    answer = node.end.get("answer")
+    if answer:
+        click.echo(f"\n{printable(str(answer).rstrip())}")
 
 
-def summarise(path: Path) -> dict[str, Summary]:
-    """Return figures of a run and its children, by id, the run itself first."""
-    from rlm_mcp.engine import trajectory  # 20 ms that the help need not pay
+@runs.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@roots_option
+@consent_options
+def replay(run: str, as_json: bool, root: tuple[str, ...], **flags: Any) -> int:
+    """Run the cells of RUN again with its recorded replies; no model is called.
 
-    found: dict[str, Summary] = {}
-    for event in trajectory.read(path):
-        summary = found.setdefault(event.run, Summary(event.run, started=event.t))
-        summary.seconds = event.t - summary.started
-        _count(summary, event)
-    return found
-
-
-def _count(summary: Summary, event: Event) -> None:
-    data: Any = event.data
-    match event.type:
-        case "run.start":
-            summary.question = str(data.get("question", ""))
-            summary.model = str(data.get("model", ""))
-            summary.mode = str(data.get("mode", ""))
-        case "turn":
-            summary.turns += 1
-            summary.steps.append(f"turn {summary.turns}: {_short(data.get('code'))}")
-        case "call":
-            _call(summary, data)
-        case "run.end":
-            summary.status = str(data.get("status", "unfinished"))
-            summary.answer = str(data.get("answer", ""))
+    Exit codes: 0 the same answer, 3 another one, 4 it could not be carried out.
+    """
+    settings = options.settings(root, **flags)
+    outcome = asyncio.run(_replay(run, settings))
+    if as_json:
+        click.echo(json.dumps(asdict(outcome)))
+    elif outcome.same:
+        click.echo(f"The same answer and status ({outcome.status}) as recorded.")
+    else:
+        click.echo(
+            printable(
+                f"Not the same: recorded {outcome.recorded_status}, now {outcome.status}.\n\n"
+                f"recorded:\n{outcome.recorded_answer}\n\nnow:\n{outcome.answer}"
+            )
+        )
+    return exits.COMPLETE if outcome.same else exits.PARTIAL
 
 
-def _call(summary: Summary, data: Any) -> None:
-    summary.calls += 1
-    summary.cached += bool(data.get("cached"))
-    cost = data.get("cost_usd")
-    if isinstance(cost, (int, float)):
-        summary.cost_usd = None if summary.cost_usd is None else summary.cost_usd + cost
-    elif not data.get("cached"):
-        summary.cost_usd = None
-    if data.get("purpose") != "root":
-        what = data.get("part") or _short((data.get("prompt") or {}).get("preview"))
-        outcome = "failed" if "error" in data else _short(data.get("reply"), 60)
-        summary.steps.append(f"call {what}: {outcome}")
+@runs.command()
+@click.argument("run", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All runs.")
+@click.option("--unfinished", is_flag=True, help="Also failed and stopped ones.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="A file; default: stdout.")
+def export(run: tuple[str, ...], every: bool, unfinished: bool, output: str | None) -> None:
+    """Export finished runs as training trajectories: chat messages, a line of JSON a run."""
+    from rlm_mcp.engine import export as exporting
+    from rlm_mcp.engine import tree
+
+    names = list(run)
+    if every:
+        names = [path.stem for path in sorted(_folder().glob("*.jsonl"))]
+    if not names:
+        raise BadRequest("Name a run, or say --all.")
+    lines: list[str] = []
+    for name in names:
+        try:
+            lines += exporting.lines(tree.load(_folder(), name), unfinished=unfinished)
+        except BadRequest:
+            if not every:
+                raise
+    text = "".join(f"{line}\n" for line in lines)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        Path(output).write_text(text, "utf-8")
+        click.echo(f"{len(lines)} trajectories in {output}", err=True)
 
 
-def _line(summary: Summary) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.started))
-    cost = "cost unknown" if summary.cost_usd is None else f"${summary.cost_usd:.4f}"
-    calls = f"{summary.calls} calls" + (f" ({summary.cached} cached)" if summary.cached else "")
-    facts = f"{summary.status:<10} {summary.seconds:6.1f} s  {calls}  {cost}"
-    return f"{summary.run}  {when}  {facts}  {_short(summary.question or summary.mode, 70)}"
+async def _replay(run: str, settings: config.Settings) -> Replay:
+    from rlm_mcp.cli.ask import workspace_of
+
+    workspace = workspace_of(settings, None)
+    try:
+        return await workspace.replay(run)
+    finally:
+        await workspace.close()
 
 
-def _short(value: object, most: int = 100) -> str:
+def _load(run: str) -> Node:
+    from rlm_mcp.engine import tree
+
+    imported = _imported(run)
+    return tree.load(_folder(), run) if imported is None else tree.build(imported)
+
+
+def _imported(run: str) -> list[Any] | None:
+    """Return the events of a log of the official library, or None where `run` names none."""
+    from rlm_mcp.engine import official
+
+    path = Path(run)
+    return official.read(path) if path.is_file() and official.is_official(path) else None
+
+
+def _print(node: Node, code: bool, indent: str) -> None:
+    click.echo(printable(indent + _node(node)))
+    for line, children in _steps(node, code):
+        click.echo(printable(f"{indent}  {line}"))
+        for child in children:
+            _print(child, code, indent + "    ")
+
+
+def _draw(node: Node, code: bool) -> None:
+    from rich.console import Console  # 60 ms, and only a person sees it
+    from rich.text import Text
+    from rich.tree import Tree
+
+    def grow(node: Node) -> Tree:
+        tree = Tree(Text(printable(_node(node)), style="bold"))
+        for line, children in _steps(node, code):
+            branch = tree.add(Text(printable(line)))
+            for child in children:
+                branch.add(grow(child))
+        return tree
+
+    Console(highlight=False, markup=False).print(grow(node))
+
+
+def _steps(node: Node, code: bool) -> list[tuple[str, list[Node]]]:
+    """Return a line a step of a run, with the child runs that the step began."""
+    steps: list[tuple[str, list[Node]]] = [(_call(call), []) for call in node.calls]
+    below = {id(child) for turn in node.turns for child in turn.children}
+    for turn in node.turns:
+        cell = turn.code.rstrip() if code else _short(turn.code or turn.reply, 90)
+        calls = f"  [{_calls(turn.calls)}]" if turn.calls else ""
+        steps.append((f"turn {turn.number}: {cell}{calls}", turn.children))
+    steps += [("child runs", [child]) for child in node.children if id(child) not in below]
+    return steps
+
+
+def _call(call: dict[str, Any]) -> str:
+    what = call.get("part") or (call.get("prompt") or {}).get("preview") or call.get("purpose")
+    if "failure" in call:
+        said = f"no answer: {call['failure'].get('reason', '')}"
+    else:
+        said = str(call.get("reply", ""))
+    cached = " (cached)" if call.get("cached") else ""
+    return f"call{cached} {_short(what, 50)}: {_short(said, 60)}"
+
+
+def _calls(calls: list[dict[str, Any]]) -> str:
+    cached = sum(bool(call.get("cached")) for call in calls)
+    failed = sum("failure" in call for call in calls)
+    parts = [f"{len(calls)} calls"]
+    parts += [f"{cached} cached"] if cached else []
+    parts += [f"{failed} failed"] if failed else []
+    return ", ".join(parts)
+
+
+def _node(node: Node) -> str:
+    seconds = node.latest - node.began
+    question = _short(node.start.get("question") or node.start.get("mode"), 70)
+    facts = (
+        f"{node.status} · {seconds:.1f} s · {_calls(node.all_calls())} · {_usd(node.cost_usd())}"
+    )
+    return f"{node.id}  {facts}  {question}"
+
+
+def _summary(summary: Summary) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.began))
+    facts = f"{summary.status:<9} {summary.seconds:7.1f} s {summary.calls:4} calls"
+    asked = _short(summary.question or f"({summary.mode})", 70)
+    return f"{summary.run}  {when}  {facts}  {_usd(summary.cost_usd)}  {asked}"
+
+
+def _usd(cost: float | None) -> str:
+    return "cost unknown" if cost is None else f"${cost:.4f}"
+
+
+def _short(value: object, most: int) -> str:
     text = " ".join(str(value or "").split())
     return text if len(text) <= most else f"{text[: most - 1]}…"
 

@@ -15,8 +15,10 @@ from rlm_mcp.errors import BadRequest, did_you_mean
 
 SHORT = 20_000
 """Characters up to which a text is read as it stands."""
-ENDS = 2_000
-"""Characters of a long request's beginning and end that stand in the question."""
+PARAGRAPH = 2_000
+"""Characters of a long request's first and last paragraph that stand in the question."""
+OUTER = 300
+"""Characters of those that are longer."""
 
 HONOURED = frozenset({"model", "max_tokens", "messages", "system", "stream"})
 HARMLESS = frozenset({"metadata", "service_tier", "cache_control", "inference_geo"})
@@ -143,9 +145,20 @@ def _split(system: str, turns: list[tuple[str, str]]) -> tuple[str, tuple[tuple[
         name = f"{len(turns):03}-user"
         texts.append((name, last))
         parts.append(
-            f"Do what the document {name} of context asks ({len(last):,} characters). It begins:\n"
-            f"{last[:ENDS]}\n[…]\nand ends:\n{last[-ENDS:]}"
+            f"Do what the document {name} of context asks ({len(last):,} characters). Its first "
+            f"and its last paragraph, of which one usually says what is wanted:\n\n{_ends(last)}"
         )
     if earlier:
         parts.insert(-1, "What came before is in context, a document a block.")
     return "\n\n".join(parts), tuple(texts)
+
+
+def _ends(text: str) -> str:
+    """Return the first and the last paragraph; of long ones only the outer part."""
+    text = text.strip()
+    first, last = text.partition("\n\n")[0], text.rpartition("\n\n")[2]
+    if len(first) > PARAGRAPH:
+        first = f"{first[:OUTER]} […]"
+    if len(last) > PARAGRAPH:
+        last = f"[…] {last[-OUTER:]}"
+    return f"{first}\n\n{last}"

@@ -1,0 +1,305 @@
+"""The command line as a person and as a script meet it: output, sentences, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.cli.main import COMMANDS, run
+from rlm_mcp.config import config_dir, state_dir
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a repository of its own, without a key and without a project folder."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "greet.py").write_text('class Greeter:\n    """Says hello."""\n')
+    (folder / "app.log").write_text("2026-11-01 10:00:00 ERROR disk full\n" * 20)
+    env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+    identity = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+    for arguments in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "Say hello"]):
+        subprocess.run(["git", *arguments], cwd=folder, env=env, check=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RLM_MCP_MODEL", "extractive:")
+    monkeypatch.delenv("CLAUDE_PROJECT_DIR", raising=False)
+    return folder
+
+
+def command(*arguments: str, own_session: bool = False) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "rlm_mcp.cli", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=own_session,
+    )
+
+
+def test_json_is_one_exact_object(capsys: Capture) -> None:
+    assert run(["ask", "Where is class Greeter defined?", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.count("\n") == 1
+    got = json.loads(out)
+    assert {
+        "answer", "status", "coverage", "evidence", "cost_usd", "calls", "tokens", "seconds", "run",
+    } <= set(got)  # fmt: skip
+    assert set(got["coverage"]) >= {"done", "total"}
+    assert set(got["tokens"]) == {"input", "output", "cache_read"}
+    assert got["status"] == "complete"
+    assert got["cost_usd"] == 0
+    assert got["evidence"]
+    assert all(set(item) == {"ref", "quote", "verified"} for item in got["evidence"])
+    assert all(item["verified"] for item in got["evidence"])
+
+
+def test_a_person_gets_the_answer_on_stdout_and_plain_progress_on_stderr(capsys: Capture) -> None:
+    assert run(["ask", "Where is class Greeter defined?"]) == 0
+    out, err = capsys.readouterr()
+    assert "repo:greet.py#L1" in out
+    assert "verified" in out
+    assert "$0.0000" in out
+    assert "turn 1" in err
+    assert "\x1b" not in out + err
+
+
+def test_quiet_says_nothing_but_the_answer(capsys: Capture) -> None:
+    assert run(["ask", "Where is class Greeter defined?", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "ref"),
+    [
+        (["--repo"], "repo:greet.py"),
+        (["--history"], "history:"),
+        (["--open", "greet.py"], "greet"),
+        (["--logs", "app.log"], "app"),
+        (["--logs", "."], "app"),
+    ],
+)
+def test_what_is_asked_can_be_chosen(options: list[str], ref: str, capsys: Capture) -> None:
+    question = "Which commit says hello?" if "--history" in options else "Greeter disk full"
+    assert run(["ask", question, "--json", *options]) == 0
+    got = json.loads(capsys.readouterr().out)
+    assert any(ref in item["ref"] for item in got["evidence"]), got
+
+
+def test_a_named_source_outside_the_folder_is_consent(tmp_path: Path, capsys: Capture) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "note.txt").write_text("the vault of Zanzibar opens with MAGENTA\n")
+    assert run(["ask", "What opens the vault of Zanzibar?", "--open", str(other), "--json"]) == 0
+    assert "MAGENTA" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_what_it_may_cost_and_calls_nothing(capsys: Capture) -> None:
+    assert run(["ask", "Where is class Greeter?", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["at_most_usd"] > 0
+    assert not list((state_dir() / "runs").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], 2, "Usage"),
+        (["aks"], 2, "Did you mean ask"),
+        (["ask"], 2, "QUESTION"),
+        (["ask", "  "], 2, "empty"),
+        (["ask", "x", "--bogus"], 2, "--bogus"),
+        (["ask", "x", "--mode", "fast"], 2, "fast"),
+        (["ask", "x", "--model", "nope:y"], 2, "nope:y"),
+        (["ask", "x", "--open", "missing.txt"], 2, "missing.txt"),
+        (["ask", "x", "--max-usd", "-1"], 2, "max_usd"),
+        (["ask", "x", "--max-usd", "lots"], 2, "lots"),
+        (["ask", "x", "--root", "/nowhere"], 2, "/nowhere"),
+        (["ask", "x", "--session", "nope"], 2, "nope"),
+        (["contexts", "missing"], 2, "missing"),
+        (["runs", "show", "nope"], 2, "nope"),
+        (["runs", "export"], 2, "--all"),
+        (["install", "cursr"], 2, "Did you mean cursor"),
+        (["trust", "/nowhere"], 2, "/nowhere"),
+        (["serve", "--http", "0.0.0.0:80"], 2, "loopback"),
+        (["serve", "--http", "nonsense"], 2, "HOST:PORT"),
+    ],
+)
+def test_bad_use_is_one_sentence_and_a_code(
+    arguments: list[str], code: int, says: str, capsys: Capture
+) -> None:
+    assert run(arguments) == code
+    out, err = capsys.readouterr()
+    assert says in out + err
+    assert "Traceback" not in err
+    if arguments:
+        assert err.startswith("rlm-mcp: ")
+        assert err.count("\n") == 1
+
+
+def test_a_missing_key_is_a_failure_with_the_remedy(capsys: Capture) -> None:
+    code = run(["ask", "Where is class Greeter?", "--model", "anthropic:claude-x", "-q"])
+    assert code == 4
+    out, err = capsys.readouterr()
+    assert "key" in (out + err).lower()
+
+
+def test_a_broken_settings_file_is_a_sentence(capsys: Capture) -> None:
+    (config_dir() / "config.toml").write_text("max_usd = = 1")
+    assert run(["contexts"]) == 2
+    assert "config.toml" in capsys.readouterr().err
+
+
+def test_a_project_cannot_widen_the_limits(project: Path, capsys: Capture) -> None:
+    (project / ".rlm").mkdir()
+    (project / ".rlm" / "config.toml").write_text('model = "anthropic:claude-x"\n')
+    assert run(["ask", "x"]) == 2
+    assert "project cannot set 'model'" in capsys.readouterr().err
+
+
+def test_a_source_cannot_write_escape_codes_to_the_terminal(project: Path, capsys: Capture) -> None:
+    (project / "evil.py").write_text("class Evil:\n    x = '\x1b]0;owned\x07\x1b[2J'\n")
+    assert run(["ask", "Where is class Evil defined?"]) == 0
+    out, err = capsys.readouterr()
+    assert "Evil" in out
+    assert "\x1b" not in out + err
+    assert "\x07" not in out + err
+
+
+def test_contexts_lists_and_describes(capsys: Capture) -> None:
+    assert run(["contexts"]) == 0
+    listed = capsys.readouterr().out
+    assert "repo" in listed and "history" in listed and "logs" in listed
+    assert run(["contexts", "repo", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "repo"
+
+
+def test_runs_are_listed_shown_exported_and_replayed(capsys: Capture) -> None:
+    assert run(["runs", "list"]) == 0
+    assert "No runs yet" in capsys.readouterr().out
+    assert run(["ask", "Where is class Greeter defined?", "--json"]) == 0
+    name = json.loads(capsys.readouterr().out)["run"]
+    assert run(["runs", "list"]) == 0
+    assert name in capsys.readouterr().out
+    assert run(["runs", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"] == name
+    assert run(["runs", "show", name[:-2]]) == 0
+    shown = capsys.readouterr().out
+    assert "turn 1" in shown and "complete" in shown
+    assert run(["runs", "show", name, "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert events[-1]["type"] == "run.end"
+    assert run(["runs", "export", name]) == 0
+    assert json.loads(capsys.readouterr().out)["messages"][-1]["role"] == "assistant"
+    assert run(["runs", "export", "--all", "-o", "out.jsonl"]) == 0
+    assert Path("out.jsonl").read_text().count("\n") == 1
+    capsys.readouterr()
+    Path("out.jsonl").unlink()
+    assert run(["runs", "replay", name]) == 0
+    assert "same answer" in capsys.readouterr().out
+
+
+def test_a_replay_of_what_has_changed_says_so(project: Path, capsys: Capture) -> None:
+    assert run(["ask", "Where is class Greeter defined?", "--json"]) == 0
+    name = json.loads(capsys.readouterr().out)["run"]
+    (project / "greet.py").write_text("# moved\n\n\nclass Greeter:\n    pass\n")
+    assert run(["runs", "replay", name]) == 3
+    assert "Not the same" in capsys.readouterr().out
+
+
+def test_trust_shows_asks_allows_and_takes_back(
+    project: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project / ".rlm" / "tools"
+    folder.mkdir(parents=True)
+    (folder / "mine.py").write_text('def mine() -> str:\n    """Mine."""\n    return "m"\n')
+    assert run(["trust", "--list"]) == 0
+    assert re.search(r"new +tools/mine\.py", capsys.readouterr().out)
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
+    assert run(["trust"]) == 130
+    assert run(["trust", "--list"]) == 0
+    assert "new" in capsys.readouterr().out
+    assert run(["trust", "--yes"]) == 0
+    assert run(["trust", "--list"]) == 0
+    assert re.search(r"trusted +tools/mine\.py", capsys.readouterr().out)
+    assert run(["trust", "--remove"]) == 0
+    assert run(["trust", "--list"]) == 0
+    assert "new" in capsys.readouterr().out
+    sys.stdin.close()
+
+
+def test_install_and_uninstall_leave_the_file_as_it_was(project: Path, capsys: Capture) -> None:
+    path = project / ".cursor" / "mcp.json"
+    path.parent.mkdir()
+    path.write_text('{\n  // mine\n  "mcpServers": {}\n}\n')
+    before = path.read_text()
+    assert run(["install", "cursor", "--dry-run"]) == 0
+    assert "+" in capsys.readouterr().out
+    assert path.read_text() == before
+    assert run(["install", "cursor"]) == 0
+    assert "rlm" in path.read_text() and "// mine" in path.read_text()
+    assert run(["install", "cursor"]) == 0
+    assert "nothing changed" in capsys.readouterr().out
+    assert run(["uninstall", "cursor"]) == 0
+    assert path.read_text() == before
+
+
+def test_doctor_tries_the_sandbox_and_names_its_layers(capsys: Capture) -> None:
+    code = run(["doctor", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    findings = {(found["group"], found["name"]): found for found in report["findings"]}
+    assert findings["sandbox", "worker"]["state"] == "ok"
+    assert findings["sandbox", "escapes"]["state"] == "ok"
+    assert findings["models", "extractive:"]["state"] == "ok"
+    assert findings["content", "tools"]["detail"] == "10"
+    assert report["ok"] == (code == 0)
+    if sys.platform.startswith("linux"):
+        layers = {name for group, name in findings if group == "sandbox"}
+        assert "seccomp" in layers
+
+
+def test_every_command_has_help_that_fits_a_terminal(capsys: Capture) -> None:
+    for name in COMMANDS:
+        assert run([name, "--help"]) == 0
+        assert all(len(line) <= 100 for line in capsys.readouterr().out.splitlines())
+
+
+def test_the_installed_command_and_the_module_are_the_same() -> None:
+    done = command("--version").communicate(timeout=60)
+    assert done[0].startswith("rlm-mcp, version ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("group", [False, True], ids=["process", "terminal"])
+def test_an_interrupt_ends_the_run_and_says_what_was_kept(group: bool, tmp_path: Path) -> None:
+    script = tmp_path / "slow.json"
+    cell = "```repl\nwhile True:\n    pass\n```"
+    script.write_text(json.dumps({"replies": [cell, cell]}))
+    process = command(
+        "ask", "What is slow?", "--model", f"fake:{script}", "--mode", "environment",
+        own_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not list((state_dir() / "runs").glob("*.jsonl")):
+        time.sleep(0.05)
+    time.sleep(1)
+    if group:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Stopped." in err
+    assert re.search(r"runs show \d{4}-\d{6}-\w+", err)
+    assert "Traceback" not in err
