@@ -146,13 +146,16 @@ async function doctor(provider: Provider): Promise<void> {
     await provider.tellMissing();
     return;
   }
-  const terminal = vscode.window.createTerminal({
-    name: "RLM doctor",
-    shellPath: launch.command,
-    shellArgs: [...launch.args.slice(0, -1), "doctor"],
-    env: await provider.environment(),
-  });
-  terminal.show();
+  // A task's terminal stays open when the program ends; a plain terminal closes with it.
+  const program = new vscode.ProcessExecution(
+    launch.command,
+    [...launch.args.slice(0, -1), "doctor"],
+    { env: await provider.environment() },
+  );
+  const scope = vscode.TaskScope.Global;
+  const task = new vscode.Task({ type: "rlm" }, scope, "doctor", "RLM", program, []);
+  task.presentationOptions = { reveal: vscode.TaskRevealKind.Always, clear: true };
+  await vscode.tasks.executeTask(task);
 }
 
 async function restart(context: vscode.ExtensionContext, log: vscode.LogOutputChannel): Promise<void> {
