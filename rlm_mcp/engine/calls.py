@@ -120,12 +120,10 @@ class Calls:
             self._tell(account, model, request, part, key, started, reply=known, cached=True)
             return known
         try:
-            reply = await self._send(model, request, account)
+            reply = await self._send(model, request, account, key)
         except RlmError as error:
             self._tell(account, model, request, part, key, started, error=error)
             raise
-        reply = replace(reply, text=redact.redact(_printable(reply.text)))
-        await self._on_disk(self._cache.put, key, reply)
         self._tell(account, model, request, part, key, started, reply=reply)
         return reply
 
@@ -224,7 +222,7 @@ class Calls:
             return account.recorded.take(key.hex())
         return None if account.fresh else await self._on_disk(self._cache.get, key)
 
-    async def _send(self, model: Model, request: Request, account: Account) -> Reply:
+    async def _send(self, model: Model, request: Request, account: Account, key: bytes) -> Reply:
         account.breaker.check()
         counted = await model.count(request)
         need = worst_case(model.price, counted, request.max_tokens)
@@ -235,7 +233,11 @@ class Calls:
             except BaseException:
                 hold.release()
                 raise
-            return await self._paid(model, request, account, hold, day)
+            reply = await self._paid(model, request, account, hold, day)
+            reply = replace(reply, text=redact.redact(_printable(reply.text)))
+            # A call counts as in flight until its reply is safe: a kill loses no more than those.
+            await self._on_disk(self._cache.put, key, reply)
+            return reply
 
     async def _paid(
         self, model: Model, request: Request, account: Account, hold: Hold, day: str

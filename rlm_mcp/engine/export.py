@@ -1,6 +1,7 @@
-"""Finished runs as training trajectories: one line of JSON a run, as chat messages.
+"""Runs for use elsewhere: training trajectories (JSONL of chat messages), and an HTML page.
 
-Child runs are lines of their own. A run that was failed or stopped is left out unless asked for.
+In JSONL, child runs are lines of their own; a run that failed or was stopped is left out unless
+asked for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from rlm_mcp.engine.tree import Node, walk
+from rlm_mcp.viewer import page
+
+_ROOT = ("purpose", "model", "seconds", "cached", "cost_usd", "usage")
 
 
 def messages(node: Node) -> list[dict[str, str]]:
@@ -58,3 +62,38 @@ def _is_sub(call: dict[str, Any]) -> bool:
 def _sub_call(call: dict[str, Any]) -> dict[str, Any]:
     names = ("part", "prompt", "reply", "failure", "cached")
     return {name: call[name] for name in names if name in call}
+
+
+def html(node: Node) -> str:
+    """Return the run as one HTML page that needs no network."""
+    return page.page(as_json(node))
+
+
+def as_json(node: Node) -> dict[str, Any]:
+    """Return a run tree as JSON types."""
+    return {
+        "id": node.id,
+        "depth": node.depth,
+        "status": node.status,
+        "start": node.start,
+        "end": node.end,
+        "began": node.began,
+        "latest": node.latest,
+        "cost_usd": node.cost_usd(),
+        "calls": node.calls,
+        "turns": [
+            {
+                "number": turn.number,
+                "t": turn.t,
+                "reply": turn.reply,
+                "code": turn.code,
+                "shown": turn.shown,
+                "left": turn.left,
+                "root": {name: turn.root[name] for name in _ROOT if name in turn.root},
+                "calls": turn.calls,
+                "children": [child.id for child in turn.children],
+            }
+            for turn in node.turns
+        ],
+        "children": [as_json(child) for child in node.children],
+    }

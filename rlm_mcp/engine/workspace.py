@@ -18,7 +18,7 @@ from rlm_mcp.config import Settings
 from rlm_mcp.contexts import given
 from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.contexts.variable import Variable
-from rlm_mcp.engine import cells, observe, route, statefiles, trajectory
+from rlm_mcp.engine import cells, observe, route, spans, statefiles, trajectory
 from rlm_mcp.engine.budget import Allowance, Budget
 from rlm_mcp.engine.cache import Cache
 from rlm_mcp.engine.calls import Account, Calls, Failed
@@ -65,7 +65,7 @@ class Workspace:
             (self.state / folder).mkdir(mode=0o700, exist_ok=True)
         self.handles = Handles(self.state / "handles")
         self.catalog = Catalog(settings)
-        listeners = () if on_event is None else (on_event,)
+        listeners = tuple(listener for listener in (on_event, spans.listener()) if listener)
         self._calls = Calls(
             Cache(self.state / "answers.sqlite"),
             Day(self.state / "spend.sqlite", settings.max_usd_day),

@@ -1,0 +1,126 @@
+"""Runs and model calls as OpenTelemetry spans (GenAI conventions), where an exporter is set.
+
+Nothing is imported unless the user's environment names an exporter (OTEL_EXPORTER_OTLP_ENDPOINT,
+OTEL_TRACES_EXPORTER, or their kin). Spans hold names, counts, costs and times; no prompt, no
+reply and no code.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rlm_mcp.engine.trajectory import Event, Listener
+
+
+def wanted() -> bool:
+    """Say whether an exporter is configured."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    if os.environ.get("OTEL_TRACES_EXPORTER", "") not in ("", "none"):
+        return True
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return any(os.environ.get(name) for name in names)
+
+
+def listener() -> Listener | None:
+    """Return what turns events into spans, or None where nobody wants them or can send them."""
+    if not wanted():
+        return None
+    try:
+        from opentelemetry import trace  # 40 ms, and only where it is used
+    except ImportError:
+        return None
+    provider: Any = trace.get_tracer_provider()
+    if not hasattr(provider, "add_span_processor") and not _install(trace):
+        return None
+    return Spans(trace.get_tracer("rlm-mcp")).event
+
+
+def _install(trace: Any) -> bool:
+    """Set up the SDK as the environment says. False where it is not installed."""
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
+            OTLPSpanExporter,  # 120 ms
+        )
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        return False
+    provider = TracerProvider(resource=Resource.create({"service.name": "rlm-mcp"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return True
+
+
+class Spans:
+    """Open spans by run; a call's span is made when it has ended, with its own times."""
+
+    def __init__(self, tracer: Any) -> None:
+        self._tracer = tracer
+        self._open: dict[str, Any] = {}
+
+    def event(self, event: Event) -> None:
+        """Take one event of a trajectory."""
+        data = event.data
+        if event.type == "run.start":
+            self._begin(event)
+        elif event.type == "call":
+            self._call(event)
+        elif event.type == "run.end" and (span := self._open.pop(event.run, None)) is not None:
+            span.set_attribute("rlm.status", str(data.get("status")))
+            if data.get("cost_usd") is not None:
+                span.set_attribute("rlm.cost_usd", data["cost_usd"])
+            span.set_attribute("rlm.calls", int(data.get("calls", 0)))
+            span.end(end_time=_nanoseconds(event.t))
+
+    def _begin(self, event: Event) -> None:
+        data = event.data
+        self._open[event.run] = self._tracer.start_span(
+            "invoke_agent rlm",
+            context=self._above(event.run.rpartition(".")[0]),
+            start_time=_nanoseconds(event.t),
+            attributes={
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.agent.name": "rlm",
+                "gen_ai.agent.id": event.run,
+                "gen_ai.request.model": str(data.get("model", "")),
+                "rlm.mode": str(data.get("mode", "")),
+                "rlm.depth": int(data.get("depth", 0)),
+            },
+        )
+
+    def _call(self, event: Event) -> None:
+        data = event.data
+        provider, _, model = str(data["model"]).partition(":")
+        attributes: dict[str, Any] = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": provider,
+            "gen_ai.request.model": model,
+            "rlm.purpose": data["purpose"],
+            "rlm.cached": data["cached"],
+        }
+        if "usage" in data and not data["cached"]:
+            read, written, cache_read, cache_write = data["usage"]
+            attributes["gen_ai.usage.input_tokens"] = read + cache_read + cache_write
+            attributes["gen_ai.usage.output_tokens"] = written
+        if "failure" in data:
+            attributes["error.type"] = data["failure"]["kind"]
+        span = self._tracer.start_span(
+            f"chat {model}",
+            context=self._above(event.run),
+            start_time=_nanoseconds(event.t - data["seconds"]),
+            attributes=attributes,
+        )
+        span.end(end_time=_nanoseconds(event.t))
+
+    def _above(self, run: str) -> Any:
+        from opentelemetry import trace
+
+        span = self._open.get(run)
+        return None if span is None else trace.set_span_in_context(span)
+
+
+def _nanoseconds(t: float) -> int:
+    return int(t * 1e9)
