@@ -13,12 +13,15 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from rlm_mcp.errors import Unavailable
+
 RELATIVE = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 SNIFF = 8192
 """Bytes from the start of a file that are searched for a NUL; one there means binary."""
 TICK_NS = 25_000_000
 """A file changed this close to its reading may change again without a new time stamp."""
-_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_ONLY_FOLDERS = getattr(os, "O_DIRECTORY", 0)
+_FOLDER = os.O_RDONLY | _ONLY_FOLDERS | getattr(os, "O_NOFOLLOW", 0)
 _FILE = (
     os.O_RDONLY
     | getattr(os, "O_NOFOLLOW", 0)
@@ -68,9 +71,10 @@ class Folder:
         self._chain: list[tuple[bytes, int]] = []
         self._above = b"\0"  # no folder's name
         self._name, self._folder = b"", -1
-        self._top = (
-            os.open(self.root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)) if RELATIVE else -1
-        )
+        try:
+            self._top = os.open(self.root, os.O_RDONLY | _ONLY_FOLDERS) if RELATIVE else -1
+        except OSError as error:
+            raise Unavailable(f"{root} is gone or cannot be opened: {error.strerror}.") from error
 
     def __enter__(self) -> Folder:
         return self

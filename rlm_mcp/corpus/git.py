@@ -160,9 +160,9 @@ def _check_link(top: Path, git_dir: Path) -> None:
     link = top / ".git"
     if not os.path.lexists(link):
         raise Denied(f"{git_dir} names {top} as its working tree, which has no .git of its own.")
-    if link.is_dir() and not link.is_symlink():
+    if link.is_dir() and not link.is_symlink() and link.resolve() == git_dir.resolve():
         return
-    if git_dir.resolve().is_relative_to(top.resolve()):
+    if link.is_file() and git_dir.resolve().is_relative_to(top.resolve()):
         return
     back = git_dir / "gitdir"
     if back.is_file():
@@ -174,7 +174,7 @@ def _check_link(top: Path, git_dir: Path) -> None:
     except Unavailable:
         tree = b""
     text = tree.decode("utf-8", "surrogateescape").strip()
-    if text and (git_dir / text).resolve() == top.resolve():
+    if link.is_file() and text and (git_dir / text).resolve() == top.resolve():
         return
     raise Denied(
         f"{link} points at the repository {git_dir}, which does not know this working tree; "

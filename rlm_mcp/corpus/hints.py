@@ -72,7 +72,7 @@ class Hints:
             self._foreign |= there
         if self._watch is None:
             self._outside = frozenset(os.fsdecode(path) for path in outside)
-            self._watch = Watch(lambda: self._folders(paths, more))
+            self._watch = Watch(self._root, lambda: self._folders(paths, more))
 
     def close(self) -> None:
         """Stop watching."""

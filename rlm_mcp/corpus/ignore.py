@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import re2
+
 NAMES = (".gitignore", ".ignore")
 ALWAYS = frozenset({".git", ".hg", ".svn"})
 LIMIT_BYTES = 1 << 20
@@ -23,7 +25,11 @@ class Rules:
         # pathspec takes 30 ms to import; only folders with ignore files need it.
         from pathspec import GitIgnoreSpec
 
-        self._spec = GitIgnoreSpec.from_lines(lines, backend="re2")
+        try:
+            self._spec = GitIgnoreSpec.from_lines(lines, backend="re2")
+        except (ValueError, re2.error):
+            good = [line for line in lines if _is_pattern(line)]
+            self._spec = GitIgnoreSpec.from_lines(good, backend="re2")
 
     def says(self, path: str) -> bool | None:
         """Whether a path under the folder is ignored; None where no rule speaks of it."""
@@ -93,6 +99,17 @@ def _rules(names: list[bytes]) -> Rules | None:
         with open(handle, "rb") as file:
             lines += os.fsdecode(file.read(LIMIT_BYTES)).splitlines()
     return Rules(lines) if lines else None
+
+
+def _is_pattern(line: str) -> bool:
+    """Whether a line can be compiled; git too passes over those that cannot."""
+    from pathspec import GitIgnoreSpec
+
+    try:
+        GitIgnoreSpec.from_lines([line], backend="re2")
+    except (ValueError, re2.error):
+        return False
+    return True
 
 
 def _ignored(path: bytes, chain: list[tuple[bytes, Rules]]) -> bool:

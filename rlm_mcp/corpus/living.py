@@ -53,7 +53,7 @@ class Living:
     def __init__(self, root: Path, admit: Admit | None, limit_bytes: int, trust: bool) -> None:
         self.root, self.admit, self.limit_bytes = root, admit, limit_bytes
         self._verdicts: dict[bytes, str] = {}
-        self._judged = trust or admit is None
+        self._judged = trust
         self._hints = Hints(root)
         self._index: tuple[Sequence[bytes], dict[bytes, int]] = ((), {})
 
@@ -178,9 +178,9 @@ class Living:
 
     def _judge(self, listed: list[Listed]) -> list[Listed]:
         """Ask `admit` about each path that it was not asked about yet."""
+        self._judged = True
         if self.admit is None:
             return listed
-        self._judged = True
         verdicts = self._verdicts
         for item in listed:
             if item.path not in verdicts:
@@ -306,7 +306,7 @@ class Living:
         if not stat.S_ISREG(after.st_mode):
             raise Refused("not a file", at)
         if not whole or not files.settled(after):
-            at = NOWHEN
+            at = at._replace(ctime_ns=-1)  # No file has this time: it is read again.
         if writer.has_nul(min(size, files.SNIFF)):
             raise Refused("binary", at)
         return size, at
@@ -398,6 +398,8 @@ class Plain(Living):
 
     def raw(self) -> bytes:
         """Return what the folder's .gitignore and .ignore files leave of it."""
+        if not self.root.is_dir():
+            raise Unavailable(f"{self.root} is gone.")
         return b"\0".join(ignore.walk(self.root))
 
     def listing(self, raw: bytes) -> list[Listed]:

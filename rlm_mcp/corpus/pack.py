@@ -14,6 +14,7 @@ import mmap
 import os
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,6 +39,7 @@ PATIENCE_S = 4.0
 KEPT_FILES = 3
 """Text files that stay open: that of the present state, and those that workers may still map."""
 
+OpenFiles = tuple[str, FileIO, FileIO]
 _GONE = REASONS.index("gone")
 
 Ends = npt.NDArray[np.uint32]
@@ -222,10 +224,11 @@ class Corpus:
     """The documents of one source. Reads are thread-safe and see one state each."""
 
     def __init__(self, store: Store, origin: Origin, *, lasting: bool = True) -> None:
-        self._store, self._origin, self._lasting = store, origin, lasting
+        self._store, self._origin = store, origin
         self._change = threading.RLock()
-        self._files: list[tuple[str, FileIO, FileIO]] = []
+        self._files: list[OpenFiles] = []
         self._closed = False
+        self._release = weakref.finalize(self, _release, self._files, origin, store, lasting)
         self._table: Table | None = None
         self._stamp: tuple[int, int, int] | None = None
         self.note = ""
@@ -314,16 +317,8 @@ class Corpus:
     def close(self) -> None:
         """Release the files. A snapshot in use stays readable."""
         with self._change:
-            if self._closed:
-                return
             self._closed = True
-            self._origin.close()
-            for _, text, ends in self._files:
-                text.close()
-                ends.close()
-            self._files.clear()
-            if not self._lasting:
-                self._store.remove()
+            self._release()
 
     def _current(self) -> Snapshot:
         """Return a snapshot that is right for the source as it is now.
@@ -458,6 +453,17 @@ class Corpus:
         if path not in snapshot.skipped:
             raise BadRequest(f"There is no document {path!r}.{did_you_mean(path, snapshot.paths)}")
         return self._origin.open(os.fsencode(path))
+
+
+def _release(files: list[OpenFiles], origin: Origin, store: Store, lasting: bool) -> None:
+    """Give back what a corpus holds, when it is closed or forgotten."""
+    origin.close()
+    for _, text, ends in files:
+        text.close()
+        ends.close()
+    files.clear()
+    if not lasting:
+        store.remove()
 
 
 def _index_lines(table: Table, store: Store) -> Table:
