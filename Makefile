@@ -20,13 +20,13 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cog --check -I docs README.md
+	$(BIN)/cog --check -I docs README.md docs/tools.md
 
 types: setup
 	$(BIN)/mypy
 
 docs: setup
-	$(BIN)/cog -r -I docs README.md
+	$(BIN)/cog -r -I docs README.md docs/tools.md
 
 bench: setup
 	$(BIN)/python bench/startup.py
