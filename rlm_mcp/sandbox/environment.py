@@ -11,8 +11,18 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from rlm_mcp.sandbox import guards, policy
-from rlm_mcp.sandbox.facades import Facade, find, library, provide, regex, runtime, shims, tasks
+from rlm_mcp.sandbox import classes, guards, policy
+from rlm_mcp.sandbox.facades import (
+    Facade,
+    find,
+    futures,
+    library,
+    provide,
+    regex,
+    runtime,
+    shims,
+    tasks,
+)
 from rlm_mcp.sandbox.output import Output, short_repr
 
 _SERVED = frozenset({"_strptime", "_pylong", "time", "datetime", "locale", "warnings"})
@@ -26,7 +36,7 @@ def provide_library() -> None:
     extra |= {
         "ast": runtime.ast_exports(),
         "asyncio": tasks.asyncio_exports(),
-        "concurrent.futures": tasks.futures_exports(),
+        "concurrent.futures": futures.futures_exports(),
     }
     extra["collections.abc"] = {
         name: getattr(collections.abc, name) for name in library.ABSTRACT.split()
@@ -50,8 +60,8 @@ class Environment:
         provide("sys", runtime.sys_exports(stream))
         provide("traceback", runtime.traceback_exports(output.write, self.explain))
         provide("pprint", {**shims.pprint_exports(output.write)})
-        tasks.find_batched = self.batched
-        guards.allowed_bases.update(shims.base_classes())
+        futures.find_batched = self.batched
+        classes.allowed_bases.update(shims.base_classes())
         self.recent: list[tuple[ast.Module, str]] = []
         self.codes: list[types.CodeType] = []
         """What the last cell was, for the journal."""
@@ -72,7 +82,7 @@ class Environment:
             _type_=guards.shown_class,
             _vars_=guards.variables,
             _label_=guards.label,
-            _class_=guards.make_class,
+            _class_=classes.make_class,
             _import_=import_module,
             _import_from_=import_name,
             _Stop_=guards.Stop,

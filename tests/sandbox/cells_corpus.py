@@ -74,14 +74,16 @@ def texts() -> dict[str, str]:
     logs = "\n".join(lines) + "\n"
     prose = (
         "# Notes\n\nThe worker is naïve: it retries, then ERROR db code=17 again.\n"
-        "level noon kayak, rotor; 3 ms, 4 s\n\nBEGIN one\ntwo\nthree END\n\n# Second\n\nplain text\n\n"
+        "level noon kayak, rotor; 3 ms, 4 s\n\nBEGIN one\ntwo\nthree END\n\n"
+        "# Second\n\nplain text\n\n"
     )
     turns = [
         {"role": "user", "text": "Always run the tests first.", "at": "2024-03-01T10:00:00"},
         {"role": "assistant", "text": "I decide to use sqlite.", "tokens": 120,
          "tools": [{"name": "bash", "args": {"command": "make test"}, "ok": False}],
          "at": "2024-03-01T10:01:10"},
-        {"role": "user", "text": "No, use postgres instead. TODO(migrate)", "at": "2024-03-01T10:03:00"},
+        {"role": "user", "text": "No, use postgres instead. TODO(migrate)",
+         "at": "2024-03-01T10:03:00"},
         {"role": "assistant", "text": "I decide to use postgres. TODO(docs)", "tokens": 240,
          "tools": [{"name": "edit", "args": {"path": "db.py"}, "ok": True},
                    {"name": "bash", "args": {"command": "make test"}, "ok": True}],

@@ -22,7 +22,13 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from rlm_mcp.sandbox import guards
+from rlm_mcp.sandbox import classes, guards
+from rlm_mcp.sandbox.facades.annotations import (
+    Annotation,
+    GenericBase,
+    named_tuple,
+    typing_exports,
+)
 
 BUILTINS = [
     "None",
@@ -110,7 +116,7 @@ def real(kind: Any) -> Any:
         return tuple(map(real, kind))
     if kind is guards.Type:
         return type
-    return getattr(kind, "checked_as", kind) if type(kind) in _STANDINS else kind
+    return getattr(kind, "checked_as", kind) if type(kind) is Annotation else kind
 
 
 def is_instance(value: object, kind: Any) -> bool:
@@ -128,142 +134,6 @@ def _accepts_str(kind: Any) -> bool:
 def is_subclass(cls: Any, kind: Any) -> bool:
     """Answer `issubclass`."""
     return issubclass(real(cls), real(kind))
-
-
-class Annotation:
-    """Stands for a name of `typing`: can be subscripted and joined, and means nothing."""
-
-    __slots__ = ("_text", "checked_as")
-
-    def __init__(self, text: str, checked_as: Any = None) -> None:
-        self._text = text
-        self.checked_as = checked_as
-
-    def __getitem__(self, item: object) -> Annotation:
-        return self
-
-    def __or__(self, other: object) -> Annotation:
-        return self
-
-    __ror__ = __or__
-
-    def __call__(self, *_: object, **__: object) -> Annotation:
-        return self
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        return _BASES.get(self._text.removeprefix("typing."), ())
-
-
-class GenericBase:
-    """`typing.Generic` as a base: the class can be subscripted."""
-
-    def __class_getitem__(cls, item: object) -> type:
-        return cls
-
-
-_BASES: dict[str, tuple[type, ...]] = {"TypedDict": (dict,), "Generic": (GenericBase,)}
-
-
-class TupleBase:
-    """`typing.NamedTuple`, as a base or called."""
-
-    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        return (typing._NamedTuple,)  # type: ignore[attr-defined]
-
-    def __call__(self, name: str, fields: Any) -> Any:
-        return named_tuple(name, [word for word, _ in fields])
-
-
-_STANDINS = (Annotation,)
-_ANNOTATIONS = [
-    "Any",
-    "Union",
-    "Optional",
-    "List",
-    "Dict",
-    "Tuple",
-    "Set",
-    "FrozenSet",
-    "Deque",
-    "DefaultDict",
-    "Callable",
-    "Type",
-    "Literal",
-    "Final",
-    "ClassVar",
-    "Annotated",
-    "Iterable",
-    "Iterator",
-    "Generator",
-    "Mapping",
-    "MutableMapping",
-    "Sequence",
-    "MutableSequence",
-    "Awaitable",
-    "Coroutine",
-    "Collection",
-    "Container",
-    "Hashable",
-    "Sized",
-    "Text",
-    "AnyStr",
-    "NoReturn",
-    "Never",
-    "Self",
-    "Generic",
-    "Protocol",
-    "TypeAlias",
-    "TypeGuard",
-    "Concatenate",
-    "Pattern",
-    "Match",
-    "SupportsFloat",
-    "SupportsInt",
-    "SupportsIndex",
-    "TypedDict",
-    "Required",
-    "NotRequired",
-    "LiteralString",
-    "Counter",
-    "OrderedDict",
-    "Reversible",
-    "AbstractSet",
-    "IO",
-    "TextIO",
-]
-
-
-def typing_exports() -> dict[str, Any]:
-    """Return `typing` for cells: annotations are inert, what does something is safe."""
-    exports: dict[str, Any] = {name: Annotation(f"typing.{name}") for name in _ANNOTATIONS}
-    for name in ("Callable", "Iterable", "Iterator", "Mapping", "Sequence", "Hashable"):
-        exports[name].checked_as = getattr(collections.abc, name)
-    for name, kind in {"List": list, "Dict": dict, "Tuple": tuple, "Set": set}.items():
-        exports[name].checked_as = kind
-    exports |= {
-        "NamedTuple": TupleBase(),
-        "TypeVar": lambda name, *_, **__: Annotation(f"~{name}"),
-        "NewType": lambda name, kind: kind,
-        "TYPE_CHECKING": False,
-        "cast": typing.cast,
-        "overload": lambda function: function,
-        "runtime_checkable": lambda cls: cls,
-        "final": lambda item: item,
-    }
-    return exports
-
-
-def named_tuple(name: str, fields: Any, **options: Any) -> Any:
-    """Answer `collections.namedtuple`."""
-    words = fields.replace(",", " ").split() if isinstance(fields, str) else list(fields)
-    guards.check_words(words)
-    options.pop("module", None)
-    made = collections.namedtuple(name, words, module="__main__", **options)  # type: ignore[misc]
-    guards.adopt(made)
-    return made
 
 
 class Suppress(contextlib.AbstractContextManager[None]):
@@ -347,23 +217,23 @@ def dump(value: Any, file: Any, **options: Any) -> None:
     file.write(json.dumps(value, **options))
 
 
-class Enum(enum.Enum, metaclass=guards.PlainEnumMeta):
+class Enum(enum.Enum, metaclass=classes.PlainEnumMeta):
     """`enum.Enum` by class statement."""
 
 
-class IntEnum(enum.IntEnum, metaclass=guards.PlainEnumMeta):
+class IntEnum(enum.IntEnum, metaclass=classes.PlainEnumMeta):
     """`enum.IntEnum` by class statement."""
 
 
-class StrEnum(enum.StrEnum, metaclass=guards.PlainEnumMeta):
+class StrEnum(enum.StrEnum, metaclass=classes.PlainEnumMeta):
     """`enum.StrEnum` by class statement."""
 
 
-class Flag(enum.Flag, metaclass=guards.PlainEnumMeta):
+class Flag(enum.Flag, metaclass=classes.PlainEnumMeta):
     """`enum.Flag` by class statement."""
 
 
-class IntFlag(enum.IntFlag, metaclass=guards.PlainEnumMeta):
+class IntFlag(enum.IntFlag, metaclass=classes.PlainEnumMeta):
     """`enum.IntFlag` by class statement."""
 
 

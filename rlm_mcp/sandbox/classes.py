@@ -1,0 +1,92 @@
+"""How classes of a cell are made: allowed bases, no metaclass of its own, checked names.
+
+Names reach a class as data in several ways (slots, match arguments, annotations, enum members);
+each is checked here, so that no class can make trusted code read an attribute that a guard refuses.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from rlm_mcp.sandbox import names
+from rlm_mcp.sandbox.guards import adopt, check_words, is_made, shown_name
+
+_NOTHING = object()
+allowed_bases: set[type] = set()
+"""Classes that a class of a cell may be derived from, besides those of the cell."""
+
+
+class PlainEnumMeta(enum.EnumMeta):
+    """Enums by class statement; the functional form would take member names as data."""
+
+    def __call__(cls, value: Any = _NOTHING, *more: Any, **options: Any) -> Any:
+        if value is _NOTHING or more or options:
+            raise TypeError("write an Enum as a class statement here")
+        return super().__call__(value)
+
+
+def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **options: Any) -> type:
+    """Make a class of a cell: allowed bases, no metaclass of its own, checked names."""
+    if typing._NamedTuple in bases:  # type: ignore[attr-defined]
+        return _make_tuple(name, bases, body)
+    if dict in bases:
+        options.pop("total", None)  # a TypedDict says so
+    for base in bases:
+        if not (isinstance(base, type) and (base in allowed_bases or is_made(base))):
+            raise TypeError(f"a class cannot be derived from {shown_name(base)} here")
+        if issubclass(base, type) or issubclass(base, BaseExceptionGroup):
+            raise TypeError(f"a class cannot be derived from {shown_name(base)} here")
+    meta: type = type
+    for base in bases:
+        if issubclass(type(base), meta):
+            meta = type(base)
+    if meta not in (type, abc.ABCMeta, PlainEnumMeta):
+        raise TypeError("a class cannot be derived from these bases here")
+    if meta is not PlainEnumMeta:
+        _check_body(body)
+        made = meta(name, bases, body, **options)  # type: ignore[arg-type]
+    else:
+        made = _make_enum(name, bases, body, options)
+    adopt(made)
+    return made
+
+
+def _make_tuple(name: str, bases: tuple[Any, ...], body: dict[str, Any]) -> type:
+    _check_body(body)
+    check_words(list(body.get("__annotations__", ())))
+    made: type = typing.NamedTupleMeta(name, bases, body)  # type: ignore[attr-defined]
+    adopt(made)
+    return made
+
+
+def _make_enum(
+    name: str, bases: tuple[Any, ...], body: dict[str, Any], options: dict[str, Any]
+) -> type:
+    prepared = PlainEnumMeta.__prepare__(name, bases, **options)
+    for key, item in body.items():
+        if key not in ("__classcell__",):
+            prepared[key] = item
+    _check_body(prepared)
+    if "__classcell__" in body:
+        prepared["__classcell__"] = body["__classcell__"]
+    return PlainEnumMeta(name, bases, prepared, **options)
+
+
+def _check_body(body: Mapping[str, Any]) -> None:
+    """Check names that reach a class as data: slots, match arguments, annotations."""
+    for field in ("__slots__", "__match_args__", "__annotations__"):
+        words = body.get(field, ())
+        words = (words,) if isinstance(words, str) else tuple(words)
+        for word in words:
+            fault = names.attribute_fault(word) if type(word) is str else "a name is no string"
+            if fault or (word in names.GUARDED and field == "__match_args__"):
+                raise TypeError(fault or f'"{word}" cannot be matched by position')
+        if field == "__match_args__" and field in body:
+            body[field] = words  # type: ignore[index]
+    for key in body:
+        if key in names.HIDDEN:
+            raise TypeError(f'"{key}" is a reserved name')
