@@ -7,6 +7,7 @@ written before it. Handles (r7) belong to the engine.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
 from rlm_mcp.refs import Ref
 
 DEFAULTS = ("repo", "history", "session", "logs")
-HOOKS = ("prompt",)
+HOOKS = ("prompt", "before-compaction", "after-compaction")
 
 
 class Catalog:
@@ -94,7 +95,8 @@ class Catalog:
     def hook(self, event: str, transcript: str) -> str:
         """Take a client's word that `transcript` is the running session: `session` is that one now.
 
-        Raises BadRequest, Denied.
+        `prompt` costs no more than that. `before-compaction` returns what a summary should keep,
+        `after-compaction` what the model should know then. Raises BadRequest, Denied, Unavailable.
         """
         from rlm_mcp.contexts import session
 
@@ -106,7 +108,16 @@ class Catalog:
             if current != self._running and "session" in self._open:
                 self.forget("session")
             self._running = current
-        return "session is the running one"
+        if event == "prompt":
+            return "session is the running one"
+        variable = self.get("session")
+        variable.refresh()
+        if event == "before-compaction":
+            return session.compaction_brief(variable)
+        # Claude Code takes a summariser's instructions as text, but adds to a window only this.
+        said = session.after_compaction(variable)
+        added = {"hookEventName": "SessionStart", "additionalContext": said}
+        return json.dumps({"hookSpecificOutput": added}, ensure_ascii=False)
 
     def names(self) -> list[str]:
         """Return the names of the open variables, in the order of opening."""

@@ -43,7 +43,9 @@ def test_what_only_old_turns_hold_is_found_after_a_compaction(
     assert RULE in instructions.split("Additional Instructions:")[1], "the rule, verbatim"
     asked = "\n".join(turn.text for turn in agent.turns[1].turns)
     assert FACT not in asked, "the window no longer holds the fact"
-    assert "stays addressable as the context variable `session`" in asked
+    after = asked.split("SessionStart hook additional context:")[1]
+    assert "the context variable `session`" in after, "the model is told where the rest is"
+    assert RULE in after, "and the rule, whatever the summary made of it"
     assert ended.left == []
 
 
