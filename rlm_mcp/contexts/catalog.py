@@ -31,6 +31,7 @@ from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
 from rlm_mcp.refs import Ref
 
 DEFAULTS = ("repo", "history", "session", "logs")
+_RUNNING = "session:current"
 HOOKS = ("prompt", "before-compaction", "after-compaction")
 
 
@@ -237,7 +238,12 @@ class Catalog:
     def _open_default(self, name: str) -> Variable | None:
         from rlm_mcp.contexts import sources  # numpy, RE2 and sqlite3 cost 150 ms
 
-        variable = sources.open_default(name, self.settings, self.confine)
+        variable: Variable | None
+        if name == "session" and self._running is not None:
+            # The agent may keep it under another project than the first root.
+            variable = sources.open_source(_RUNNING, name, self.settings, self.confine)
+        else:
+            variable = sources.open_default(name, self.settings, self.confine)
         if variable is not None:
             self._open[name] = variable
         return variable

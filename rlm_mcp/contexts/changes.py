@@ -16,6 +16,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from rlm_mcp.contexts import commits, patches
+from rlm_mcp.contexts.churn import Churn
 from rlm_mcp.contexts.commits import Commit
 from rlm_mcp.contexts.plumbing import Git
 from rlm_mcp.contexts.text import asked
@@ -60,6 +61,7 @@ class Packed:
             cache=cache,
             name=f"messages {name} {revs} {id(self)}",
         )
+        self.churn = Churn(git, [commit.commit for commit in self.commits], cache)
         self._parts: list[Part] = []
         self._packed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -72,6 +74,7 @@ class Packed:
             self._stop = True
         if self._thread is not None:
             self._thread.join(timeout=10)
+        self.churn.close()
         self.messages.close()
         for part in self._parts:
             part.corpus.close()

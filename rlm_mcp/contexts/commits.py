@@ -127,7 +127,13 @@ def blame(git: Git, path: str, start: int, end: int, rev: str) -> list[Blamed]:
     """
     if start < 1 or (end and end < start):
         raise BadRequest("blame: lines count from 1 and the end is not before the start.")
-    arguments = [*git.inert(), "blame", "--line-porcelain", f"-L{start},{end or ''}"]
+    arguments = [
+        *git.inert(),
+        "blame",
+        "--no-textconv",
+        "--line-porcelain",
+        f"-L{start},{end or ''}",
+    ]
     if rev or git.top is None:
         arguments.append(rev or "HEAD")
     out = git.run(*arguments, "--", path, timeout_s=120)
@@ -173,21 +179,6 @@ def tree_entry(git: Git, commit: str, path: str) -> Entry | None:
             mode, kind, blob, size = head.decode("ascii").split()
             return Entry(mode, kind, blob, int(size) if size.isdigit() else 0)
     return None
-
-
-def numstat(git: Git, commit: str) -> list[tuple[str, int, int]]:
-    """Return (path, lines added, lines removed) of one commit; binary files count as 0."""
-    out = git.run(
-        "log", "-1", "--format=", "--numstat", "-z", "--no-renames", *PATCH_FLAGS, commit, "--"
-    )  # fmt: skip
-    found = []
-    for record in out.split(b"\0"):
-        added, _, rest = record.partition(b"\t")
-        removed, tab, path = rest.partition(b"\t")
-        if tab:
-            counts = [int(count) if count.isdigit() else 0 for count in (added.strip(), removed)]
-            found.append((path.decode("utf-8", "surrogateescape"), counts[0], counts[1]))
-    return found
 
 
 def together(git: Git, rev: str, path: str, limit: int) -> list[dict[str, object]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rlm_mcp.contexts import commits, patches, window
 from rlm_mcp.contexts.changes import Packed
+from rlm_mcp.contexts.churn import numstat
 from rlm_mcp.contexts.commits import Commit
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.repository import Repository
@@ -81,6 +82,7 @@ class History:
             "file": self.file,
             "grep": self.grep,
             "together": self.together,
+            "churn": self.churn,
             "refs": self.repository_refs,
         }
 
@@ -239,6 +241,10 @@ class History:
         """together(path, limit=20) -> files that changed in the same commits, with counts"""
         return commits.together(self.repository.git, self._head, path, limit)
 
+    def churn(self, path: str = "", limit: int = 20) -> dict[str, object]:
+        """churn(path="", limit=20) -> files by lines added and removed over the history"""
+        return self._now().churn.files(path, limit, WAIT_S)
+
     def repository_refs(self) -> dict[str, str]:
         """refs() -> branches and tags with the commits that they name"""
         return self.repository.refs()
@@ -301,7 +307,7 @@ class History:
         )  # fmt: skip
 
     def _files_of(self, commit: str, limit: int) -> Outline:
-        found = commits.numstat(self.repository.git, commit)
+        found = next(numstat(self.repository.git, [commit]), (commit, []))[1]
         items = tuple(
             Item(f"{self.name}:{commit[:SHORT]}", "file", path, 0, f"+{added} -{removed}")
             for path, added, removed in found

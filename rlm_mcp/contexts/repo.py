@@ -187,10 +187,13 @@ class Repo(Text):
         with self._lock:
             text = self._revisions.get(ref.rev)
             if text is None:
+                commit = self.repository.git.resolve(ref.rev)
                 corpus = load.revision(
-                    self.repository.git_dir, self.repository.git.resolve(ref.rev),
-                    cache=self._cache, admit=self.confine.admit,
-                )  # fmt: skip
+                    self.repository.git_dir,
+                    self.repository.tree(commit),
+                    cache=self._cache,
+                    admit=self.confine.admit,
+                )
                 text = Text(self.name, f"{self.origin}@{ref.rev}", corpus, self.confine, None)
                 self._revisions[ref.rev] = text
                 if len(self._revisions) > REVISIONS:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rlm_mcp.contexts.confine import Confine
 from rlm_mcp.contexts.plumbing import Git
-from rlm_mcp.errors import Denied, Unavailable
+from rlm_mcp.errors import BadRequest, Denied, Unavailable
 
 _STATES = {
     "rebase-merge": "A rebase is in progress",
@@ -24,6 +24,10 @@ _STATES = {
     "REVERT_HEAD": "A revert is in progress",
     "BISECT_LOG": "A bisection is in progress",
 }
+
+
+_PARTS = ("objects", "objects/pack", "refs", "refs/heads", "packed-refs", "HEAD")
+"""What may be a link in a git folder, and must not lead out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,18 @@ class Repository:
     def head(self) -> str:
         """Return the id of the checked-out commit, or an empty string before the first one."""
         return self.git.probe("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+
+    def tree(self, commit: str) -> str:
+        """Return the id of what may be shown of a commit: itself, or one folder's tree.
+
+        Raises BadRequest where the folder did not exist then.
+        """
+        if not self.prefix:
+            return commit
+        tree = self.git.probe("rev-parse", "--verify", "--quiet", f"{commit}:{self.prefix}")
+        if not tree:
+            raise BadRequest(f"{self.prefix} does not exist at {commit[:12]}.")
+        return tree
 
     def branch(self) -> str:
         """Return the branch's name, or an empty string where HEAD is detached."""
@@ -87,6 +103,7 @@ def find(folder: Path, confine: Confine) -> Repository | None:
     Raises Denied where its git folder lies elsewhere and does not name this working tree.
     """
     if _is_bare(folder):
+        _refuse_borrowed(folder, confine)
         return Repository(folder, None, folder)
     for top in (folder, *folder.parents):
         mark = top / ".git"
@@ -100,6 +117,7 @@ def find(folder: Path, confine: Confine) -> Repository | None:
                 f"The .git of {top.name!r} points to a repository outside the roots, which does "
                 "not know this folder; start the server with --root for that repository."
             )
+        _refuse_borrowed(git_dir, confine)
         return Repository(git_dir, top, folder)
     return None
 
@@ -114,22 +132,54 @@ def _git_dir(mark: Path) -> Path | None:
     if mark.is_dir():
         path = Path(os.path.realpath(mark))
     else:
-        try:
-            text = mark.read_bytes()[:4096].decode("utf-8", "surrogateescape")
-        except OSError:
-            return None
+        text = _line(mark)
         if not text.startswith("gitdir:"):
             return None
         path = Path(os.path.realpath(mark.parent / text[len("gitdir:") :].strip()))
     return path if (path / "HEAD").exists() else None
 
 
+def _refuse_borrowed(git_dir: Path, confine: Confine) -> None:
+    """Raise Denied where a git folder takes its objects or refs from outside the roots.
+
+    A linked worktree lies in its repository's own folder, which is its own in this sense.
+    """
+    common = git_dir
+    if text := _line(git_dir / "commondir"):
+        common = Path(os.path.realpath(git_dir / text))
+        if not git_dir.is_relative_to(common) and not confine.within(common):
+            raise Denied(_borrowed(git_dir))
+    lenders = [Path(os.path.realpath(common / name)) for name in _PARTS]
+    alternates = _text(common / "objects" / "info" / "alternates")
+    lenders += [
+        Path(os.path.realpath(common / "objects" / line)) for line in alternates.split("\n")
+    ]
+    for lender in lenders:
+        if not lender.is_relative_to(common) and not confine.within(lender):
+            raise Denied(_borrowed(git_dir))
+
+
+def _borrowed(git_dir: Path) -> str:
+    return (
+        f"The repository of {git_dir.parent.name!r} borrows objects from outside the roots; "
+        "start the server with --root for that folder as well."
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes()[:65_536].decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
+def _line(path: Path) -> str:
+    return _text(path).partition("\n")[0].strip()
+
+
 def _names(git_dir: Path, top: Path) -> bool:
     """Say whether the git folder itself names `top` as its working tree."""
-    try:
-        back = (git_dir / "gitdir").read_text("utf-8", "surrogateescape").strip()
+    if back := _line(git_dir / "gitdir"):
         return Path(os.path.realpath(git_dir / back)) == top / ".git"
-    except OSError:
-        pass
     tree = Git(git_dir, None, git_dir).probe("config", "--local", "core.worktree")
     return bool(tree) and Path(os.path.realpath(git_dir / tree)) == top

@@ -185,7 +185,7 @@ def _open_revision(where: str, rev: str, source: str, name: str, confine: Confin
     inside = "" if where == "repo" else _inside(where, known, confine)
     cache = cache_dir()
     if not inside:
-        tree = known.git.text("rev-parse", f"{commit}:{known.prefix}") if known.prefix else commit
+        tree = known.tree(commit)
         corpus = load.revision(known.git_dir, tree, cache=cache, admit=confine.admit)
         return Repo(name, source, corpus, confine, known, cache=cache, rev=commit)
     return _open_blob(known, commit, inside, source, name, confine)

@@ -1,0 +1,159 @@
+"""Lines added and removed by file, over a whole history.
+
+This is git's one truly slow question (more than a millisecond a commit), and its answer for a
+commit never changes: so it is computed newest first by one thread, and kept by commit id.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rlm_mcp.contexts.confine import is_denied
+from rlm_mcp.contexts.plumbing import Git
+from rlm_mcp.errors import RlmError
+
+BATCH = 200
+_RECORD = re.compile(rb"\x1e([0-9a-f]{40,64})\x00")
+_SCHEMA = """
+create table if not exists commits(id integer primary key, name text unique);
+create table if not exists files(commit_id integer, path text, added integer, removed integer);
+create index if not exists by_commit on files(commit_id);
+"""
+
+Row = tuple[str, int, int]
+
+
+class Churn:
+    """The changes of some commits, newest first. Safe from several threads."""
+
+    def __init__(self, git: Git, commits: Sequence[str], cache: Path) -> None:
+        self._git, self._commits = git, commits
+        self._path = cache / "numstat.sqlite"
+        self._news = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._done = False
+        self._stop = False
+        self._failure = ""
+
+    def close(self) -> None:
+        self._stop = True
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def files(self, path: str, limit: int, wait_s: float) -> dict[str, object]:
+        """Return files by how many lines changed, and over how many of the commits."""
+        self._start(wait_s)
+        base = self._open()
+        try:
+            known = _known(base, self._commits)
+            totals: dict[str, list[int]] = {}
+            for start in range(0, len(known), 500):
+                ids = known[start : start + 500]
+                marks = ",".join("?" * len(ids))
+                sql = f"select path, added, removed from files where commit_id in ({marks})"
+                for name, added, removed in base.execute(sql, ids):
+                    if name.startswith(path) and not is_denied(name):
+                        total = totals.setdefault(name, [0, 0, 0])
+                        total[0] += 1
+                        total[1] += added
+                        total[2] += removed
+        finally:
+            base.close()
+        ordered = sorted(totals.items(), key=lambda item: (-item[1][1] - item[1][2], item[0]))
+        rows = [
+            {"path": name, "commits": commits, "added": added, "removed": removed}
+            for name, (commits, added, removed) in ordered[: max(0, limit)]
+        ]
+        counted, every = len(known), len(self._commits)
+        note = self._failure
+        if counted < every and not note:
+            note = f"Counted over the newest {counted:,} of {every:,} commits; ask again for more."
+        return {"files": rows, "total": len(ordered), "commits": counted, "note": note}
+
+    def _start(self, wait_s: float) -> None:
+        deadline = time.monotonic() + wait_s
+        with self._news:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="numstat", daemon=True)
+                self._thread.start()
+            while not self._done and (left := deadline - time.monotonic()) > 0:
+                self._news.wait(left)
+
+    def _work(self) -> None:
+        try:
+            base = self._open()
+            try:
+                for start in range(0, len(self._commits), BATCH):
+                    some = self._commits[start : start + BATCH]
+                    missing = _missing(base, some)
+                    if self._stop:
+                        return
+                    if missing:
+                        _keep(base, list(numstat(self._git, missing)))
+            finally:
+                base.close()
+        except (RlmError, OSError, sqlite3.Error) as error:
+            self._failure = str(error)
+        finally:
+            with self._news:
+                self._done = True
+                self._news.notify_all()
+
+    def _open(self) -> sqlite3.Connection:
+        base = sqlite3.connect(self._path, timeout=30)
+        base.execute("pragma journal_mode = wal")
+        base.execute("pragma synchronous = off")
+        base.executescript(_SCHEMA)
+        return base
+
+
+def numstat(git: Git, commits: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
+    """Give (commit, [(path, lines added, lines removed)]); a binary file counts as 0."""
+    arguments = ["log", "--no-walk=unsorted", "--stdin", "--format=%x1e%H", "--numstat", "-z"]
+    arguments += ["--no-renames", "--no-ext-diff", "--no-textconv", "--no-notes"]
+    if git.top is not None and git.folder != git.top:
+        arguments.append("--relative")
+    out = git.run(*arguments, stdin="\n".join(commits).encode() + b"\n", timeout_s=600)
+    pieces = _RECORD.split(out)
+    for commit, body in zip(pieces[1::2], pieces[2::2], strict=True):
+        rows = []
+        for record in body.split(b"\0"):
+            added, _, rest = record.strip(b"\n").partition(b"\t")
+            removed, tab, path = rest.partition(b"\t")
+            if tab:
+                counts = [int(count) if count.isdigit() else 0 for count in (added, removed)]
+                rows.append((path.decode("utf-8", "backslashreplace"), counts[0], counts[1]))
+        yield commit.decode(), rows
+
+
+def _known(base: sqlite3.Connection, commits: Sequence[str]) -> list[int]:
+    found = []
+    for start in range(0, len(commits), 500):
+        some = commits[start : start + 500]
+        marks = ",".join("?" * len(some))
+        rows = base.execute(f"select id from commits where name in ({marks})", some)
+        found += [number for (number,) in rows]
+    return found
+
+
+def _missing(base: sqlite3.Connection, commits: Sequence[str]) -> list[str]:
+    marks = ",".join("?" * len(commits))
+    rows = base.execute(f"select name from commits where name in ({marks})", commits)
+    known = {name for (name,) in rows}
+    return [commit for commit in commits if commit not in known]
+
+
+def _keep(base: sqlite3.Connection, found: list[tuple[str, list[Row]]]) -> None:
+    with base:
+        for commit, rows in found:
+            done = base.execute("insert or ignore into commits(name) values(?)", (commit,))
+            if done.rowcount:
+                base.executemany(
+                    "insert into files values(?, ?, ?, ?)",
+                    [(done.lastrowid, path, added, removed) for path, added, removed in rows],
+                )

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.contexts import names
+from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts.variable import Query
+from rlm_mcp.errors import BadRequest, Denied, RlmError, Unavailable
+from tests.contexts.conftest import Work
+
+Make = Callable[..., Catalog]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "stuff"
+    (made / "docs").mkdir(parents=True)
+    (made / "docs" / "one.md").write_text("# One\n\ntext\n")
+    (made / "docs" / "two.md").write_text("# Two\n")
+    (made / "notes.txt").write_text("alpha\nbeta\n")
+    return made
+
+
+def test_the_same_source_gives_the_same_variable(folder: Path, catalog_of: Make) -> None:
+    catalog = catalog_of(folder)
+    first = catalog.open("notes.txt")
+    assert catalog.open("notes.txt") is first
+    assert catalog.open(f"{folder}/./notes.txt") is first
+    assert catalog.names() == ["notes"]
+
+
+def test_names_come_from_sources_and_do_not_collide(folder: Path, catalog_of: Make) -> None:
+    catalog = catalog_of(folder)
+    (folder / "other").mkdir()
+    (folder / "other" / "notes.txt").write_text("x\n")
+    assert catalog.open("notes.txt").name == "notes"
+    assert catalog.open("other/notes.txt").name == "notes_2"
+    assert catalog.open("docs/*.md").name == "docs"
+
+
+@pytest.mark.parametrize(
+    "source", ["r7.txt", "context", "list.txt", "class.py", "42.txt", "...", "é.txt", "repo", "-"]
+)
+def test_a_derived_name_is_always_usable(source: str) -> None:
+    name = names.derive(source, {"list_context"})
+    names.check(name)
+
+
+def test_a_name_can_be_chosen_once(folder: Path, catalog_of: Make) -> None:
+    catalog = catalog_of(folder)
+    assert catalog.open("notes.txt", "mine").name == "mine"
+    with pytest.raises(BadRequest, match="taken"):
+        catalog.open("docs", "mine")
+    for bad in ("r7", "context", "not a name", "class", "list", "_x", "x" * 80):
+        with pytest.raises(BadRequest):
+            catalog.open("docs", bad)
+    assert catalog.names() == ["mine"]
+
+
+def test_a_refused_source_changes_nothing(folder: Path, catalog_of: Make) -> None:
+    catalog = catalog_of(folder)
+    for source in ("", "   ", "nosuch.txt", "../..", "/etc/passwd", "docs/*.rs", "a\0b", "v1..v2"):
+        with pytest.raises(RlmError) as caught:
+            catalog.open(source)
+        assert "\n" not in str(caught.value)
+    assert catalog.names() == []
+
+
+def test_a_single_file_can_be_opened_by_lines_of_the_name(folder: Path, catalog_of: Make) -> None:
+    catalog = catalog_of(folder)
+    catalog.open("notes.txt")
+    assert catalog.read("notes#L2").text == "beta"
+    assert catalog.read("notes#L2").ref == "notes:notes.txt#L2"
+
+
+def test_a_glob_takes_only_what_it_may_have(folder: Path, catalog_of: Make) -> None:
+    (folder.parent / "outside.md").write_text("outside\n")
+    (folder / "docs" / "link.md").symlink_to("../../outside.md")
+    (folder / "docs" / ".env.md").write_text("secret\n")
+    (folder / "docs" / "x.key").write_text("secret\n")
+    catalog = catalog_of(folder)
+    variable = catalog.open("docs/*")
+    assert catalog.search(Query("outside|secret"), variable.name).total == 0
+    assert variable.describe().documents == 2
+    with pytest.raises(Denied):
+        catalog.open("docs/../../*.md")
+
+
+def test_a_folder_without_permission_is_one_sentence(folder: Path, catalog_of: Make) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    (folder / "docs").chmod(0)
+    try:
+        with pytest.raises(Unavailable, match="permission"):
+            catalog_of(folder).open("docs/one.md")
+    finally:
+        (folder / "docs").chmod(0o755)
+
+
+def test_defaults_open_themselves_where_they_exist(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="x\n")
+    work.write("app.log", "2026-03-14 09:00:00 INFO started\n")
+    catalog = catalog_of(work.path)
+    offered = dict(catalog.openable())
+    assert {"repo", "history", "logs"} <= set(offered)
+    assert "session" not in offered
+    assert catalog.search(Query("started"), "logs").total == 1
+    assert catalog.names() == ["logs"]
+    assert "logs" not in dict(catalog.openable())
+
+
+def test_an_unknown_method_or_argument_is_one_sentence(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="x\n")
+    catalog = catalog_of(work.path)
+    with pytest.raises(BadRequest, match="Did you mean symbols"):
+        catalog.call("repo", "symbol", ["x"], {})
+    for args, kwargs in (
+        ([], {}),
+        (["x", "y", "z", "w", "v"], {}),
+        (["x"], {"nope": 1}),
+        ([1], {}),
+    ):
+        with pytest.raises(BadRequest, match="symbols"):
+            catalog.call("repo", "symbols", args, kwargs)
+    with pytest.raises(BadRequest, match="no method"):
+        catalog.call("repo", "__class__", [], {})
+
+
+def test_every_method_documents_its_call_in_one_line(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="x\n")
+    work.write("app.log", "2026-03-14 09:00:00 INFO started\n")
+    catalog = catalog_of(work.path)
+    for name in ("repo", "history", "logs"):
+        variable = catalog.get(name)
+        for method, call in variable.methods.items():
+            line = (call.__doc__ or "").splitlines()[0]
+            assert line.startswith(f"{method}("), (name, method)
+        assert len(variable.describe().methods) == len(variable.methods)
+
+
+def test_a_closed_catalog_refuses_and_leaves_no_descriptor(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="def f(): pass\n")
+    work.write("app.log", "2026-03-14 09:00:00 INFO started\n")
+
+    def use() -> None:
+        catalog = catalog_of(work.path)
+        for name in ("repo", "history", "logs"):
+            catalog.search(Query("f"), name)
+            catalog.get(name).source()
+        catalog.call("repo", "symbols", ["f"], {})
+        catalog.rank("what is f", "repo")
+        catalog.close()
+        with pytest.raises(RlmError):
+            catalog.get("repo")
+
+    use()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        use()
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_many_threads_may_open_and_ask_at_once(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="needle\n" * 20)
+    catalog = catalog_of(work.path)
+    totals: list[int] = []
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            totals.append(catalog.search(Query("needle"), "repo").total)
+            totals.append(catalog.search(Query(r"^\+needle"), "history").total)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+    assert totals == [20] * 16
+    assert catalog.names().count("repo") == 1
+
+
+def test_only_safe_protocols_are_cloned(folder: Path, catalog_of: Make) -> None:
+    catalog = catalog_of(folder)
+    for source in (
+        "http://example.org/a.git", "git://example.org/a.git", "ext::sh -c touch% /tmp/x",
+        "fd::7", "ftp://example.org/a", "https://user:secret@example.org/a.git",
+        "ssh://-oProxyCommand=x/a", "file:///etc",
+    ):  # fmt: skip
+        with pytest.raises(RlmError) as caught:
+            catalog.open(source)
+        assert isinstance(caught.value, (Denied, BadRequest))
+
+
+def test_a_clone_runs_no_hook_and_is_reused(work: Work, tmp_path: Path, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="x = 1\n")
+    mark = tmp_path / "ran"
+    for name in ("post-checkout", "post-update", "pre-upload"):
+        hook = work.path / ".git" / "hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\ntouch {mark}\n")
+        hook.chmod(0o755)
+    catalog = catalog_of(work.path)
+    variable = catalog.open(f"file://{work.path}", "cloned")
+    assert catalog.read("cloned:a.py").text == "x = 1"
+    assert variable.kind == "repo"
+    assert not mark.exists()
+    with pytest.raises(Denied):
+        catalog.open(f"file://{tmp_path}")
+
+
+def test_no_network_is_said_plainly(folder: Path, catalog_of: Make) -> None:
+    with pytest.raises(Unavailable, match=r"cannot be cloned"):
+        catalog_of(folder).open("https://localhost:1/none.git")

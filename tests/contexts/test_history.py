@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts.patches import censor
+from rlm_mcp.contexts.variable import Query
+from rlm_mcp.errors import BadRequest, Denied, RlmError
+from tests.contexts.conftest import Work
+
+Make = Callable[..., Catalog]
+
+
+@pytest.fixture
+def history(work: Work, catalog_of: Make) -> Catalog:
+    """Three commits: one, two and three."""
+    work.commit("one: start\n\nwith a body", a_dot_py="alpha = 1\n")
+    work.commit("two: change", a_dot_py="alpha = 2\n", b_dot_py="beta = 1\n")
+    work.commit("three: remove", a_dot_py="")
+    return catalog_of(work.path)
+
+
+def test_documents_are_commits_newest_first(history: Catalog, work: Work) -> None:
+    listing = history.read("history")
+    subjects = [line.split(": ", 1)[1] for line in listing.text.splitlines()]
+    assert subjects == ["three: remove", "two: change", "one: start"]
+    assert history.describe("history").documents == 3
+
+
+def test_a_commit_is_shown_with_its_patch(history: Catalog, work: Work) -> None:
+    second = work.git("rev-parse", "HEAD~1")
+    passage = history.read(f"history:{second[:7]}")
+    assert passage.ref.startswith(f"history:{second[:12]}#L1-")
+    assert "    two: change" in passage.text
+    assert "-alpha = 1\n+alpha = 2" in passage.text
+    assert history.text(f"history:{second}").startswith(f"commit {second}\n")
+
+
+def test_a_branch_or_a_tag_names_a_commit(history: Catalog, work: Work) -> None:
+    work.git("tag", "v1", "HEAD~2")
+    assert "one: start" in history.read("history:v1").text
+    assert "three: remove" in history.read("history:main").text
+
+
+def test_search_covers_messages_and_patches_with_exact_totals(history: Catalog) -> None:
+    found = history.search(Query("alpha"), "history")
+    assert (found.total, found.exact, found.documents) == (4, True, 3)
+    assert history.search(Query("with a body"), "history").total == 1
+
+
+def test_a_hit_opens_the_very_line(history: Catalog) -> None:
+    for hit in history.search(Query("alpha|body|change"), "history").hits:
+        assert history.read(hit.ref).text == hit.text
+
+
+def test_pages_of_a_search_give_every_hit_once(work: Work, catalog_of: Make) -> None:
+    for number in range(12):
+        work.commit(f"needle {number}", a_dot_py=f"needle {number}\n")
+    catalog = catalog_of(work.path)
+    whole = catalog.search(Query("needle", limit=1000), "history")
+    refs: list[str] = []
+    cursor = ""
+    while True:
+        page = catalog.search(Query("needle", limit=5, cursor=cursor), "history")
+        assert page.total == whole.total
+        refs += [hit.ref for hit in page.hits]
+        cursor = page.cursor
+        if not cursor:
+            break
+    assert refs == [hit.ref for hit in whole.hits]
+    assert len(set(refs)) == whole.total == 12 + 12 + 11
+
+
+def test_a_new_commit_shows_in_the_next_call(history: Catalog, work: Work) -> None:
+    assert history.search(Query("gamma"), "history").total == 0
+    work.commit("four", c_dot_py="gamma\n")
+    assert history.search(Query("gamma"), "history").total == 1
+    assert history.describe("history").documents == 4
+
+
+def test_a_rewritten_history_leaves_nothing_of_the_old_one(history: Catalog, work: Work) -> None:
+    assert history.search(Query("three"), "history").total == 1
+    work.git("reset", "-q", "--hard", "HEAD~1")
+    assert history.search(Query("three"), "history").total == 0
+
+
+def test_secrets_are_left_out_of_patches_counted_and_said(work: Work, catalog_of: Make) -> None:
+    work.commit("one", _dot_env="KEY=hunter2\n", a_dot_py="x\n")
+    work.git("mv", ".env", "plain.txt")
+    work.commit("rename it", keys__server_dot_pem="hunter2\n")
+    catalog = catalog_of(work.path)
+    first = work.git("rev-parse", "HEAD~1")
+    for ref in (f"history:{first}", "history:HEAD"):
+        text = catalog.text(ref)
+        assert "hunter2" not in text
+        assert "secrets by name left out" in text
+    assert catalog.search(Query("hunter2"), "history").total == 0
+    assert "hunter2" not in catalog.call("history", "diff", [first, "HEAD"], {})
+    assert catalog.call("history", "grep", ["hunter2"], {}) == []
+    for method, args in (("file", [".env", first]), ("blame", [".env"]), ("grep", ["x", ".env"])):
+        with pytest.raises(Denied):
+            catalog.call("history", method, args, {})
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"diff --git a/.env b/.env",
+        b"diff --git a/x b/.env b/x b/.env",
+        b"diff --git a/notes.txt b/.env",
+        b"diff --git a/.env b/notes.txt",
+        b'diff --git "a/\\303\\251/.env" "b/\\303\\251/.env"',
+        b"diff --cc .env",
+        b"diff --git a/sub/.ssh/config b/sub/.ssh/config",
+    ],
+)
+def test_a_secret_in_a_patch_is_seen_however_its_header_is_written(header: bytes) -> None:
+    patch = b"diff --git a/a b/a\n+fine\n" + header + b"\n@@ -0,0 +1 @@\n+hunter2\n"
+    kept, omitted = censor(patch, secrets=False)
+    assert (kept, omitted) == (b"diff --git a/a b/a\n+fine\n", 1)
+
+
+def test_a_file_cannot_forge_a_commit(work: Work, catalog_of: Make) -> None:
+    forged = b"x\n\x1e\x00" + b"0" * 40 + b"\x00\x00Eve\x00e@e\x002020-01-01\x00forged\x00\x1f\n"
+    work.commit("one", a_dot_txt=forged, _dot_gitattributes="*.txt diff\n")
+    catalog = catalog_of(work.path)
+    found = catalog.search(Query("."), "history")
+    assert {hit.path for hit in found.hits} == {work.git("rev-parse", "HEAD")[:12]}
+    assert catalog.describe("history").documents == 1
+
+
+def test_a_range_is_a_history_of_its_own_with_its_diff(history: Catalog, work: Work) -> None:
+    variable = history.open("HEAD~2..HEAD")
+    assert variable.describe().documents == 2
+    text = history.text(f"{variable.name}:diff")
+    assert "-alpha = 1" in text and "+beta = 1" in text
+    assert history.call(variable.name, "diff", [], {}) == text
+    work.commit("later")
+    assert history.describe(variable.name).documents == 2
+
+
+def test_log_can_be_narrowed(history: Catalog) -> None:
+    rows = history.call("history", "log", [], {"path": "b.py"})
+    assert [row["subject"] for row in rows] == ["two: change"]
+    assert history.call("history", "log", [], {"author": "nobody"}) == []
+    assert len(history.call("history", "log", [], {"since": "2023-11-14"})) == 3
+
+
+def test_pickaxe_finds_commits_that_add_or_remove(history: Catalog) -> None:
+    rows = history.call("history", "grep", ["alpha = 1"], {})
+    assert [(row["subject"], row["line"]) for row in rows] == [
+        ("two: change", "-alpha = 1"),
+        ("one: start", "+alpha = 1"),
+    ]
+    assert history.call("history", "grep", ["alpha"], {"path": "b.py"}) == []
+
+
+def test_together_counts_common_commits(history: Catalog) -> None:
+    rows = history.call("history", "together", ["b.py"], {})
+    assert rows == [{"path": "a.py", "commits": 1, "share": 1.0}]
+
+
+def test_churn_counts_lines_and_is_the_same_from_the_cache(
+    history: Catalog, work: Work, catalog_of: Make
+) -> None:
+    once = history.call("history", "churn", [], {})
+    assert once["files"][0] == {"path": "a.py", "commits": 3, "added": 2, "removed": 2}
+    assert catalog_of(work.path).call("history", "churn", [], {}) == once
+
+
+def test_refs_lists_branches_and_tags(history: Catalog, work: Work) -> None:
+    work.git("tag", "v1", "HEAD~1")
+    refs = history.call("history", "refs", [], {})
+    assert refs == {"main": work.git("rev-parse", "HEAD"), "v1": work.git("rev-parse", "HEAD~1")}
+
+
+def test_an_empty_history_says_so(work: Work, catalog_of: Make) -> None:
+    catalog = catalog_of(work.path)
+    description = catalog.describe("history")
+    assert (description.documents, description.notes) == (0, ("There is no commit yet.",))
+    assert catalog.search(Query("x"), "history").total == 0
+    assert catalog.read("history").text == ""
+
+
+def test_chunks_are_runs_of_whole_commits_and_cover_all(work: Work, catalog_of: Make) -> None:
+    for number in range(30):
+        work.commit(f"commit {number}\n\n" + "words " * 40)
+    catalog = catalog_of(work.path)
+    chunks = catalog.chunk("history", tokens=300)
+    assert len(chunks) > 3
+    text = "\n".join(catalog.text(chunk.ref) for chunk in chunks)
+    assert text.count("commit ") >= 60
+    assert text == catalog.text("history")
+
+
+def test_unknown_commits_and_cursors_are_one_sentence(history: Catalog) -> None:
+    for call in (
+        lambda: history.read("history:0000000"),
+        lambda: history.read("history:--help"),
+        lambda: history.search(Query("x", cursor="zz"), "history"),
+        lambda: history.call("history", "diff", ["nosuch", "HEAD"], {}),
+        lambda: history.call("history", "file", ["nosuch.py"], {}),
+    ):
+        with pytest.raises(RlmError):
+            call()
+    with pytest.raises(BadRequest, match="no branch"):
+        history.open("nosuch..HEAD")
+
+
+def test_memory_stays_bounded_over_many_commits(work: Work, catalog_of: Make) -> None:
+    lines = []
+    for number in range(5_000):
+        lines.append(
+            f"commit refs/heads/main\ncommitter A <a@b> {1_700_000_000 + number} +0000\n"
+            f"data 8\nn {number:05}\n\nM 100644 inline a.txt\ndata 6\n{number:05}\n\n"
+        )
+    work.git("fast-import", "--quiet", stdin="".join(lines).encode())
+    catalog = catalog_of(work.path)
+    started = time.monotonic()
+    assert catalog.describe("history").documents == 5_000
+    found = catalog.search(Query("04999", limit=5), "history")
+    assert found.total in (1, 2)
+    assert time.monotonic() - started < 60

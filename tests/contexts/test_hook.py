@@ -1,0 +1,109 @@
+"""What a client's hooks say: which transcript is running, and what must survive a compaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.config import Settings
+from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts.variable import Query
+from rlm_mcp.errors import BadRequest, Denied
+
+RULE = "Never write to the vendor folder, not even in tests."
+
+
+def transcript(folder: Path, number: int, said: str) -> Path:
+    """Write a session of one exchange, as Claude Code does."""
+    session = f"{number:08d}-0000-4000-8000-000000000000"
+    common = {"sessionId": session, "cwd": "/work", "version": "2.1.329", "isSidechain": False}
+    user = {"role": "user", "content": said}
+    text = [{"type": "text", "text": "Understood."}]
+    reply = {"id": "m", "type": "message", "role": "assistant", "model": "claude", "content": text}
+    moment = "2026-11-21T10:00:00.000Z"
+    records = [
+        {"type": "user", "uuid": "a", "parentUuid": None, "message": user, "timestamp": moment},
+        {"type": "assistant", "uuid": "b", "parentUuid": "a", "message": reply},
+    ]
+    path = folder / f"{session}.jsonl"
+    path.write_text("".join(json.dumps({**common, **record}) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder in which the agent keeps the sessions of another project."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    monkeypatch.delenv("CLAUDE_CODE_SESSION_ID", raising=False)
+    folder = tmp_path / "home" / ".claude" / "projects" / "-elsewhere"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, agent: Path) -> Iterator[Catalog]:
+    (tmp_path / "work").mkdir()
+    catalog = Catalog(Settings(roots=(tmp_path / "work",)))
+    yield catalog
+    catalog.close()
+
+
+def words(catalog: Catalog) -> list[str]:
+    found = catalog.search(Query("word: [a-z]+"), "session")
+    return [hit.text.split("word: ")[1] for hit in found.hits]
+
+
+def test_session_is_the_transcript_that_a_hook_named_last(agent: Path, catalog: Catalog) -> None:
+    apple, pear = transcript(agent, 1, "word: apple"), transcript(agent, 2, "word: pear")
+    catalog.hook("prompt", str(apple))
+    assert words(catalog) == ["apple"]
+    catalog.hook("prompt", str(pear))
+    assert words(catalog) == ["pear"]
+    catalog.hook("prompt", str(apple))
+    assert words(catalog) == ["apple"]
+
+
+def test_a_hook_may_come_before_the_transcript_is_written(agent: Path, catalog: Catalog) -> None:
+    path = agent / "00000003-0000-4000-8000-000000000000.jsonl"
+    catalog.hook("prompt", str(path))
+    assert transcript(agent, 3, "word: plum") == path
+    assert words(catalog) == ["plum"]
+
+
+def test_the_same_session_is_not_opened_anew_with_each_prompt(
+    agent: Path, catalog: Catalog
+) -> None:
+    path = transcript(agent, 1, "word: apple")
+    catalog.hook("prompt", str(path))
+    before = catalog.get("session")
+    catalog.hook("prompt", str(path))
+    assert catalog.get("session") is before
+
+
+def test_a_rule_reaches_the_summariser_and_the_window_after_it(
+    agent: Path, catalog: Catalog
+) -> None:
+    path = transcript(agent, 1, f"A rule for all of this session: {RULE}")
+    assert RULE in catalog.hook("before-compaction", str(path))
+    added = json.loads(catalog.hook("after-compaction", str(path)))["hookSpecificOutput"]
+    assert added["hookEventName"] == "SessionStart"
+    assert RULE in added["additionalContext"]
+
+
+def test_a_file_outside_the_agents_folder_is_never_the_session(
+    tmp_path: Path, agent: Path, catalog: Catalog
+) -> None:
+    outside = transcript(tmp_path, 1, "word: apple")
+    link = agent / "link.jsonl"
+    link.symlink_to(outside)
+    for path in (outside, link, Path("/etc/passwd")):
+        with pytest.raises(Denied):
+            catalog.hook("prompt", str(path))
+    with pytest.raises(BadRequest, match="before-compaction"):
+        catalog.hook("before-compacting", str(outside))
+    with pytest.raises(BadRequest):
+        catalog.get("session")

@@ -1,0 +1,404 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts.variable import Query
+from rlm_mcp.errors import BadRequest, Denied, RlmError
+from rlm_mcp.refs import parse
+from tests.contexts.conftest import ENV, Work, within_a_second
+
+Make = Callable[..., Catalog]
+
+
+def test_a_working_tree_has_tracked_and_untracked_files_without_ignored_ones(
+    work: Work, catalog_of: Make
+) -> None:
+    work.commit("one", a_dot_py="x = 1\n", _dot_gitignore="build/\n")
+    work.write("new.py", "y = 2\n")
+    work.write("build/out.py", "z = 3\n")
+    paths = catalog_of(work.path).get("repo").documents(parse("repo"))
+    assert list(paths) == [".gitignore", "a.py", "new.py"]
+
+
+def test_an_edit_shows_within_a_second(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="x = 1\n")
+    catalog = catalog_of(work.path)
+    assert catalog.read("repo:a.py").text == "x = 1"
+    work.write("a.py", "x = 2\n")
+    assert within_a_second(lambda: catalog.read("repo:a.py").text == "x = 2")
+    work.write("b.py", "found = True\n")
+    assert within_a_second(lambda: catalog.search(Query("found"), "repo").total == 1)
+    (work.path / "b.py").unlink()
+    assert within_a_second(lambda: catalog.search(Query("found"), "repo").total == 0)
+    with pytest.raises(BadRequest, match=r"no document 'b\.py'"):
+        catalog.read("repo:b.py")
+
+
+def test_a_ref_gives_the_same_text_when_it_is_opened_again(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="".join(f"line {n}\n" for n in range(1, 301)))
+    catalog = catalog_of(work.path)
+    passage = catalog.read("repo:a.py#L10-L200", limit=50)
+    assert passage.ref == "repo:a.py#L10-L59"
+    assert passage.next_ref == "repo:a.py#L60-L200"
+    assert passage.total == 300
+    assert catalog.read(passage.ref).text == passage.text == catalog.text(passage.ref)
+
+
+def test_windows_follow_one_another_to_the_end(work: Work, catalog_of: Make) -> None:
+    text = "".join(f"line {n}\n" for n in range(1, 101))
+    work.commit("one", a_dot_txt=text)
+    catalog = catalog_of(work.path)
+    parts, ref = [], "repo:a.txt"
+    while ref:
+        passage = catalog.read(ref, limit=7)
+        parts.append(passage.text)
+        ref = passage.next_ref
+    assert "\n".join(parts) + "\n" == text
+
+
+def test_a_long_line_is_opened_by_characters_and_lost_nowhere(work: Work, catalog_of: Make) -> None:
+    text = "short\n" + "é" * 20_000 + "\nafter\n"
+    work.commit("one", min_dot_js=text)
+    catalog = catalog_of(work.path)
+    parts, ref = [], "repo:min.js"
+    for _ in range(20):
+        passage = catalog.read(ref)
+        assert len(passage.text) <= 8_000
+        assert catalog.text(passage.ref) == passage.text
+        parts.append(passage.text)
+        ref = passage.next_ref
+        if not ref:
+            break
+    assert "".join(parts).replace("\n", "") == text.replace("\n", "")
+
+
+def test_bytes_that_are_not_text_are_shown_and_counted(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_txt=b"caf\xe9 and \xff\nfine\n")
+    passage = catalog_of(work.path).read("repo:a.txt")
+    assert passage.text == "caf\ufffd and \ufffd\nfine"
+    assert "2 bytes" in passage.note
+
+
+def test_a_name_that_is_not_utf8_can_be_opened_by_the_ref_that_search_gives(
+    work: Work, catalog_of: Make
+) -> None:
+    name = os.fsdecode(b"caf\xe9 #1@2.txt")
+    (work.path / name).write_text("needle\n")
+    work.commit("one")
+    catalog = catalog_of(work.path)
+    hit = catalog.search(Query("needle"), "repo").hits[0]
+    assert hit.ref.isprintable()
+    assert catalog.read(hit.ref).text == "needle"
+
+
+def test_a_file_at_a_revision_is_read_as_it_was(work: Work, catalog_of: Make) -> None:
+    first = work.commit("one", a_dot_py="old = 1\n")
+    work.commit("two", a_dot_py="new = 2\n")
+    catalog = catalog_of(work.path)
+    passage = catalog.read("repo:a.py@HEAD~1#L1")
+    assert passage.text == "old = 1"
+    assert passage.ref == f"repo:a.py@{first[:12]}#L1"
+    assert catalog.read(passage.ref).text == "old = 1"
+
+
+def test_a_revision_is_searched_with_refs_that_name_it(work: Work, catalog_of: Make) -> None:
+    first = work.commit("one", src__a_dot_py="needle\n", b_dot_py="needle\n")
+    work.commit("two", src__a_dot_py="gone\n", b_dot_py="gone\n")
+    catalog = catalog_of(work.path)
+    assert catalog.search(Query("needle"), "repo").total == 0
+    found = catalog.search(Query("needle"), f"repo:src/@{first[:8]}")
+    assert [hit.ref for hit in found.hits] == [f"repo:src/a.py@{first[:12]}#L1"]
+    assert catalog.search(Query("needle"), f"repo@{first}").total == 2
+
+
+def test_a_revision_opened_by_itself_does_not_change(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="old\n")
+    catalog = catalog_of(work.path)
+    variable = catalog.open("repo@main")
+    work.commit("two", a_dot_py="new\n")
+    assert catalog.read(f"{variable.name}:a.py").text == "old"
+    assert variable.describe().freshness.startswith("fixed at")
+
+
+def test_an_at_sign_in_a_path_is_no_revision_where_the_file_exists(
+    work: Work, catalog_of: Make
+) -> None:
+    work.commit("one")
+    work.write("@scope/pkg@1.2.js", "x\n")
+    catalog = catalog_of(work.path)
+    assert catalog.read("repo:@scope/pkg@1.2.js").text == "x"
+
+
+def test_a_bracket_in_a_path_is_no_glob_where_the_file_exists(work: Work, catalog_of: Make) -> None:
+    work.commit("one")
+    work.write("app/[id]/page.tsx", "here\n")
+    assert catalog_of(work.path).read("repo:app/[id]/page.tsx").text == "here"
+
+
+def test_globs_and_folders_narrow_a_search(work: Work, catalog_of: Make) -> None:
+    work.commit("one", src__a_dot_py="x\n", src__b_dot_js="x\n", tests__a_dot_py="x\n")
+    catalog = catalog_of(work.path)
+    assert catalog.search(Query("x"), "repo:src/").total == 2
+    assert catalog.search(Query("x"), "repo:*.py").total == 2
+    assert catalog.search(Query("x"), "repo:src/*.py").total == 1
+    assert catalog.search(Query("x"), "repo:**/*.js").total == 1
+    with pytest.raises(BadRequest, match="no document"):
+        catalog.search(Query("x"), "repo:*.rs")
+
+
+def test_lines_narrow_a_search_with_exact_totals(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="x\n" * 50)
+    found = catalog_of(work.path).search(Query("x", limit=3), "repo:a.py#L10-L19")
+    assert found.total == 10
+    assert [hit.line for hit in found.hits] == [10, 11, 12]
+    assert found.cursor
+
+
+def test_a_binary_file_is_described_and_not_shown(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_bin=b"\0\1\2" * 100, a_dot_py="x\n")
+    catalog = catalog_of(work.path)
+    description = catalog.describe("repo")
+    assert description.documents == 1
+    assert description.skipped == {"binary": 1}
+    with pytest.raises(BadRequest, match="binary"):
+        catalog.read("repo:a.bin")
+
+
+def test_a_file_too_large_to_load_is_opened_on_demand(work: Work, catalog_of: Make) -> None:
+    line = "0123456789" * 10 + "\n"
+    work.commit("one", big_dot_txt=line * 60_000, a_dot_py="x\n")
+    catalog = catalog_of(work.path)
+    assert catalog.describe("repo").skipped == {"too large": 1}
+    assert catalog.read("repo:big.txt#L59000").text == line.strip()
+
+
+def test_secrets_are_not_read_searched_or_found_at_a_revision(work: Work, catalog_of: Make) -> None:
+    first = work.commit("one", _dot_env="KEY=hunter2\n", a_dot_py="x\n")
+    catalog = catalog_of(work.path)
+    assert catalog.search(Query("hunter2"), "repo").total == 0
+    assert catalog.search(Query("hunter2"), f"repo@{first}").total == 0
+    for ref in ("repo:.env", f"repo:.env@{first}", "repo:sub/../.env", "repo:./.env"):
+        with pytest.raises(RlmError) as caught:
+            catalog.read(ref)
+        assert "hunter2" not in str(caught.value)
+    with pytest.raises(Denied):
+        catalog.open(f"{work.path}/.env@{first}")
+    with pytest.raises(Denied):
+        catalog.call("repo", "blame", [".env"], {})
+
+
+def test_a_link_is_never_followed_in_the_tree_or_at_a_revision(
+    work: Work, catalog_of: Make
+) -> None:
+    (work.path.parent / "outside.txt").write_text("outside\n")
+    (work.path / "link.txt").symlink_to("../outside.txt")
+    (work.path / "folder").symlink_to("/etc")
+    first = work.commit("one", a_dot_py="x\n")
+    catalog = catalog_of(work.path)
+    assert catalog.search(Query("outside$"), "repo").total == 0
+    with pytest.raises(BadRequest, match="link"):
+        catalog.read("repo:link.txt")
+    passage = catalog.read(f"repo:link.txt@{first}")
+    assert passage.text == "../outside.txt"
+    assert "not followed" in passage.note
+    for ref in ("repo:folder/passwd", f"repo:folder/passwd@{first}"):
+        with pytest.raises(RlmError):
+            catalog.read(ref)
+
+
+def test_an_empty_repository_opens(work: Work, catalog_of: Make) -> None:
+    catalog = catalog_of(work.path)
+    assert catalog.describe("repo").documents == 0
+    assert catalog.describe("repo").notes
+    work.write("a.py", "x\n")
+    assert within_a_second(lambda: catalog.search(Query("x"), "repo").total == 1)
+
+
+def test_a_bare_repository_shows_its_head(work: Work, tmp_path: Path, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="x\n")
+    work.git("clone", "-q", "--bare", str(work.path), str(tmp_path / "bare.git"))
+    catalog = catalog_of(tmp_path / "bare.git")
+    assert catalog.read("repo:a.py").text == "x"
+    assert any("bare" in note for note in catalog.describe("repo").notes)
+
+
+def test_a_folder_that_is_no_repository_opens(tmp_path: Path, catalog_of: Make) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    (folder / "a.py").write_text("x\n")
+    catalog = catalog_of(folder)
+    assert catalog.read("repo:a.py").text == "x"
+    assert "history" not in dict(catalog.openable())
+    with pytest.raises(BadRequest, match="no context 'history'"):
+        catalog.get("history")
+
+
+def test_a_linked_worktree_shows_its_own_branch(
+    work: Work, tmp_path: Path, catalog_of: Make
+) -> None:
+    work.commit("one", a_dot_py="main\n")
+    work.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "side"))
+    (tmp_path / "side" / "a.py").write_text("side\n")
+    catalog = catalog_of(tmp_path / "side")
+    assert catalog.read("repo:a.py").text == "side"
+    assert catalog.describe("repo").facts["branch"] == "side"
+    assert catalog.describe("history").documents == 1
+
+
+def test_a_git_file_that_points_at_a_strangers_repository_is_refused(
+    work: Work, tmp_path: Path, catalog_of: Make
+) -> None:
+    work.commit("private", a_dot_py="private\n")
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    (evil / ".git").write_text(f"gitdir: {work.path}/.git\n")
+    with pytest.raises(Denied):
+        catalog_of(evil).get("history")
+    (evil / ".git").unlink()
+    (evil / ".git").symlink_to(work.path / ".git")
+    with pytest.raises(Denied):
+        catalog_of(evil).get("history")
+
+
+def test_a_git_folder_that_borrows_a_strangers_objects_is_refused(
+    work: Work, tmp_path: Path, catalog_of: Make
+) -> None:
+    secret = work.commit("private", a_dot_py="private\n")
+    evil = Work(tmp_path / "evil")
+    evil.path.mkdir()
+    evil.git("init", "-q")
+    (evil.path / ".git/objects/info/alternates").write_text(f"{work.path}/.git/objects\n")
+    (evil.path / ".git/refs/heads/main").write_text(secret + "\n")
+    with pytest.raises(Denied):
+        catalog_of(evil.path).get("history")
+
+
+def test_a_root_below_the_top_shows_only_its_part(work: Work, catalog_of: Make) -> None:
+    first = work.commit("one", part__a_dot_py="in\n", other__b_dot_py="secret plan\n")
+    work.commit("two", other__b_dot_py="secret plan two\n")
+    work.commit("three", part__a_dot_py="in two\n")
+    catalog = catalog_of(work.path / "part")
+    assert list(catalog.get("repo").documents(parse("repo"))) == ["a.py"]
+    assert catalog.read(f"repo:a.py@{first}").text == "in"
+    assert catalog.search(Query("secret"), f"repo@{first}").total == 0
+    assert catalog.search(Query("secret"), "history").total == 0
+    assert catalog.describe("history").documents == 2
+
+
+def test_a_submodule_is_named_and_not_mixed_in(
+    work: Work, tmp_path: Path, catalog_of: Make
+) -> None:
+    other = Work(tmp_path / "other")
+    other.path.mkdir()
+    other.git("init", "-q")
+    other.commit("one", lib_dot_py="lib\n")
+    work.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other.path), "sub")
+    commit = work.commit("add it")
+    catalog = catalog_of(work.path)
+    assert catalog.describe("repo").documents >= 1
+    with pytest.raises(BadRequest, match="submodule"):
+        catalog.read(f"repo:sub@{commit}")
+
+
+def test_a_rebase_in_progress_is_said(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_py="1\n")
+    work.git("checkout", "-q", "-b", "side")
+    work.commit("side", a_dot_py="side\n")
+    work.git("checkout", "-q", "main")
+    work.commit("main", a_dot_py="main\n")
+    work.git("checkout", "-q", "side")
+    env = {**os.environ, **ENV}
+    subprocess.run(["git", "rebase", "-q", "main"], cwd=work.path, env=env, capture_output=True)
+    notes = catalog_of(work.path).describe("repo").notes
+    assert any("rebase" in note for note in notes)
+
+
+def test_nothing_that_a_repository_configures_is_run(
+    work: Work, tmp_path: Path, catalog_of: Make
+) -> None:
+    first = work.commit("one", a_dot_py="x\n", b_dot_py="y\n", _dot_mailmap="A <a@b>\n")
+    work.write(".gitattributes", "*.py filter=evil diff=evil\n")
+    second = work.commit("two", a_dot_py="changed\n")
+    trap = tmp_path / "trap.sh"
+    mark = tmp_path / "ran"
+    trap.write_text(f"#!/bin/sh\necho $0 >> {mark}\ncat\n")
+    trap.chmod(0o755)
+    for key in (
+        "core.fsmonitor", "core.pager", "core.sshCommand", "diff.external", "filter.evil.clean",
+        "filter.evil.smudge", "filter.evil.process", "diff.evil.textconv", "diff.evil.command",
+        "gpg.program", "core.editor", "pager.log", "pager.diff", "core.hooksPath",
+    ):  # fmt: skip
+        work.git("config", key, str(trap))
+    work.git("config", "log.showSignature", "true")
+    for hook in ("post-checkout", "post-index-change", "pre-commit", "reference-transaction"):
+        (work.path / ".git/hooks").mkdir(exist_ok=True)
+        (work.path / ".git/hooks" / hook).symlink_to(trap)
+    (work.path / "a.py").write_text("edited\n")
+    catalog = catalog_of(work.path)
+    catalog.describe("repo")
+    catalog.read(f"repo:a.py@{first}")
+    catalog.search(Query("x"), f"repo@{first}")
+    catalog.call("repo", "changed", [], {})
+    catalog.call("repo", "blame", ["a.py"], {})
+    catalog.call("repo", "log", ["a.py"], {})
+    catalog.search(Query("x"), "history")
+    catalog.read(f"history:{second}")
+    catalog.call("history", "diff", [first, second], {})
+    catalog.call("history", "together", ["a.py"], {})
+    catalog.outline(f"history:{second}")
+    catalog.open(f"{first}..{second}")
+    assert not mark.exists(), mark.read_text()
+
+
+def test_unknown_things_are_named_with_what_is_close(work: Work, catalog_of: Make) -> None:
+    work.commit("one", src__parser_dot_py="x\n")
+    catalog = catalog_of(work.path)
+    for ref, hint in (
+        ("repp:a.py", "repo"),
+        ("repo:src/parsers.py", "src/parser.py"),
+        ("repo:parser.py", "src/parser.py"),
+        ("repo:src/parser.py@nosuch", "no branch, tag or commit"),
+        ("repo:src/parser.py#L99", "1 lines"),
+        ("repo:../up.py", "leaves"),
+        ("repo:/etc/passwd", "leaves"),
+    ):
+        with pytest.raises(RlmError, match=hint):
+            catalog.read(ref)
+
+
+def test_a_folder_ref_lists_its_entries(work: Work, catalog_of: Make) -> None:
+    work.commit("one", src__a_dot_py="x\n", src__sub__b_dot_py="y\n")
+    passage = catalog_of(work.path).read("repo:src/")
+    assert passage.text.splitlines() == ["a.py", "sub/  (1 documents)"]
+
+
+def test_parts_of_a_chunking_cover_the_scope_once(work: Work, catalog_of: Make) -> None:
+    text = "".join(f"def f{n}():\n    return {n}\n\n" for n in range(400))
+    work.commit("one", a_dot_py=text)
+    catalog = catalog_of(work.path)
+    parts = [catalog.text(chunk.ref) for chunk in catalog.chunk("repo:a.py", tokens=300)]
+    assert len(parts) > 5
+    assert "\n".join(parts) + "\n" == text
+
+
+def test_blame_log_and_changed_agree_with_git(work: Work, catalog_of: Make) -> None:
+    first = work.commit("one", a_dot_py="1\n2\n")
+    second = work.commit("two", a_dot_py="1\n2 changed\n")
+    work.write("new.py", "x\n")
+    catalog = catalog_of(work.path)
+    lines = catalog.call("repo", "blame", ["a.py"], {})
+    assert [(line.line, line.commit, line.text) for line in lines] == [
+        (1, first, "1"),
+        (2, second, "2 changed"),
+    ]
+    assert [commit.commit for commit in catalog.call("repo", "log", ["a.py"], {})] == [
+        second,
+        first,
+    ]
+    assert catalog.call("repo", "changed", [], {}) == [{"path": "new.py", "status": "??"}]
