@@ -24,7 +24,7 @@ def transcript(folder: Path, number: int, said: str) -> Path:
     text = [{"type": "text", "text": "Understood."}]
     reply = {"id": "m", "type": "message", "role": "assistant", "model": "claude", "content": text}
     moment = "2026-11-21T10:00:00.000Z"
-    records = [
+    records: list[dict[str, object]] = [
         {"type": "user", "uuid": "a", "parentUuid": None, "message": user, "timestamp": moment},
         {"type": "assistant", "uuid": "b", "parentUuid": "a", "message": reply},
     ]
