@@ -36,7 +36,7 @@ _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _CODE = re.compile(r"`([^`\n]{2,80})`|[\"']([A-Za-z_][\w.]{1,79})[\"']")
 _NAME = re.compile(
     r"\b(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z]\w*_\w+|__\w+__|[A-Z][a-z0-9]+(?:[A-Z]\w*)+"
-    r"|[a-z]+[A-Z]\w*|[A-Z]{2,}[a-z]\w*)\b"
+    r"|[a-z]+[A-Z]\w*|[A-Z]{2,}[a-z]\w*|[A-Z][A-Z0-9]{4,})\b"
 )
 _QUESTION = (
     re.compile(r"<question>\s*(.*?)\s*</question>", re.DOTALL | re.IGNORECASE),

@@ -30,6 +30,13 @@ def attempt(call, *args):
         print(type(error).__name__, error)
         return []
 
+def stage(work, *args):
+    """Do one part of the search; what was found before an error stays."""
+    try:
+        return work(*args)
+    except Exception as error:
+        print(type(error).__name__, error)
+
 def span(ref):
     """Return the address of a document, and the first and last line of a ref."""
     head, _, tail = ref.partition("#L")
@@ -128,8 +135,9 @@ def messages(place):
 def changes(place):
     """Name the newest and the oldest commit that change a line with a name of the question."""
     for name in names[:3] or words[:2]:
-        found = attempt(lambda: bound[place].grep(re.escape(name), limit=500))
-        for label, commit in [("newest", found[0]), ("oldest", found[-1])][: len(found)]:
+        pattern = re.escape(name) if names else f"(?i:{{re.escape(name)}})"
+        found = attempt(lambda: bound[place].grep(pattern, limit=500))
+        for label, commit in zip(("newest", "oldest"), found[:1] + found[1:][-1:]):
             many = f"{{label}} of {{len(found)}} commits" if len(found) > 1 else "only commit"
             facts.append(
                 f"The {{many}} with a changed line that holds {{name}}: {{commit['ref']}} "
@@ -148,11 +156,11 @@ for place, kind in places:
     if kind == "history":
         if past or len(places) == 1:
             for look in (changes, messages) if names else (messages, changes):
-                look(place)
+                stage(look, place)
         continue
     if past and facts:
         continue
-    defined = [name for name in names if kind in ("repo", "text") and define(place, name)]
+    defined = [name for name in names if kind in ("repo", "text") and stage(define, place, name)]
     for name in names if counting or kind not in ("repo", "text") else []:
         hits = attempt(lambda: [grep(re.escape(name), place, 3, True)])
         if hits and hits[0].total:
@@ -160,7 +168,7 @@ for place, kind in places:
                          f"the first is {{hits[0][0].ref}} ``{{hits[0][0].text.strip()}}``")
     # Ranking reads everything once; a question that names only what was found needs none.
     if words or not defined:
-        passages(place, kind, 5 if defined else 8)
+        stage(passages, place, kind, 5 if defined else 8)
 
 found = "\n\n".join(["\n".join("- " + fact for fact in facts)] * bool(facts) + parts)
 answer["content"] = {notice!r} + "\n\n" + found if found else {nothing!r}

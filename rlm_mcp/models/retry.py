@@ -84,7 +84,7 @@ class Retry:
             wait_s = error.retry_after_s + self.chance.uniform(0, 0.1)
         safe = unsent or error.kind in ("rate", "overloaded", "server")
         hopeless = self.failures >= QUIET or wait_s > LONGEST_WAIT_S
-        if not safe or tries >= self.attempts or hopeless:
+        if not error.retryable or not safe or tries >= self.attempts or hopeless:
             raise error
         if error.kind == "rate":
             self.not_before = max(self.not_before, time.monotonic() + wait_s)

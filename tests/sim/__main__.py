@@ -21,10 +21,12 @@ def main() -> None:
     parser.add_argument("--script", type=Path, help="JSON: a list of steps of a tool-using agent")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS")
     chosen = parser.parse_args()
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # before the server's thread inherits it
     mind = agent.load(chosen.script) if chosen.script else None
     with SimServer(mind, port=chosen.port, latency_s=chosen.latency) as sim:
         print(sim.url, flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(ends)
     if mind is not None:
         sys.stdout.write(mind.report())
 

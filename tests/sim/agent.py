@@ -1,6 +1,7 @@
 """A scripted agent: drives a real coding agent (the Claude Code CLI) through tool calls.
 
-A script is a list of steps, `{"tool": "mcp__rlm__grep", "input": {...}}` or `{"say": "text"}`. The
+A script is a list of steps, `{"tool": "mcp__rlm__grep", "input": {...}}` or `{"say": "text"}`; with
+`"from": {"run": "run (\\w+)"}` an input is taken from the last result by a regular expression. The
 step is chosen by how many tool results the conversation holds, so that a retried request gets the
 same reply. Requests without tools (titles, summaries, our own sub-queries) go to another mind.
 """
@@ -8,6 +9,7 @@ same reply. Requests without tools (titles, summaries, our own sub-queries) go t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +39,11 @@ class Agent:
         step = self.steps[done]
         if "say" in step:
             return str(step["say"])
-        return Say("", ((str(step["tool"]), dict(step.get("input", {}))),))
+        given = dict(step.get("input", {}))
+        for name, pattern in step.get("from", {}).items():
+            found = re.search(pattern, call.results[-1].text)
+            given[name] = found[1] if found else f"nothing fits {pattern}"
+        return Say("", ((str(step["tool"]), given),))
 
     def report(self) -> str:
         """Return the tool results, a JSON object a line."""

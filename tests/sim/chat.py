@@ -14,8 +14,12 @@ STOPS = {"": "stop", "end_turn": "stop", "max_tokens": "length", "refusal": "con
 class Chat:
     """The dialect: JSON and streams of chunks, usage where it is asked for."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, cached_share: float = 0.0, no_usage: bool = False) -> None:
         self.window = window
+        self.cached_share = cached_share
+        """Share of the prompt that is said to have been read from a cache."""
+        self.no_usage = no_usage
+        """Whether to leave usage out, as some servers do."""
 
     def read(self, body: Any, number: int) -> Call:
         """Return the parsed request. Raises Refused."""
@@ -45,12 +49,10 @@ class Chat:
         """Send a reply, as far as the fault lets it come."""
         prompt = sum(map(tokens, [call.system, *(turn.text for turn in call.turns)]))
         made = tokens(say.text)
-        usage = {
-            "prompt_tokens": prompt,
-            "completion_tokens": made,
-            "total_tokens": prompt + made,
-        }
-        log.usage = usage
+        log.usage = {"prompt_tokens": prompt, "completion_tokens": made}
+        cached = {"cached_tokens": int(prompt * self.cached_share)}
+        total = {"total_tokens": prompt + made, "prompt_tokens_details": cached}
+        usage = None if self.no_usage else {**log.usage, **total}
         base = {"id": f"chatcmpl-sim-{call.number}", "created": 1, "model": call.model}
         reason = STOPS.get(say.stop, "stop")
         if not call.body.get("stream"):
@@ -68,7 +70,7 @@ class Chat:
             await wire.event("", {**chunk, "choices": [choice]})
         last = {"index": 0, "delta": {}, "finish_reason": reason}
         await wire.event("", {**chunk, "choices": [last]})
-        if (call.body.get("stream_options") or {}).get("include_usage"):
+        if usage and (call.body.get("stream_options") or {}).get("include_usage"):
             await wire.event("", {**chunk, "choices": [], "usage": usage})
         await wire.event("", "[DONE]")
         return False

@@ -41,12 +41,14 @@ class SimServer:
         window: int = 1_000_000,
         cache_life_s: float = 300.0,
         port: int = 0,
+        cached_share: float = 0.0,
+        no_usage: bool = False,
     ) -> None:
         self.mind: Mind = minds.of(mind)
         self.faults = Faults(faults, seed)
         self.latency_s = latency_s
         self._messages = messages.Messages(PromptCache(cache_life_s), window)
-        self._chat = chat.Chat(window)
+        self._chat = chat.Chat(window, cached_share, no_usage)
         self.requests: list[Logged] = []
         self.active = 0
         self.peak = 0

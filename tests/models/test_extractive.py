@@ -1,0 +1,207 @@
+"""The embedded model: finds, quotes, and says that it understood nothing."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp import promptbook, toolbox
+from rlm_mcp.config import Settings
+from rlm_mcp.engine import Result, Workspace
+from rlm_mcp.models.extractive import NOTHING, NOTICE, Extractive, names_in, rank, words_of
+from rlm_mcp.models.model import Message, Reply, Request
+
+VARIABLES = "Context variables:\n- repo (repo): /x; 1 KB\n- history (history): /x; 1 KB"
+
+
+def reply(*texts: str, purpose: str = "sub") -> Reply:
+    roles = ["user", "assistant"]
+    messages = [Message(roles[n % 2], text) for n, text in enumerate(texts)]  # type: ignore[arg-type]
+    return asyncio.run(
+        Extractive().complete(Request(messages, purpose=purpose))  # type: ignore[arg-type]
+    )
+
+
+def cell(text: str) -> str:
+    return text.partition("```repl\n")[2].partition("\n```")[0]
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("Where is the QuerySet class defined?", ["QuerySet"]),
+        ("Where is the class Stream defined?", ["Stream"]),
+        ("What does `ModelForm.save` return?", ["ModelForm.save"]),
+        ("who calls get_or_create and parse_date()?", ["get_or_create", "parse_date"]),
+        ("Which class handles CSRF?", []),
+        ("What is max_tokens set to in httpClient?", ["max_tokens", "httpClient"]),
+        ("How does it work?", []),
+    ],
+)
+def test_names_of_code_are_told_from_words(question: str, names: list[str]) -> None:
+    assert names_in(question) == names
+
+
+def test_words_are_split_and_stemmed_and_filler_is_left_out() -> None:
+    assert words_of("How does the retryPolicy handle timeouts?") == [
+        "retrypolicy",
+        "retry",
+        "policy",
+        "handle",
+        "timeout",
+    ]
+
+
+def test_rank_prefers_rare_words_and_short_lines() -> None:
+    lines = ["the king sat", "the queen sat", "the king and the queen and all the others sat"]
+    scores = rank([line.split() for line in lines], {"queen"})
+    assert scores[0] == 0 < scores[2] < scores[1]
+
+
+def test_a_root_writes_one_cell_that_is_python() -> None:
+    question = 'Where is "x\'); import os #" in `A{b}`?\n```\n'
+    text = reply(f"<question>\n{question}\n</question>\n\n{VARIABLES}", purpose="root").text
+    ast.parse(cell(text))
+    assert text.count("```repl") == 1
+
+
+def test_a_root_ends_at_its_second_turn_and_names_what_went_wrong() -> None:
+    text = reply("<question>q</question>", "…", "NameError: no such thing", purpose="root").text
+    ast.parse(cell(text))
+    assert "NameError: no such thing" in cell(text)
+    assert 'answer["ready"] = True' in cell(text)
+
+
+def test_the_same_request_gets_the_same_reply_for_nothing() -> None:
+    prompt = f"<question>\nWhere is Foo?\n</question>\n\n{VARIABLES}"
+    first, second = (reply(prompt, purpose="root") for _ in range(2))
+    assert first == second
+    assert first.cost_usd == 0.0 and first.usage.input > 0
+
+
+def test_a_sub_model_quotes_the_lines_of_a_part_under_their_own_refs() -> None:
+    part = (
+        '<part ref="repo:a.py#L10-L13">\ndef retry():\n    """Try again."""\n'
+        "    wait = backoff(attempt)\n    return send()\n</part>"
+    )
+    text = reply(f"{part}\n\n<question>\nhow long is the backoff?\n</question>").text
+    assert text == f"{NOTICE}\nrepo:a.py#L12\n>     wait = backoff(attempt)"
+
+
+def test_a_part_may_stand_in_a_message_of_its_own() -> None:
+    messages = [
+        Message("user", '<part ref="r7">\nalpha\nthe beta line\n</part>', cache=True),
+        Message("user", "<question>\nwhere is beta?\n</question>"),
+    ]
+    text = asyncio.run(Extractive().complete(Request(messages))).text
+    assert text == f"{NOTICE}\nr7\n> the beta line"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Who is the king?\n\nThe sea is blue.\nThe king is Bob.",
+        "The sea is blue.\nThe king is Bob.\n\nWho is the king?",
+        "Who is the king?\nThe sea is blue.\nThe king is Bob.",
+        "Question: Who is the king?\n\nThe sea is blue.\nThe king is Bob.",
+    ],
+)
+def test_an_unmarked_question_is_found_before_or_after_the_text(prompt: str) -> None:
+    assert reply(prompt).text == f"{NOTICE}\n> The king is Bob."
+
+
+def test_the_question_of_the_run_is_no_text_to_quote() -> None:
+    prompt = (
+        '<part ref="r1">\nnothing here\n</part>\n\n<question>\nfind beta\n</question>\n\n'
+        "<asked_in_order_to_answer>\nwhat about beta?\n</asked_in_order_to_answer>"
+    )
+    assert reply(prompt).text == NOTHING
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.invalid"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a repository of two commits with code worth asking about."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "src").mkdir()
+    (folder / "src" / "query.py").write_text(
+        '"""Queries."""\n\n\nclass QuerySet:\n    """A lazy set of rows."""\n\n'
+        "    def __init__(self, rows):\n        self.rows = rows\n\n"
+        "    def count(self):\n        return len(self.rows)\n\n"
+        "    def filter(self, wanted):\n        return self._chain(wanted)\n\n"
+        "    def _chain(self, wanted):\n        return QuerySet(self.rows + [wanted])\n"
+    )
+    (folder / "tests").mkdir()
+    (folder / "tests" / "test_query.py").write_text("class QuerySet:\n    pass\n")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "Begin with queries")
+    (folder / "src" / "net.py").write_text(
+        "BACKOFF = 2.0\n\n\ndef send(request, attempts=3):\n"
+        '    """Send a request and try again when the connection was refused."""\n'
+        "    for attempt in range(attempts):\n        try:\n            return request()\n"
+        "        except ConnectionRefusedError:\n            wait(BACKOFF ** attempt)\n"
+    )
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "Send requests again after a pause")
+    return folder
+
+
+def ask(project: Path, question: str) -> Result:
+    """Run a question through the whole engine."""
+
+    async def whole() -> Result:
+        settings = Settings(roots=(project,), model="extractive:")
+        tools = {tool.name: tool.source for tool in toolbox.read()}
+        workspace = Workspace(settings, tools, promptbook.read().texts)
+        try:
+            return await workspace.ask(question, refs=["repo"])
+        finally:
+            await workspace.close()
+
+    return asyncio.run(whole())
+
+
+def check(result: Result) -> str:
+    """Return the answer of a run that is complete, free and proven."""
+    assert (result.status, result.cost_usd, result.calls) == ("complete", 0.0, 1), result.answer
+    assert result.evidence
+    assert [proof.ref for proof in result.evidence if not proof.verified] == []
+    assert result.answer.startswith("No model was used")
+    return result.answer
+
+
+def test_a_definition_and_the_members_asked_for_are_quoted(project: Path) -> None:
+    answer = check(
+        ask(project, "Where is the QuerySet class defined and how does it chain filters?")
+    )
+    assert "QuerySet is defined at repo:src/query.py#L4 ``class QuerySet:``" in answer
+    assert ">     def _chain(self, wanted):" in answer
+    assert ">     def filter(self, wanted):" in answer
+    assert answer.index("src/query.py") < answer.index("tests/test_query.py")
+
+
+def test_a_question_without_names_gets_the_function_that_fits(project: Path) -> None:
+    answer = check(ask(project, "What happens when the connection is refused?"))
+    assert "In function send: repo:src/net.py#L4" in answer
+    assert ">         except ConnectionRefusedError:" in answer
+
+
+def test_a_question_about_the_past_names_commits(project: Path) -> None:
+    answer = check(ask(project, "Which commit added BACKOFF?"))
+    assert "``Send requests again after a pause``" in answer
+    assert "history:" in answer
+
+
+def test_a_question_that_fits_nothing_says_so(project: Path) -> None:
+    result = ask(project, "Zyzzyva quokka?")
+    assert "nothing that is open shares a word" in result.answer
+    assert not result.evidence

@@ -1,0 +1,114 @@
+"""When a call is sent again, and when not."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
+
+import pytest
+
+from rlm_mcp.errors import ModelError
+from rlm_mcp.models import retry
+from rlm_mcp.models.model import Reply, Usage
+from rlm_mcp.models.retry import Retry
+
+FINE = Reply("fine", Usage(1, 1), "m", 0.0)
+
+
+def failing(kind: str, **changes: object) -> ModelError:
+    retryable = bool(changes.pop("retryable", True))
+    return ModelError(kind, kind=kind, retryable=retryable, **changes)  # type: ignore[arg-type]
+
+
+def sender(
+    steps: Sequence[ModelError | Reply],
+) -> tuple[Callable[[], Awaitable[Reply]], list[float]]:
+    left, sent = list(steps), []
+
+    async def send() -> Reply:
+        sent.append(time.monotonic())
+        step = left.pop(0)
+        if isinstance(step, ModelError):
+            raise step
+        return step
+
+    return send, sent
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.01)
+
+
+def run(tries: Retry, steps: Sequence[ModelError | Reply]) -> tuple[Reply | ModelError, int]:
+    send, sent = sender(steps)
+    try:
+        return asyncio.run(tries.run(send, 10.0)), len(sent)
+    except ModelError as error:
+        return error, len(sent)
+
+
+@pytest.mark.parametrize("kind", ["rate", "overloaded", "server"])
+def test_what_failed_before_a_reply_is_sent_again(kind: str) -> None:
+    reply, sent = run(Retry(), [failing(kind), failing(kind), FINE])
+    assert isinstance(reply, Reply)
+    assert (reply.attempts, sent) == (3, 3)
+
+
+@pytest.mark.parametrize("kind", ["network", "timeout", "malformed", "auth", "refused", "too_long"])
+def test_what_may_have_been_paid_or_cannot_help_is_sent_once(kind: str) -> None:
+    error, sent = run(Retry(), [failing(kind), FINE])
+    assert isinstance(error, ModelError)
+    assert (error.attempts, sent) == (1, 1)
+
+
+def test_a_connection_that_could_not_be_made_is_tried_again_and_not_counted() -> None:
+    reply, tried = run(Retry(), [failing("network", attempts=0), FINE])
+    assert isinstance(reply, Reply)
+    assert (reply.attempts, tried) == (1, 2)
+
+
+def test_what_was_not_sent_and_cannot_help_is_not_tried_again() -> None:
+    error, tried = run(Retry(), [failing("auth", attempts=0, retryable=False), FINE])
+    assert isinstance(error, ModelError)
+    assert (error.attempts, tried) == (0, 1)
+
+
+def test_tries_are_bounded() -> None:
+    error, sent = run(Retry(), [failing("rate", retry_after_s=0.0)] * 50)
+    assert isinstance(error, ModelError)
+    assert error.attempts == sent == retry.ATTEMPTS
+
+
+def test_a_provider_that_asks_for_too_long_gets_no_second_try() -> None:
+    error, sent = run(Retry(), [failing("rate", retry_after_s=3_600.0), FINE])
+    assert isinstance(error, ModelError)
+    assert (error.retry_after_s, sent) == (3_600.0, 1)
+
+
+def test_after_failures_in_a_row_each_call_is_sent_once_until_one_succeeds() -> None:
+    tries = Retry()
+    run(tries, [failing("server")] * 50)
+    assert run(tries, [failing("server"), FINE])[1] == 1
+    assert run(tries, [FINE])[1] == 1
+    assert run(tries, [failing("server"), FINE])[1] == 2
+
+
+def test_waits_grow_and_carry_jitter() -> None:
+    waits = []
+    for seed in (1, 2):
+        send, sent = sender([failing("overloaded")] * 3 + [FINE])
+        asyncio.run(Retry(chance=random.Random(seed)).run(send, 10.0))
+        waits.append([later - sooner for sooner, later in pairwise(sent)])
+    assert all(wait >= 0.005 * 2**n for each in waits for n, wait in enumerate(each))
+    assert waits[0] != waits[1]
+
+
+def test_the_time_limit_holds_over_all_tries() -> None:
+    send, _ = sender([failing("rate", retry_after_s=20.0), FINE])
+    with pytest.raises(ModelError) as caught:
+        asyncio.run(Retry().run(send, 0.2))
+    assert (caught.value.kind, caught.value.attempts) == ("timeout", 1)
