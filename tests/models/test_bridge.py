@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,3 +192,22 @@ def test_a_token_cannot_add_headers(editor: Editor, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RLM_MCP_BRIDGE_TOKEN", "x\r\nX-Evil: 1")
     assert failure().attempts == 0
     assert not editor.requests
+
+
+def test_the_server_in_the_document_serves_the_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "bridge.md").read_text()
+    source = text.partition("```python\n")[2].partition("```")[0]
+    head, _, _ = source.partition("http.server.HTTPServer(")
+    space: dict[str, Any] = {}
+    exec(head, space)
+    with ThreadingHTTPServer(("127.0.0.1", 0), space["Bridge"]) as server:
+        space["Bridge"].log_message = lambda *_: None
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        monkeypatch.setenv("RLM_MCP_BRIDGE_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("RLM_MCP_BRIDGE_TOKEN", "x")
+        try:
+            assert ask().text == "5"
+        finally:
+            server.shutdown()
+            thread.join()

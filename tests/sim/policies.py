@@ -121,7 +121,10 @@ def printed_answer(call: Call, argument: str) -> str:
 def recurse(call: Call, argument: str) -> str:
     """Hand the question down to one child run after another, to the depth that is allowed."""
     if call.replies == 0:
-        return cell(f"below = rlm_query({question(call)!r})\nprint(below)")
+        return cell(
+            f"try:\n    below = rlm_query({question(call)!r})\n"
+            "except Exception as error:\n    below = f'the bottom ({error})'\nprint(below)"
+        )
     return final("'from below: ' + str(below)")
 
 
