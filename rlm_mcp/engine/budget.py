@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
 from rlm_mcp.config import Settings
-from rlm_mcp.errors import BudgetSpent
+from rlm_mcp.errors import BadRequest, BudgetSpent, did_you_mean
 from rlm_mcp.models.model import Price, Usage
 
 NANO = 1_000_000_000
@@ -41,7 +41,14 @@ class Allowance:
         return cls(**{f.name: getattr(settings, f"max_{f.name}") for f in fields(cls)})
 
     def narrowed(self, **limits: float | None) -> Allowance:
-        """Return these limits, lowered where `limits` are lower; they never rise."""
+        """Return these limits, lowered where `limits` are lower. Raises BadRequest."""
+        names = [field.name for field in fields(self)]
+        for name in limits:
+            if name not in names:
+                raise BadRequest(
+                    f"There is no limit {name!r}.{did_you_mean(name, names)} "
+                    f"Limits: {', '.join(names)}."
+                )
         lower = {
             name: type(getattr(self, name))(min(getattr(self, name), limit))
             for name, limit in limits.items()

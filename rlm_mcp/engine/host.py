@@ -217,6 +217,8 @@ class Host:
         """Start child runs and return their answers."""
         self._may_ask()
         jobs = self._jobs(given)
+        if not jobs:
+            return _answers([], [], [], "", "")
         limits = {
             name: given.optional(f"max_{name}") for name in ("usd", "calls", "seconds", "depth")
         }

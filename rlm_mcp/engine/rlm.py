@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rlm_mcp import config, promptbook, toolbox
 from rlm_mcp.contexts.variable import Variable
+from rlm_mcp.engine.budget import Allowance
 from rlm_mcp.engine.run import Result
 from rlm_mcp.engine.workspace import Workspace
 from rlm_mcp.errors import BadRequest
@@ -47,8 +48,9 @@ class RLM:
         settings: config.Settings | None = None,
     ) -> None:
         self.model, self.sub_model, self.mode = model, sub_model, mode
-        self.budget = dict(budget or {})
         self.settings = settings if settings is not None else config.load()
+        self.budget = dict(budget or {})
+        Allowance.of(self.settings).narrowed(**self.budget)  # a wrong name is told here
 
     def complete(self, prompt: str, context: Context = None) -> Completion:
         """Return the answer. Raises RlmError; inside a running event loop use `acomplete`."""

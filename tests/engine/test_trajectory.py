@@ -1,0 +1,259 @@
+"""Trajectories: their schema, their size, and what is read out of them again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlm_mcp.config import state_dir
+from rlm_mcp.engine import export, official, tree
+from rlm_mcp.engine.trajectory import Event, Recorder, find, read
+from rlm_mcp.errors import BadRequest, ModelError
+from rlm_mcp.models.fake import Fake
+from rlm_mcp.models.model import Request
+from tests.engine.conftest import Desks, cell, run, scripted
+
+jsonschema = pytest.importorskip("jsonschema")
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "trajectory.schema.json").read_text("utf-8"))
+
+
+def sub(text: str) -> str | ModelError:
+    return ModelError("no", kind="refused") if text.startswith("bad") else "fine </script><b>"
+
+
+CELLS = [
+    cell("h = grep('line 7 of file 3')\nprint(h.shown)"),
+    cell(
+        "from rlm_mcp.sdk import run\n"
+        "a = llm_query_batched(['good', 'bad', 'better'])\n"
+        "c = run(['and the child?'], mode='recursive')\nprint(a.done, c[0])"
+    ),
+    cell("FINAL('at ' + h[0].ref)"),
+]
+
+
+def model() -> Fake:
+    inner = scripted(CELLS, sub)
+
+    def reply(request: Request) -> Any:
+        if request.purpose == "root" and "child?" in request.messages[0].text:
+            return cell("print(len(repo))\nFINAL('from the child')")
+        return inner.replies(request)  # type: ignore[operator]
+
+    return Fake(replies=reply)
+
+
+async def recorded(desk: Desks) -> tuple[str, list[Request]]:
+    async with desk() as d:
+        used = model()
+        d.use(used)
+        result = await d.workspace.ask("Where is it?", mode="recursive")
+        return result.run, used.requests
+
+
+def test_every_event_fits_the_published_schema(desk: Desks) -> None:
+    id, _ = run(recorded(desk))
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    types = set()
+    for line in (state_dir() / "runs" / f"{id}.jsonl").read_text("utf-8").splitlines():
+        event = json.loads(line)
+        validator.validate(event)
+        types.add(event["type"])
+    assert types == {"run.start", "prompt", "call", "cell", "turn", "child", "run.end"}
+
+
+def test_a_file_is_at_most_twice_what_was_sent_and_answered(desk: Desks) -> None:
+    id, requests = run(recorded(desk))
+    sent = sum(len(r.system) + sum(len(m.text) for m in r.messages) for r in requests)
+    assert (state_dir() / "runs" / f"{id}.jsonl").stat().st_size <= 2 * sent
+
+
+def test_a_file_is_for_its_user_alone(desk: Desks) -> None:
+    id, _ = run(recorded(desk))
+    assert (state_dir() / "runs" / f"{id}.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_the_tree_holds_turns_calls_and_children(desk: Desks) -> None:
+    id, _ = run(recorded(desk))
+    node = tree.load(state_dir() / "runs", id)
+    assert [turn.number for turn in node.turns] == [1, 2, 3]
+    failures = {call["part"]: "failure" in call for call in node.turns[1].calls}
+    assert failures == {"1": False, "2": True, "3": False}
+    assert [child.id for child in node.turns[1].children] == [f"{id}.1"]
+    assert node.children[0].end["answer"] == "from the child"
+    assert (node.status, node.cost_usd()) == ("partial", 0.0)
+    assert tree.load(state_dir() / "runs", f"{id}.1").depth == 1
+
+
+def test_runs_are_listed_newest_first(desk: Desks) -> None:
+    first, _ = run(recorded(desk))
+    second, _ = run(recorded(desk))
+    found = tree.summaries(state_dir() / "runs")
+    assert [item.run for item in found] == [second, first]
+    assert (found[0].question, found[0].status, found[0].calls) == ("Where is it?", "partial", 1)
+    assert found[1].calls == 7
+
+
+def test_a_torn_last_line_is_left_out_and_other_damage_is_told(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, "a1")
+    recorder.write("run.start", question="x", mode="agent", depth=0)
+    recorder.close()
+    path = tmp_path / "a1.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + '{"v": 1, "ru')
+    assert [event.type for event in read(path)] == ["run.start"]
+    assert tree.summaries(tmp_path)[0].status == "running"
+    path.write_text("[]\n" + whole)
+    with pytest.raises(BadRequest, match="line 1"):
+        list(read(path))
+    assert tree.summaries(tmp_path) == []
+
+
+def test_a_run_is_found_by_a_unique_start(tmp_path: Path) -> None:
+    for name in ("1121-a", "1121-b", "1120-c"):
+        (tmp_path / f"{name}.jsonl").touch()
+    assert find(tmp_path, "1120").stem == "1120-c"
+    assert find(tmp_path, "1121-a.1.2").stem == "1121-a"
+    with pytest.raises(BadRequest, match="2 runs begin so"):
+        find(tmp_path, "1121")
+    with pytest.raises(BadRequest, match="Did you mean 1121-b"):
+        find(tmp_path, "1122-b")
+
+
+def test_a_replay_comes_to_the_same_answer_without_a_model(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            used = model()
+            d.use(used)
+            result = await d.workspace.ask("Where is it?", mode="recursive")
+            asked = len(used.requests)
+            replay = await d.workspace.replay(result.run)
+            assert replay.same and replay.answer == result.answer
+            assert len(used.requests) == asked
+            assert len(list((state_dir() / "runs").glob("*.jsonl"))) == 1
+            (d.folder / "f3.txt").write_text("nothing\n")
+            changed = await d.workspace.replay(result.run)
+            assert not changed.same and changed.status == "failed"
+
+    run(go())
+
+
+def test_the_export_is_the_conversation_that_the_root_had(desk: Desks) -> None:
+    id, requests = run(recorded(desk))
+    node = tree.load(state_dir() / "runs", id)
+    lines = [json.loads(line) for line in export.lines(node)]
+    assert [line["run"] for line in lines] == [id, f"{id}.1"]
+    last = [r for r in requests if r.purpose == "root" and "child?" not in r.messages[0].text][-1]
+    told = lines[0]["messages"]
+    assert told[0] == {"role": "system", "content": last.system}
+    for message, ours in zip(last.messages[1:], told[2:], strict=False):
+        assert message.text == ours["content"]
+    assert told[-1]["role"] == "assistant"
+    assert len(lines[0]["sub_calls"]) == 3
+
+
+def test_the_page_shows_a_run_and_runs_nothing_that_it_says(desk: Desks) -> None:
+    id, _ = run(recorded(desk))
+    page = export.html(tree.load(state_dir() / "runs", id))
+    assert "Where is it?" in page and "Content-Security-Policy" in page
+    assert page.count("</script>") == 2, "no text of the run can end the data"
+    for outside in ("http://", "https://"):
+        assert outside not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_page_draws_every_turn_and_call(desk: Desks, tmp_path: Path) -> None:
+    id, _ = run(recorded(desk))
+    data = json.dumps(export.as_json(tree.load(state_dir() / "runs", id)))
+    script = (ROOT / "rlm_mcp" / "viewer" / "page.js").read_text("utf-8")
+    shim = (ROOT / "tests" / "engine" / "dom.js").read_text("utf-8")
+    path = tmp_path / "draw.js"
+    path.write_text(f"{shim}\nconst DATA = {json.dumps(data)};\n{script}\nreport();\n", "utf-8")
+    done = subprocess.run(["node", path], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert "from the child" in shown["text"] and "NO ANSWER: no" in shown["text"]
+    assert shown["rect"] == 7
+    assert shown["text"].count("fine </script><b>") >= 2, "as text"
+
+
+OFFICIAL = [
+    {"type": "metadata", "timestamp": "2026-06-01T10:00:00", "root_model": "m", "max_depth": 1},
+    {
+        "type": "iteration",
+        "iteration": 1,
+        "timestamp": "2026-06-01T10:00:02",
+        "prompt": [
+            {"role": "system", "content": "You are"},
+            {"role": "user", "content": "How many?"},
+        ],
+        "response": "```repl\nprint(llm_query('x'))\n```",
+        "code_blocks": [
+            {
+                "code": "print(llm_query('x'))",
+                "result": {
+                    "stdout": "seven",
+                    "stderr": "",
+                    "locals": {"context": "long"},
+                    "rlm_calls": [
+                        {
+                            "root_model": "s",
+                            "prompt": "x",
+                            "response": "seven",
+                            "execution_time": 0.5,
+                            "usage_summary": {"model_usage_summaries": {}},
+                        },
+                        {"root_model": "s", "prompt": "y", "response": "", "error": "429"},
+                    ],
+                },
+            }
+        ],
+        "final_answer": None,
+        "iteration_time": 1.5,
+    },
+    {
+        "type": "iteration",
+        "iteration": 2,
+        "timestamp": "2026-06-01T10:00:03",
+        "prompt": [],
+        "response": "done",
+        "code_blocks": [],
+        "final_answer": "7",
+        "iteration_time": 0.5,
+    },
+]
+
+
+def test_logs_of_the_official_library_are_shown_as_runs(tmp_path: Path) -> None:
+    path = tmp_path / "rlm_2026.jsonl"
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in OFFICIAL) + '{"type": "ite')
+    assert official.is_official(path)
+    node = tree.build(official.read(path))
+    assert [turn.code for turn in node.turns] == ["print(llm_query('x'))", ""]
+    assert node.turns[0].calls[0]["reply"] == "seven"
+    assert node.turns[0].calls[1]["failure"]["reason"] == "429"
+    assert (node.status, node.end["answer"], node.cost_usd()) == ("complete", "7", None)
+    assert node.prompt == {"system": "You are", "first": "How many?"}
+    assert "long" not in str(node), "variables are left out"
+    assert export.html(node)
+    assert [json.loads(line)["answer"] for line in export.lines(node)] == ["7"]
+
+
+def test_a_log_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps(OFFICIAL[0]) + "\n" + '{"type": "iteration", "timestamp": 5}\n')
+    with pytest.raises(BadRequest, match="line 2"):
+        official.read(path)
+
+
+def test_an_event_is_one_line_whatever_it_holds(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, "a")
+    recorder.write("turn", turn=1, shown="a\nb\u2028c\ud800", left="", ready=False)
+    recorder.close()
+    assert [type(event) for event in read(tmp_path / "a.jsonl")] == [Event]
