@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlm_mcp import reply
@@ -88,6 +88,7 @@ def test_a_rest_that_cannot_be_kept_is_said() -> None:
     assert len(got) <= 6_000
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.text(st.characters(codec=None), max_size=200),
     st.integers(0, 400),

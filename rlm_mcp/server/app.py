@@ -35,7 +35,7 @@ from pydantic.networks import AnyUrl
 import rlm_mcp
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest, RlmError
-from rlm_mcp.server import resources
+from rlm_mcp.server import resources, sampling
 from rlm_mcp.server.office import Office
 from rlm_mcp.server.progress import Ticker
 from rlm_mcp.toolbox import Tool
@@ -181,8 +181,9 @@ class App(MCPServer[Any]):
             if context is not None:
                 await context.report_progress(done, total, message)
 
-        async with Ticker(send, name) as ticker:
-            return await self.office.call(tool, parsed, ticker.report)
+        with sampling.borrowed(context):
+            async with Ticker(send, name) as ticker:
+                return await self.office.call(tool, parsed, ticker.report)
 
     def _keep(self, text: str) -> str:
         workspace = self.office.opened

@@ -229,6 +229,20 @@ def test_a_users_tool_runs_in_the_sandbox_like_ours(settings: Settings, reposito
         assert "root:" not in leaked.text
 
 
+def test_the_example_of_the_documentation_works(settings: Settings) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tools.md").read_text()
+    (source,) = re.findall(r"```python\n(\"\"\"Which.*?)```", page, re.DOTALL)
+    tools = config_dir() / "tools"
+    tools.mkdir(parents=True)
+    (tools / "hotspots.py").write_text(source)
+    with in_memory(settings) as talk:
+        listed = {tool.name: tool for tool in talk.run(talk.client.list_tools()).tools}
+        hints = listed["hotspots"].annotations
+        assert hints is not None and hints.read_only_hint
+        said = talk.call("hotspots", word="row")
+        assert said.text.split() == ["5000", "many.txt"]
+
+
 def test_a_projects_tools_are_not_even_listed(settings: Settings, repository: Path) -> None:
     folder = repository / ".rlm" / "tools"
     folder.mkdir(parents=True)

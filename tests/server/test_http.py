@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,10 +191,13 @@ def test_a_port_in_use_is_a_sentence(web: Web, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_the_tools_work_over_http_in_both_eras(mode: str, web: Web) -> None:
-    def connect() -> Client:
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Client]:
         headers = {"authorization": f"Bearer {web.token}"}
-        client = httpx2.AsyncClient(headers=headers, timeout=60)
-        return Client(streamable_http_client(f"{web.url}/mcp", http_client=client), mode=mode)
+        async with httpx2.AsyncClient(headers=headers, timeout=60) as carrier:
+            transport = streamable_http_client(f"{web.url}/mcp", http_client=carrier)
+            async with Client(transport, mode=mode) as client:
+                yield client
 
     with Talk(connect) as talk:
         assert talk.call("grep", pattern="class Greeter").text.startswith("1 matching")
