@@ -85,7 +85,7 @@ class Code:
             self._symbol(path, item)
             for path, known in parsed.items()
             for item in known.definitions
-            if wanted(item) and (not kind or item.kind == kind)
+            if wanted(item) and (item.kind == kind or (not kind and item.kind != "heading"))
         ]
         return sorted(found, key=_order)[: max(0, limit)]
 

@@ -27,7 +27,7 @@ WINDOW = 40
 """Lines of a passage that has no definitions in it."""
 LONGEST = 80
 """Lines of the longest passage."""
-SHORTEST = 4
+SHORTEST = 2
 """A definition shorter than this joins the one before it."""
 SMALL = frozenset({"const", "let", "var", "define", "type"})
 """Definitions that are no passage of their own when they take one line."""

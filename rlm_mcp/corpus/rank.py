@@ -156,6 +156,8 @@ def _score(
     for kind, is_kind, seldom in (("test", is_test, 0.45), ("doc", is_doc, 0.6)):
         if is_kind(passage.path):
             return fit * (1.3 if kind in want else seldom)
+    if want:
+        return fit * 0.5
     if _SIDE.search(f"/{passage.path}"):
         return fit * 0.5
     return fit

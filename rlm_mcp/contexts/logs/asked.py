@@ -112,6 +112,7 @@ class Asked:
         wanted = times.at_least(level) if level else frozenset()
         step = self._step(by, since, until)
         slots: dict[int, Counter[str]] = {}
+        firsts: dict[int, tuple[LogFile, int]] = {}
         deadline = time.monotonic() + WORK_S
         whole = True
         for file, start, end in self._ranges(since, until, path):
@@ -121,11 +122,13 @@ class Asked:
                     break
                 kind = times.level(file.big.line_at(offset, times.HEAD))
                 if not wanted or kind in wanted:
-                    slot = slots.setdefault(int(when // step), Counter())
+                    place = int(when // step)
+                    slot = slots.setdefault(place, Counter())
+                    firsts.setdefault(place, (file, offset))
                     slot["records"] += 1
                     slot[kind or "no level"] += 1
         rows = [
-            {"time": times.show(slot * step), **dict(counts)}
+            {"time": times.show(slot * step), "ref": self.ref(*firsts[slot]), **dict(counts)}
             for slot, counts in sorted(slots.items())
         ]
         total = sum(counts["records"] for counts in slots.values())

@@ -43,8 +43,10 @@ class Shape:
             slots = counted["slots"]
             assert isinstance(slots, list)
             for slot in slots[:BUCKETS]:
-                counts = ", ".join(f"{n} {name}" for name, n in slot.items() if name != "time")
-                items.append(Item(self._logs.name, "time", str(slot["time"]), 1, counts))
+                counts = ", ".join(
+                    f"{n} {name}" for name, n in slot.items() if name not in ("time", "ref")
+                )
+                items.append(Item(str(slot["ref"]), "time", str(slot["time"]), 1, counts))
         found, total, whole = self._asked.mine("", "", path)
         worst = [item for item in found if item.level in ("warn", "error", "fatal")]
         order = {id(item): item for item in [*worst[:limit], *found]}

@@ -23,7 +23,7 @@ _MONTHS = {
 _CLOCK = rb"(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?"
 _ZONE = rb"[ ]?(Z|UTC|GMT|[+-]\d\d:?\d\d)?"
 _DATE = rb"(\d{4})[-/](\d\d)[-/](\d\d)"
-_EPOCH = rb"(\d{9,10}(?:\.\d{1,9})?|\d{13}|\d{16}|\d{19})"
+_EPOCH = rb"(\d{19}|\d{16}|\d{13}|\d{9,10}(?:\.\d{1,9})?)(?!\d)"
 
 Parse = Callable[["re.Match[bytes]", int], float]
 

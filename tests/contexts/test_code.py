@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts.code import Symbol, Use
+from rlm_mcp.errors import BadRequest
+from tests.contexts.conftest import Work
+
+Make = Callable[..., Catalog]
+
+CORE = '''"""Core."""
+import json
+
+LIMIT = 10
+
+
+class Store:
+    def load(self, name):
+        return parse(self.read(name))
+
+    def read(self, name):
+        return name
+
+
+def parse(text):
+    """parse is the word."""
+    return json.loads(text)
+'''
+USER = """from pkg.core import Store, parse
+from . import core
+
+def main():
+    store = Store()
+    handler = parse
+    return parse(store.load("x"))
+"""
+TEST = """from pkg.core import parse
+
+def test_parse():
+    assert parse("1") == 1
+"""
+
+
+@pytest.fixture
+def code(work: Work, catalog_of: Make) -> Catalog:
+    work.commit(
+        "one",
+        pkg____init___dot_py="",
+        pkg__core_dot_py=CORE,
+        pkg__user_dot_py=USER,
+        tests__test_core_dot_py=TEST,
+        readme_dot_md="# Use parse\n",
+    )
+    work.write("pkg/__init__.py", "")
+    return catalog_of(work.path)
+
+
+def _symbols(code: Catalog, *args: str, **kwargs: str) -> list[Symbol]:
+    found = code.call("repo", "symbols", args, kwargs)
+    assert all(isinstance(item, Symbol) for item in found)
+    return list(found)
+
+
+def _uses(code: Catalog, method: str, *args: str) -> list[Use]:
+    return list(code.call("repo", method, args, {}))
+
+
+def test_symbols_gives_the_whole_span_of_a_definition(code: Catalog) -> None:
+    found = _symbols(code, "Store")
+    assert [(item.ref, item.kind) for item in found] == [("repo:pkg/core.py#L7-L12", "class")]
+    assert code.text(found[0].ref).startswith("class Store:")
+
+
+def test_symbols_can_be_asked_by_owner_star_and_kind(code: Catalog) -> None:
+    assert [item.owner for item in _symbols(code, "Store.load")] == ["Store"]
+    assert _symbols(code, "Other.load") == []
+    assert [item.name for item in _symbols(code, "*ar*e")] == ["parse", "test_parse"]
+    assert [item.name for item in _symbols(code, "*", kind="class")] == ["Store"]
+    assert [item.kind for item in _symbols(code, "LIMIT")] == ["constant"]
+
+
+def test_references_say_what_each_line_is(code: Catalog) -> None:
+    found = _uses(code, "references", "parse")
+    assert [(use.path, use.line, use.kind) for use in found] == [
+        ("pkg/core.py", 9, "call"),
+        ("pkg/core.py", 16, "mention"),
+        ("pkg/user.py", 1, "import"),
+        ("pkg/user.py", 6, "mention"),
+        ("pkg/user.py", 7, "call"),
+        ("tests/test_core.py", 1, "import"),
+        ("tests/test_core.py", 4, "call"),
+    ]
+
+
+def test_callers_name_the_definition_around_a_call(code: Catalog) -> None:
+    found = _uses(code, "callers", "parse")
+    assert [use.inside for use in found] == ["Store.load", "main", "test_parse"]
+
+
+def test_importers_understand_absolute_and_relative_imports(code: Catalog) -> None:
+    found = _uses(code, "importers", "pkg/core.py")
+    assert [(use.path, use.line) for use in found] == [
+        ("pkg/user.py", 1),
+        ("pkg/user.py", 2),
+        ("tests/test_core.py", 1),
+    ]
+    with pytest.raises(BadRequest, match=r"Did you mean pkg/core\.py"):
+        code.call("repo", "importers", ["pkg/cores.py"], {})
+
+
+def test_a_map_shows_what_is_used_most_within_its_budget(code: Catalog) -> None:
+    text = code.call("repo", "map", [], {"tokens": 200})
+    assert "repo:pkg/core.py" in text
+    assert "def parse(text):" in text
+    assert "test_parse" not in text
+    assert len(text) < 200 * 5
+
+
+def test_an_edit_is_parsed_anew(code: Catalog, work: Work) -> None:
+    assert len(_symbols(code, "parse")) == 1
+    work.write("pkg/more.py", "def parse():\n    pass\n")
+    work.write("pkg/core.py", CORE.replace("def parse", "def reparse"))
+    import time
+
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        paths = [item.path for item in _symbols(code, "parse")]
+        if paths == ["pkg/more.py"]:
+            break
+    assert paths == ["pkg/more.py"]
+
+
+@pytest.mark.parametrize(
+    ("files", "target", "importers"),
+    [
+        ({"a/x.ts": "export const k=1", "a/y.ts": 'import {k} from "./x"'}, "a/x.ts", ["a/y.ts"]),
+        ({"i/index.js": "", "m.js": 'const q = require("./i")'}, "i/index.js", ["m.js"]),
+        ({"p/q/q.go": "package q", "m.go": 'package m\nimport "ex.org/p/q"'}, "p/q/q.go", ["m.go"]),
+        ({"s/a.h": "", "s/a.c": '#include "a.h"\n', "b.c": "#include <z.h>"}, "s/a.h", ["s/a.c"]),
+        ({"s/B.java": "class B{}", "C.java": "import s.B;\nclass C{}"}, "s/B.java", ["C.java"]),
+        ({"src/a/b.rs": "", "src/m.rs": "use crate::a::b::C;"}, "src/a/b.rs", ["src/m.rs"]),
+        ({"src/b.rs": "", "src/main.rs": "mod b;"}, "src/b.rs", ["src/main.rs"]),
+        ({"l/a.rb": "", "l/b.rb": "require_relative 'a'"}, "l/a.rb", ["l/b.rb"]),
+        ({"S/A/B.php": "<?php", "c.php": "<?php\nuse App\\A\\B;"}, "S/A/B.php", ["c.php"]),
+        ({"N.cs": "namespace N.M { }", "P.cs": "using N.M;"}, "N.cs", ["P.cs"]),
+        ({"lib.sh": "", "m.sh": "source ./lib.sh\n"}, "lib.sh", ["m.sh"]),
+        ({"src/p/m.py": "", "src/p/__init__.py": "", "t.py": "import p.m"}, "src/p/m.py", ["t.py"]),
+    ],
+)  # fmt: skip
+def test_importers_in_every_language(
+    work: Work, catalog_of: Make, files: dict[str, str], target: str, importers: list[str]
+) -> None:
+    for name, text in files.items():
+        work.write(name, text + "\n")
+    work.commit("one")
+    catalog = catalog_of(work.path)
+    found = catalog.call("repo", "importers", [target], {})
+    assert [use.path for use in found] == importers
+
+
+def test_hostile_names_are_only_text(code: Catalog) -> None:
+    for name in (".*", "(", "a" * 5_000, "*" * 200, "x.y.z.", "\\", "a*b*c*d*e*f*g*h*", ""):
+        for method in ("symbols", "references", "callers"):
+            assert isinstance(code.call("repo", method, [name], {}), list), (method, name)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.corpus import load
+from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.corpus.passages import split
+from rlm_mcp.corpus.rank import rank
+from rlm_mcp.corpus.words import parts, separate, terms
+
+FILES = {
+    "src/session.py": '''"""Sessions."""
+from store import Store
+
+
+class SessionStore(Store):
+    """Keeps sessions in memory."""
+
+    def expireOldSessions(self, now):
+        for key in list(self.items):
+            if self.items[key].deadline < now:
+                del self.items[key]
+
+
+def open_session(user):
+    return SessionStore()
+''',
+    "src/cache.py": '''"""Caching of compiled templates."""
+
+
+def get_template(name):
+    """Return the compiled template, compiling and caching it on first use."""
+    if name not in _cache:
+        _cache[name] = compile_template(name)
+    return _cache[name]
+''',
+    "src/user.py": "from session import open_session\n\ndef login(u):\n    open_session(u)\n",
+    "tests/test_session.py": "def test_open_session():\n    assert open_session('a')\n" * 3,
+    "docs/session.md": "# Sessions\n\nopen_session opens a session. open_session is simple.\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "tree"
+    for name, text in FILES.items():
+        path = made / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return made
+
+
+@pytest.fixture
+def corpus(folder: Path, tmp_path: Path) -> Iterator[Corpus]:
+    made = load.folder(folder, cache=tmp_path / "cache")
+    yield made
+    made.close()
+
+
+def test_identifiers_are_split_by_case_and_underscore() -> None:
+    assert parts("getHTTPResponse_code2") == ("get", "http", "response", "code", "2")
+    assert separate(b"loadFile HTTPServer snake_case ABC") == (
+        b"load File HTTP Server snake_case ABC"
+    )
+
+
+def test_a_question_is_reduced_to_its_telling_words() -> None:
+    assert [term.text for term in terms("Where is the `open_session` function defined?")] == [
+        "open_session"
+    ]
+    assert [term.text for term in terms("How does caching of templates work?")] == [
+        "caching",
+        "templates",
+    ]
+    assert terms("") == []
+    assert [term.text for term in terms("where is it")] == ["where"]
+
+
+def test_a_definition_comes_before_its_mentions(corpus: Corpus) -> None:
+    found = rank(corpus, "where is open_session defined?")
+    assert (found[0].path, found[0].text) == ("src/session.py", "def open_session(user):")
+    order = [item.path for item in found]
+    assert order.index("src/user.py") < order.index("tests/test_session.py")
+
+
+def test_tests_and_documents_come_first_when_they_are_asked_for(corpus: Corpus) -> None:
+    assert rank(corpus, "tests of open_session")[0].path == "tests/test_session.py"
+    assert rank(corpus, "documentation of open_session")[0].path == "docs/session.md"
+
+
+def test_words_fit_in_any_form_and_case(corpus: Corpus) -> None:
+    assert rank(corpus, "how are templates cached?")[0].path == "src/cache.py"
+    assert rank(corpus, "expire old sessions")[0].symbol == "expireOldSessions"
+    assert rank(corpus, "expire_old_sessions")[0].symbol == "expireOldSessions"
+
+
+def test_the_line_is_verbatim_and_inside_its_passage(corpus: Corpus) -> None:
+    for item in rank(corpus, "session deadline cache"):
+        lines = corpus.line_bytes(item.path, item.start, item.end)
+        assert lines[item.line - item.start].decode() == item.text
+
+
+def test_a_scope_narrows(corpus: Corpus) -> None:
+    found = rank(corpus, "open_session", ["docs/session.md"])
+    assert {item.path for item in found} == {"docs/session.md"}
+
+
+def test_a_change_is_found_at_once_and_what_is_gone_is_not(corpus: Corpus, folder: Path) -> None:
+    rank(corpus, "open_session")
+    (folder / "src/new.py").write_text("def zebra_crossing():\n    pass\n")
+    (folder / "docs/session.md").unlink()
+    corpus.refresh()
+    assert rank(corpus, "zebra_crossing")[0].path == "src/new.py"
+    assert "docs/session.md" not in {item.path for item in rank(corpus, "open_session")}
+
+
+def test_the_index_survives_the_process(folder: Path, tmp_path: Path) -> None:
+    first = load.folder(folder, cache=tmp_path / "cache")
+    before = rank(first, "open_session")
+    first.close()
+    assert list((tmp_path / "cache" / "ranked").iterdir())
+    second = load.folder(folder, cache=tmp_path / "cache")
+    assert rank(second, "open_session") == before
+    second.close()
+
+
+def test_a_broken_index_is_made_again(folder: Path, tmp_path: Path) -> None:
+    first = load.folder(folder, cache=tmp_path / "cache")
+    before = rank(first, "open_session")
+    first.close()
+    del first
+    import gc
+
+    gc.collect()
+    for path in (tmp_path / "cache" / "ranked").iterdir():
+        path.write_bytes(b"no database" * 1000)
+    second = load.folder(folder, cache=tmp_path / "cache")
+    assert rank(second, "open_session") == before
+    second.close()
+
+
+@pytest.mark.parametrize(
+    "question",
+    ['"', "'; drop table body; --", "AND OR NOT", "NEAR(a b)", "*", "a" * 10_000, "é ñ 漢字"],
+)
+def test_a_question_is_never_syntax(corpus: Corpus, question: str) -> None:
+    rank(corpus, question)
+
+
+def test_passages_cover_every_line_once() -> None:
+    text = "".join(f"def f{n}():\n" + "    x = 1\n" * (n % 130) for n in range(200))
+    covered = [
+        line
+        for start, stop, _, _ in split("a.py", text.encode())
+        for line in range(start, stop + 1)
+    ]
+    assert covered == list(range(1, text.count("\n") + 1))
