@@ -275,7 +275,12 @@ def _files(view: View) -> Iterator[Line]:
 
 
 def _subagents(view: View) -> Iterator[Line]:
-    for thread in view.threads()[1:]:
+    threads = view.threads()[1:]
+    if not threads:  # the report is kept only as the result of the call
+        where = "b.doc=1 AND t.live=1 AND b.type='result' AND b.kind='task' AND b.len>0"
+        for row in rows_of(view, where):
+            yield Line("subagents", _short(view.body(row)), view.ref(row), 4)
+    for thread in threads:
         rows = list(
             rows_of(
                 view, "b.doc=? AND t.live=1 AND t.origin='agent' AND b.type='text'", (thread.doc,)

@@ -197,6 +197,8 @@ def plan(values: Mapping[str, Any]) -> tuple[PlanItem, ...] | None:
     for name in ("todos", "plan", "todoList", "items", "todo_list"):
         items = values.get(name)
         if isinstance(items, str):
+            items = parse(items)
+        if isinstance(items, str):
             return checklist(items)
         if isinstance(items, list):
             return tuple(_item(item) for item in items if isinstance(item, Mapping))

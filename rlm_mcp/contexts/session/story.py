@@ -205,7 +205,7 @@ def _ops(view: View, path: str) -> Iterator[tuple[sqlite3.Row, FileOp]]:
     for row in rows_of(view, "b.doc=1 AND t.live=1 AND b.type='call' AND b.data!=''"):
         if view.ref(row) in wanted and (block := view.index.source_block(row)) is not None:
             for op in block.ops:
-                if work.relative(op.path, row["cwd"]) == named:
+                if work.relative(op.path, row["cwd"] or work.root(view)) == named:
                     yield row, _clean(op)
 
 

@@ -170,6 +170,8 @@ class View:
             return "\n".join(self._lines(places[0], ref.span.start, ref.span.end)[0])
         if isinstance(ref.span, Chars):
             return self.whole(places[0])[ref.span.start : ref.span.end]
+        if len(places) == 1 and places[0].block is not None:
+            return self.whole(places[0])
         return "\n".join(self.whole(place).removesuffix("\n") for place in places)
 
     def read(self, ref: Ref, limit: int) -> Passage:

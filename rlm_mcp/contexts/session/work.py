@@ -7,6 +7,7 @@ where the format records what it needs (see a reader's `limits`).
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -171,10 +172,32 @@ def _files(view: View, *, live: bool, reads: bool) -> list[Touched]:
         for path, op in json.loads(row["data"]):
             if op == "read" and not reads:
                 continue
-            name = relative(path, row["cwd"])
+            name = relative(path, row["cwd"] or root(view))
             touched = table.setdefault(name, Touched(name))
             touched.ops.append((op, view.ref(row), row["n"]))
     return list(table.values())
+
+
+def root(view: View) -> str:
+    """Return the folder that all named files lie in, for formats that do not say where they were.
+
+    Empty unless the files below it are in several folders: else it may be too deep.
+    """
+    return view.once("root", lambda: _root(view))
+
+
+def _root(view: View) -> str:
+    paths = [
+        PurePosixPath(path)
+        for row in view.index.rows("SELECT data FROM blocks WHERE doc=1 AND data LIKE '[[%'")
+        for path, *_ in json.loads(row["data"])
+        if path.startswith("/")
+    ]
+    if not paths:
+        return ""
+    shared = PurePosixPath(os.path.commonpath([path.parent for path in paths]))
+    below = {path.relative_to(shared).parts[0] for path in paths}
+    return str(shared) if len(below) > 1 and len(shared.parts) > 2 else ""
 
 
 def relative(path: str, cwd: str) -> str:

@@ -76,9 +76,10 @@ def events(source: Source, start: int) -> Iterator[Event]:
 
 
 def _placed(found: Iterator[Event], begin: int, end: int, folder: str) -> Iterator[Event]:
-    for event in found:
+    for number, event in enumerate(found):
         if isinstance(event, Piece):
             event.start, event.end, event.cwd = begin, end, folder
+            event.pointer = str(number) if number else ""
         yield event
 
 

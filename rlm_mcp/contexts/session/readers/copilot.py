@@ -153,12 +153,12 @@ def _requests(value: Mapping[str, Any], first: int, source: Source) -> Iterator[
     for number, request in enumerate(asked if isinstance(asked, list) else []):
         if number < first or not isinstance(request, dict):
             continue
-        for piece in _request(request, _id(request, number), number):
+        for piece in _request(request, _id(request, number)):
             piece.cwd = where
             yield piece
 
 
-def _request(request: Mapping[str, Any], name: str, number: int) -> Iterator[Piece]:
+def _request(request: Mapping[str, Any], name: str) -> Iterator[Piece]:
     message = request.get("message")
     text = message.get("text") if isinstance(message, dict) else message
     at = places.moment(request.get("timestamp"))
@@ -167,7 +167,7 @@ def _request(request: Mapping[str, Any], name: str, number: int) -> Iterator[Pie
     for item in (variables.get("variables") or []) if isinstance(variables, dict) else []:
         if isinstance(item, dict):
             prompt.append(Block("notice", f"[attached: {item.get('name')}]", name="attachment"))
-    pointer = f"/requests/{number}"
+    pointer = f"/requests/{name}"
     yield Piece("user", "human", prompt, native=name, ts=at, pointer=f"{pointer}/message")
     blocks = list(_response(request))
     piece = Piece("assistant", "agent", blocks, native=f"{name}.reply", ts=at)

@@ -160,7 +160,8 @@ def _message(record: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event
         block = Block("notice", text, name=kind, status=status)
         piece = Piece("system", "harness", [block], native=name)
         if kind == "info" and _COMPRESSED.search(text[:80]):
-            piece.origin, block.type, piece.boundary = "compaction", "compaction", True
+            piece.origin, piece.boundary = "compaction", True
+            block.type, block.name = "compaction", "boundary"
     else:
         yield Odd("unknown", kind)
         return
