@@ -32,6 +32,9 @@ QUIET = {
 SUMMARISING = "Respond with TEXT ONLY"
 """How the CLI begins the request in which it compacts a session."""
 
+WAIT = "Bash"
+ALLOWED = f"mcp__rlm,mcp__plugin_rlm_rlm,{WAIT}(sleep 0.5)"
+
 Step = Say | str | Callable[[Call], Say | str]
 
 
@@ -40,9 +43,12 @@ class Agent:
     """A scripted mind for the CLI: one step for each turn of its main loop.
 
     Calls without tools (titles, sub-queries of our server) are answered by their model's name.
+    The CLI does not wait for a plugin's server: with `ready`, the first step is put off until that
+    tool is there.
     """
 
     steps: Sequence[Step]
+    ready: str = ""
     summary: str = "<summary>The user asked something and was answered.</summary>"
     turns: list[Call] = field(default_factory=list)
     summarised: list[Call] = field(default_factory=list)
@@ -55,6 +61,8 @@ class Agent:
         if not call.tools:
             self.others.append(call)
             return minds.by_model(call) if call.model.startswith("sim-") else "A title"
+        if not self.turns and self.ready and self.ready not in call.tools:
+            return Say("Waiting.", ((WAIT, {"command": "sleep 0.5"}),))
         self.turns.append(call)
         number = len(self.turns) - 1
         step = self.steps[number] if number < len(self.steps) else "Nothing more to do."
@@ -63,7 +71,8 @@ class Agent:
     @property
     def results(self) -> list[ToolResult]:
         """Return what the tools answered, as the model read it, each once."""
-        return max((call.results for call in self.turns), key=len, default=[])
+        results = max((call.results for call in self.turns), key=len, default=[])
+        return [result for result in results if result.tool != WAIT]
 
 
 def use(tool: str, **arguments: Any) -> Say:
@@ -137,8 +146,7 @@ class Claude:
 
     def ask(self, prompt: str, *flags: str, env: Mapping[str, str] | None = None) -> Ended:
         """Run one prompt to its end, with all tools of ours allowed."""
-        allowed = "mcp__rlm,mcp__plugin_rlm_rlm"
-        shape = ("--output-format", "json", "--allowedTools", allowed)
+        shape = ("--output-format", "json", "--allowedTools", ALLOWED)
         return self.run("-p", prompt, *shape, *flags, env=env)
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Ended:
@@ -148,8 +156,7 @@ class Claude:
     def converse(self, prompts: Sequence[str], *flags: str) -> tuple[Ended, list[dict[str, Any]]]:
         """Say the prompts one after the other in one process; return the end of each turn too."""
         shape = ("--input-format", "stream-json", "--output-format", "stream-json", "--verbose")
-        allowed = ("--allowedTools", "mcp__rlm,mcp__plugin_rlm_rlm")
-        running = self.start("-p", *shape, *allowed, *flags, stdin=subprocess.PIPE)
+        running = self.start("-p", *shape, "--allowedTools", ALLOWED, *flags, stdin=subprocess.PIPE)
         assert running.stdin is not None and running.stdout is not None
         ends = []
         for prompt in prompts:
@@ -186,7 +193,7 @@ class Claude:
             text=True,
         )
 
-    def end(self, running: subprocess.Popen[str], timeout_s: float = 60.0) -> Ended:
+    def end(self, running: subprocess.Popen[str], timeout_s: float = 100.0) -> Ended:
         """Wait for the CLI and for what it started."""
         try:
             stdout, stderr = running.communicate(timeout=timeout_s)

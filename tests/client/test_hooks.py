@@ -6,13 +6,14 @@ import json
 import re
 from pathlib import Path
 
-from tests.client.claude_code import ROOT, Agent, Claude, use
+from tests.client.claude_code import ROOT, WAIT, Agent, Claude, use
 from tests.client.test_plugin import PLUGIN, PREFIX
 from tests.sim.call import Call, Say, ToolResult
 from tests.sim.server import SimServer
 
 RULE = "Never write to the vendor folder, not even in tests."
 FACT = "The staging port is 48213."
+TALK = ["Thank you.", "Go on then."]
 
 
 def test_what_only_old_turns_hold_is_found_after_a_compaction(
@@ -25,14 +26,21 @@ def test_what_only_old_turns_hold_is_found_after_a_compaction(
     agent = Agent(
         [
             f"Understood. {FACT} I noted the rule.",
+            *["The CLI keeps what was said last; this is said last."] * len(TALK),
             use(PREFIX + "grep", pattern=r"staging port is \d+", ref="session"),
             answer,
-        ]
+        ],
+        ready=PREFIX + "contexts",
     )
     with SimServer(agent) as sim:
         claude = Claude(program, tmp_path, sim.url)
         ended, ends = claude.converse(
-            [f"A rule for all of this session: {RULE}", "/compact", "Which port is staging on?"],
+            [
+                f"A rule for all of this session: {RULE}",
+                *TALK,
+                "/compact",
+                "Which port is staging?",
+            ],
             *("--plugin-dir", str(PLUGIN)),
         )
 
@@ -41,7 +49,7 @@ def test_what_only_old_turns_hold_is_found_after_a_compaction(
     (summariser,) = agent.summarised
     instructions = next(turn.text for turn in summariser.turns[::-1] if turn.role == "user")
     assert RULE in instructions.split("Additional Instructions:")[1], "the rule, verbatim"
-    asked = "\n".join(turn.text for turn in agent.turns[1].turns)
+    asked = "\n".join(turn.text for turn in agent.turns[1 + len(TALK)].turns)
     assert FACT not in asked, "the window no longer holds the fact"
     after = asked.split("SessionStart hook additional context:")[1]
     assert "the context variable `session`" in after, "the model is told where the rest is"
@@ -53,7 +61,7 @@ def test_session_is_the_one_that_runs_also_after_clear_and_resume(
     program: Path, project: Path, tmp_path: Path
 ) -> None:
     look = use(PREFIX + "grep", pattern="my word is [a-z]+", ref="session")
-    agent = Agent(["Noted."] + [look, "Seen."] * 3)
+    agent = Agent(["Noted."] + [look, "Seen."] * 3, ready=PREFIX + "contexts")
     with SimServer(agent) as sim:
         claude = Claude(program, tmp_path, sim.url)
         flags = ("--plugin-dir", str(PLUGIN))
@@ -71,7 +79,8 @@ def results(agent: Agent) -> list[ToolResult]:
     for call in agent.turns:
         for turn in call.turns:
             for result in turn.results:
-                found[id(result)] = result
+                if result.tool != WAIT:
+                    found[id(result)] = result
     return list(found.values())
 
 

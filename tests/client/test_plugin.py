@@ -30,7 +30,8 @@ def test_it_installs_from_this_checkout_and_the_model_calls_its_tools(
             use(PREFIX + "contexts"),
             use(PREFIX + "grep", pattern="7381"),
             "It is 7381.",
-        ]
+        ],
+        ready=PREFIX + "contexts",
     )
     with SimServer(agent) as sim:
         claude = Claude(program, tmp_path, sim.url)
@@ -64,10 +65,10 @@ def test_its_agent_runs_on_a_small_model_with_our_tools_alone(
         prompt="Where is it?",
         run_in_background=False,
     )
-    agent = Agent([delegate, scout, "Done."])
+    agent = Agent([delegate, scout, "Done."], ready=PREFIX + "contexts")
     with SimServer(agent) as sim:
         claude = Claude(program, tmp_path, sim.url)
-        ended = claude.ask("Where?", "--plugin-dir", str(PLUGIN), "--allowedTools", "Agent")
+        ended = claude.ask("Where?", "--plugin-dir", str(PLUGIN))
 
     assert ended.code == 0, ended.stderr
     assert below, "the agent was not started"
