@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from rlm_mcp.corpus.gate import Gated
 from rlm_mcp.corpus.pack import Snapshot
+from rlm_mcp.corpus.scan import PATIENCE
 from rlm_mcp.errors import BadRequest
 
 Numbers = npt.NDArray[np.int64]
@@ -38,6 +39,7 @@ text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 if resource is not None:
     used = len(text) + task["memory"]
     resource.setrlimit(resource.RLIMIT_AS, (used, used))
+    resource.setrlimit(resource.RLIMIT_CPU, (task["seconds"], task["seconds"] + 1))
 out = sys.stdout.buffer
 try:
     regex = re.compile(task["pattern"].encode("utf-8", "surrogateescape"), task["flags"])
@@ -87,8 +89,6 @@ def _run(
     snapshot: Snapshot, gated: Gated, spans: Numbers, deadline: float, starts: bool
 ) -> tuple[Numbers, bool]:
     """Run the child over some spans. Raises BadRequest where it cannot compile the pattern."""
-    if not len(spans):
-        return np.empty((0, 2), np.int64), True
     handle = snapshot.text.fileno()
     flags = re.MULTILINE | (0 if gated.regex.options.case_sensitive else re.IGNORECASE)
     task = {
@@ -96,6 +96,7 @@ def _run(
         "pattern": _for_python(gated.backtrack),
         "flags": int(flags),
         "memory": MEMORY_BYTES,
+        "seconds": max(1, round((deadline - time.monotonic()) / PATIENCE)),
         "starts": starts,
     }
     process = subprocess.Popen(

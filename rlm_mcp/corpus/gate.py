@@ -47,6 +47,8 @@ class Gated:
     """The plain text that the pattern is, where it is one."""
     automaton: Automaton | None = None
     """Hyperscan, where it may be used and is installed."""
+    one: int = 0
+    """A set of bytes (as bits) any of which makes a line match, where the pattern is so simple."""
     every_line: bool = False
     per_document: bool = False
     """Whether lines cannot be looked at one by one (multi-line, or \\A and \\z)."""
@@ -110,9 +112,6 @@ def gate(
     if read is not None and read.newline and not multiline:
         return gate(pattern, ignore_case, unicode, multiline=True)
     wide = unicode or not pattern.isascii() or "\\p" in pattern or "\\P" in pattern
-    plain = read is not None and not read.loose and patterns.literal(read.node)
-    if plain and not ignore_case:
-        return _literal(plain.decode("utf-8", "surrogateescape"), False, multiline)
     try:
         regex = _compile(
             _unicode(pattern) if unicode else pattern, wide, ignore_case, lines=not multiline
@@ -121,6 +120,9 @@ def gate(
         if read is not None and read.loose:
             return _backtracking(pattern, read, ignore_case, multiline)
         raise BadRequest(_refusal(pattern, error)) from error
+    plain = None if read is None or read.loose else patterns.literal(read.node)
+    if plain and not ignore_case:
+        return _literal(plain.decode("utf-8", "surrogateescape"), False, multiline)
     if read is None or wide:
         return Gated(regex, per_document=multiline or _asks_whole(pattern), multiline=multiline)
     if multiline or read.whole_text:
@@ -128,6 +130,7 @@ def gate(
     return Gated(
         regex,
         automaton=_automaton(read),
+        one=patterns.any_of(read.node),
         every_line=_every_line(read),
     )
 
@@ -142,6 +145,7 @@ def _literal(text: str, ignore_case: bool, multiline: bool) -> Gated:
     usable = not across and not (ignore_case and not text.isascii())
     return Gated(
         regex,
+        one=patterns.any_of(node) if usable else 0,
         text=None if ignore_case else data,
         automaton=_automaton(Pattern(node, False, False, False)) if usable else None,
         per_document=across or multiline,
@@ -163,13 +167,13 @@ def _read(pattern: str, ignore_case: bool, lines: bool) -> Pattern | None:
 
 def _compile(pattern: str, wide: bool, ignore_case: bool, lines: bool) -> Any:
     """Compile with RE2: first within a small bound, then with room for scanning."""
-    data = b"(?m)" + pattern.encode("utf-8", "surrogateescape")
+    data = pattern.encode("utf-8", "surrogateescape")
     options = _options(wide, ignore_case)
     options.never_nl = lines
     options.max_mem = GATE_BYTES
     re2.compile(data, options)
     options.max_mem = SCAN_BYTES
-    return re2.compile(data, options)
+    return re2.compile(b"(?m)" + data, options)
 
 
 def _options(wide: bool, ignore_case: bool) -> re2.Options:
@@ -267,7 +271,6 @@ def _refusal(pattern: str, error: re2.error) -> str:
     if "too large" in text:
         return f"The pattern {_short(pattern)} is too large; use smaller counts or fewer parts."
     reason, _, part = text.partition(": ")
-    part = part.removeprefix("(?m)")
     at = _unbalanced(pattern) if part == pattern else pattern.find(part)
     place = f" at character {at + 1}" if at >= 0 else ""
     what = f" ({_short(part)})" if part and part != pattern else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,9 +109,9 @@ def find(
     if gated.every_line and not gated.backtrack:
         order = np.argsort(among.places)
         return Hits(among.places[order], among.lines[order], None, True)
-    deadline = time.monotonic() + seconds
+    clock = scanning.Clock(seconds)
     if gated.per_document:
-        return _by_document(snapshot, gated, among, deadline, enough)
+        return _by_document(snapshot, gated, among, clock, enough)
     if gated.every_line:
         ordinals, whole = _all_lines(among), True
     else:
@@ -121,7 +120,7 @@ def find(
         ordinals, whole = scanned.ordinals, scanned.whole
     if gated.backtrack:
         spans = _line_spans(snapshot, among, ordinals)
-        kept, finished = backtrack.decide(snapshot, gated, spans, deadline)
+        kept, finished = backtrack.decide(snapshot, gated, spans, clock.until)
         ordinals, whole = ordinals[kept], whole and finished
     return _grouped(among, ordinals, whole)
 
@@ -167,7 +166,7 @@ def _line_spans(snapshot: Snapshot, among: Scope, ordinals: Numbers) -> Numbers:
 
 
 def _by_document(
-    snapshot: Snapshot, gated: Gated, among: Scope, deadline: float, enough: int
+    snapshot: Snapshot, gated: Gated, among: Scope, clock: scanning.Clock, enough: int
 ) -> Hits:
     """Search each document as a whole; a match counts as the line where it starts."""
     places: list[int] = []
@@ -176,15 +175,15 @@ def _by_document(
     order = np.argsort(among.places)
     if gated.backtrack:
         spans = np.stack([among.offsets[order], (among.offsets + among.lengths)[order]], axis=1)
-        starts, whole = backtrack.starts(snapshot, gated, spans, deadline)
+        starts, whole = backtrack.starts(snapshot, gated, spans, clock.until)
         ordinals = snapshot.ends.searchsorted(starts.astype(np.uint32))
         return _grouped(among, ordinals, whole)
     for number in order.tolist():
-        if time.monotonic() > deadline or (enough and len(lines) >= enough):
+        if clock.is_over() or (enough and len(lines) >= enough):
             whole = False
             break
         place, offset = int(among.places[number]), int(among.offsets[number])
-        for start in _starts(snapshot, gated, offset, int(among.lengths[number]), deadline):
+        for start in _starts(snapshot, gated, offset, int(among.lengths[number]), clock):
             places.append(place)
             lines.append(snapshot.line_of(place, start))
     found, counts = np.unique(np.array(places, np.int64), return_counts=True)
@@ -192,7 +191,7 @@ def _by_document(
 
 
 def _starts(
-    snapshot: Snapshot, gated: Gated, offset: int, length: int, deadline: float
+    snapshot: Snapshot, gated: Gated, offset: int, length: int, clock: scanning.Clock
 ) -> Sequence[int]:
     """Return where matches start, at most one for each line."""
     text = snapshot.buffer[offset : offset + length]
@@ -205,6 +204,6 @@ def _starts(
         found.append(offset + start)
         line_end = snapshot.find_newline(offset + start) + 1 - offset
         position = max(end, line_end)
-        if len(found) % 1024 == 0 and time.monotonic() > deadline:
+        if len(found) % 1024 == 0 and clock.is_over():
             break
     return found

@@ -132,6 +132,28 @@ def nullable(node: Node, holds: str = "") -> bool:
             return any(nullable(inner, holds) for inner in nodes)
 
 
+def any_of(node: Node) -> int:
+    """Return the bytes any one of which is a match, where the node says no more; else 0."""
+    match node:
+        case One(bits):
+            return bits
+        case Many(inner, 1, _):
+            return any_of(inner)
+        case Row((inner,)):
+            return any_of(inner)
+        case Either(nodes):
+            sets = [any_of(inner) for inner in nodes]
+            return _union(sets) if all(sets) else 0
+    return 0
+
+
+def _union(sets: list[int]) -> int:
+    bits = 0
+    for one in sets:
+        bits |= one
+    return bits
+
+
 def positions(node: Node) -> int:
     """Return about how many states the node needs when its counts are written out.
 

@@ -20,7 +20,8 @@ from rlm_mcp.corpus.gate import Gated
 from rlm_mcp.corpus.pack import Snapshot
 
 Ordinals = npt.NDArray[np.int64]
-Runs = Sequence[tuple[int, int]]
+Span = tuple[int, int]
+Runs = Sequence[Span]
 
 BLOCK = 8 << 20
 """Bytes between two looks at the clock."""
@@ -32,6 +33,34 @@ SPARSE = 21_000
 """Bytes a hit from which on RE2 is faster than Hyperscan at plain text."""
 LOOK = 64
 """Hits of plain text after which that is looked at."""
+RARE = 400
+"""Bytes an occurrence of its first byte from which on RE2 skips quickly to a plain text."""
+DENSE = 60
+"""Bytes a hit below which bytes are looked up in a table instead."""
+SAMPLE = 1 << 20
+PATIENCE = 2.5
+"""How many times the limit of processor time may pass by the clock on the wall."""
+PAUSE_S = 0.05
+"""How long a block may take; the next one is smaller where it took longer."""
+
+
+class Clock:
+    """A limit on the processor time of the thread that asks, and a wider one on the time by it.
+
+    A busy machine alone does not make an answer a partial one.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.until = time.monotonic() + PATIENCE * seconds
+        self._seconds = seconds
+        self._begun: float | None = None
+
+    def is_over(self) -> bool:
+        """Whether a limit is passed; counting begins with the first question."""
+        now = time.thread_time()
+        if self._begun is None:
+            self._begun = now
+        return now - self._begun > self._seconds or time.monotonic() > self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +86,14 @@ def runs_of(
 
 def scan(snapshot: Snapshot, gated: Gated, runs: Runs, seconds: float, enough: int = 0) -> Scanned:
     """Return the matching lines of some spans; with `enough`, stop soon after so many."""
-    deadline = time.monotonic() + seconds
     size = sum(end - start for start, end in runs)
     workers = min(4, os.cpu_count() or 1)
     if size < THREADED or workers == 1 or enough:
-        return _scan(snapshot, gated, _blocks(snapshot, runs, bool(enough)), deadline, enough)
+        return _scan(snapshot, gated, _blocks(snapshot, runs, bool(enough)), Clock(seconds), enough)
     parts = _share(list(_blocks(snapshot, runs, False)), workers)
     with ThreadPoolExecutor(workers, "rlm-scan") as pool:
         results = list(
-            pool.map(lambda part: _scan(snapshot, gated, iter(part), deadline, 0), parts)
+            pool.map(lambda part: _scan(snapshot, gated, iter(part), Clock(seconds), 0), parts)
         )
     # Where time ran out in one part, what later parts found still counts.
     return Scanned(
@@ -74,58 +102,114 @@ def scan(snapshot: Snapshot, gated: Gated, runs: Runs, seconds: float, enough: i
     )
 
 
-def _share(blocks: Sequence[tuple[int, int]], parts: int) -> list[Sequence[tuple[int, int]]]:
+def _share(blocks: Sequence[Span], parts: int) -> list[Sequence[Span]]:
     size = -(-len(blocks) // parts)
     return [blocks[start : start + size] for start in range(0, len(blocks), size)]
 
 
-def _blocks(snapshot: Snapshot, runs: Runs, growing: bool) -> Iterator[tuple[int, int]]:
+def _blocks(snapshot: Snapshot, runs: Runs, growing: bool) -> Iterator[Span]:
     """Cut spans into blocks on line borders; `growing` ones begin small."""
     size = BLOCK >> 6 if growing else BLOCK
     for start, end in runs:
-        end = min(end, len(snapshot.buffer))
-        while end - start > size:
-            ordinal = int(snapshot.ends.searchsorted(np.uint32(start + size)))
-            border = min(end, int(snapshot.ends[min(ordinal, len(snapshot.ends) - 1)]) + 1)
+        while start < min(end, len(snapshot.buffer)):
+            border = _border(snapshot, start + size, min(end, len(snapshot.buffer)))
             yield start, border
             start = border
             size = min(BLOCK, size * 2)
-        if start < end:
-            yield start, end
+
+
+def _border(snapshot: Snapshot, position: int, end: int) -> int:
+    """Return the first start of a line behind `position`, or `end`."""
+    if position >= end:
+        return end
+    ordinal = int(snapshot.ends.searchsorted(np.uint32(position)))
+    return min(end, int(snapshot.ends[ordinal]) + 1) if ordinal < len(snapshot.ends) else end
 
 
 def _scan(
-    snapshot: Snapshot,
-    gated: Gated,
-    blocks: Iterator[tuple[int, int]],
-    deadline: float,
-    enough: int,
+    snapshot: Snapshot, gated: Gated, blocks: Iterator[Span], clock: Clock, enough: int
 ) -> Scanned:
     found: list[Ordinals] = []
     count, whole = 0, True
+    way = _Way(snapshot, gated)
     for start, end in blocks:
-        if time.monotonic() > deadline or (enough and count >= enough):
-            whole = False
+        while start < end:
+            if clock.is_over() or (enough and count >= enough):
+                whole = False
+                break
+            stop = _border(snapshot, start + way.step, end)
+            ordinals = way.lines(start, stop)
+            if len(ordinals):
+                found.append(ordinals)
+                count += len(ordinals)
+            start = stop
+        if not whole:
             break
-        positions = _positions(snapshot, gated, start, end)
-        if positions:
-            marks = np.array(positions, np.uint32)
-            ordinals = snapshot.ends.searchsorted(marks)
-            found.append(ordinals)
-            count += len(ordinals)
     return Scanned(np.concatenate(found) if found else np.empty(0, np.int64), whole)
 
 
-def _positions(snapshot: Snapshot, gated: Gated, start: int, end: int) -> list[int]:
-    """Return, for each matching line of a block, a place in it not after its newline."""
-    if gated.automaton is None:
-        return _by_regex(snapshot, gated, start, end, switch=False)[0]
-    if gated.text is None:
-        return _by_automaton(snapshot, gated, start, end)
-    found, stopped = _by_regex(snapshot, gated, start, end, switch=True)
-    if stopped < end:
-        found += _by_automaton(snapshot, gated, stopped, end)
-    return found
+class _Way:
+    """The way to scan that suits a pattern and the text met so far."""
+
+    def __init__(self, snapshot: Snapshot, gated: Gated) -> None:
+        self.snapshot, self.gated = snapshot, gated
+        self.step = BLOCK
+        self._table: npt.NDArray[np.bool_] | None = None
+        self._regex = gated.automaton is None
+        if gated.text is not None and gated.automaton is not None:
+            sample = np.frombuffer(snapshot.buffer[:SAMPLE], np.uint8)
+            self._regex = int(np.count_nonzero(sample == gated.text[0])) * RARE < len(sample)
+
+    def lines(self, start: int, end: int) -> Ordinals:
+        """Return the ordinals of the matching lines of a block."""
+        begun = time.monotonic()
+        snapshot = self.snapshot
+        if self._table is not None:
+            ordinals = _by_table(snapshot, self._table, start, end)
+        else:
+            positions = self._positions(start, end)
+            if positions:
+                ordinals = snapshot.ends.searchsorted(np.array(positions, np.uint32))
+            else:
+                ordinals = np.empty(0, np.int64)
+            if self.gated.one and len(positions) * DENSE > end - start:
+                self._table = table_of(self.gated.one)
+        took = time.monotonic() - begun
+        if took > PAUSE_S:
+            self.step = max(BLOCK >> 7, int((end - start) * PAUSE_S / took))
+        return ordinals
+
+    def _positions(self, start: int, end: int) -> list[int]:
+        """Return, for each matching line of a block, a place in it not after its newline."""
+        snapshot, gated = self.snapshot, self.gated
+        if not self._regex:
+            return _by_automaton(snapshot, gated, start, end)
+        switch = gated.automaton is not None
+        found, stopped = _by_regex(snapshot, gated, start, end, switch)
+        if stopped < end:
+            self._regex = False
+            found += _by_automaton(snapshot, gated, stopped, end)
+        return found
+
+
+def table_of(bits: int) -> npt.NDArray[np.bool_]:
+    """Return a table of 256: which bytes are in a set."""
+    return np.array([bits >> code & 1 for code in range(256)], bool)
+
+
+def _by_table(snapshot: Snapshot, table: npt.NDArray[np.bool_], start: int, end: int) -> Ordinals:
+    """Return the ordinals of the lines that hold a byte of a set."""
+    text = np.frombuffer(snapshot.buffer, np.uint8)[start:end]
+    low, high = snapshot.ends.searchsorted(np.array([start, end], np.uint32)).tolist()
+    starts = np.empty(high - low, np.int64)
+    if not len(starts):
+        return starts
+    starts[0] = 0
+    starts[1:] = snapshot.ends[low : high - 1]
+    starts[1:] += 1 - start
+    hits = np.flatnonzero(np.logical_or.reduceat(table[text], starts))
+    hits += low
+    return hits
 
 
 def _by_automaton(snapshot: Snapshot, gated: Gated, start: int, end: int) -> list[int]:

@@ -1,0 +1,383 @@
+"""What a search finds, how it counts and pages, and that no pattern can harm."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rlm_mcp.corpus import gate, load, search
+from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.corpus.search import Matches, Query
+from rlm_mcp.errors import BadRequest
+from tests.corpus.conftest import Tree
+
+Make = Callable[..., Tree]
+ENGINES = ["hyperscan", "re2 alone"]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run with both engines, and with RE2 alone as where Hyperscan has no wheel."""
+    if request.param == "re2 alone":
+        monkeypatch.setattr(gate, "hyperscan", lambda: None)
+    elif gate.hyperscan() is None:
+        pytest.skip("Hyperscan is not installed")
+    gate.gate.cache_clear()
+    search._recent.clear()
+    yield request.param
+    gate.gate.cache_clear()
+
+
+def packed(cache: Path, **texts: str | bytes) -> Corpus:
+    items = [
+        (name, text.encode() if isinstance(text, str) else text) for name, text in texts.items()
+    ]
+    return load.texts(items, cache=cache, name="t")
+
+
+def lines_of(found: Matches) -> list[tuple[str, int]]:
+    return [(hit.path, hit.line) for hit in found.hits]
+
+
+def test_lines_count_from_one_and_a_line_counts_once(cache: Path, engine: str) -> None:
+    corpus = packed(cache, a="x\nfoo foo\nfoo\n", b="bar\n", c="no\nfoo")
+    found = search.search(corpus, Query("foo"))
+    assert lines_of(found) == [("a", 2), ("a", 3), ("c", 2)]
+    assert (found.total, found.documents, found.exact, found.cursor) == (3, 2, True, "")
+    assert found.hits[0].text == "foo foo"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        (r"^foo$", [1]), (r"foo\s+bar", [2]), (r"foo\sbar", [2]), (r"\bbar\b", [2, 5]),
+        (r"[^a-z]$", [4, 7]), (r"^$", [6]), (r"o{2}", [1, 2, 3, 4]), (r"foo|bar", [1, 2, 3, 4, 5]),
+        (r"(?i)FOO$", [1, 3, 4]), (r"fo+\.", []), (r"\Qa.b\E", [7]), (r"^", list(range(1, 8))),
+        (r"a?", list(range(1, 8))), (r".*", list(range(1, 8))), (r"\S+", [1, 2, 3, 4, 5, 7]),
+        (r"foo(?:)", [1, 2, 3, 4]), (r"[[:upper:]]", [4]), (r"\x66oo$", [1, 3]), (r"o\z", []),
+        (r"\Afoo", [1]), (r"\)\z", [7]), (r"foo\n", [1, 3]), (r"\Bar", [2, 5]), (r"o\b.*r", [2]),
+    ],
+)  # fmt: skip
+def test_patterns_match_by_line(cache: Path, engine: str, pattern: str, wanted: list[int]) -> None:
+    corpus = packed(cache, t="foo\nfoo bar\nxfoo\nFOO foo_\nbar\n\na.b (x)")
+    if pattern == r"(?i)FOO$":
+        wanted = [1, 3]
+    found = search.search(corpus, Query(pattern))
+    assert [hit.line for hit in found.hits] == wanted
+
+
+def test_no_match_runs_from_one_document_into_the_next(cache: Path, engine: str) -> None:
+    corpus = packed(cache, a="foo", b="bar\n", c="foo\n", d="bar")
+    for pattern in (r"foo\s*bar", r"foo[^x]bar", r"(?s)foo.bar", r"foo\nbar"):
+        assert search.search(corpus, Query(pattern)).total == 0
+        assert search.search(corpus, Query(pattern, multiline=True)).total == 0
+    assert search.search(corpus, Query(r"foo|bar")).documents == 4
+
+
+@given(
+    text=st.lists(st.text(alphabet="ab01 _.\t\rX-é", max_size=12), max_size=12),
+    pattern=st.recursive(
+        st.sampled_from(
+            ["a", "b", "X", ".", r"\w", r"\d", r"\s", r"\W", r"\S", r"\b", "^", "$", "[ab]",
+             "[^a]", r"[\w-]", "ab", r"\.", "0", r"[^\s]", r"\B"]
+        ),
+        lambda inner: st.one_of(
+            st.builds("{}{}".format, inner, inner),
+            st.builds("(?:{}|{})".format, inner, inner),
+            st.builds("({}){}".format, inner, st.sampled_from(["*", "+", "?", "{2}", "{1,3}"])),
+        ),
+        max_leaves=8,
+    ),
+    fold=st.booleans(),
+)  # fmt: skip
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_lines_are_those_that_pythons_re_finds(
+    tmp_path_factory: pytest.TempPathFactory, text: list[str], pattern: str, fold: bool
+) -> None:
+    corpus = packed(tmp_path_factory.mktemp("c"), t="\n".join(text))
+    try:
+        found = search.search(corpus, Query(pattern, limit=100, ignore_case=fold))
+    except BadRequest:
+        return  # RE2 does not repeat what is empty in all the ways that Python does.
+    data = "\n".join(text).encode()
+    lines = data.removesuffix(b"\n").split(b"\n") if data else []
+    regex = re.compile(pattern.encode(), re.IGNORECASE if fold else 0)
+    # Python's $ matches before a last newline only; a line has none.
+    wanted = [number for number, line in enumerate(lines, 1) if regex.search(line)]
+    assert [hit.line for hit in found.hits] == wanted
+    assert found.total == len(wanted)
+    corpus.close()
+
+
+def test_ignore_case_literal_and_unicode(cache: Path, engine: str) -> None:
+    corpus = packed(cache, t="Naïve\nNAÏVE\na.c\nabc\nжизнь 7\ncafé\n٣\n")
+
+    def count(pattern: str, **named: bool) -> int:
+        return search.search(corpus, Query(pattern, **named)).total  # type: ignore[arg-type]
+
+    assert count("naïve") == 0
+    assert count("Naïve") == 1
+    assert count("naïve", ignore_case=True) == 2
+    assert count("a.c") == 2
+    assert count("a.c", literal=True) == 1
+    assert count("A.C", literal=True, ignore_case=True) == 1
+    assert count(r"^\w+$") == 1
+    assert count(r"^\w+$", unicode=True) == 5
+    assert count(r"^\d$") == 0
+    assert count(r"^\d$", unicode=True) == 1
+    assert count(r"\p{Cyrillic}+ \d") == 1
+    assert count(r"^caf.$", unicode=True) == 1
+    with pytest.raises(BadRequest, match="cannot stand inside"):
+        count(r"[\W]", unicode=True)
+
+
+def test_pages_follow_each_other_and_cover_everything_once(cache: Path, engine: str) -> None:
+    corpus = packed(cache, **{f"d{n}": "hit\nno\nhit\n" * (n + 1) for n in range(6)})
+    for spread in (False, True):
+        every: list[tuple[str, int]] = []
+        cursor = ""
+        while True:
+            page = search.search(corpus, Query("hit", limit=5, spread=spread, cursor=cursor))
+            assert page.total == 42
+            every += lines_of(page)
+            cursor = page.cursor
+            search._recent.clear()
+            if not cursor:
+                break
+        assert len(every) == len(set(every)) == 42
+    first = search.search(corpus, Query("hit", limit=6, spread=True))
+    assert [hit.path for hit in first.hits] == [f"d{n}" for n in range(6)]
+
+
+def test_a_cursor_of_another_search_or_state_is_refused(make_tree: Make, cache: Path) -> None:
+    tree = make_tree({"a": "x\n" * 10})
+    corpus = load.tree(tree.folder, cache=cache)
+    cursor = search.search(corpus, Query("x", limit=3)).cursor
+    assert search.search(corpus, Query("x", limit=4, cursor=cursor)).hits[0].line == 4
+    with pytest.raises(BadRequest, match="another search"):
+        search.search(corpus, Query("y", cursor=cursor))
+    for bad in ("!!", "abc", "é", "AAAA"):
+        with pytest.raises(BadRequest, match="not a cursor"):
+            search.search(corpus, Query("x", cursor=bad))
+    tree.write({"b": "x\n"})
+    corpus.refresh()
+    with pytest.raises(BadRequest, match="content changed"):
+        search.search(corpus, Query("x", cursor=cursor))
+
+
+def test_context_lines_stay_in_the_document(cache: Path, engine: str) -> None:
+    corpus = packed(cache, a="1\n2\nhit\n4\n5", b="hit\n")
+    first, second = search.search(corpus, Query("hit", before=5, after=1)).hits
+    assert (first.before, first.after) == (("1", "2"), ("4",))
+    assert (second.before, second.after) == ((), ())
+
+
+def test_long_lines_are_cut_around_the_match(cache: Path, engine: str) -> None:
+    corpus = packed(cache, a="é" * 5000 + "NEEDLE" + "x" * 5000 + "\nshort NEEDLE\n")
+    long, short = search.search(corpus, Query("NEEDLE")).hits
+    assert long.cut and "NEEDLE" in long.text and len(long.text) == 300
+    assert not short.cut and short.text == "short NEEDLE"
+    wide = search.search(corpus, Query("é.*x")).hits[0]
+    assert len(wide.text) == 300
+
+
+def test_paths_limit_the_scope_and_folders_are_counted(cache: Path, engine: str) -> None:
+    names = {"src/a/x.py": "hit\n", "src/b/y.py": "hit\nhit\n", "src/z.py": "hit\n", "top": "hit\n"}
+    corpus = load.texts([(n, t.encode()) for n, t in names.items()], cache=cache, name="t")
+    found = search.search(corpus, Query("hit"))
+    assert found.per_folder == {"src/": 4, ".": 1}
+    below = search.search(corpus, Query("hit"), [n for n in names if n.startswith("src/")])
+    assert below.total == 4
+    assert below.per_folder == {"src/a/": 1, "src/b/": 2, "src/": 1}
+    assert search.search(corpus, Query("hit"), []).total == 0
+    assert search.search(corpus, Query("hit"), ["gone", "top"]).total == 1
+    assert lines_of(search.search(corpus, Query("hit"), ["src/z.py", "src/a/x.py"])) == [
+        ("src/a/x.py", 1), ("src/z.py", 1),
+    ]  # fmt: skip
+
+
+def test_changed_documents_are_found_in_reading_order(make_tree: Make, cache: Path) -> None:
+    tree = make_tree({f"f{n}": f"hit {n}\n" for n in range(6)})
+    corpus = load.tree(tree.folder, cache=cache)
+    tree.write({"f1": "no\nhit one\n", "f3": "", "f2b": "hit 2b\n"})
+    corpus.refresh()
+    wanted = [("f0", 1), ("f1", 2), ("f2", 1), ("f2b", 1), ("f4", 1), ("f5", 1)]
+    for pattern in ("hit", "h.t", r"(?i)HIT", r"^.*hit"):
+        assert lines_of(search.search(corpus, Query(pattern))) == wanted
+    assert search.search(corpus, Query(".*")).total == 7
+
+
+def test_a_pattern_with_a_newline_is_matched_across_lines(cache: Path, engine: str) -> None:
+    corpus = packed(cache, a="def f():\n    return 1\n\ndef g():\n    pass\n", b="def h():\n")
+    found = search.search(corpus, Query(r"def \w+\(\):\n\s+return"))
+    assert lines_of(found) == [("a", 1)]
+    assert found.hits[0].text == "def f():\n    return 1"
+    assert "across lines" in found.note
+    found = search.search(corpus, Query(r"\(\):\s+\w+", multiline=True))
+    assert lines_of(found) == [("a", 1), ("a", 4)]
+
+
+def test_lookaround_and_backreferences_are_decided_and_labelled(cache: Path, engine: str) -> None:
+    corpus = packed(cache, a="foobar\nfoobaz\nxx yy\nab ab\nword word\n", b="FOObar\n")
+    wanted = {
+        r"foo(?=bar)": [("a", 1)], r"foo(?!bar)": [("a", 2)], r"(?<=foo)baz": [("a", 2)],
+        r"(?<!foo)ba": [("b", 1)], r"([a-z])\1": [("a", 1), ("a", 2), ("a", 3)],
+        r"\b(\w+) \1\b": [("a", 4), ("a", 5)], r"(?P<w>\w+) (?P=w)": [("a", 4), ("a", 5)],
+        r"(?<w>ab) \1": [("a", 4)], r"(?>fo+)b": [("a", 1), ("a", 2)],
+    }  # fmt: skip
+    for pattern, lines in wanted.items():
+        found = search.search(corpus, Query(pattern))
+        assert lines_of(found) == lines, pattern
+        assert found.exact
+        assert "backtracking" in found.note
+    assert search.search(corpus, Query(r"foo(?=bar)", ignore_case=True)).total == 2
+    assert lines_of(search.search(corpus, Query(r"foo(?=bar\n)", multiline=True))) == [("a", 1)]
+
+
+def test_a_backtracking_bomb_is_stopped_and_labelled_partial(cache: Path) -> None:
+    corpus = packed(cache, a="ok ok\n" * 300 + "a" * 60 + "!\n", b="ok ok\n")
+    begun = time.monotonic()
+    found = search.search(corpus, Query(r"(\w+) \1$|(?=(a+)+b)a", seconds=0.4))
+    assert time.monotonic() - begun < 20
+    assert not found.exact
+    assert "lower bound" in found.note
+    assert 0 < found.total <= 301
+    with pytest.raises(BadRequest, match="not valid"):
+        search.search(corpus, Query(r"(?<=a+)b"))
+
+
+EVIL = (
+    r"(a+)+$", r"(a|aa)+$", r"(a|a)*$", r"(.*a){14}$", r"^(\w+\s?)*$", r"(x+x+)+y", r"(a*)*b",
+    r"(a{1,30}){1,30}b", r"([a-z]+)*\d", r"(.*)(.*)(.*)(.*)x", r".*.*.*.*=.*", r"(\w*)*@(\w*)*",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", EVIL)
+def test_patterns_that_stall_backtracking_engines_do_not(
+    cache: Path, engine: str, pattern: str
+) -> None:
+    corpus = packed(cache, a=("a" * 5000 + "!\n") * 40)
+    begun = time.monotonic()
+    assert search.search(corpus, Query(pattern)).exact
+    assert time.monotonic() - begun < 15
+
+
+BOMBS = (
+    r"(\w{1,1000}){50}x", r"\pL{1000}", r"((a{0,100}){0,100}){0,100}", r"(?:\pL\pN){900}",
+    r"(?i)[^a-z\pL]{1000}", "(" * 5000, "a{1001}", "[" * 9000, "x" * 10_001, r"(a{500}){500}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", BOMBS)
+def test_compile_bombs_are_refused_at_once(pattern: str) -> None:
+    gate.gate.cache_clear()
+    begun = time.thread_time()
+    with pytest.raises(BadRequest):
+        gate.gate(pattern)
+    assert time.thread_time() - begun < 0.5
+
+
+@pytest.mark.parametrize(
+    ("pattern", "place"),
+    [("foo(bar", 4), ("a)b", 2), ("x[ab", 2), ("a**", 2), ("*a", 1), (r"ab\y", 3), ("q[z-a]", 3)],
+)
+def test_a_bad_pattern_is_refused_with_the_place(cache: Path, pattern: str, place: int) -> None:
+    corpus = packed(cache, a="x")
+    with pytest.raises(BadRequest, match=f"at character {place}"):
+        search.search(corpus, Query(pattern))
+
+
+def test_other_bad_arguments_are_refused(cache: Path) -> None:
+    corpus = packed(cache, a="x")
+    with pytest.raises(BadRequest, match="empty"):
+        search.search(corpus, Query(""))
+    for query in (Query("x", limit=-1), Query("x", before=-1), Query("x", after=-1)):
+        with pytest.raises(BadRequest, match="negative"):
+            search.search(corpus, query)
+    with pytest.raises(BadRequest, match="Classes like"):
+        search.search(corpus, Query(r"(?=[[:alpha:]])x"))
+
+
+def test_without_totals_a_search_stops_early_and_goes_on_by_cursor(
+    cache: Path, engine: str
+) -> None:
+    corpus = packed(cache, **{f"d{n:03}": "hit\n" * 10_000 for n in range(20)})
+    found = search.search(corpus, Query("hit", limit=10, totals=False))
+    assert len(found.hits) == 10
+    assert not found.exact
+    assert 10 <= found.total < 200_000
+    after = search.search(corpus, Query("hit", limit=5, totals=False, cursor=found.cursor))
+    assert [hit.line for hit in after.hits] == [11, 12, 13, 14, 15]
+    assert search.search(corpus, Query("hit")).total == 200_000
+
+
+def test_much_text_is_shared_among_threads_with_the_same_answer(
+    cache: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlm_mcp.corpus import scan
+
+    texts = {f"d{n:02}": "".join(f"{i} word{i % 7} line\n" for i in range(4000)) for n in range(12)}
+    corpus = packed(cache, **texts)
+    queries = [Query(p, limit=50) for p in ("word3", r"word\d line", "7 ", r"[ax]", r"\d+$", "e")]
+    alone = [search.search(corpus, query) for query in queries]
+    search._recent.clear()
+    monkeypatch.setattr(scan, "THREADED", 1)
+    monkeypatch.setattr(scan, "BLOCK", 30_000)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert [search.search(corpus, query) for query in queries] == alone
+
+
+def test_searches_from_many_threads_agree(cache: Path, engine: str) -> None:
+    corpus = packed(cache, **{f"d{n}": "one two\nthree\n" * 100 for n in range(10)})
+    failures: list[object] = []
+
+    def work(seed: int) -> None:
+        for number in range(30):
+            pattern, total = [("one", 1000), (r"t\w+", 2000), (r"(?i)THREE", 1000)][
+                (seed + number) % 3
+            ]
+            search._recent.clear()
+            found = search.search(corpus, Query(pattern))
+            if found.total != total:
+                failures.append((pattern, found.total))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_ripgrep_finds_the_same_lines(make_tree: Make, cache: Path) -> None:
+    rg = shutil.which("rg")
+    if rg is None:
+        pytest.skip("ripgrep is not on PATH; bench/same_as_ripgrep.py compares real trees")
+    from bench import same_as_ripgrep as oracle
+
+    here = Path(__file__).parents[2]
+    sources = {
+        str(path.relative_to(here)): path.read_bytes()
+        for path in sorted((here / "rlm_mcp").rglob("*.py"))
+    }
+    tree = make_tree(sources)
+    corpus = load.tree(tree.folder, cache=cache)
+    known = set(corpus.paths())
+    for pattern, fold in oracle.patterns(oracle.words_of(corpus), 160):
+        if "\\Q" in pattern:
+            continue  # ripgrep does not know it.
+        ours, total, _ = oracle.by_us(corpus, pattern, fold)
+        assert ours == oracle.by_ripgrep(rg, tree.folder, pattern, fold, known), pattern
+        assert total == len(ours)
