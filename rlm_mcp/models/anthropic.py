@@ -19,7 +19,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Message, Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import kind_of, seconds, sentence
+from rlm_mcp.models.status import kind_of, seconds, sentence, words
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -238,7 +238,7 @@ def _lost(error: BaseException) -> ModelError:
 
 def _broken_off(said: str) -> ModelError:
     return ModelError(
-        f"The Anthropic API broke off before its reply was whole ({said[:300]}); try again.",
+        f"The Anthropic API broke off before its reply was whole ({words(said)}); try again.",
         kind="network",
         retryable=True,
         spent_usd=None,

@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
-from rlm_mcp.models.status import kind_of
+from rlm_mcp.models.status import kind_of, words
 
 AT_ONCE = 4
 DEPTH = "RLM_MCP_DEPTH"
@@ -251,13 +251,13 @@ def _parse(code: int, out: bytes, err: bytes, model: str) -> Mapping[str, Any]:
         said = json.loads(out)
         failed = said["is_error"]
     except (ValueError, KeyError, TypeError) as error:
-        words = (err or out).decode("utf-8", "replace").strip()[:300]
-        raise _malformed(f"exit code {code}: {words or 'no output'}") from error
+        printed = words((err or out).decode("utf-8", "replace"))
+        raise _malformed(f"exit code {code}: {printed or 'no output'}") from error
     if not failed and code == 0:
         return dict(said)
     status = said.get("api_error_status")
     status = status if isinstance(status, int) else None
-    text = str(said.get("result") or "; ".join(map(str, said.get("errors") or [])))[:300]
+    text = words(str(said.get("result") or "; ".join(map(str, said.get("errors") or []))))
     kind, retryable = _failure(said, status, text.lower())
     if kind == "truncated":
         text = "the reply met its output limit, and a cut one is not handed out"

@@ -18,7 +18,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import kind_of, seconds, sentence
+from rlm_mcp.models.status import kind_of, seconds, sentence, words
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -154,7 +154,7 @@ class OpenAI:
 
     def _broken_off(self, said: str) -> ModelError:
         return ModelError(
-            f"{self.url} broke off before its reply was whole ({said[:300]}); try again.",
+            f"{self.url} broke off before its reply was whole ({words(said)}); try again.",
             kind="network",
             retryable=True,
             spent_usd=None,

@@ -15,6 +15,7 @@ from typing import Literal
 from rlm_mcp.errors import ModelError, RlmError
 from rlm_mcp.models import estimate
 from rlm_mcp.models.model import Price, Reply, Request, Usage
+from rlm_mcp.models.status import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class Sampling:
         except RlmError:
             raise
         except Exception as error:  # whatever the client's side raises is its refusal
-            raise ModelError(f"The client refused the call: {error}", kind="refused") from error
+            reason = words(str(error))
+            raise ModelError(f"The client refused the call: {reason}", kind="refused") from error
         usage = Usage(estimate.request_tokens(request), estimate.tokens(said.text))
         return Reply(said.text, usage, said.model, None, said.stop)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rlm_mcp import redact
+
 _KINDS: dict[int, tuple[str, bool]] = {
     401: ("auth", False),
     402: ("auth", False),
@@ -36,8 +38,13 @@ def kind_of(status: int, said: str = "") -> tuple[str, bool]:
 
 def sentence(who: str, kind: str, said: str) -> str:
     """Return what a caller reads: who failed, the remedy, and the provider's own words."""
-    said = " ".join(said.split())[:300]
+    said = words(said)
     return f"{who} {_REMEDIES.get(kind, 'failed')}{f' ({said})' if said else ''}."
+
+
+def words(said: str) -> str:
+    """Return a provider's own words as one line that is safe to show: some repeat the key."""
+    return redact.redact(" ".join(said.split()))[:300]
 
 
 def seconds(header: str | None) -> float | None:

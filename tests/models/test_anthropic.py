@@ -16,7 +16,7 @@ from rlm_mcp.models import retry
 from rlm_mcp.models.anthropic import STREAM_OVER, Anthropic
 from rlm_mcp.models.model import Message, Reply, Request, Usage
 from tests.models.conftest import point
-from tests.sim.call import Call, Say
+from tests.sim.call import Call, Refused, Say
 from tests.sim.faults import Fault, FaultKind
 from tests.sim.server import SimServer
 
@@ -244,12 +244,19 @@ def test_a_missing_key_is_one_sentence(monkeypatch: pytest.MonkeyPatch, sim: Sim
     assert not sim.calls
 
 
-def test_no_error_text_carries_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-very-secret-value")
-    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.01)
-    with SimServer(faults=[Fault("auth", at=[1]), Fault("error", share=1.0)]) as server:
+@pytest.mark.parametrize("max_tokens", [100, STREAM_OVER + 1])
+def test_no_error_text_carries_the_key(monkeypatch: pytest.MonkeyPatch, max_tokens: int) -> None:
+    key = "sk-ant-api03-Vx7Qm2Lr9Tz4Kp8Wn3Bd6Hs1"
+    monkeypatch.setenv("ANTHROPIC_API_KEY", key)
+
+    def mind(call: Call) -> Say:
+        raise Refused(f"invalid x-api-key: {key}", 401, "authentication_error")
+
+    with SimServer(mind) as server:
         point(monkeypatch, server)
-        assert "very-secret" not in str(failure()) + str(failure())
+        said = str(failure(max_tokens=max_tokens))
+    assert server.calls[0].headers["x-api-key"] == key
+    assert key not in said and "[secret:anthropic-key:" in said
 
 
 def test_a_silent_provider_meets_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
