@@ -28,6 +28,11 @@ CANDIDATES = 300
 BUILD_S = 60.0
 """Seconds that one call may spend on building the index."""
 CUT = 300
+_KINDS = {
+    "test": frozenset({"test", "tests", "tested", "testing", "fixture", "fixtures"}),
+    "doc": frozenset({"doc", "docs", "documentation", "documented", "readme", "changelog"}),
+}
+"""Words that ask for a kind of file rather than for what it says."""
 _SIDE = re.compile(
     r"/(?:vendor|third_party|node_modules|examples?|samples?|locale)/|/migrations/\d{3,}"
 )
@@ -62,7 +67,7 @@ def rank(
     corpus: Corpus, question: str, paths: Sequence[str] | None = None, limit: int = 10
 ) -> list[Ranked]:
     """Return the passages that best fit a question; empty where no word of it occurs."""
-    asked = words.terms(question)
+    want, asked = _wants(words.terms(question))
     if not asked or limit < 1:
         return []
     index = _index(corpus)
@@ -76,7 +81,6 @@ def rank(
         for passage in sorted(found, key=lambda passage: passage.score)
         if inside is None or passage.path in inside
     }
-    want = _wants(question)
     scored = [(_score(corpus, passage, weights, want), passage) for passage in chosen.values()]
     scored.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start))
     return [_shown(corpus, passage, weights, score) for score, passage in scored[:limit]]
@@ -121,15 +125,17 @@ def _phrase(term: Term) -> str:
     return '"' + " ".join(term.parts) + '"'
 
 
-def _wants(question: str) -> frozenset[str]:
-    """Return which kinds of files a question asks for by name."""
-    lower = set(words.parts(question))
-    found = set()
-    if lower & {"test", "tests", "tested", "testing", "fixture", "fixtures"}:
-        found.add("test")
-    if lower & {"doc", "docs", "documentation", "documented", "readme", "changelog", "guide"}:
-        found.add("doc")
-    return frozenset(found)
+def _wants(asked: Sequence[Term]) -> tuple[frozenset[str], list[Term]]:
+    """Return which kinds of files are asked for by name, and the words that say what about."""
+    found = {
+        kind
+        for kind, names in _KINDS.items()
+        for term in asked
+        if not term.exact and names.intersection(term.parts)
+    }
+    every = frozenset().union(*(_KINDS[kind] for kind in found))
+    rest = [term for term in asked if term.exact or not every.intersection(term.parts)]
+    return frozenset(found), rest or list(asked)
 
 
 def _score(
@@ -157,7 +163,7 @@ def _score(
         if is_kind(passage.path):
             return fit * (1.3 if kind in want else seldom)
     if want:
-        return fit * 0.5
+        return fit * 0.4
     if _SIDE.search(f"/{passage.path}"):
         return fit * 0.5
     return fit
