@@ -82,6 +82,14 @@ class Server:
             raise SystemExit(f"no reply to {message['method']}: {line[:300]!r}")
         return time.perf_counter() - self.started, line
 
+    def cpu(self) -> float:
+        """Return the processor seconds used so far; 0 where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
@@ -101,6 +109,14 @@ def own_imports(env: dict[str, str]) -> float:
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, cwd=ROOT
     )
     return float(done.stdout)
+
+
+def report(what: str, figures: dict[str, list[float]]) -> None:
+    """Print medians side by side, and their ratio."""
+    bare, ours = (statistics.median(figures[who]) for who in ("bare", "ours"))
+    ratio = f"{ours / bare:.3f}" if bare else "unknown"
+    rounds = len(figures["bare"])
+    print(f"{what:<22} bare {bare:.3f}   ours {ours:.3f}   ratio {ratio}   (median of {rounds})")
 
 
 def main() -> None:
@@ -125,25 +141,24 @@ def main() -> None:
         }
         for name, first in (("server/discover", DISCOVER), ("initialize", INITIALIZE)):
             times: dict[str, list[float]] = {"bare": [], "ours": []}
+            work: dict[str, list[float]] = {"bare": [], "ours": []}
             for _ in range(options.rounds):
                 for who, command in commands.items():
                     server = Server(command, env, options.root)
                     times[who].append(server.ask(first)[0])
+                    work[who].append(server.cpu())
                     server.stop()
-            bare, ours = (statistics.median(times[who]) for who in ("bare", "ours"))
-            print(
-                f"{name:<16} bare {bare:.3f} s   ours {ours:.3f} s   ratio {ours / bare:.3f}   "
-                f"(median of {options.rounds})"
-            )
+            report(f"{name} s", times)
+            report(f"{name} cpu s", work)
         imports = statistics.median(own_imports(env) for _ in range(7))
-        print(f"own imports      {imports:.1f} ms")
+        print(f"own imports            {imports:.1f} ms")
         server = Server(commands["ours"], env, options.root)
         server.ask(DISCOVER)
         listed, line = server.ask(LIST)
         size = f"{len(line):,} bytes, ~{len(line) // 4:,} tokens"
-        print(f"tools/list       after {listed:.3f} s, {size}")
+        print(f"tools/list             after {listed:.3f} s, {size}")
         called, _ = server.ask(CALL)
-        print(f"first tool call  answered {called - listed:.3f} s after tools/list")
+        print(f"first tool call        answered {called - listed:.3f} s after tools/list")
         server.stop()
 
 
