@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,13 +194,24 @@ class Claude:
             text=True,
         )
 
+    @contextlib.contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Start the CLI for a while; however that ends, the CLI ends too."""
+        process = self.start(*arguments)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGUSR1)
+                process.communicate(timeout=60)
+
     def end(self, running: subprocess.Popen[str], timeout_s: float = 100.0) -> Ended:
         """Wait for the CLI and for what it started."""
         try:
             stdout, stderr = running.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            running.send_signal(signal.SIGTERM)
-            running.communicate(timeout=10)
+            running.send_signal(signal.SIGUSR1)
+            running.communicate(timeout=60)
             raise
         report = json.loads(self._report.read_text())
         return Ended(report["code"], stdout, stderr, report["left"])

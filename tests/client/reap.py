@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
-PATIENCE_S = 5.0
+PATIENCE_S = float(os.environ.get("REAP_PATIENCE_S", "20"))
+"""How long what is left may take to end by itself: a busy machine is slow, an orphan stays."""
 PR_SET_CHILD_SUBREAPER = 36
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ REAPER = Path(__file__).with_name("reap.py")
 
 
 def reap(report: Path, script: str) -> dict[str, object]:
-    subprocess.run([sys.executable, str(REAPER), str(report), "sh", "-c", script], check=True)
+    command = [sys.executable, str(REAPER), str(report), "sh", "-c", script]
+    subprocess.run(command, check=True, env={**os.environ, "REAP_PATIENCE_S": "2"})
     found: dict[str, object] = json.loads(report.read_text())
     return found
 

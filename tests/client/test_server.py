@@ -137,12 +137,12 @@ def test_a_stopped_client_leaves_no_child_and_no_call_behind(
     with SimServer(mind) as sim:
         claude = Claude(program, tmp_path, sim.url)
         flags = ("--allowedTools", "mcp__rlm", "--mcp-config", claude.config())
-        running = claude.start("-p", "Where?", *flags)
-        assert reached.wait(30), "the run never asked its model"
-        running.send_signal(signal.SIGINT)
-        time.sleep(0.1)
-        running.send_signal(signal.SIGTERM)
-        ended = claude.end(running)
+        with claude.running("-p", "Where?", *flags) as process:
+            assert reached.wait(60), "the run never asked its model"
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            ended = claude.end(process)
         calls = [request.outcome for request in sim.calls if request.model.startswith("sim-")]
 
     assert ended.left == []
@@ -167,11 +167,11 @@ def test_a_client_that_is_killed_leaves_no_running_cell_behind(
     with SimServer(mind) as sim:
         claude = Claude(program, tmp_path, sim.url)
         flags = ("--allowedTools", "mcp__rlm", "--mcp-config", claude.config())
-        running = claude.start("-p", "Loop", *flags)
-        assert reached.wait(30), "the cell never ran"
-        time.sleep(0.3)
-        running.send_signal(signal.SIGUSR1)
-        ended = claude.end(running)
+        with claude.running("-p", "Loop", *flags) as process:
+            assert reached.wait(60), "the cell never ran"
+            time.sleep(0.3)
+            process.send_signal(signal.SIGUSR1)
+            ended = claude.end(process)
 
     assert ended.code == -signal.SIGKILL
     assert ended.left == []
