@@ -26,9 +26,6 @@ from rlm_mcp.engine.trajectory import brief
 from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
 from rlm_mcp.models.model import Message, Model, Reply, Request, Usage
 
-MAYBE_BILLED = frozenset({"timeout", "malformed", "truncated", "refused"})
-"""Failures after which a provider may still send a bill."""
-
 _T = TypeVar("_T")
 
 
@@ -226,7 +223,7 @@ class Calls:
         account.breaker.check()
         counted = await model.count(request)
         need = worst_case(model.price, counted, request.max_tokens)
-        async with account.breaker.watch(model), self._lanes.of(model).slot():
+        async with account.breaker.watch(model, request.purpose), self._lanes.of(model).slot():
             hold = await account.budget.hold_soon(need)
             try:
                 day = await self._hold_day(need.usd_nano or 0)
@@ -252,12 +249,12 @@ class Calls:
             cost = nano(reply.cost_usd or 0.0)
             return reply
         except ModelError as error:
-            if error.kind in MAYBE_BILLED and error.attempts:
-                hold.forfeit()
+            if error.attempts and error.spent_usd is None:
+                hold.forfeit()  # nobody said what it cost
             else:
-                cost = 0
+                cost = nano(error.spent_usd or 0.0)
                 if error.attempts:
-                    hold.settle(Usage(), 0.0)
+                    hold.settle(Usage(), error.spent_usd)
                 else:
                     hold.release()
             raise

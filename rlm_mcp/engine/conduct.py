@@ -187,7 +187,7 @@ class Conduct:
             self.loop = Loop(self.job, scope, environment, first)
             return await self.loop.run()
         finally:
-            await environment.close()
+            self.shared.let_go(environment)
 
     def _scope(self, sub_calls: bool) -> Scope:
         return Scope(

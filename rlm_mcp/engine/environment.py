@@ -12,6 +12,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol, TypeVar
 
@@ -100,6 +101,20 @@ class Lender(Protocol):
     def flights(self) -> Flights: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A cell, and what there was after it."""
+
+    outcome: Outcome
+    names: list[dict[str, Any]]
+    """The variables that cells have set, with type and size."""
+    ready: bool
+    content: Any
+    """What `answer` holds."""
+    looked: bool
+    """Whether the cell mentions a variable."""
+
+
 class Environment:
     """A namespace that lasts, and the one thread that touches it."""
 
@@ -121,10 +136,24 @@ class Environment:
         """Whether it must not be used again."""
 
     async def cell(
-        self, code: str, variables: Mapping[str, Variable], seconds: float | None = None
+        self, code: str, mentioned: Callable[[str], Mapping[str, Variable]], seconds: float
     ) -> Outcome:
-        """Run one cell with these variables bound. Raises SandboxError."""
-        return await self._work(lambda: self._cell(code, variables, seconds))
+        """Run one cell with the variables bound that it mentions. Raises SandboxError."""
+        return await self._work(lambda: self._cell(code, mentioned(code), seconds))
+
+    async def step(
+        self, code: str, mentioned: Callable[[str], Mapping[str, Variable]], seconds: float
+    ) -> Step:
+        """Run one cell and look at what it left behind, all in one go."""
+
+        def work() -> Step:
+            variables = mentioned(code)
+            outcome = self._cell(code, variables, seconds)
+            names = self._box().names()
+            ready, content = self._answer()
+            return Step(outcome, names, ready, content, bool(variables))
+
+        return await self._work(work)
 
     async def tool(
         self, name: str, arguments: Mapping[str, Any], seconds: float | None = None
@@ -139,18 +168,6 @@ class Environment:
     async def set(self, name: str, value: Any) -> None:
         """Bind a JSON value."""
         await self._work(lambda: self._box().set(name, value))
-
-    async def get(self, name: str) -> Any:
-        """Return a JSON copy of a variable, or None."""
-        return await self._work(lambda: self._box().get(name))
-
-    async def answer(self) -> tuple[bool, Any]:
-        """Return whether `answer` is set as ready, and its content, however large."""
-        return await self._work(self._answer)
-
-    async def names(self) -> list[dict[str, Any]]:
-        """Return the variables that cells have set."""
-        return await self._work(lambda: self._box().names())
 
     async def close(self) -> None:
         """End the sandbox and its thread."""

@@ -1,11 +1,11 @@
 """When a call may be sent: the width of a provider's lane, and a run's breaker.
 
 A lane is shared by all runs of a process; its width halves when the provider says "too many" and
-grows back call by call. A breaker belongs to one recursion tree: it opens after k failures in a
-row, and until a model has answered at all, or while it is failing, no more than k calls are in
-flight, so that a dead provider is sent at most 2k calls (those that a provider repeats included).
-A model that has answered gets the whole fan-out a moment after its first k calls, unless those
-fail at once.
+grows back call by call. A breaker belongs to one recursion tree and opens after k failed sends in a
+row (what a provider repeats by itself is counted). A fan-out begins with a few probes: until one is
+answered, and while anything is failing, the rest waits, so that a dead provider is sent at most 2k
+calls. Where a model's replies are known to be slow, waiting for one would double the time of the
+fan-out: there the rest goes a moment after the probes, unless those fail at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ from rlm_mcp.models.model import Model
 CONTENT_KINDS = frozenset({"too_long", "refused", "truncated"})
 """Failures that say something about one request, nothing about the provider."""
 
-SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.002, 0.025
+ATTEMPTS = 4
+"""How often a provider may send one call (see models.retry)."""
+QUICK_S = 0.05
+"""A model whose quickest reply takes less than this is waited for."""
+LOOK_S = 0.015
+"""How long the probes have the field to themselves where a sub-call's pace is slow or not known."""
 
 
 class _Gate:
@@ -111,23 +116,26 @@ class Breaker:
         """Why it is open; empty while it is closed."""
         self._failures = 0
         self._proven: dict[str, float] = {}
-        """Quickest reply of each model that has answered, in seconds."""
+        """Models that have answered, with their quickest reply in seconds."""
+        self._quickest: dict[str, float] = {}
+        """Quickest reply of each model to a sub-call, in seconds."""
         self._flying: defaultdict[str, int] = defaultdict(int)
         self._burst_at: dict[str, float] = {}
+        """When the fan-out that is in flight began; 0 once one of its calls was answered."""
         self._gate = _Gate()
 
     def check(self) -> None:
         """Raise ModelError where the breaker is open."""
         if self.reason:
             raise ModelError(
-                f"No further calls are sent: {self.limit} calls in a row failed, the last one "
+                f"No further calls are sent: {self._failures} in a row failed, the last one "
                 f"with: {self.reason}",
                 kind="server",
                 attempts=0,
             )
 
     @asynccontextmanager
-    async def watch(self, model: Model) -> AsyncIterator[None]:
+    async def watch(self, model: Model, purpose: str) -> AsyncIterator[None]:
         """Admit one call and learn from how it ends."""
         spec = model.spec
         await self._gate.wait(lambda: self._pause(spec))
@@ -140,12 +148,15 @@ class Breaker:
             yield
             taken = time.monotonic() - started
             self._proven[spec] = min(taken, self._proven.get(spec, taken))
+            if purpose == "sub":
+                self._quickest[spec] = min(taken, self._quickest.get(spec, taken))
+            self._burst_at[spec] = 0.0
             self._failures = 0
         except ModelError as error:
             if error.kind in CONTENT_KINDS:
-                self._failures = 0
+                self._failures, self._burst_at[spec] = 0, 0.0
             else:
-                self._failures += 1
+                self._failures += max(1, error.attempts)
                 if self._failures >= self.limit and not self.reason:
                     self.reason = str(error)
             raise
@@ -155,10 +166,14 @@ class Breaker:
 
     def _pause(self, spec: str) -> float:
         """Return 0 where a call may go now, else how long to wait for news."""
-        flying = self._flying[spec]
-        if self.reason or flying < self.limit - self._failures:
+        probes = 1 if self._failures else max(1, 2 * self.limit // ATTEMPTS)
+        if self.reason or self._flying[spec] < probes:
             return 0.0
         if self._failures or spec not in self._proven:
             return float("inf")
-        look = min(LONGEST_LOOK_S, max(SHORTEST_LOOK_S, 0.05 * self._proven[spec]))
-        return max(0.0, self._burst_at[spec] + look - time.monotonic())
+        began_at = self._burst_at[spec]
+        if began_at and self._quickest.get(spec, QUICK_S) < QUICK_S:
+            return float("inf")
+        pace = self._proven[spec]
+        look = min(QUICK_S, max(LOOK_S, 3 * pace)) if pace < QUICK_S else LOOK_S
+        return max(0.0, began_at + look - time.monotonic())

@@ -15,7 +15,7 @@ from typing import Any
 from rlm_mcp import redact
 from rlm_mcp.engine import observe
 from rlm_mcp.engine import schema as schemas
-from rlm_mcp.engine.environment import Environment
+from rlm_mcp.engine.environment import Environment, Step
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.host import Scope
 from rlm_mcp.engine.run import Job
@@ -93,13 +93,13 @@ class Loop:
             except BudgetSpent as error:
                 return await self._force(str(error))
             except ModelError as error:
-                return End(await self._content(), failed=str(error))
+                return End(self.content, failed=str(error))
             end = await self._step(reply)
             if end is not None:
                 return end
             if self._scope.account.breaker.reason:
                 reason = f"Too many calls in a row failed: {self._scope.account.breaker.reason}"
-                return End(await self._content(), failed=reason)
+                return End(self.content, failed=reason)
 
     async def _ask(self) -> Reply:
         """Return the root's next reply; a failure that may pass is waited for."""
@@ -131,15 +131,14 @@ class Loop:
             said = "Your reply was cut before the cell ended, so nothing was run; write less."
             self._add(reply.text, "", said)
             return None
-        outcome = await self._cell(code)
-        shown = await self._shown(outcome, cells.more)
-        ready, content = await self._answer()
-        self._errors = self._errors + 1 if outcome.error else 0
-        if ready:
-            problem = self._problem(code, outcome, content)
+        step = await self._cell(code)
+        shown = self._shown(step, cells.more)
+        self._errors = self._errors + 1 if step.outcome.error else 0
+        if step.ready:
+            problem = self._problem(step.outcome)
             if not problem:
                 self._add(reply.text, code, shown, ready=True)
-                return End(content)
+                return End(self.content)
             await self._environment.set("answer", {"content": "", "ready": False})
             shown += f"\n{problem}"
         self._add(reply.text, code, shown)
@@ -147,26 +146,27 @@ class Loop:
             return await self._force(f"{self._errors} cells in a row failed.")
         return None
 
-    async def _cell(self, code: str) -> Outcome:
+    async def _cell(self, code: str) -> Step:
         self._scope.account.record("cell", turn=self._turn + 1, code=code)
-        variables = await asyncio.to_thread(self._scope.reader.mentioned, code)
-        self._scope.looked |= bool(variables)
         seconds = self._scope.shared.settings.cell_seconds
-        return await self._environment.cell(code, variables, seconds)
+        step = await self._environment.step(code, self._scope.reader.mentioned, seconds)
+        self._scope.looked |= step.looked
+        self.content = text_of(step.content)
+        return step
 
-    async def _shown(self, outcome: Outcome, more: int) -> str:
-        handle = ""
+    def _shown(self, step: Step, more: int) -> str:
+        outcome, handle = step.outcome, ""
         if outcome.stdout_chars > observe.SHOWN:
             handle = self._scope.handles.keep(redact.redact(outcome.stdout))
         shown = observe.outcome_text(outcome, observe.SHOWN, handle)
         if more:
             shown += f"\nOnly the first cell was run; {more} more in the same reply were not."
-        names = await self._environment.names()
-        listed = observe.listing(names, frozenset({"answer", *self._scope.reader.names()}))
+        listed = observe.listing(step.names, frozenset({"answer", *self._scope.reader.names()}))
         return redact.redact(f"{shown}\n{listed}".rstrip())
 
-    def _problem(self, code: str, outcome: Outcome, content: str) -> str:
+    def _problem(self, outcome: Outcome) -> str:
         """Return why a set answer is not taken yet, or nothing."""
+        content = self.content
         if outcome.error:
             return NOT_WITH_ERROR
         if not content.strip():
@@ -188,7 +188,7 @@ class Loop:
         self._add(reply.text, "", NO_CELL)
         if self._prose < PROSE_TURNS:
             return None
-        content = await self._content()
+        content = self.content
         reason = f"{PROSE_TURNS} replies in a row had no cell"
         return End(content or reply.text.strip(), forced=f"{reason}; the last one was taken.")
 
@@ -198,14 +198,14 @@ class Loop:
         try:
             reply = await self._ask()
         except (BudgetSpent, ModelError):
-            return self._forced(await self._content(), why)
+            return self._forced(self.content, why)
         cells = observe.Cells(reply.text)
         code = cells.code or observe.final_in(reply.text) or ""
         if not code:
-            return self._forced(reply.text.strip() or await self._content(), why)
-        outcome = await self._cell(code)
-        self._add(reply.text, code, await self._shown(outcome, cells.more))
-        return self._forced(await self._content(), why)
+            return self._forced(reply.text.strip() or self.content, why)
+        step = await self._cell(code)
+        self._add(reply.text, code, self._shown(step, cells.more))
+        return self._forced(self.content, why)
 
     def _forced(self, answer: str, why: str) -> End:
         if not answer.strip():
@@ -225,19 +225,6 @@ class Loop:
 
     def _note(self) -> str:
         return self._scope.account.budget.left()
-
-    async def _answer(self) -> tuple[bool, str]:
-        """Return whether the answer is set, and its content as text."""
-        ready, content = await self._environment.answer()
-        self.content = text_of(content)
-        return ready, self.content
-
-    async def _content(self) -> str:
-        """Return what the answer holds so far, ready or not."""
-        try:
-            return (await self._answer())[1]
-        except SandboxError:
-            return ""
 
 
 def text_of(value: Any) -> str:

@@ -65,6 +65,7 @@ class Reader:
         self._allowed = allowed
         """Contexts that may be opened; None: all."""
         self._opened: dict[str, Variable] = {}
+        self._waiting: list[str] | None = None
 
     def variable(self, name: str) -> Variable:
         """Return a variable, up to date. Raises BadRequest with a did-you-mean, or Denied."""
@@ -169,7 +170,9 @@ class Reader:
         return [item for item in found if self._allowed is None or item[0] in self._allowed]
 
     def _known(self) -> set[str]:
-        known = {*self.contexts.names(), *(name for name, _ in self.contexts.openable())}
+        if self._waiting is None:  # it looks at the disk: once for each run or tool call
+            self._waiting = [name for name, _ in self.contexts.openable()]
+        known = {*self.contexts.names(), *self._waiting}
         return known if self._allowed is None else known & self._allowed
 
     def mentioned(self, code: str) -> dict[str, Variable]:

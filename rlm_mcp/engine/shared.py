@@ -11,6 +11,7 @@ from pathlib import Path
 from rlm_mcp import models
 from rlm_mcp.config import Settings
 from rlm_mcp.engine.calls import Calls
+from rlm_mcp.engine.environment import Environment
 from rlm_mcp.engine.handles import Handles
 from rlm_mcp.engine.reader import Contexts, Texts
 from rlm_mcp.engine.trajectory import Listener
@@ -40,6 +41,15 @@ class Shared:
     levels: defaultdict[int, asyncio.Semaphore] = field(
         default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(ENVIRONMENTS_PER_LEVEL))
     )
+
+    closing: set[asyncio.Task[None]] = field(default_factory=set)
+    """Environments that are being closed: nobody waits for them but the workspace's end."""
+
+    def let_go(self, environment: Environment) -> None:
+        """Close an environment that is no longer used, without making anyone wait."""
+        task = asyncio.ensure_future(environment.close())
+        self.closing.add(task)
+        task.add_done_callback(self.closing.discard)
 
     def model(self, spec: str) -> Model:
         """Return the model that a spec names; empty: the default. Raises BadRequest."""

@@ -215,6 +215,7 @@ class Workspace:
         environments = [environment for environment, _ in self._idle]
         environments += [environment for environment, _, _ in self._repls.values()]
         await asyncio.gather(*(environment.close() for environment in environments))
+        await asyncio.gather(*self.shared.closing)
         for model in self.shared.chosen.values():
             await model.close()
         await self._calls.close()
@@ -263,9 +264,8 @@ class Workspace:
         environment, host, lock = self._repl(repl)
         async with lock:
             host.scope = replace(scope, run_cell=None)
-            variables = await asyncio.to_thread(scope.reader.mentioned, code)
             try:
-                outcome = await environment.cell(code, variables, seconds)
+                outcome = await environment.cell(code, scope.reader.mentioned, seconds)
             finally:
                 if environment.broken:
                     del self._repls[repl]

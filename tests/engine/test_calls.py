@@ -265,7 +265,8 @@ def test_the_day_is_a_limit_over_all_runs(tmp_path: Path) -> None:
     ("failure", "charged"),
     [
         (lambda: ModelError("x", kind="rate"), False),
-        (lambda: ModelError("x", kind="timeout"), True),
+        (lambda: ModelError("x", kind="timeout", spent_usd=None), True),
+        (lambda: ModelError("x", kind="malformed", spent_usd=0.01), True),
         (lambda: ModelError("x", kind="network", attempts=0), False),
     ],
 )

@@ -1,0 +1,383 @@
+"""The engine: fan-out, overhead, prompt caching, re-runs, failures, spending, logs, kills.
+
+Everything goes through the real Anthropic SDK and real HTTP to the simulated server on loopback,
+whose prompt cache bills as the maker's does. Times stand beside a bare asynchronous client of the
+same SDK in the same process, taken in turn. `--kills 50` repeats the kill test that often.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import logging
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from rlm_mcp import promptbook, toolbox  # noqa: E402
+from rlm_mcp.config import Settings  # noqa: E402
+from rlm_mcp.engine import Result, Workspace  # noqa: E402
+from tests.sim.call import Call, Say  # noqa: E402
+from tests.sim.faults import Fault, FaultKind  # noqa: E402
+from tests.sim.server import SimServer  # noqa: E402
+
+MODEL = "anthropic:claude-haiku-5-5"
+N = 64
+LATENCY_S = 0.2
+
+MAP = (
+    "print(len(context), outline('repo', 5).total)",
+    "print(grep('needle', limit=5).total)",
+    f"texts = ['Count the needles: part ' + str(n) for n in range({N})]\n"
+    "answers = llm_query_batched(texts)\nprint(answers.done)",
+    "total = sum(int(a) for a in answers)\nprint(total)",
+    "FINAL(str(total))",
+)
+
+
+def row(what: str, ours: str, beside: str = "", goal: str = "") -> None:
+    """Print one line of the table."""
+    print(f"{what:<52} {ours:>22}  {beside:<34} {goal}", flush=True)
+
+
+def is_root(call: Call) -> bool:
+    """Say whether a root model is asked: its system text is long."""
+    return len(call.system) > 2_000
+
+
+def mind(cells: tuple[str, ...]) -> Callable[[Call], Say | str]:
+    """Return a root that writes these cells, and a sub-model that answers 2."""
+
+    def answer(call: Call) -> Say | str:
+        if not is_root(call):
+            return "2"
+        return f"```repl\n{cells[min(call.replies, len(cells) - 1)]}\n```"
+
+    return answer
+
+
+class Place:
+    """Fresh folders for one measurement, and a repository of `megabytes`."""
+
+    def __init__(self, megabytes: float = 1.0) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="rlm-bench-")
+        self.path = Path(self._folder.name)
+        for name in ("STATE", "CACHE", "CONFIG"):
+            os.environ[f"RLM_MCP_{name}_DIR"] = str(self.path / name)
+        self.root = self.path / "repo"
+        self.root.mkdir()
+        line = "some words of an ordinary line of text, with a needle in some of them\n"
+        (self.root / "a.txt").write_text(line * int(megabytes * 1e6 / len(line)))
+
+    def workspace(self, **settings: Any) -> Workspace:
+        """Return a workspace over the repository."""
+        chosen = Settings(**{"roots": (self.root,), "model": MODEL, "max_usd": 50.0, **settings})
+        tools = {tool.name: tool.source for tool in toolbox.read()}
+        return Workspace(chosen, tools, promptbook.read().texts)
+
+    def close(self) -> None:
+        """Remove the folders."""
+        self._folder.cleanup()
+
+
+async def ask(workspace: Workspace, question: str, **more: Any) -> tuple[Result, float]:
+    """Carry out one run; return it with the seconds that the caller waited."""
+    began = time.perf_counter()
+    result = await workspace.ask(question, mode="recursive", **more)
+    return result, time.perf_counter() - began
+
+
+async def bare(sim: SimServer, turns: int, calls: int) -> float:
+    """Do what a run does with nothing around it: `turns` calls in a row, `calls` at once."""
+    from anthropic import AsyncAnthropic
+
+    async with AsyncAnthropic(base_url=sim.url, api_key="x", max_retries=0) as client:
+
+        async def one(text: str) -> None:
+            await client.messages.create(
+                model="claude-haiku-5-5",
+                max_tokens=100,
+                messages=[{"role": "user", "content": text}],
+            )
+
+        await one("warm the connection")
+        began = time.perf_counter()
+        for number in range(turns - 2):
+            await one(f"turn {number}")
+        await asyncio.gather(*(one(f"part {n}") for n in range(calls)))
+        for number in range(min(2, turns)):
+            await one(f"last {number}")
+        return time.perf_counter() - began
+
+
+async def fan_out(rounds: int) -> None:
+    """64 sub-calls of 200 ms in a run of 5 turns, beside a bare client doing the same."""
+    ours, floor, spans, floors = [], [], [], []
+    place = Place()
+    with SimServer(mind(MAP), latency_s=LATENCY_S) as sim:
+        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+        workspace = place.workspace(concurrency=N)
+        try:
+            await ask(workspace, "warm up?", fresh=True)
+            for number in range(rounds):
+                floor.append(await bare(sim, 5, N))
+                floors.append(_span(sim.calls[-N - 2 : -2]))
+                before = len(sim.calls)
+                result, seconds = await ask(workspace, f"How many, {number}?", fresh=True)
+                assert (result.status, result.answer) == ("complete", str(2 * N)), result
+                subs = [
+                    log for log in sim.calls[before:] if len(log.body["system"][0]["text"]) < 2_000
+                ]
+                assert len(subs) == N
+                ours.append(seconds)
+                spans.append(_span(subs))
+        finally:
+            await workspace.close()
+            place.close()
+    run, same = statistics.median(ours), statistics.median(floor)
+    span, floor_span = statistics.median(spans), statistics.median(floors)
+    row(
+        f"run of 5 turns and {N} calls of {LATENCY_S * 1e3:.0f} ms",
+        f"{run:.3f} s",
+        f"bare client {same:.3f} s",
+        f"{run / same:.2f}x (goal 1.1x)",
+    )
+    row(
+        f"  the {N} calls alone, first sent to last answered",
+        f"{span:.3f} s",
+        f"bare client {floor_span:.3f} s",
+        f"{span / floor_span:.2f}x (goal 1.1x)",
+    )
+
+
+def _span(logs: list[Any]) -> float:
+    return float(max(log.ended_s for log in logs) - min(log.began_s for log in logs))
+
+
+async def overhead(rounds: int) -> None:
+    """The time between a reply and the next root request, and after the last reply."""
+    place = Place()
+    gaps: list[float] = []
+    floor: list[float] = []
+    tails: list[float] = []
+    cells = (*["x = 1"] * 24, "print(len(context))\nFINAL('x')")
+    with SimServer(mind(cells)) as sim:
+        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+        workspace = place.workspace()
+        try:
+            await ask(workspace, "warm up?", fresh=True)
+            for number in range(rounds):
+                before = len(sim.calls)
+                await bare(sim, 25, 0)
+                floor += _gaps(sim.calls[before + 1 :])
+                before = len(sim.calls)
+                await ask(workspace, f"again {number}?", fresh=True)
+                tails.append(time.monotonic() - sim.calls[-1].ended_s)
+                gaps += _gaps(sim.calls[before:])
+        finally:
+            await workspace.close()
+            place.close()
+    ours, same, tail = map(statistics.median, (gaps, floor, tails))
+    row(
+        "gap between a reply and the next root request",
+        f"{ours * 1e3:.1f} ms",
+        f"bare client {same * 1e3:.1f} ms",
+        f"{(ours - same) * 1e3:.1f} ms of our own (goal 5 ms)",
+    )
+    row(
+        "after the last reply",
+        f"{tail * 1e3:.1f} ms",
+        f"worst of {len(tails)}: {max(tails) * 1e3:.1f} ms",
+        "(goal 20 ms)",
+    )
+
+
+def _gaps(logs: list[Any]) -> list[float]:
+    return [b.began_s - a.ended_s for a, b in itertools.pairwise(logs)]
+
+
+async def wire_cache() -> None:
+    """What 25 turns of a root are billed for input, beside the same without caching."""
+    place = Place()
+    cells = (*["print(grep('needle', limit=8).shown)"] * 24, "FINAL('x')")
+    with SimServer(mind(cells)) as sim:
+        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+        workspace = place.workspace()
+        try:
+            await ask(workspace, "How many?", fresh=True)
+        finally:
+            await workspace.close()
+            place.close()
+    usage = Counter[str]()
+    for log in sim.calls:
+        usage.update({k: v for k, v in log.usage.items() if isinstance(v, int)})
+    fresh, read = usage["input_tokens"], usage["cache_read_input_tokens"]
+    written = usage["cache_creation_input_tokens"]
+    whole = fresh + read + written
+    billed = fresh + 0.1 * read + 1.25 * written
+    row(
+        "billed root input over 25 turns",
+        f"{billed / whole:.3f}x",
+        f"{whole:,} tokens sent, billed as {billed:,.0f}",
+        "(goal 0.25x)",
+    )
+
+
+async def again() -> None:
+    """A run over a map that was made before."""
+    place = Place()
+    with SimServer(mind(MAP)) as sim:
+        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+        for number in range(2):
+            workspace = place.workspace()
+            try:
+                before = len(sim.calls)
+                result, seconds = await ask(workspace, "How many?")
+            finally:
+                await workspace.close()
+            if number:
+                row(
+                    f"the same run of {N} calls again, in a new process state",
+                    f"{len(sim.calls) - before} calls, {seconds:.3f} s",
+                    f"answer {result.answer}, {result.cached} from the cache",
+                    "(goal 0 calls, 0.3 s)",
+                )
+    place.close()
+
+
+async def dead() -> None:
+    """A provider that answers the root and fails every sub-call, and one that is wholly dead."""
+    dying: list[tuple[str, FaultKind, int]] = [
+        ("sub-calls fail with 500", "error", 3),
+        ("everything fails with 529", "overloaded", 0),
+    ]
+    for what, kind, when in dying:
+        place = Place()
+        with SimServer(mind(MAP), faults=[Fault(kind, range(when + 1, 10_000))]) as sim:
+            os.environ["ANTHROPIC_BASE_URL"] = sim.url
+            workspace = place.workspace(concurrency=N)
+            try:
+                result, seconds = await ask(workspace, "How many?", fresh=True)
+            finally:
+                await workspace.close()
+                place.close()
+        sent = len(sim.calls) - when
+        row(
+            f"dead provider: {what}",
+            f"{sent} calls, {result.status}",
+            f"{seconds:.1f} s, answer {result.answer!r}",
+            "(goal 10 calls, failed)",
+        )
+
+
+async def cap() -> None:
+    """Spending against a cap that 64 calls at their worst would pass many times over."""
+    place = Place()
+    with SimServer(mind(MAP)) as sim:
+        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+        workspace = place.workspace(max_usd=0.1, concurrency=N)
+        try:
+            result, _ = await ask(workspace, "How many?", fresh=True)
+        finally:
+            await workspace.close()
+            place.close()
+    over = max(0.0, (result.cost_usd or 0.0) - 0.1)
+    row(
+        "spending over a cap of $0.10",
+        f"${over:.4f} over",
+        f"spent ${result.cost_usd:.4f}",
+        "(goal 0)",
+    )
+
+
+async def log_size() -> None:
+    """The trajectory of a run of 25 turns over 10 MB."""
+    place = Place(10.0)
+    cells = (*["print(grep('needle', limit=8).shown)"] * 24, "FINAL('x')")
+    with SimServer(mind(cells)) as sim:
+        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+        workspace = place.workspace()
+        try:
+            result, _ = await ask(workspace, "How many?", fresh=True)
+        finally:
+            await workspace.close()
+    size = (place.path / "STATE" / "runs" / f"{result.run}.jsonl").stat().st_size
+    place.close()
+    row("trajectory of 25 turns over 10 MB", f"{size / 1e3:.0f} KB", "", "(goal < 1 MB)")
+
+
+def kills(times: int) -> None:
+    """Kill a run at random points, go on, and count what was paid twice."""
+    from tests.engine.victim import CALLS, WIDTH
+
+    chance = random.Random(7)
+    place = Place()
+    log = place.path / "paid.log"
+    paid_again = lost = killed = 0
+    while killed < times:
+        log.write_text("")
+        (place.path / "STATE" / "answers.sqlite").unlink(missing_ok=True)
+        for _ in range(min(5, times - killed)):
+            process = _victim(log)
+            wanted = chance.uniform(0, CALLS)
+            while len(log.read_text().splitlines()) < wanted and process.poll() is None:
+                time.sleep(0.002)
+            process.kill()
+            process.communicate()
+            killed += 1
+        out, _ = _victim(log).communicate(timeout=120)
+        lost += CALLS - len(out.split()[4:])  # begin, status, calls, cached
+        paid_again += sum(n - 1 for n in Counter(log.read_text().splitlines()).values())
+    place.close()
+    row(
+        f"{killed} kills: calls paid twice",
+        f"{paid_again}",
+        f"at most {killed * WIDTH} were in flight; {lost} answers lost",
+        "(goal in flight, 0)",
+    )
+
+
+def _victim(log: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.engine.victim", str(log)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+async def measure(rounds: int) -> None:
+    """Take everything that runs in this process."""
+    await fan_out(rounds)
+    await overhead(rounds)
+    await wire_cache()
+    await again()
+    await dead()
+    await cap()
+    await log_size()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--kills", type=int, default=10)
+    chosen = parser.parse_args()
+    os.environ["ANTHROPIC_API_KEY"] = "simulated"
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    print(f"engine: {json.dumps({'python': sys.version.split()[0], 'model': MODEL})}")
+    asyncio.run(measure(chosen.rounds))
+    kills(chosen.kills)
+
+
+if __name__ == "__main__":
+    main()
