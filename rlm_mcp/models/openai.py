@@ -132,7 +132,9 @@ class OpenAI:
         return Reply(text, usage, self.model, prices.cost(self.model, usage), stop)
 
     def _status_error(self, error: Any) -> ModelError:
-        said = str(error.message or "")
+        body = error.body if isinstance(error.body, dict) else {}
+        body = body["error"] if isinstance(body.get("error"), dict) else body
+        said = str(body.get("message") or error.message or "")
         kind, retryable = kind_of(error.status_code, f"{error.code} {said}")
         return ModelError(
             sentence(self.url, kind, said),

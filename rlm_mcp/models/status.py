@@ -27,12 +27,16 @@ _REMEDIES = {
 }
 
 _TOO_LONG = ("too long", "context length", "context window", "context_length")
+_NO_MODEL = ("invalid model", "model_not_found", "model not found", "unknown model")
+"""What compatible servers say with status 400 where OpenAI says 404."""
 
 
 def kind_of(status: int, said: str = "") -> tuple[str, bool]:
     """Return a failure's kind, and whether the same call may succeed later."""
     if status in (400, 422) and any(words in said.lower() for words in _TOO_LONG):
         return "too_long", False
+    if status in (400, 422) and any(words in said.lower() for words in _NO_MODEL):
+        return "unknown_model", False
     return _KINDS.get(status, ("server", True) if status >= 500 else ("refused", False))
 
 

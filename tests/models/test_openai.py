@@ -11,7 +11,7 @@ from rlm_mcp.models import retry
 from rlm_mcp.models.model import Message, Reply, Request
 from rlm_mcp.models.openai import STREAM_OVER, OpenAI
 from tests.models.conftest import point
-from tests.sim.call import Call, Say
+from tests.sim.call import Call, Refused, Say
 from tests.sim.faults import Fault, FaultKind
 from tests.sim.server import SimServer
 
@@ -147,3 +147,16 @@ def test_a_silent_server_meets_the_time_limit(monkeypatch: pytest.MonkeyPatch) -
         point(monkeypatch, server)
         assert failure(timeout_s=0.5).kind == "timeout"
         assert server.calls[0].outcome in ("stall", "cancelled")
+
+
+def test_a_server_that_says_400_for_an_unknown_model_is_understood(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mind(call: Call) -> Say:
+        raise Refused(f"Invalid model name passed in model={call.model}")
+
+    with SimServer(mind) as server:
+        point(monkeypatch, server)
+        error = failure(model="nobody")
+    assert error.kind == "unknown_model"
+    assert "model=nobody" in str(error) and "{" not in str(error)
