@@ -155,6 +155,15 @@ def test_a_missing_key_is_a_failure_with_the_remedy(capsys: Capture) -> None:
     assert "key" in (out + err).lower()
 
 
+def test_a_state_folder_that_cannot_be_used_is_a_sentence(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RLM_MCP_STATE_DIR", str(tmp_path / "file" / "state"))
+    assert run(["ask", "Where is class Greeter?", "-q"]) == 4
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_broken_settings_file_is_a_sentence(capsys: Capture) -> None:
     (config_dir() / "config.toml").write_text("max_usd = = 1")
     assert run(["contexts"]) == 2

@@ -24,7 +24,8 @@ def code_of(error: BaseException) -> int | None:
         return INTERRUPTED
     if isinstance(error, (BadRequest, Denied)):
         return BAD_USE
-    return FAILED if isinstance(error, RlmError) else None
+    # A folder that cannot be written, a full disk: the system's own sentence names the path.
+    return FAILED if isinstance(error, (RlmError, OSError)) else None
 
 
 def complain(sentence: str) -> None:

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest, Unavailable
-from rlm_mcp.server import messages
+from rlm_mcp.server import log, messages
 from rlm_mcp.server.app import App
 from rlm_mcp.server.stdio import leave, on_signals
 
@@ -43,6 +43,7 @@ def serve(settings: Settings, address: str) -> NoReturn:
     if len(token) < SHORTEST_TOKEN:
         raise BadRequest(f"{TOKEN_VARIABLE} needs at least {SHORTEST_TOKEN} characters.")
     listening = _listen(host, port)
+    log.to_stderr()
     try:
         asyncio.run(_serve(settings, listening, token))
     except BaseException:

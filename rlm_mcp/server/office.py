@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from rlm_mcp import promptbook, toolbox, trust
 from rlm_mcp.config import Settings
-from rlm_mcp.errors import BadRequest, Cancelled, did_you_mean
+from rlm_mcp.errors import BadRequest, Cancelled, Unavailable, did_you_mean
 from rlm_mcp.promptbook import Prompt, Promptbook
 from rlm_mcp.toolbox import Tool, Toolbox
 
@@ -83,7 +84,12 @@ class Office:
                 # Off the loop, so that pings are answered; made on it, which it is for.
                 kind = await asyncio.to_thread(_engine)
                 sources = {tool.name: tool.source for tool in self.tools}
-                self._workspace = kind(self.settings, sources, self.prompts.texts)
+                try:
+                    self._workspace = kind(self.settings, sources, self.prompts.texts)
+                except (OSError, sqlite3.Error) as error:
+                    raise Unavailable(
+                        f"The state or cache folder cannot be used ({error}); see `rlm-mcp doctor`."
+                    ) from error
             return self._workspace
 
     async def warm_up(self) -> None:

@@ -16,11 +16,13 @@ import traceback
 from typing import NoReturn
 
 from rlm_mcp.config import Settings
+from rlm_mcp.server import log
 from rlm_mcp.server.app import App
 
 
 def serve(settings: Settings) -> NoReturn:
     """Serve until the client goes. Does not return: the process ends here."""
+    log.to_stderr()
     try:
         asyncio.run(_serve(settings))
     except BaseException:

@@ -163,6 +163,19 @@ def test_calls_are_answered_side_by_side(talk: Talk) -> None:
     assert quick < slow
 
 
+def test_a_state_folder_that_cannot_be_used_is_a_sentence(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RLM_MCP_STATE_DIR", str(tmp_path / "file" / "state"))
+    with in_memory(settings) as talk:
+        said = talk.call("contexts")
+        assert said.error
+        assert "rlm-mcp doctor" in said.text
+        monkeypatch.setenv("RLM_MCP_STATE_DIR", str(tmp_path / "state"))
+        assert not talk.call("contexts").error
+
+
 def test_prompts_are_offered_and_filled_in(era: Talk) -> None:
     prompts = {prompt.name: prompt for prompt in era.run(era.client.list_prompts()).prompts}
     assert {"ask-codebase", "summarise-session", "read-log"} <= set(prompts)
