@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,16 +31,39 @@ class Sampled:
 Ask = Callable[[Request], Awaitable[Sampled]]
 
 _lent: list[Ask] = []
+_own: ContextVar[Ask | None] = ContextVar("_own", default=None)
 
 
 @contextmanager
 def lend(ask: Ask) -> Iterator[None]:
-    """Serve `sampling:` by `ask` while the context lasts; the last one lent is used."""
+    """Serve `sampling:` by `ask` while the context lasts, to calls that are made within it."""
     _lent.append(ask)
+    token = _own.set(ask)
     try:
         yield
     finally:
+        _own.reset(token)
         _lent.remove(ask)
+
+
+def _lender() -> Ask:
+    """Return the model of the client whose call this is. Raises ModelError.
+
+    A call from a thread of ours may have lost its context: then the only client that lends is
+    the one; with several, one client's prompts could be shown to another, so none is asked.
+    """
+    own = _own.get()
+    if own in _lent:
+        return own
+    if own is None and len(_lent) == 1:
+        return _lent[0]
+    raise ModelError(
+        "Several clients lend a model, and this call cannot be told to be one's; use another model."
+        if own is None and _lent
+        else "This client lends no model (no sampling); configure another one.",
+        kind="auth",
+        attempts=0,
+    )
 
 
 def offered() -> bool:
@@ -57,15 +81,10 @@ class Sampling:
 
     async def complete(self, request: Request) -> Reply:
         """Return the client's reply. Raises ModelError."""
-        if not _lent:
-            raise ModelError(
-                "This client lends no model (no sampling); configure another one.",
-                kind="auth",
-                attempts=0,
-            )
+        ask = _lender()
         try:
             async with asyncio.timeout(request.timeout_s):
-                said = await _lent[-1](request)
+                said = await ask(request)
         except TimeoutError as error:
             raise ModelError(
                 f"The client gave no reply within {request.timeout_s:g} s.",

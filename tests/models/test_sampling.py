@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 
 import pytest
 
@@ -55,3 +56,46 @@ def test_a_silent_client_meets_the_time_limit() -> None:
     with lend(silent), pytest.raises(ModelError) as caught:
         complete()
     assert caught.value.kind == "timeout"
+
+
+def test_a_call_goes_to_the_client_that_it_came_from_and_to_no_other() -> None:
+    async def serve(name: str, both: asyncio.Barrier) -> str:
+        async def own(request: Request) -> Sampled:
+            return Sampled(name, name)
+
+        with lend(own):
+            await both.wait()
+            reply = await asyncio.create_task(Sampling().complete(REQUEST))
+            await both.wait()
+            return reply.text
+
+    async def two() -> list[str]:
+        both = asyncio.Barrier(2)
+        return list(await asyncio.gather(serve("a", both), serve("b", both)))
+
+    assert asyncio.run(two()) == ["a", "b"]
+
+
+def test_a_call_without_a_client_of_its_own_is_not_given_to_one_of_several() -> None:
+    fresh = contextvars.Context()
+    with lend(ask):
+        assert fresh.run(complete) is not None, "the only client that lends"
+        with lend(ask), pytest.raises(ModelError, match="Several clients"):
+            fresh.run(complete)
+
+
+def test_a_run_that_outlives_its_client_is_told_so() -> None:
+    async def late() -> None:
+        with lend(ask):
+            task = asyncio.create_task(later())
+        await task
+
+    async def later() -> None:
+        await asyncio.sleep(0.01)
+        await Sampling().complete(REQUEST)
+
+    async def other(request: Request) -> Sampled:
+        return Sampled("theirs", "other")
+
+    with lend(other), pytest.raises(ModelError, match="lends no model"):
+        asyncio.run(late())
