@@ -99,8 +99,17 @@ class Journal:
             self._unkept = self._bound
             return self._bound
         done, _ = link.order({"op": "restore"}, clock, self._snapshot)
-        lost = _words(done.get("lost"))
+        lost = _words(done.get("lost")) if done.get("whole") is True else self._bound
         return tuple(dict.fromkeys([*self._unkept, *lost]))
+
+    def remember(self, done: wire.Message, snapshot: bytes) -> None:
+        """Keep the snapshot that came with a result."""
+        if done.get("kept") is True:
+            self._snapshot = snapshot
+            self._unkept = _words(done.get("unkept"))
+            self._bound = _words(done.get("bound"))
+        elif snapshot:
+            raise wire.Violation("a snapshot that was not announced")
 
     def outcome(self, done: wire.Message, snapshot: bytes, clock: Clock) -> _Finish:
         """Check the result of a cell and remember its snapshot. Raises Violation."""
@@ -111,12 +120,7 @@ class Journal:
             raise wire.Violation("a malformed result")
         if any(text is not None and type(text) is not str for text in (shown, value_repr, error)):
             raise wire.Violation("a malformed result")
-        if done.get("kept") is True:
-            self._snapshot = snapshot
-            self._unkept = _words(done.get("unkept"))
-            self._bound = _words(done.get("bound"))
-        elif snapshot:
-            raise wire.Violation("a snapshot that was not announced")
+        self.remember(done, snapshot)
         if interrupted:
             why = clock.reason or "it was told to stop"
             error = f"Stopped: {why}. What it had set until then is kept."

@@ -197,7 +197,9 @@ class Sandbox:
             self._start()
         assert self._link is not None
         try:
-            return self._link.order(order, Clock(ORDER_SECONDS), raw, fds)[0]
+            done, snapshot = self._link.order(order, Clock(ORDER_SECONDS), raw, fds)
+            self._journal.remember(done, snapshot)
+            return done
         except (wire.Closed, wire.Late, wire.Violation) as error:
             self._drop()
             raise SandboxError("A sandbox worker did not answer; it is replaced.") from error

@@ -88,6 +88,7 @@ class Worker:
         self.calls = 0
         self.running = False
         self.stopping = False
+        self.restoring = False
         self.raised_at = 0.0
         self.reserve: bytes | None = bytes(_RESERVE_BYTES)
         signal.signal(signal.SIGINT, self._on_signal)
@@ -217,8 +218,11 @@ class Worker:
         def work() -> None:
             lost.extend(snapshot.restore(raw, environment.variables, environment.replay))
 
-        self.guarded(work)
-        return {"lost": lost}, b""
+        self.restoring = True
+        done = self.guarded(work)
+        self.restoring = False
+        whole = done["error"] is None and not done["interrupted"]
+        return {"lost": lost, "whole": whole}, b""
 
     # The host
 
@@ -226,6 +230,8 @@ class Worker:
         """Send a call to the host and return its answer."""
         arguments = wire.plain(list(positional), self.wire_bytes)
         keywords = wire.plain(named, self.wire_bytes)
+        if self.restoring:
+            raise HostError("a definition that calls the host is not replayed")
         call = {"op": "host", "name": name, "args": arguments, "kwargs": keywords}
         running, self.running = self.running, False
         self.calls += 1

@@ -1,0 +1,225 @@
+"""A hostile worker: whatever it sends or does not send, the parent stays well and in time."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox.journal import Journal
+from rlm_mcp.sandbox.link import Clock, Link
+from rlm_mcp.sandbox.process import Process
+
+Talk = Callable[[socket.socket], None]
+GENEROUS_S = 15.0
+
+
+class Nobody:
+    """A handle of no process, which records what it is told."""
+
+    pid = 0
+
+    def __init__(self) -> None:
+        self.signals: list[int] = []
+
+    def signal(self, number: int) -> None:
+        self.signals.append(number)
+
+    def kill(self) -> None:
+        self.signals.append(9)
+
+
+class Stage:
+    """A link whose worker is a function of the test, in a thread."""
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.handle = Nobody()
+        ours, self.theirs = socket.socketpair()
+        host = {"probe": self.probe, "grep": lambda pattern: [pattern]}
+        self.link = Link(Process(ours, self.handle), host, 1 << 16)
+
+    def probe(self, *values: Any, **named: Any) -> str:
+        self.calls.append((values, named))
+        return "ok"
+
+    def run(self, talk: Talk, seconds: float = 1.0) -> Any:
+        """Send an order, let the worker talk, and return the result or the error."""
+        thread = threading.Thread(target=self._talk, args=(talk,))
+        thread.start()
+        try:
+            done, raw = self.link.order({"op": "run", "code": "1"}, Clock(seconds))
+            return Journal([], {}).outcome(done, raw, Clock(1))(0.0)
+        except (wire.Closed, wire.Late, wire.Violation) as error:
+            return error
+        finally:
+            self.link.process.kill()
+            thread.join(GENEROUS_S)
+            assert not thread.is_alive()
+
+    def _talk(self, talk: Talk) -> None:
+        self.theirs.settimeout(5)
+        try:
+            self.theirs.recv(1 << 16)
+            talk(self.theirs)
+        except OSError:
+            pass
+        finally:
+            self.theirs.close()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    made = Stage()
+    yield made
+    made.theirs.close()
+
+
+def frame(message: Any, raw: bytes = b"") -> bytes:
+    body = json.dumps(message).encode()
+    return wire.HEADER.pack(len(body), len(raw)) + body + raw
+
+
+def call(number: Any, name: Any = "probe", args: Any = (), kwargs: Any = None) -> dict[str, Any]:
+    named = {} if kwargs is None else kwargs
+    return {"op": "host", "id": number, "name": name, "args": args, "kwargs": named}
+
+
+DONE = {
+    "op": "done", "stdout": "", "chars": 0, "repr": None, "error": None, "shown": None,
+    "value": None, "interrupted": False, "kept": False,
+}  # fmt: skip
+
+
+def test_an_honest_worker_is_heard(stage: Stage) -> None:
+    def talk(end: socket.socket) -> None:
+        end.sendall(frame(call(1, args=[1])))
+        end.recv(1 << 16)
+        end.sendall(frame({**DONE, "stdout": "x"}))
+
+    assert stage.run(talk).stdout == "x"
+    assert stage.calls == [((1,), {})]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\xff" * 100,
+        b"\x00" * 8,
+        wire.HEADER.pack(2, 0) + b"[]",
+        wire.HEADER.pack(1 << 31, 0),
+        wire.HEADER.pack(4, 1 << 30),
+        frame({"op": "answer"}),
+        frame({"op": "ready"}),
+        frame({"op": ["done"]}),
+        frame(call(2)),
+        frame(call(0)),
+        frame(call(-1)),
+        frame(call(True)),
+        frame(call("1")),
+        frame(call(1.0)),
+        frame(call(1, name=["probe"])),
+        frame(call(1, args={"a": 1})),
+        frame(call(1, kwargs=[1])),
+        frame({**call(1), "more": 1}),
+        frame({key: value for key, value in call(1).items() if key != "kwargs"}),
+        frame(call(1), b"raw"),
+        frame(call(1)) + frame(call(1)),
+        frame({**DONE, "stdout": 1}),
+        frame({**DONE, "chars": "1"}),
+        frame({**DONE, "repr": ["x"]}),
+        frame({**DONE, "shown": {}}),
+        frame({**DONE, "interrupted": 1}),
+        frame({"op": "done"}),
+        frame(DONE, b"an unannounced snapshot"),
+    ],
+)
+def test_a_broken_protocol_is_a_violation(stage: Stage, sent: bytes) -> None:
+    def talk(end: socket.socket) -> None:
+        end.sendall(sent)
+        time.sleep(0.2)
+
+    assert isinstance(stage.run(talk, 5.0), wire.Violation)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [call(1, name="__class__"), call(1, name="_answer"), call(1, name="os.system"), call(1, "")],
+)
+def test_a_forged_call_reaches_only_what_an_honest_cell_may_call(
+    stage: Stage, message: dict[str, Any]
+) -> None:
+    answers: list[bytes] = []
+
+    def talk(end: socket.socket) -> None:
+        end.sendall(frame(message))
+        answers.append(end.recv(1 << 16))
+        end.sendall(frame(DONE))
+
+    stage.run(talk)
+    assert b"is not available in this environment" in answers[0]
+    assert stage.calls == []
+
+
+def test_a_worker_that_is_silent_is_told_to_stop_and_then_late(stage: Stage) -> None:
+    started = time.monotonic()
+    assert isinstance(stage.run(lambda end: time.sleep(2.5), 0.2), wire.Late)
+    assert time.monotonic() - started < GENEROUS_S
+    assert 2 in stage.handle.signals, "SIGINT comes first"
+
+
+def test_a_worker_that_stops_in_the_middle_of_a_frame_is_late(stage: Stage) -> None:
+    def talk(end: socket.socket) -> None:
+        end.sendall(frame(DONE)[:20])
+        time.sleep(2.0)
+
+    assert isinstance(stage.run(talk, 0.2), wire.Late)
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_frame_is_closed(stage: Stage) -> None:
+    assert isinstance(stage.run(lambda end: end.sendall(frame(DONE)[:20]), 5.0), wire.Closed)
+
+
+def test_a_worker_that_floods_is_a_violation_and_takes_no_memory(stage: Stage) -> None:
+    def talk(end: socket.socket) -> None:
+        for _ in range(100_000):
+            end.sendall(b"x" * 65536)
+
+    assert isinstance(stage.run(talk, 5.0), wire.Violation)
+
+
+def test_a_worker_that_calls_without_reading_answers_is_late(stage: Stage) -> None:
+    def talk(end: socket.socket) -> None:
+        number = 0
+        while True:
+            number += 1
+            end.sendall(frame(call(number, "grep", ["x" * 40_000])))
+
+    assert isinstance(stage.run(talk, 0.5), (wire.Late, wire.Closed))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(
+        st.binary(max_size=60)
+        | st.sampled_from([frame(DONE), frame(call(1)), frame(call(2)), frame({"op": "host"})]),
+        max_size=5,
+    )
+)
+def test_any_stream_ends_as_a_result_or_a_broken_line(pieces: list[bytes]) -> None:
+    stage = Stage()
+
+    def talk(end: socket.socket) -> None:
+        for piece in pieces:
+            end.sendall(piece)
+
+    stage.run(talk, 5.0)
+    assert all(type(values) is tuple for values, _ in stage.calls)

@@ -1,0 +1,488 @@
+"""The public face: limits, kills and what is restored, interrupts, variables, tools, threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlm_mcp.errors import BadRequest, BudgetSpent, SandboxError
+from rlm_mcp.sandbox import Attachment, HostError, Limits, Sandbox, layers
+from tests.sandbox.conftest import Make
+
+GENEROUS_S = 20.0
+TOOL = '''
+"""A tool."""
+from rlm_mcp.sdk import Text, scan
+
+def count(pattern: str, limit: int = 3) -> Text:
+    """Count."""
+    print("working")
+    return Text(f"{pattern}:{limit}")
+'''
+
+
+def test_all_layers_are_active_by_name_here() -> None:
+    found = layers()
+    assert "linux-full" in found or "linux-seccomp" in found
+    assert "seccomp" in found and "rlimits" in found
+
+
+def test_a_cell_prints_echoes_and_keeps_its_variables(make: Make) -> None:
+    box = make()
+    first = box.run("x = [1, 2]\nprint('hello')\nx")
+    assert (first.stdout, first.value_repr, first.value, first.error) == (
+        "hello\n",
+        "[1, 2]",
+        [1, 2],
+        None,
+    )
+    assert box.run("len(_) + x[1]").value == 4
+
+
+def test_an_error_shows_the_lines_that_led_to_it_and_keeps_what_was_set(make: Make) -> None:
+    box = make()
+    box.run("def f(n):\n    return 1 / n")
+    outcome = box.run("y = 5\nf(0)")
+    assert outcome.error == (
+        "  cell 2, line 2: f(0)\n  cell 1, line 2, in f: return 1 / n\n"
+        "ZeroDivisionError: division by zero"
+    )
+    assert box.run("y").value == 5
+
+
+def test_a_syntax_error_shows_its_line(make: Make) -> None:
+    outcome = make().run("x = 1\ny = (2\n")
+    assert outcome.error and "line 2: y = (2" in outcome.error and "never closed" in outcome.error
+
+
+def test_a_cell_that_can_be_stopped_keeps_its_variables(make: Make) -> None:
+    box = make()
+    outcome = box.run("z = 1\nwhile True: z += 1", seconds=0.3)
+    assert outcome.interrupted and not outcome.killed
+    assert outcome.error and "longer than 0.3 s" in outcome.error
+    assert outcome.seconds < GENEROUS_S
+    assert box.run("z > 1").value is True
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import itertools\n-1 in itertools.count()",
+        "from contextlib import suppress\nwhile True:\n    with suppress(BaseException):\n"
+        "        while True: pass",
+        "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except BaseException: pass",
+        "def f():\n    try:\n        while True: pass\n    finally:\n        f()\nf()",
+    ],
+)
+def test_a_cell_that_does_not_stop_is_told_of_and_the_next_one_runs(make: Make, code: str) -> None:
+    box = make()
+    box.run("kept = {'a': [1, 2]}")
+    outcome = box.run(code, seconds=0.3)
+    assert outcome.killed or outcome.interrupted or outcome.error
+    assert outcome.seconds < GENEROUS_S
+    assert box.run("kept").value == {"a": [1, 2]}
+
+
+KILL = "import itertools\n-1 in itertools.count()"
+
+
+def test_a_killed_environment_is_restored_from_its_journal(make: Make) -> None:
+    box = make(host={"twice": lambda value: value * 2})
+    box.run(
+        "import re, json as j\nfrom collections import Counter, defaultdict, deque\n"
+        "from dataclasses import dataclass\n"
+        "a = [1, (2, {3}), b'x', None, 1.5, 'é']\nb = a\nc = Counter('hello')\n"
+        "d = defaultdict(list)\nd['k'].append(1)\nq = deque([1, 2], maxlen=2)\n"
+        "def f(x, y=2):\n    '''Doc.'''\n    return x + y + len(a)\n"
+        "g = lambda x: x * 3\nP = re.compile(r'\\d+')\n"
+        "@dataclass\nclass D:\n    x: int = 1\n    def up(self): return self.x + 1\n"
+    )
+    box.set("answer", {"content": "", "ready": False})
+    outcome = box.run(KILL, seconds=0.2)
+    assert outcome.killed and outcome.lost == ()
+    assert outcome.error and "as they were before this cell" in outcome.error
+    box.run("b.append(9)\nd['new'].append(2)\nq.append(3)")
+    outcome = box.run(
+        "a[-1], f(1), g(2), P.findall('a12'), D().up(), c['l'], d['new'], list(q), "
+        "j.dumps(1), answer['ready'], twice('x')"
+    )
+    assert outcome.value == [9, 10, 6, ["12"], 2, 2, [2], [2, 3], "1", False, "xx"], outcome
+
+
+def test_what_cannot_be_restored_is_named(make: Make) -> None:
+    box = make()
+    box.run(
+        "def outer():\n    n = 1\n    def inner(): return n\n    return inner\n"
+        "closure = outer()\ngenerator = (i for i in range(3))\nclass C: pass\n"
+        "instance = C()\nlarge = 'x' * 9_000_000\nsmall = 1"
+    )
+    outcome = box.run(KILL, seconds=0.2)
+    assert set(outcome.lost) == {"closure", "generator", "instance", "large"}
+    assert outcome.error and "Lost: closure" in outcome.error
+    assert box.run("small, C.__name__, outer()()").value == [1, "C", 1]
+
+
+def test_changes_of_the_killed_cell_itself_are_not_restored(make: Make) -> None:
+    box = make()
+    box.run("x = [1]")
+    box.run("x.append(2)\n" + KILL, seconds=0.2)
+    assert box.run("x").value == [1]
+
+
+def test_a_definition_that_calls_the_host_is_not_replayed_for_ever(make: Make) -> None:
+    calls = []
+    box = make(host={"ask": calls.append, "note": lambda value: calls.append(value)})
+    box.run("def f(x=note('default')): return x\nkept = 1")
+    assert calls == ["default"]
+    outcome = box.run(KILL, seconds=0.2)
+    assert outcome.killed
+    assert calls == ["default"], "a replay must not call the host again"
+    assert any("def f" in name for name in outcome.lost)
+    assert box.run("kept").value == 1
+
+
+def test_a_worker_that_dies_is_replaced_and_told_of(make: Make) -> None:
+    box = make(language=False)
+    box.run("x = 1")
+    outcome = box.run("import os\nos._exit(3)")
+    assert outcome.killed and outcome.error and "worker died" in outcome.error
+    assert box.run("print(6*7)").stdout == "42\n"
+
+
+def test_memory_errors_are_errors_and_the_environment_goes_on(make: Make) -> None:
+    box = make(limits=Limits(seconds=10, memory_mb=128))
+    outcome = box.run("x = []\nwhile True: x.append('y' * 1_000_000)")
+    assert outcome.error is not None
+    assert outcome.value_repr is None
+    outcome = box.run("'z' * 500_000_000")
+    assert outcome.error and "MemoryError" in outcome.error
+    box.run("x = None")
+    assert box.run("print(6*7)").stdout == "42\n"
+
+
+def test_long_output_is_cut_in_the_middle_with_counts_and_kept_whole(make: Make) -> None:
+    box = make(limits=Limits(seconds=10, output_chars=1000))
+    outcome = box.run("for i in range(5000): print(i)")
+    assert outcome.stdout_chars == 23_890
+    assert len(outcome.stdout) < 1200
+    assert outcome.stdout.startswith("0\n1\n") and outcome.stdout.endswith("4999\n")
+    assert "22,890 of 23,890 characters left out" in outcome.stdout
+    assert box.run("len(_stdout), _stdout[:3]").value == [23_890, "0\n1"]
+
+
+def test_a_large_value_is_cut_before_its_repr_is_built(make: Make) -> None:
+    box = make(limits=Limits(seconds=10, output_chars=500))
+    for code in (
+        "'x' * 50_000_000",
+        "list(range(3_000_000))",
+        "{i: 'y' * 99 for i in range(9999)}",
+    ):
+        outcome = box.run(code)
+        assert outcome.error is None and outcome.value_repr is not None
+        assert len(outcome.value_repr) < 800
+
+
+def test_an_interrupt_stops_a_cell_from_another_thread(make: Make) -> None:
+    box = make()
+    timer = threading.Timer(0.2, lambda: box.interrupt("the caller gave up"))
+    timer.start()
+    outcome = box.run("n = 0\nwhile True: n += 1", seconds=60)
+    timer.join()
+    assert outcome.interrupted and outcome.error and "the caller gave up" in outcome.error
+    assert box.run("n > 0").value is True
+
+
+def test_an_interrupt_kills_a_cell_that_ignores_it(make: Make) -> None:
+    box = make()
+    timer = threading.Timer(0.2, lambda: box.interrupt("stop"))
+    timer.start()
+    outcome = box.run(KILL, seconds=60)
+    timer.join()
+    assert outcome.killed and outcome.error and "stop" in outcome.error
+    assert outcome.seconds < GENEROUS_S
+
+
+def test_an_interrupt_with_no_cell_running_does_nothing(make: Make) -> None:
+    box = make()
+    box.interrupt("early")
+    assert box.run("1 + 1").value == 2
+
+
+def test_an_interrupt_during_a_host_call_is_seen_when_it_returns(make: Make) -> None:
+    box = make(host={"slow": lambda: time.sleep(0.4)})
+    timer = threading.Timer(0.1, lambda: box.interrupt("stop"))
+    timer.start()
+    outcome = box.run("slow()\nafter = 1", seconds=60)
+    timer.join()
+    assert outcome.interrupted
+    assert box.get("after") is None
+
+
+def test_the_clock_stands_still_while_the_host_works(make: Make) -> None:
+    box = make(host={"slow": lambda: time.sleep(0.5)})
+    outcome = box.run("slow()\n'done'", seconds=0.4)
+    assert outcome.value == "done"
+
+
+def test_host_functions_get_plain_values_and_give_them(make: Make) -> None:
+    seen: list[Any] = []
+
+    def take(*values: Any, **named: Any) -> Any:
+        seen.append((values, named))
+        return {"a": [1, (2, 3)]}
+
+    outcome = make(host={"take": take}).run("take([1, (2,)], k={'x': None})")
+    assert seen == [(([1, [2]],), {"k": {"x": None}})]
+    assert outcome.value == {"a": [1, [2, 3]]}
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (HostError("no such ref; try repo:"), "HostError: no such ref; try repo:"),
+        (BudgetSpent("budget of 20 calls spent", limit="calls", value=20), "budget of 20 calls"),
+        (KeyError("x"), "failed in the host (KeyError"),
+    ],
+)
+def test_an_error_of_a_host_function_is_one_sentence_in_the_cell(
+    make: Make, raised: Exception, said: str
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    box = make(host={"fail": fail})
+    outcome = box.run("fail()")
+    assert outcome.error and said in outcome.error
+    caught = box.run("try:\n    fail()\nexcept RuntimeError as e:\n    print('caught', e)")
+    assert caught.stdout.startswith("caught")
+
+
+def test_wrong_arguments_of_a_host_function_are_a_type_error(make: Make) -> None:
+    outcome = make(host={"one": lambda a: a}).run("one(1, 2)")
+    assert outcome.error and "TypeError: one(): too many positional arguments" in outcome.error
+
+
+def test_a_host_function_that_is_cancelled_passes_it_on_and_the_next_cell_runs(
+    make: Make,
+) -> None:
+    def cancel() -> None:
+        raise KeyboardInterrupt
+
+    box = make(host={"cancel": cancel})
+    box.run("x = 3")
+    with pytest.raises(KeyboardInterrupt):
+        box.run("cancel()")
+    assert box.run("x").value == 3
+
+
+def test_a_host_function_may_run_a_cell_of_another_environment(make: Make) -> None:
+    inner = make()
+    outer = make(host={"child": lambda code: inner.run(code).value})
+    assert outer.run("[child(f'{i} * 2') for i in range(3)]").value == [0, 2, 4]
+
+
+def test_a_host_function_that_runs_its_own_environment_is_refused(make: Make) -> None:
+    boxes: list[Sandbox] = []
+    boxes.append(make(host={"again": lambda: boxes[0].run("1").value}))
+    outcome = boxes[0].run("again()")
+    assert outcome.error and "busy with the cell that made this call" in outcome.error
+
+
+def test_many_threads_run_many_environments(make: Make) -> None:
+    boxes = [make(host={"echo": lambda value: value}) for _ in range(4)]
+    results: list[Any] = []
+
+    def work(number: int) -> None:
+        for i in range(10):
+            results.append(boxes[number % 4].run(f"echo({number} * 100 + {i})").value)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(results) == sorted(n * 100 + i for n in range(8) for i in range(10))
+
+
+def test_tools_are_called_by_name_with_their_shown_form(make: Make) -> None:
+    box = make(tools={"count": TOOL})
+    outcome = box.call("count", {"pattern": "x"})
+    assert (outcome.shown, outcome.stdout, outcome.error) == ("x:3", "working\n", None)
+    assert box.run("count('y', limit=1)").value == "y:1"
+    wrong = box.call("count", {"patern": "x"})
+    assert wrong.error and "count(): missing a required argument: 'pattern'" in wrong.error
+    with pytest.raises(BadRequest, match="Did you mean count"):
+        box.call("cuont", {})
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["def other(): pass", "import os\nos.system('x')", "def t(:", "x = ().__class__.__base__"],
+)
+def test_a_tool_that_cannot_be_loaded_is_refused_by_name(make: Make, source: str) -> None:
+    with pytest.raises(SandboxError, match="The tool t cannot be loaded"):
+        make(tools={"t": source})
+
+
+def test_a_tool_cannot_be_changed_by_a_cell_for_the_next_call(make: Make) -> None:
+    box = make(tools={"count": TOOL})
+    box.run("count = lambda pattern: 'mine'\nscan = 1")
+    assert box.call("count", {"pattern": "x"}).shown == "x:3"
+
+
+def test_variables_are_set_read_and_listed(make: Make) -> None:
+    box = make()
+    box.set("answer", {"content": "", "ready": False})
+    box.run("FINAL('done')\nhits = ['a'] * 3\ndef f(): pass")
+    assert box.get("answer") == {"content": "done", "ready": True}
+    assert box.get("missing", 7) == 7
+    rows = {row["name"]: row for row in box.names()}
+    assert rows["hits"]["type"] == "list" and rows["hits"]["size"] == 3
+    assert rows["hits"]["preview"] == "['a', 'a', 'a']"
+    assert set(rows) == {"answer", "hits", "f"}
+    with pytest.raises(BadRequest, match="cannot be copied"):
+        box.get("f")
+    assert box.get("__builtins__") is None
+
+
+def test_final_takes_a_variable_by_name_and_says_what_is_missing(make: Make) -> None:
+    box = make()
+    assert "no answer to set" in (box.run("FINAL('x')").error or "")
+    box.set("answer", {"content": "", "ready": False})
+    box.run("text = 'long'\nFINAL_VAR('text')")
+    assert box.get("answer") == {"content": "long", "ready": True}
+    assert "no variable 'nope'" in (box.run("FINAL_VAR('nope')").error or "")
+
+
+def test_long_texts_are_fetched_in_parts(make: Make) -> None:
+    box = make(limits=Limits(seconds=10, wire_bytes=1 << 16))
+    box.run("text = 'aé' * 100_000")
+    assert box.get_text("text") == "aé" * 100_000
+    assert box.get_text("text", 3, 7) == "éaéa"
+    assert box.get_text("missing") is None
+    with pytest.raises(BadRequest):
+        box.get("text")
+
+
+def test_surrogates_and_control_characters_come_out_printable(make: Make) -> None:
+    outcome = make().run("print('a\\ud800b')\n'\\udcff'")
+    assert outcome.stdout == "a\ufffdb\n"
+    outcome.stdout.encode()
+    (outcome.value_repr or "").encode()
+
+
+def test_an_attached_context_is_read_and_called(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "pack"
+    path.write_bytes("deadold text\nfirst line\nsecond ünï\n".encode())
+    box = make(host={"variable": lambda name, method, args, kwargs: [name, method, args, kwargs]})
+    with open(path, "rb") as file:
+        methods = {"symbols": "symbols(kind='all'): list definitions"}
+        spans = [(13, 11), (24, 13)]
+        box.attach("repo", Attachment("repo", "a repo", (file.fileno(), spans, 1), methods))
+    assert box.run("repo[:10], len(repo), 'ünï' in repo").value == ["first line", 22, True]
+    assert box.run("repo.symbols('x', kind='f')").value == [
+        "repo",
+        "symbols",
+        ["x"],
+        {"kind": "f"},
+    ]
+    assert box.run(KILL, seconds=0.2).killed
+    assert box.run("repo[-4:]").value == "ünï\n"
+
+
+def test_rebinding_a_context_shows_the_new_text(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "pack"
+    path.write_bytes(b"one two")
+    box = make()
+    with open(path, "rb+") as file:
+        box.attach("t", Attachment("text", "", (file.fileno(), [(0, 3)], 1), {}))
+        assert box.run("t[:]").value == "one"
+        box.attach("t", Attachment("text", "", (file.fileno(), [(4, 3)], 2), {}))
+    assert box.run("t[:]").value == "two"
+
+
+def test_a_worker_cannot_write_to_the_file_of_a_context(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "pack"
+    path.write_bytes(b"x" * 8192)
+    box = make(language=False)
+    with open(path, "rb+") as file:
+        box.attach("t", Attachment("text", "", (file.fileno(), [(0, 8192)], 1), {}))
+    code = (
+        "import os, ctypes\nlibc = ctypes.CDLL(None)\nresults = []\n"
+        "for n in range(3, 64):\n"
+        "    for work in (lambda: os.write(n, b'') and 0, lambda: os.pwrite(n, b'EVIL', 0),\n"
+        "                 lambda: os.ftruncate(n, 0)):\n"
+        "        try:\n            work()\n        except OSError: pass\n"
+        "view = t\n"
+        "m = view._mapped._map\n"
+        "try:\n    m[0:4] = b'EVIL'\nexcept TypeError as e: results.append(str(e))\n"
+        "buffer = (ctypes.c_char * 4096)\n"
+        "results"
+    )
+    outcome = box.run(code)
+    assert path.read_bytes() == b"x" * 8192, outcome
+    assert outcome.value == ["mmap can't modify a readonly memory map."]
+
+
+def test_only_regular_files_can_be_attached(make: Make) -> None:
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(SandboxError, match="regular file"):
+            make().attach("t", Attachment("text", "", (reading, [(0, 1)], 1), {}))
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_context_without_text_has_its_methods_alone(make: Make) -> None:
+    box = make(host={"variable": lambda **call: call["method"]})
+    box.attach("history", Attachment("history", "90 commits", None, {"log": "log(n): commits"}))
+    assert box.run("history.log(3)").value == "log"
+    assert "no text of its own; its methods: log" in (box.run("len(history)").error or "")
+    assert box.run("history").value_repr == "<history history: 90 commits>"
+
+
+def test_a_closed_environment_says_so(make: Make) -> None:
+    box = make()
+    box.close()
+    with pytest.raises(SandboxError, match="closed"):
+        box.run("1")
+    box.close()
+
+
+def test_closing_ends_a_running_cell(make: Make) -> None:
+    box = make()
+    timer = threading.Timer(0.2, box.close)
+    timer.start()
+    outcome = box.run("while True: pass", seconds=60)
+    timer.join()
+    assert outcome.killed and outcome.error and "closed" in outcome.error
+
+
+def test_no_worker_outlives_its_environment(make: Make) -> None:
+    box = make()
+    assert box._link is not None
+    pid = box._link.process.pid
+    box.close()
+    for _ in range(100):
+        if not Path(f"/proc/{pid}/fd").exists():
+            break
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}/fd").exists()
+
+
+def test_without_a_kernel_layer_the_users_own_word_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from rlm_mcp.sandbox import pool
+
+    monkeypatch.setattr(pool.choose, "FULL", frozenset({"windows-full"}))
+    with pytest.raises(SandboxError, match="no full kernel layer here.*reduced_sandbox"):
+        Sandbox()
+    with Sandbox(reduced=True) as box:
+        assert box.run("1 + 1").value == 2
