@@ -18,12 +18,13 @@ from contextlib import asynccontextmanager
 
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models.model import Model
+from rlm_mcp.models.retry import ATTEMPTS, WATCH
 
 CONTENT_KINDS = frozenset({"too_long", "refused", "truncated"})
 """Failures that say something about one request, nothing about the provider."""
 
-ATTEMPTS = 4
-"""How often a provider may send one call (see models.retry)."""
+BUSY_KINDS = frozenset({"rate", "overloaded"})
+"""Failures of a provider that lives: its own repeats count only when all of them have failed."""
 QUICK_S = 0.05
 """A model whose quickest reply takes less than this is waited for."""
 LOOK_S = 0.015
@@ -115,6 +116,8 @@ class Breaker:
         self.reason = ""
         """Why it is open; empty while it is closed."""
         self._failures = 0
+        self._trouble = False
+        """Whether the last send of any call failed."""
         self._proven: dict[str, float] = {}
         """Models that have answered, with their quickest reply in seconds."""
         self._quickest: dict[str, float] = {}
@@ -136,7 +139,7 @@ class Breaker:
 
     @asynccontextmanager
     async def watch(self, model: Model, purpose: str) -> AsyncIterator[None]:
-        """Admit one call and learn from how it ends."""
+        """Admit one call and learn from how it ends, and from each send of it that fails."""
         spec = model.spec
         await self._gate.wait(lambda: self._pause(spec))
         self.check()
@@ -144,32 +147,54 @@ class Breaker:
             self._burst_at[spec] = time.monotonic()
         self._flying[spec] += 1
         started = time.monotonic()
+        counted = 0
+
+        def failed_send(error: ModelError) -> None:
+            nonlocal counted
+            self._trouble = True
+            if error.kind not in BUSY_KINDS | CONTENT_KINDS:
+                counted += 1
+                self._count(1, error)
+            if self.reason:
+                raise error
+
+        token = WATCH.set(failed_send)
         try:
             yield
             taken = time.monotonic() - started
             self._proven[spec] = min(taken, self._proven.get(spec, taken))
             if purpose == "sub":
                 self._quickest[spec] = min(taken, self._quickest.get(spec, taken))
-            self._burst_at[spec] = 0.0
-            self._failures = 0
+            self._well(spec)
         except ModelError as error:
             if error.kind in CONTENT_KINDS:
-                self._failures, self._burst_at[spec] = 0, 0.0
+                self._well(spec)
             else:
-                self._failures += max(1, error.attempts)
-                if self._failures >= self.limit and not self.reason:
-                    self.reason = str(error)
+                self._count(max(1, error.attempts) - counted, error)
             raise
         finally:
+            WATCH.reset(token)
             self._flying[spec] -= 1
             self._gate.wake()
 
+    def _well(self, spec: str) -> None:
+        """Note that a provider answers."""
+        self._failures, self._trouble = 0, False
+        self._burst_at[spec] = 0.0
+
+    def _count(self, sends: int, error: ModelError) -> None:
+        """Note sends that failed; the breaker opens when there are too many in a row."""
+        self._failures += max(0, sends)
+        self._trouble = True
+        if self._failures >= self.limit and not self.reason:
+            self.reason = str(error)
+
     def _pause(self, spec: str) -> float:
         """Return 0 where a call may go now, else how long to wait for news."""
-        probes = 1 if self._failures else max(1, 2 * self.limit // ATTEMPTS)
+        probes = 1 if self._trouble else max(1, 2 * self.limit // ATTEMPTS)
         if self.reason or self._flying[spec] < probes:
             return 0.0
-        if self._failures or spec not in self._proven:
+        if self._trouble or spec not in self._proven:
             return float("inf")
         began_at = self._burst_at[spec]
         if began_at and self._quickest.get(spec, QUICK_S) < QUICK_S:

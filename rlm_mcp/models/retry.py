@@ -13,6 +13,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 from rlm_mcp.errors import ModelError
@@ -27,6 +28,10 @@ QUIET = 4
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 """A provider that asks for more than this gets no second try here; the caller is told."""
+
+
+WATCH: ContextVar[Callable[[ModelError], None] | None] = ContextVar("watch", default=None)
+"""Told of each failed send, before it is repeated; it may raise to stop that."""
 
 
 @dataclass
@@ -55,6 +60,8 @@ class Retry:
                         unsent = error.attempts == 0
                         sent -= unsent
                         error.attempts = sent
+                        if (watch := WATCH.get()) is not None:
+                            watch(error)
                         await self._pause(error, tries, unsent)
                     else:
                         self.failures = 0
