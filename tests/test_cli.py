@@ -209,6 +209,11 @@ def test_runs_are_listed_shown_exported_and_replayed(capsys: Capture) -> None:
     assert run(["runs", "show", name, "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert events[-1]["type"] == "run.end"
+    assert run(["runs", "show", name, "--html"]) == 0
+    page = Path(capsys.readouterr().out.strip())
+    assert "<script" in page.read_text()
+    assert "http://" not in page.read_text().split('id="run"')[0]
+    assert page.stat().st_mode & 0o077 == 0
     assert run(["runs", "export", name]) == 0
     assert json.loads(capsys.readouterr().out)["messages"][-1]["role"] == "assistant"
     assert run(["runs", "export", "--all", "-o", "out.jsonl"]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import webbrowser
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,9 @@ def list_(limit: int, as_json: bool) -> None:
 @click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print the events, an object a line.")
 @click.option("--code", is_flag=True, help="Print whole cells.")
-def show(run: str, as_json: bool, code: bool) -> None:
+@click.option("--html", "as_page", is_flag=True, help="Write one HTML page (and open it).")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Where the page goes.")
+def show(run: str, as_json: bool, code: bool, as_page: bool, output: str | None) -> None:
     """Show what RUN did: its tree with cells, calls, cost and cache hits, and its answer.
 
     RUN is an id, the start of one, or the path of a log of the official library.
@@ -59,6 +62,9 @@ def show(run: str, as_json: bool, code: bool) -> None:
             click.echo(event.line())
         return
     node = _load(run)
+    if as_page:
+        _page(node, output)
+        return
     if stdout_is_terminal():
         _draw(node, code)
     else:
@@ -122,6 +128,19 @@ def export(run: tuple[str, ...], every: bool, unfinished: bool, output: str | No
     else:
         Path(output).write_text(text, "utf-8")
         click.echo(f"{len(lines)} trajectories in {output}", err=True)
+
+
+def _page(node: Node, output: str | None) -> None:
+    """Write the page of a run; a person at a terminal sees it at once."""
+    from rlm_mcp.engine import export as exporting
+
+    path = Path(output) if output else config.state_dir() / "pages" / f"{node.id}.html"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(exporting.html(node), "utf-8")
+    click.echo(str(path))
+    if output is None and stdout_is_terminal():
+        webbrowser.open(path.absolute().as_uri())
 
 
 async def _replay(run: str, settings: config.Settings) -> Replay:

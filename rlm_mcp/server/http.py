@@ -73,9 +73,11 @@ class Guard:
         self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["type"] != "http":
+            return  # no web sockets here
         request = Request(scope)
         refusal = self._refusal(request)
         if refusal is None:
@@ -84,11 +86,9 @@ class Guard:
             await refusal(scope, receive, send)
 
     def _refusal(self, request: Request) -> JSONResponse | None:
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        origin = request.headers.get("origin")
-        if not _is_loopback(host) or (
-            origin is not None and not _is_loopback(urlsplit(origin).hostname or "")
-        ):
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        meant = _is_loopback(_hostname(f"//{host}"))
+        if not meant or (origin is not None and not _is_loopback(_hostname(origin))):
             return _error(403, "permission_error", "This server answers loopback names only.")
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -105,7 +105,11 @@ async def _serve(settings: Settings, listening: socket.socket, token: str) -> No
     web = app.streamable_http_app()
     web.router.routes.extend(messages.routes(app.office))
     config = uvicorn.Config(
-        Guard(web, token), log_level="warning", access_log=False, timeout_graceful_shutdown=2
+        Guard(web, token),
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)
     host, port = listening.getsockname()[:2]
@@ -141,6 +145,13 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise Unavailable(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
     return listening
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -140,6 +140,7 @@ def test_nothing_is_answered_without_the_token(
         {"host": "127.0.0.1.evil.example"},
         {"host": "10.0.0.1:80"},
         {"host": ""},
+        {"host": "[::1"},
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://localhost.evil.example"},
