@@ -49,6 +49,10 @@ class Hints:
                 self._pending.add(path)
         return {os.fsencode(os.path.relpath(path, self._root)) for path in self._pending}
 
+    def distrust(self) -> None:
+        """Compare everything at the next look: what was told already did not lead to a state."""
+        self._compared = float("-inf")
+
     def is_folder(self, path: bytes) -> bool:
         """Whether this path is a folder that is watched."""
         watched = self._watch.folders if self._watch is not None else frozenset()

@@ -23,7 +23,7 @@ from rlm_mcp.corpus import files, git, ignore, marks
 from rlm_mcp.corpus.files import MISSING, NOWHEN, Folder, Refused, Stamp
 from rlm_mcp.corpus.hints import Hints
 from rlm_mcp.corpus.load import Admit
-from rlm_mcp.corpus.table import REASONS, ROW, Change, Moving, Rows, Table
+from rlm_mcp.corpus.table import REASONS, ROW, Change, Locked, Moving, Rows, Table
 from rlm_mcp.corpus.text import MAX_TEXT, Writer
 from rlm_mcp.errors import Denied, Unavailable
 
@@ -83,16 +83,19 @@ class Living:
 
     def survey(self, table: Table | None) -> Change | None:
         """Compare the source with a table; None where nothing changed. Reads no content."""
-        known = table is not None and self._judged
-        touched = self._hints.take() if known else None
-        if table is not None and touched is not None:
-            if not touched:
-                return None
+        try:
             state = self.state()
-            change = self._glance(table, touched, state)
+        except Locked:
+            # Where there is nothing older to show, what is there is read as it is.
+            if table is not None:
+                raise
+            state = None
+        # Only now: what git did before its lock was gone is all in what is told.
+        touched = self._hints.take() if self._judged else None
+        if table is not None and touched is not None:
+            change = self._glance(table, touched, state) if touched else None
             if change is not _UNSURE:
                 return change if change is not None and change.todo else None
-        state = self.state()
         if table is None:
             raw, stamps = self.raw(), None
         else:
@@ -158,7 +161,7 @@ class Living:
                 kept = None if was is None or base is None else base.rows[was]
                 rows[place], same = self._row(root, path, reason, writer, kept, old)
                 differs |= not same
-        if change.state != self.state():
+        if change.state is not None and change.state != self.state():
             raise Moving
         if base is None:
             return Table("", 0, 0, 0, change.paths, rows, dict(change.facts)), True
@@ -171,6 +174,10 @@ class Living:
         """Return the content of a file that was too large to load."""
         with Folder(self.root) as root:
             return read_whole(root, path)
+
+    def distrust(self) -> None:
+        """Compare everything at the next survey."""
+        self._hints.distrust()
 
     def close(self) -> None:
         """Stop watching."""
@@ -343,6 +350,7 @@ class Tree(Living):
         super().__init__(repository.top, admit, limit_bytes, trust)
         self.git_dir = repository.git_dir
         self._inner: set[Path] = set()
+        self._endured: Stamp | None = None
 
     def raw(self) -> bytes:
         """Return what git lists."""
@@ -376,13 +384,14 @@ class Tree(Living):
     def state(self) -> object:
         """Return the state of the index and HEAD, once no git command is changing the tree.
 
-        Raises Moving after two seconds of waiting. A lock that is older than LOCK_S is one that
-        a killed git left behind.
+        Raises Locked after two seconds of waiting, and at once for the same lock again (git keeps
+        one while a commit message is edited). A lock older than LOCK_S is of a killed git.
         """
         deadline = time.monotonic() + WAIT_S
-        while _locked(self.git_dir / "index.lock"):
-            if time.monotonic() > deadline:
-                raise Moving
+        while (lock := _lock(self.git_dir / "index.lock")) is not None:
+            if lock == self._endured or time.monotonic() > deadline:
+                self._endured = lock
+                raise Locked
             time.sleep(0.01)
         found: list[Stamp | None] = []
         for name in ("index", "HEAD"):
@@ -446,11 +455,13 @@ def read_whole(root: Folder, path: bytes) -> bytes:
         raise Unavailable(f"{name} cannot be read now: {error.strerror}.") from error
 
 
-def _locked(lock: Path) -> bool:
+def _lock(path: Path) -> Stamp | None:
+    """Return the stamp of a lock that a living git may hold."""
     try:
-        return time.time() - lock.stat().st_mtime < LOCK_S
+        status = path.stat()
     except OSError:
-        return False
+        return None
+    return files.stamp(status) if time.time() - status.st_mtime < LOCK_S else None
 
 
 def _ls_files(top: Path) -> bytes:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus.store import Store, evict
-from rlm_mcp.corpus.table import MARKS, REASONS, Change, Moving, Rows, Table
+from rlm_mcp.corpus.table import MARKS, REASONS, Change, Locked, Moving, Rows, Table
 from rlm_mcp.corpus.text import Writer
 from rlm_mcp.errors import BadRequest, Unavailable, did_you_mean
 
@@ -78,6 +78,10 @@ class Origin(Protocol):
 
     def open(self, path: bytes) -> bytes:
         """Return the content of something that is described but not loaded."""
+        ...
+
+    def distrust(self) -> None:
+        """Compare everything at the next survey: what it said did not become a state."""
         ...
 
     def close(self) -> None: ...
@@ -331,14 +335,17 @@ class Corpus:
             self.note = ""
             try:
                 return self._attempt()
-            except Moving:
-                if time.monotonic() > deadline:
+            except BaseException as error:
+                self._origin.distrust()
+                if not isinstance(error, Moving):
+                    raise
+                if isinstance(error, Locked) or time.monotonic() > deadline:
                     if self._table is None:
                         raise Unavailable(
                             "git is changing this working tree; try again when it is done."
                         ) from None
                     self.note = "git is changing the working tree; this is the state before it."
-                    return self.snapshot
+                    return self._map(self._table)
 
     def _attempt(self) -> Snapshot:
         self._adopt()
@@ -367,6 +374,7 @@ class Corpus:
                 continue  # Another server compacted in between.
             break
         self._stamp, self._table = stamp, table
+        self._origin.distrust()
         return True
 
     def _write(self, change: Change) -> Snapshot:

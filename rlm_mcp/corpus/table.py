@@ -69,6 +69,10 @@ class Moving(Exception):
     """The source changed while it was read; what was read may be a mixture of two states."""
 
 
+class Locked(Moving):
+    """The source is being changed as a whole, and was for longer than a call may wait."""
+
+
 def dump(table: Table) -> bytes:
     """Return the bytes of a table file."""
     head = json.dumps(

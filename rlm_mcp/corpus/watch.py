@@ -37,6 +37,7 @@ class Watch:
         self._root = root
         self._source: Source | None = None
         self._fresh = True
+        self._early: set[str] = set()
         self._guard = threading.Lock()
         self._closed = False
         threading.Thread(target=self._begin, args=(folders,), name="rlm-watch", daemon=True).start()
@@ -50,8 +51,14 @@ class Watch:
             if self._source is None:
                 return None
             paths = self._source.changed()
-            fresh, self._fresh = self._fresh, False
-        return None if fresh else paths
+            if self._fresh or paths is None:
+                # What came while everything is compared is told next time: a folder among it
+                # may be one that is not watched.
+                self._fresh, self._early = False, self._early | (paths or set())
+                return None
+            paths |= self._early
+            self._early = set()
+            return paths
 
     def close(self) -> None:
         """Stop watching."""
@@ -63,8 +70,7 @@ class Watch:
 
     def _begin(self, folders: Callable[[], Iterable[str]]) -> None:
         try:
-            named = frozenset(folders())
-            source = _source(self._root, named)
+            named, source = _covering(self._root, folders)
         except Exception:
             # Whatever keeps us from watching, the answer is None: compare everything.
             return
@@ -74,6 +80,21 @@ class Watch:
                     source.close()
                 return
             self.folders, self._source = named, source
+
+
+def _covering(
+    root: str, folders: Callable[[], Iterable[str]]
+) -> tuple[frozenset[str], Source | None]:
+    """Watch all folders, also those that appear between listing and watching them."""
+    named = frozenset(folders())
+    for _ in range(5):
+        source = _source(root, named)
+        again = frozenset(folders())
+        if source is None or again <= named:
+            return named, source
+        source.close()
+        named |= again
+    return named, None
 
 
 def _source(root: str, folders: frozenset[str]) -> Source | None:

@@ -1,0 +1,106 @@
+"""Chunks cover everything once and do not cut what fits."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rlm_mcp.corpus import load, tokens
+from rlm_mcp.corpus.chunk import KINDS, chunk
+from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.errors import BadRequest
+
+HERE = Path(__file__).parents[2]
+
+
+def packed(cache: Path, texts: dict[str, bytes]) -> Corpus:
+    return load.texts(texts.items(), cache=cache, name="t")
+
+
+@pytest.mark.parametrize("by", KINDS)
+@given(
+    lines=st.lists(st.text(alphabet="ab #=-\t}{é@", max_size=30), max_size=60),
+    size=st.integers(1, 60),
+)
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_parts_cover_each_line_once_in_order(
+    tmp_path_factory: pytest.TempPathFactory, by: str, lines: list[str], size: int
+) -> None:
+    texts = {"a.py": "\n".join(lines).encode(), "b.md": ("\n".join(lines) + "\n").encode()}
+    corpus = packed(tmp_path_factory.mktemp("c"), texts)
+    limit = int(size * 3.5)
+    for path in texts:
+        at = 1
+        for part in chunk(corpus, [path], by, size):
+            assert part.start == at <= part.end
+            at = part.end + 1
+            inside = corpus.line_bytes(path, part.start, part.end)
+            assert len(inside) == 1 or len(b"\n".join(inside)) <= max(1, limit)
+        assert at == corpus.line_count(path) + 1
+    corpus.close()
+
+
+def test_functions_that_fit_are_not_cut(cache: Path) -> None:
+    sources = {
+        str(path.relative_to(HERE)): path.read_bytes() for path in HERE.glob("rlm_mcp/**/*.py")
+    }
+    corpus = packed(cache, sources)
+    limit, fit, cut = 700, 0, 0
+    starts: dict[str, list[int]] = {}
+    for part in chunk(corpus, None, "auto", limit):
+        starts.setdefault(part.path, []).append(part.start)
+    for path, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert node.end_lineno is not None
+                first = min([node.lineno, *(item.lineno for item in node.decorator_list)])
+                size = sum(map(len, source.splitlines(True)[first - 1 : node.end_lineno]))
+                if size <= limit * 3.5:
+                    fit += 1
+                    cut += any(first < start <= node.end_lineno for start in starts[path])
+    assert fit > 300
+    assert cut <= fit * 0.01
+
+
+def test_headings_are_borders_in_prose(cache: Path) -> None:
+    section = "word " * 30
+    markdown = "".join(f"# H{n}\n\n{section}\n\n## S{n}\n\n{section}\n" for n in range(6))
+    rst = "".join(f"Title {n}\n=======\n\n{section}\n\n" for n in range(6))
+    corpus = packed(cache, {"a.md": markdown.encode(), "b.rst": rst.encode()})
+    parts = chunk(corpus, ["a.md"], "auto", 120)
+    assert [part.title for part in parts] == [f"# H{n}" for n in range(6)]
+    assert {part.title for part in chunk(corpus, ["b.rst"], "auto", 70)} == {
+        f"Title {n}" for n in range(6)
+    }
+
+
+def test_decorators_and_comments_go_with_what_follows(cache: Path) -> None:
+    one = "# why\n@wraps\ndef f{}():\n    return 1\n\n\n"
+    corpus = packed(cache, {"a.py": "".join(one.format(n) for n in range(40)).encode()})
+    for part in chunk(corpus, None, "symbols", 40):
+        assert corpus.line_bytes("a.py", part.start, part.start) == [b"# why"]
+
+
+def test_other_words_and_sizes_are_refused(cache: Path) -> None:
+    corpus = packed(cache, {"a": b"x\n"})
+    with pytest.raises(BadRequest, match="one of auto"):
+        chunk(corpus, None, "pages")
+    with pytest.raises(BadRequest, match="at least 1"):
+        chunk(corpus, None, "auto", 0)
+    assert chunk(corpus, []) == []
+
+
+def test_tokens_are_estimated_by_bytes_and_kind() -> None:
+    assert tokens.estimate("") == 0
+    assert tokens.estimate("x" * 350) == 101
+    assert tokens.estimate(b"x" * 240, "logs") == 101
+    assert tokens.estimate(400, "prose") == tokens.estimate("é" * 200, "prose") == 101
+    assert tokens.estimate(350, "code", scale=1.5) == 151

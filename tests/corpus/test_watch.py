@@ -1,0 +1,237 @@
+"""Freshness: what is written is seen, cheaply where watched, always where not."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.corpus import inotify, load
+from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.corpus.watch import Watch
+from tests.corpus.conftest import Tree
+
+Make = Callable[..., Tree]
+linux = pytest.mark.skipif(sys.platform != "linux", reason="inotify")
+
+
+def settle(corpus: Corpus) -> None:
+    """Refresh until the watch is up, or has had its time."""
+    for _ in range(6):
+        corpus.refresh()
+        time.sleep(0.05)
+
+
+def test_a_watch_answers_none_until_it_knows_and_then_names_what_changed(tmp_path: Path) -> None:
+    watch = Watch(str(tmp_path), lambda: [str(tmp_path)])
+    deadline = time.monotonic() + 10
+    while watch.changed() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert watch.changed() == set()
+    (tmp_path / "a").write_text("x")
+    found: set[str] = set()
+    while not found and time.monotonic() < deadline:
+        found |= watch.changed() or set()
+    assert str(tmp_path / "a") in found
+    watch.close()
+    assert watch.changed() is None
+
+
+def test_a_watch_that_cannot_begin_never_claims_to_know(tmp_path: Path) -> None:
+    def fail() -> list[str]:
+        raise OSError(28, "no watches left")
+
+    watch = Watch(str(tmp_path), fail)
+    time.sleep(0.05)
+    assert watch.changed() is None
+    assert watch.changed() is None
+
+
+@linux
+def test_lost_events_are_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = inotify.Inotify([str(tmp_path)])
+    (tmp_path / "a").write_text("x")
+    overflow = inotify._EVENT.pack(-1, inotify._OVERFLOW, 0, 0)
+    real, sent = os.read, [overflow]
+    monkeypatch.setattr(os, "read", lambda fd, size: sent.pop() if sent else real(fd, size))
+    assert queue.changed() is None
+    assert queue.changed() == set()
+    queue.close()
+
+
+@linux
+def test_network_and_unknown_file_systems_are_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:5 / /mnt/n\\040s rw - nfs4 srv:/ rw\n"
+        "3 1 0:6 / /mnt/n\\040s/local rw - xfs /dev/b rw\n"
+    )
+    real = open
+    monkeypatch.setattr(inotify, "open", lambda name, **named: real(mounts, **named), raising=False)
+    assert inotify.local("/home/me")
+    assert not inotify.local("/mnt/n s/work")
+    assert inotify.local("/mnt/n s/local/x")
+    mounts.unlink()
+    assert not inotify.local("/home/me")
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_every_kind_of_change_is_seen_at_once(
+    make_tree: Make, cache: Path, monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
+    if not watched:
+        monkeypatch.setattr(Watch, "changed", lambda self: None)
+    tree = make_tree({"a": "1\n", "d/b": "2\n", ".gitignore": "*.o\nout/\n"})
+    (tree.folder / "empty/deep").mkdir(parents=True)
+    corpus = load.tree(tree.folder, cache=cache)
+    settle(corpus)
+
+    def paths() -> set[str]:
+        corpus.refresh()
+        return set(corpus.paths()) - {".gitignore"}
+
+    assert paths() == {"a", "d/b"}
+    tree.write({"empty/deep/c": "in an empty folder\n"})
+    assert paths() == {"a", "d/b", "empty/deep/c"}
+    tree.write({"new/er/e": "in new folders\n"})
+    assert "new/er/e" in paths()
+    tree.write({"new/er/f": "and again\n"})
+    assert "new/er/f" in paths()
+    tree.write({"x.o": "ignored\n", "out/y": "ignored\n"})
+    assert not {"x.o", "out/y"} & paths()
+    (tree.folder / "a").rename(tree.folder / "moved")
+    assert {"moved"} == paths() & {"a", "moved"}
+    (tree.folder / "d").rename(tree.folder / "dd")
+    assert {"dd/b"} == paths() & {"d/b", "dd/b"}
+    tree.write({"dd/b": "changed\n"})
+    assert "dd/b" in paths() and corpus.data("dd/b") == b"changed\n"
+    tree.write({"dd/b.new": "replaced\n"})
+    (tree.folder / "dd/b.new").replace(tree.folder / "dd/b")
+    assert "dd/b.new" not in paths() and corpus.data("dd/b") == b"replaced\n"
+    tree.write({".gitignore": "out/\n"})
+    assert "x.o" in paths()
+    tree.git("add", "--force", "out/y")
+    assert "out/y" in paths()
+    tree.write({".git/info/exclude": "moved\n"})
+    tree.write({".ignore": "moved\n"})
+    assert "moved" not in paths()
+    os.symlink("moved", tree.folder / "d")
+    assert "d" not in paths()
+    (tree.folder / "d").unlink()
+    tree.write({"d": "a file where a link was\n"})
+    assert "d" in paths()
+
+
+@linux
+def test_a_quiet_watched_tree_costs_no_look_at_its_files(
+    make_tree: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlm_mcp.corpus import git
+
+    tree = make_tree({f"f{number}": "x\n" for number in range(5)})
+    if not inotify.local(str(tree.folder)):
+        pytest.skip("tmp is on a file system that is not watched")
+    corpus = load.tree(tree.folder, cache=cache)
+    settle(corpus)
+    calls: list[object] = []
+    monkeypatch.setattr(git, "run", lambda *args, **named: calls.append(args))
+    monkeypatch.setattr(os, "lstat", lambda *args: calls.append(args))
+    for _ in range(20):
+        assert corpus.refresh() is False
+    assert calls == []
+
+
+def test_a_branch_switch_underneath_never_shows_a_mixture(make_tree: Make, cache: Path) -> None:
+    tree = make_tree({f"d{n % 7}/f{n}": "main\n" * 50 for n in range(300)})
+    tree.git("checkout", "--quiet", "-b", "other")
+    tree.write({f"d{n % 7}/f{n}": "other\n" * 50 for n in range(300)})
+    tree.commit()
+    corpus = load.tree(tree.folder, cache=cache)
+    settle(corpus)
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def switch() -> None:
+        try:
+            while not stop.is_set():
+                for branch in ("main", "other"):
+                    tree.git("checkout", "--quiet", branch)
+                    time.sleep(0.02)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=switch)
+    thread.start()
+    seen: set[bytes] = set()
+    try:
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            corpus.refresh()
+            snapshot = corpus.snapshot
+            words = {
+                bytes(snapshot.buffer[offset : offset + length]).split(b"\n")[0]
+                for offset, length in snapshot.spans
+            }
+            assert len(words) == 1 and len(snapshot.spans) == 300, words
+            seen |= words
+    finally:
+        stop.set()
+        thread.join()
+    assert failures == []
+    assert seen == {b"main", b"other"}
+    corpus.refresh()
+    assert corpus.data("d0/f0") == (tree.folder / "d0/f0").read_bytes()
+
+
+def test_a_stale_lock_of_a_killed_git_holds_nobody_up(make_tree: Make, cache: Path) -> None:
+    tree = make_tree({"a": "1\n"})
+    lock = tree.folder / ".git/index.lock"
+    lock.touch()
+    os.utime(lock, (1, 1))
+    corpus = load.tree(tree.folder, cache=cache)
+    tree.write({"a": "2\n"})
+    corpus.refresh()
+    assert corpus.data("a") == b"2\n"
+    assert corpus.note == ""
+
+
+def test_while_git_holds_the_lock_the_state_before_is_shown_and_said(
+    make_tree: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlm_mcp.corpus import living, pack
+
+    monkeypatch.setattr(living, "WAIT_S", 0.05)
+    monkeypatch.setattr(pack, "PATIENCE_S", 0.1)
+    tree = make_tree({"a": "1\n"})
+    corpus = load.tree(tree.folder, cache=cache)
+    (tree.folder / ".git/index.lock").touch()
+    tree.write({"a": "2\n"})
+    assert corpus.refresh() is False
+    assert corpus.data("a") == b"1\n"
+    assert "git is changing" in corpus.note
+    (tree.folder / ".git/index.lock").unlink()
+    assert corpus.refresh() is True
+    assert (corpus.data("a"), corpus.note) == (b"2\n", "")
+
+
+def test_a_tree_in_the_middle_of_a_rebase_is_readable(make_tree: Make, cache: Path) -> None:
+    tree = make_tree({"a": "base\n"})
+    tree.git("checkout", "--quiet", "-b", "side")
+    tree.write({"a": "side\n"})
+    tree.commit()
+    tree.git("checkout", "--quiet", "main")
+    tree.write({"a": "main\n"})
+    tree.commit()
+    with pytest.raises(Exception, match="non-zero"):
+        tree.git("rebase", "side")
+    corpus = load.tree(tree.folder, cache=cache)
+    assert corpus.data("a") == (tree.folder / "a").read_bytes()
+    assert b"<<<<<<<" in corpus.data("a")
+    assert list(corpus.paths()) == ["a"]
