@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,15 +86,12 @@ class Client:
         if isinstance(place, dict):
             place.pop(NAME, None)
         after, _ = patch.apply(before, edits)
-        if self.format == "toml":
-            wanted = _without_empty(wanted, self.keys)
-            load: Callable[[str], dict[str, Any]] = lambda text: _without_empty(  # noqa: E731
-                notation.load(text), self.keys
-            )
-        else:
-            load = notation.load
+        with suppress(BadRequest):  # `check` judges what cannot be read
+            if not place and self.keys[0] not in notation.load(after):
+                # A table of TOML is there only while something is in it.
+                wanted.pop(self.keys[0], None)
         advice = f"Take {'.'.join(keys)} out by hand."
-        return patch.check(Change(path, before, after), load, wanted, advice)
+        return patch.check(Change(path, before, after), notation.load, wanted, advice)
 
     def has_us(self, scope: Scope, project: Path) -> bool:
         """Whether our entry is in the file."""
@@ -124,11 +122,3 @@ def command(scope: Scope) -> str:
         return "rlm-mcp"
     beside = Path(sys.executable).parent / "rlm-mcp"
     return str(beside) if beside.exists() else found or "rlm-mcp"
-
-
-def _without_empty(values: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    """Return TOML values without the tables that exist only because something was in them."""
-    values = deepcopy(values)
-    if keys and values.get(keys[0]) == {}:
-        del values[keys[0]]
-    return values
