@@ -12,6 +12,7 @@ finds ten times as fast as an alternation.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -79,15 +80,22 @@ class Rule:
     """Forms of secrets that share a beginning.
 
     `form` is matched where `begin` was found; the one named group that matched is the secret and,
-    without a digit at its end and with - for _, its kind. `CHECKS` may refuse it.
+    without a digit at its end and with - for _, its kind. `CHECKS` may refuse it. `inside` says
+    whether it may begin inside a word (DB_PASSWORD). Patterns are compiled at first use: all of
+    them take 5 ms, which a start need not pay.
     """
 
     def __init__(self, begin: str, form: str, *, inside: bool = False, any_case: bool = False):
-        self.begin = re.compile(begin)
-        self.form = re.compile(form, re.IGNORECASE if any_case else 0)
-        self.inside = inside
-        """Whether it may begin inside a word (DB_PASSWORD)."""
-        self.any_case = any_case
+        self._begin, self._form = begin, form
+        self.inside, self.any_case = inside, any_case
+
+    @functools.cached_property
+    def begin(self) -> re.Pattern[str]:
+        return re.compile(self._begin)
+
+    @functools.cached_property
+    def form(self) -> re.Pattern[str]:
+        return re.compile(self._form, re.IGNORECASE if self.any_case else 0)
 
     def secrets(self, text: str, searched: str) -> Iterator[Secret]:
         """Yield the secrets in a text; `searched` is the text, or the text in lower case."""

@@ -139,3 +139,12 @@ def test_a_spec_opens_a_script(tmp_path: Path) -> None:
     path.write_text('{"replies": ["hi"], "window": 5000}')
     model = choose(f"fake:{path}", Settings())
     assert (model.spec, model.window) == (f"fake:{path}", 5_000)
+
+
+def test_the_script_in_the_document_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    path = tmp_path / "script.json"
+    path.write_text(text.partition("```json\n")[2].partition("```")[0])
+    model = fake.load(path)
+    assert ask(model, "the capital of France?").text == "Paris"
+    assert [ask(model).stop for _ in range(2)] == ["end", "max_tokens"]

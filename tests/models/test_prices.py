@@ -109,3 +109,10 @@ def test_a_wrong_file_is_refused_with_its_reason(text: str) -> None:
     override(text)
     with pytest.raises(BadRequest, match="prices"):
         prices.card("a")
+
+
+def test_the_prices_in_the_document_are_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    override(text.partition("```toml\n")[2].partition("```")[0])
+    assert prices.cost("qwen3:8b", Usage(1_000_000, 1_000_000)) == 0.0
+    assert prices.card("qwen3:8b").window == 131_072
