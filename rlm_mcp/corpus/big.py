@@ -56,12 +56,14 @@ class Big:
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes of a span; fewer where the file was cut meanwhile."""
-        parts = []
         end = min(end, self.size)
-        while start < end and (part := os.pread(self.fd, end - start, start)):
-            parts.append(part)
+        if start >= end:
+            return b""
+        data = os.pread(self.fd, end - start, start)
+        while start + len(data) < end and (part := os.pread(self.fd, end - start, start)):
             start += len(part)
-        return b"".join(parts)
+            data += part
+        return data
 
     def line_count(self) -> int:
         """Return how many lines there are; a last one without a newline counts."""
@@ -116,11 +118,13 @@ class Big:
             at += len(data)
         return self.size
 
-    def blocks(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """Give (offset, bytes) of whole lines, in order; a line longer than a block is cut."""
+    def blocks(
+        self, start: int = 0, end: int | None = None, step: int = SCAN
+    ) -> Iterator[tuple[int, bytes]]:
+        """Give (offset, bytes) of whole lines, in order; a line longer than `step` is cut."""
         stop = self.size if end is None else min(end, self.size)
         while start < stop:
-            data = self.read(start, min(stop, start + SCAN))
+            data = self.read(start, min(stop, start + step))
             if not data:
                 return
             if start + len(data) < stop:
@@ -134,18 +138,27 @@ class Big:
     ) -> Scanned:
         """Find matching lines in a span: `limit` of them after `skip`, and how many there are."""
         starts: list[int] = []
-        total, last = 0, -1
-        for offset, data in self.blocks(start, end):
+        total = 0
+        buffer = bytearray(SCAN)
+        stop = min(end, self.size)
+        while start < stop:
             if time.monotonic() > deadline:
                 return Scanned(starts, total, False)
-            for position in _positions(gated, data):
-                begin = offset + data.rfind(b"\n", 0, position) + 1
+            size = os.preadv(self.fd, [memoryview(buffer)[: stop - start]], start)
+            if not size:
+                break
+            if start + size < stop:
+                size = buffer.rfind(b"\n", 0, size) + 1 or size
+            last = -1
+            for position in _positions(gated, buffer, size):
+                begin = buffer.rfind(b"\n", 0, position) + 1
                 if begin == last:
                     continue
                 last = begin
                 if skip <= total < skip + limit:
-                    starts.append(begin)
+                    starts.append(start + begin)
                 total += 1
+            start += size
         return Scanned(starts, total, True)
 
     def _count(self) -> list[int]:
@@ -168,26 +181,25 @@ def compiled(pattern: str, *, ignore_case: bool, unicode: bool, multiline: bool)
     return gated
 
 
-def _positions(gated: Gated, data: bytes) -> list[int]:
+def _positions(gated: Gated, buffer: bytearray, size: int) -> list[int]:
     """Return a place in each matching line, in order; some lines may come twice."""
+    found: list[int] = []
     if gated.automaton is not None and gated.text is None:
-        found: list[int] = []
         append = found.append
 
         def report(_id: int, _from: int, to: int, _flags: int, _context: object) -> None:
             append(to - 1)
 
         with gated.automaton.database() as database:
-            database.scan(data, report)
+            database.scan(memoryview(buffer)[:size], report)
         return found
-    found = []
     position = 0
     search = gated.regex.search
-    while position < len(data) and (match := search(data, position)) is not None:
-        if match.start() >= len(data):
+    while position < size and (match := search(buffer, position, size)) is not None:
+        if match.start() >= size:
             break
         found.append(match.start())
-        position = data.find(b"\n", match.start()) + 1
+        position = buffer.find(b"\n", match.start(), size) + 1
         if not position:
             break
     return found

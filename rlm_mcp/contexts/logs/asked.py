@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WORK_S = 20.0
 """Seconds that one question may take."""
 BUCKETS = 30
+PIECE = 1 << 20
+"""Bytes of one piece of a sample."""
 _STEPS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400)
 _NAMED = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
@@ -116,11 +118,11 @@ class Asked:
         deadline = time.monotonic() + WORK_S
         whole = True
         for file, start, end in self._ranges(since, until, path):
-            for count, (offset, when) in enumerate(file.stamped(start, end)):
+            for count, (offset, when, head) in enumerate(file.stamped(start, end)):
                 if count % 4096 == 0 and time.monotonic() > deadline:
                     whole = False
                     break
-                kind = times.level(file.big.line_at(offset, times.HEAD))
+                kind = times.level(head)
                 if not wanted or kind in wanted:
                     place = int(when // step)
                     slot = slots.setdefault(place, Counter())
@@ -261,16 +263,48 @@ class Asked:
         last = times.wish(until, max(known)) if until else max(known)
         return next((step for step in _STEPS if (last - first) / step <= BUCKETS), _STEPS[-1])
 
-    def mine(self, since: str, until: str, path: str) -> tuple[list[mining.Template], int, bool]:
-        """Return the templates of the lines between two times, all lines, and if time sufficed."""
+    def mine(
+        self, since: str, until: str, path: str, most: int = 0
+    ) -> tuple[list[mining.Template], int, bool]:
+        """Return the templates of the lines between two times, all lines, and if time sufficed.
+
+        With `most`, of at most about so many bytes, taken evenly from everywhere.
+        """
         numbers = {id(file): number for number, file in enumerate(self._logs.files)}
+        ranges = list(self._ranges(since, until, path))
+        size = sum(end - start for _, start, end in ranges)
+        part = most / size if most and size > most else 1.0
 
         def parts() -> Iterator[tuple[int, int, bytes]]:
-            for file, start, end in self._ranges(since, until, path):
-                for offset, data in file.big.blocks(start, end):
-                    yield numbers[id(file)], offset, data
+            for file, start, end in ranges:
+                for first, last in _evenly(start, end, part):
+                    first, last = file.big.next_line(first), file.big.next_line(last)
+                    for offset, data in file.big.blocks(first, min(end, last)):
+                        yield numbers[id(file)], offset, data
 
         return mining.mine(parts(), time.monotonic() + WORK_S)
+
+    def slots(self, path: str) -> list[Row]:
+        """Return the bytes of each time slot, found by bisection without reading the logs."""
+        step = self._step("auto", "", "")
+        slots: dict[int, list[tuple[LogFile, int, int]]] = {}
+        for file in self._timed(path):
+            first, last = file.span()
+            if first is None or last is None:
+                continue
+            start = 0
+            for slot in range(int(first // step), int(last // step) + 1)[: BUCKETS + 1]:
+                end = file.seek((slot + 1) * step)
+                slots.setdefault(slot, []).append((file, start, end))
+                start = end
+        return [
+            {
+                "time": times.show(slot * step),
+                "ref": self.ref(parts[0][0], parts[0][1]),
+                "bytes": sum(end - start for _, start, end in parts),
+            }
+            for slot, parts in sorted(slots.items())
+        ]
 
     def _template(self, item: mining.Template) -> Row:
         first, last = self._logs.files[item.first[0]], self._logs.files[item.last[0]]
@@ -303,6 +337,16 @@ class Asked:
         """Return the ref of the line that starts at a byte."""
         line = file.big.line_of(offset)
         return str(Ref(self._logs.name, file.name, "", Lines(line, line)))
+
+
+def _evenly(start: int, end: int, part: float) -> Iterator[tuple[int, int]]:
+    """Give spans of PIECE bytes that make up a part of a span, at even distances."""
+    if part >= 1.0:
+        yield start, end
+        return
+    distance = int(PIECE / part)
+    for place in range(start, end, distance):
+        yield place, min(end, place + PIECE)
 
 
 def _surprise(row: Row, old_lines: int, new_lines: int) -> float:

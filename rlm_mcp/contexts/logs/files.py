@@ -31,6 +31,8 @@ MAX_PLAIN = 2 << 30
 MAX_SPILLED = 8 << 30
 """Bytes of unpacked files that the cache keeps; the least lately used go first."""
 SAMPLE = 64 << 10
+NEAR = 4 << 10
+"""Bytes within which a time is looked for line by line."""
 _PACKED = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _ROTATED = re.compile(r"(?P<base>.*?)(?:[.-](?P<number>\d{1,3})|[.-](?P<date>\d{8}(?:[-.T]?\d+)?))?"
@@ -60,37 +62,39 @@ class LogFile:
     def span(self) -> tuple[float | None, float | None]:
         """Return the times of the first and the last line that have one."""
         if self._ends is None:
-            first = next(self.stamped(0, min(self.big.size, 1 << 20)), None)
+            first = next(self.stamped(0, min(self.big.size, 1 << 20), SAMPLE), None)
             last = None
             start = self.big.next_line(max(0, self.big.size - SAMPLE))
-            for _, when in self.stamped(start, self.big.size):
+            for _, when, _ in self.stamped(start, self.big.size, SAMPLE):
                 last = when
             self._ends = (first[1] if first else None, last)
         return self._ends
 
-    def stamped(self, start: int, end: int) -> Iterator[tuple[int, float]]:
-        """Give (offset, time) of the lines with a time in a span."""
-        for offset, data in self.big.blocks(start, end):
+    def stamped(
+        self, start: int, end: int, step: int = 1 << 20
+    ) -> Iterator[tuple[int, float, bytes]]:
+        """Give (offset, time, start of the line) of the lines with a time in a span."""
+        for offset, data in self.big.blocks(start, end, step):
             at = 0
-            while at < len(data):
-                stop = data.find(b"\n", at)
-                stop = len(data) if stop < 0 else stop
-                when = self.moment(data[at : min(stop, at + times.HEAD)])
+            for line in data.split(b"\n"):
+                head = line[: times.HEAD]
+                when = self.moment(head)
                 if when is not None:
-                    yield offset + at, when
-                at = stop + 1
+                    yield offset + at, when, head
+                at += len(line) + 1
 
     def seek(self, when: float) -> int:
         """Return where the first line at `when` or later starts, by bisection."""
         low, high = 0, self.big.size
-        while high - low > 4096:
-            middle = self.big.next_line((low + high) // 2)
-            found = next(self.stamped(middle, min(high, middle + SAMPLE)), None)
+        while high - low > NEAR:
+            middle = (low + high) // 2
+            start = self.big.next_line(middle)
+            found = next(self.stamped(start, min(high, start + SAMPLE), NEAR), None)
             if found is None or found[1] >= when:
-                high = (low + high) // 2
+                high = middle
             else:
                 low = found[0]
-        for offset, found_at in self.stamped(low, self.big.size):
+        for offset, found_at, _ in self.stamped(low, self.big.size, SAMPLE):
             if found_at >= when:
                 return offset
         return self.big.size

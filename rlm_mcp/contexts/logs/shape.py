@@ -20,6 +20,9 @@ from rlm_mcp.refs import Lines, Ref
 if TYPE_CHECKING:
     from rlm_mcp.contexts.logs.logs import Logs
 
+LARGE = 32 << 20
+"""Bytes of logs above which an outline looks at a sample of them."""
+
 
 class Shape:
     """Structure over the open files of one variable."""
@@ -37,24 +40,30 @@ class Shape:
             kind = file.format.name if file.format else "plain"
             ref = str(Ref(self._logs.name, file.name))
             items.append(Item(ref, "log", file.name, 0, f"{span}{kind}, {file.big.size:,} bytes"))
-        path = scope.path
-        if any(file.format for file in chosen):
-            counted = self._asked.histogram(path=path)
-            slots = counted["slots"]
-            assert isinstance(slots, list)
-            for slot in slots[:BUCKETS]:
-                counts = ", ".join(
-                    f"{n} {name}" for name, n in slot.items() if name not in ("time", "ref")
-                )
-                items.append(Item(str(slot["ref"]), "time", str(slot["time"]), 1, counts))
-        found, total, whole = self._asked.mine("", "", path)
+        large = sum(file.big.size for file in chosen) > LARGE
+        items += self._times(scope.path, large)
+        found, total, whole = self._asked.mine("", "", scope.path, LARGE)
         worst = [item for item in found if item.level in ("warn", "error", "fatal")]
         order = {id(item): item for item in [*worst[:limit], *found]}
         for item in order.values():
             ref = self._asked.ref(self._logs.files[item.first[0]], item.first[1])
             items.append(Item(ref, item.level or "lines", item.text[:200], 1, f"x{item.count:,}"))
-        said = f"{total:,} lines in {len(found):,} forms (grouped approximately).{note(whole)}"
+        of = f"a sample of {total:,} lines" if large else f"{total:,} lines"
+        said = f"{len(found):,} forms in {of} (grouped approximately).{note(whole)}"
         return Outline(tuple(items[:limit]), len(items), said)
+
+    def _times(self, path: str, large: bool) -> list[Item]:
+        """Return the time slots: records by level, or bytes where there is too much to read."""
+        if not any(file.format for file in self._logs.files):
+            return []
+        rows = self._asked.slots(path) if large else self._asked.histogram(path=path)["slots"]
+        assert isinstance(rows, list)
+        items = []
+        for row in rows[:BUCKETS]:
+            named = {name: count for name, count in row.items() if name not in ("time", "ref")}
+            counts = ", ".join(f"{count:,} {name}" for name, count in named.items())
+            items.append(Item(str(row["ref"]), "time", str(row["time"]), 1, counts))
+        return items
 
     def chunk(self, scope: Ref, by: str, limit: int) -> Sequence[Chunk]:
         """Return parts on the borders of records, each line exactly once."""

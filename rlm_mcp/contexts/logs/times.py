@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from rlm_mcp.errors import BadRequest
 
@@ -206,10 +207,15 @@ def _seconds(
     year: int, month: int, day: int, hour: int, minute: int, second: int,
     fraction: bytes | None, zone: bytes | None,
 ) -> float:  # fmt: skip
-    base = datetime(year, month, day, tzinfo=UTC).timestamp() + hour * 3600 + minute * 60 + second
+    base = _midnight(year, month, day) + hour * 3600 + minute * 60 + second
     if fraction:
         base += int(fraction) / 10 ** len(fraction)
     if zone and zone[:1] in b"+-":
         offset = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
         base -= offset if zone[:1] == b"+" else -offset
     return base
+
+
+@lru_cache(maxsize=512)
+def _midnight(year: int, month: int, day: int) -> float:
+    return datetime(year, month, day, tzinfo=UTC).timestamp()
