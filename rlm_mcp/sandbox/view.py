@@ -162,6 +162,8 @@ class View:
         size = max(map(len, words), default=0) if isinstance(words, tuple) else len(words)
         if end or start < 0:
             return self[slice(start, *end)].startswith(words)
+        if start > 0 and start > len(self):
+            return False
         return self[start : start + size].startswith(words)
 
     def endswith(self, words: str | tuple[str, ...], *where: int) -> bool:

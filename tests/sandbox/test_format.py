@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rlm_mcp.sandbox.format import fill
 
 PIECES = st.sampled_from(
-    ["{}", "{0}", "{1}", "{a}", "{a.b}", "{a.c[0]}", "{d[k]}", "{d[0]}", "{!r}", "{0!s:>5}", "{:>{w}}",
+    ["{}", "{0}", "{1}", "{a}", "{a.b}", "{a.c[0]}", "{d[k]}", "{d[0]}", "{!r}", "{0!s:>5}",
+     "{:>{w}}",
      "{:{}}", "{{", "}}", "text", "{x}", "{9}", "{a.zz}", "{", "}", "{:d}", "{a!q}", "{0[}", "{a.}",
      "{:,.2f}", "{d[k]!a:^9}", "{.b}"]
 )  # fmt: skip
@@ -37,7 +38,7 @@ def test_it_gives_the_text_or_the_kind_of_error_of_the_built_in(text: str) -> No
     "field", ["0.__class__", "0.__class__.__mro__", "f.__globals__", "f.__code__", "g.gi_frame"]
 )
 def test_hidden_attributes_are_not_reached(field: str) -> None:
-    named = {"f": lambda: 0, "g": (i for i in ())}
+    named = {"f": lambda: 0, "g": (i for i in [1])}
     if field == "0.__class__":
         assert fill("{0.__class__}", (1,), named) == "<class 'int'>"
         return

@@ -1,4 +1,4 @@
-"""The kernel layers: the tables, the self-test, and what other systems' layers can be checked for."""
+"""The kernel layers: the tables, and what can be checked of other systems' layers here."""
 
 from __future__ import annotations
 

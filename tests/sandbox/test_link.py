@@ -44,7 +44,10 @@ class Stage:
         self.calls: list[Any] = []
         self.handle = Nobody()
         ours, self.theirs = socket.socketpair()
-        host = {"probe": self.probe, "grep": lambda pattern: [pattern]}
+        host: dict[str, Callable[..., Any]] = {
+            "probe": self.probe,
+            "grep": lambda pattern: [pattern],
+        }
         self.link = Link(Process(ours, self.handle), host, 1 << 16)
 
     def probe(self, *values: Any, **named: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import random
 
 import pytest
@@ -234,7 +235,8 @@ PIECES = st.sampled_from(
 STATEMENTS = st.sampled_from(
     [
         "EXPR", "a = EXPR", "a.b = EXPR", "a.b.c += EXPR", "a[EXPR] = EXPR", "del a.b, c[EXPR]",
-        "for a.b in EXPR:\n    BODY", "with EXPR as a.b:\n    BODY", "def f(p=EXPR) -> EXPR:\n    BODY",
+        "for a.b in EXPR:\n    BODY", "with EXPR as a.b:\n    BODY",
+        "def f(p=EXPR) -> EXPR:\n    BODY",
         "class C(B):\n    a = EXPR\n    BODY", "try:\n    BODY\nexcept EXPR as e:\n    BODY",
         "if EXPR:\n    BODY\nelse:\n    BODY", "while EXPR:\n    BODY",
         "match EXPR:\n    case [a, b] if EXPR:\n        BODY\n    case C.D:\n        BODY",
@@ -318,10 +320,8 @@ def _nodes(source: str) -> list[ast.AST]:
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_compiles_or_is_a_syntax_error(source: str) -> None:
-    try:
+    with contextlib.suppress(SyntaxError, ValueError):
         policy.compile_cell(source, "cell")
-    except (SyntaxError, ValueError):
-        pass
 
 
 def test_an_error_names_the_line_and_what_to_do() -> None:

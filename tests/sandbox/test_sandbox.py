@@ -75,7 +75,8 @@ def test_a_cell_that_can_be_stopped_keeps_its_variables(make: Make) -> None:
         "import itertools\n-1 in itertools.count()",
         "from contextlib import suppress\nwhile True:\n    with suppress(BaseException):\n"
         "        while True: pass",
-        "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except BaseException: pass",
+        "import time\nwhile True:\n    try:\n        time.sleep(60)\n"
+        "    except BaseException: pass",
         "def f():\n    try:\n        while True: pass\n    finally:\n        f()\nf()",
     ],
 )
@@ -135,7 +136,7 @@ def test_changes_of_the_killed_cell_itself_are_not_restored(make: Make) -> None:
 
 
 def test_a_definition_that_calls_the_host_is_not_replayed_for_ever(make: Make) -> None:
-    calls = []
+    calls: list[Any] = []
     box = make(host={"ask": calls.append, "note": lambda value: calls.append(value)})
     box.run("def f(x=note('default')): return x\nkept = 1")
     assert calls == ["default"]
@@ -479,10 +480,10 @@ def test_no_worker_outlives_its_environment(make: Make) -> None:
 def test_without_a_kernel_layer_the_users_own_word_is_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from rlm_mcp.sandbox import pool
+    from rlm_mcp.sandbox.jail import choose
 
-    monkeypatch.setattr(pool.choose, "FULL", frozenset({"windows-full"}))
-    with pytest.raises(SandboxError, match="no full kernel layer here.*reduced_sandbox"):
+    monkeypatch.setattr(choose, "FULL", frozenset({"windows-full"}))
+    with pytest.raises(SandboxError, match=r"no full kernel layer here.*reduced_sandbox"):
         Sandbox()
     with Sandbox(reduced=True) as box:
         assert box.run("1 + 1").value == 2

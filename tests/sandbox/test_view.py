@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import tempfile
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlm_mcp.sandbox import mapped as mapping
@@ -29,7 +30,7 @@ def view(data: bytes, cuts: list[int] | None = None) -> View:
     """Map bytes whose spans lie apart in a file, in pieces at `cuts`."""
     borders = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts or ())})
     spans, stored = [], b"--"
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         spans.append((len(stored), end - start))
         stored += data[start:end] + b"##"
     with tempfile.TemporaryFile() as file:
@@ -39,7 +40,7 @@ def view(data: bytes, cuts: list[int] | None = None) -> View:
     return View("t", "text", "a text", held, {}, lambda *call: call)
 
 
-@pytest.fixture(autouse=True, params=[3, 1 << 16], ids=["small blocks", "large blocks"])
+@pytest.fixture(autouse=True, params=[5, 1 << 16], ids=["small blocks", "large blocks"])
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Try every rule with blocks and windows so small that borders fall everywhere."""
     size: int = request.param
@@ -48,8 +49,7 @@ def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> i
     return size
 
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(
-    __import__("hypothesis").HealthCheck))  # fmt: skip
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @QUICK
@@ -106,9 +106,11 @@ def test_parts_are_those_of_the_decoded_text(data: bytes, cuts: list[int], word:
 
 
 PATTERNS = [
-    r"a", r"a+", r"[ab]+", r"^a", r"a$", r"(?m)^.", r"(?m)b$", r".", r"(?s).", r"\s", r"\S+", r"\w+",
+    r"a", r"a+", r"[ab]+", r"^a", r"a$", r"(?m)^.", r"(?m)b$", r".", r"(?s).", r"\s", r"\S+",
+    r"\w+",
     r"\W", r"\d", r"\b\w", r"\B.", r"(a)(b)?", r"(?P<x>a)|b", r"", r"x*", r"(?<=a)b", r"(?<!a)b",
-    r"a(?=b)", r"a(?!b)", r"\n", r"a\nb?", r"[^a]", r"[^a\n]", r"\A.", r".\Z", r"(?i)A", r"é", r"[^\S]",
+    r"a(?=b)", r"a(?!b)", r"\n", r"a\nb?", r"[^a]", r"[^a\n]", r"\A.", r".\Z", r"(?i)A", r"é",
+    r"[^\S]",
     r"(.)\1", r"a{2,3}?", r"(?<=\n)a", r"(?:a|b\n)+", r"[\s]a", r"\x61", r"(?x) a  b",
 ]  # fmt: skip
 

@@ -58,7 +58,7 @@ def test_frames_are_read_whatever_pieces_they_come_in(
     ours, theirs = socket.socketpair()
     line = wire.Line(ours)
     try:
-        got = []
+        got: list[tuple[dict[str, Any], bytes]] = []
         while len(got) < len(messages):
             if stream:
                 cut = data.draw(st.integers(1, len(stream)))
