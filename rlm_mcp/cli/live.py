@@ -31,7 +31,7 @@ class Figures:
     def __init__(self) -> None:
         self.begun = time.monotonic()
         self.run = ""
-        self.turns = self.calls = 0
+        self.turns = self.calls = self.cached = 0
         self.cost = 0.0
         self.priced = True
         self.last = "opening"
@@ -44,7 +44,6 @@ class Figures:
             self.turns += 1
             self.last = f"turn {self.turns}"
         elif event.type == "call":
-            self.calls += 1
             self._pay(data)
             self.last = "asking sub-models"
         elif event.type == "cell":
@@ -53,17 +52,22 @@ class Figures:
             self.last = "child run"
 
     def _pay(self, data: Any) -> None:
+        if data.get("cached"):
+            self.cached += 1
+            return
+        self.calls += 1
         cost = data.get("cost_usd")
         if isinstance(cost, (int, float)):
             self.cost += cost
-        elif not data.get("cached"):
+        elif "failure" not in data:
             self.priced = False
 
     def line(self) -> str:
         """Return the figures as one line."""
         cost = f"${self.cost:.4f}" if self.priced else f"${self.cost:.4f} and more"
+        cached = f" ({self.cached} cached)" if self.cached else ""
         return (
-            f"turn {self.turns} · {self.calls} calls · {cost} · "
+            f"turn {self.turns} · {self.calls} calls{cached} · {cost} · "
             f"{time.monotonic() - self.begun:.0f} s · {self.last}"
         )
 

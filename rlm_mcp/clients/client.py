@@ -54,9 +54,11 @@ class Client:
             edits = notation.put(text, keys, entry)
         except BadRequest as error:
             raise Unavailable(f"Cannot edit {path}: {error}; nothing was changed.") from error
-        place = wanted
+        place: Any = wanted
         for key in self.keys:
             place = place.setdefault(key, {})
+            if not isinstance(place, dict):
+                raise Unavailable(f"In {path}, {key} holds no servers; nothing was changed.")
         place[NAME] = entry
         if not edits and before is not None:
             return Change(path, before, before)

@@ -23,6 +23,11 @@ from rlm_mcp.server.app import App
 def serve(settings: Settings) -> NoReturn:
     """Serve until the client goes. Does not return: the process ends here."""
     log.to_stderr()
+    if sys.stdin is not None and sys.stdin.isatty():
+        sys.stderr.write(
+            "rlm-mcp: waiting for an MCP client on stdin; `rlm-mcp install` enters the server "
+            "into your agent's configuration, `rlm-mcp ask` answers a person.\n"
+        )
     try:
         asyncio.run(_serve(settings))
     except BaseException:

@@ -97,11 +97,15 @@ def test_toml_that_cannot_be_edited_safely_is_refused(tmp_path: Path) -> None:
     client = CLIENTS["codex"]
     path = client.path("project", tmp_path)
     path.parent.mkdir()
-    text = 'mcp_servers = { a = { command = "x" } }\n'
-    path.write_text(text)
-    with pytest.raises(Unavailable):
-        client.plan("project", tmp_path, "rlm-mcp")
-    assert path.read_text() == text
+    for text in (
+        'mcp_servers = { a = { command = "x" } }\n',
+        "mcp_servers = 3\n",
+        "[[mcp_servers]]\n",
+    ):
+        path.write_text(text)
+        with pytest.raises(Unavailable):
+            client.plan("project", tmp_path, "rlm-mcp")
+        assert path.read_text() == text
 
 
 def test_a_link_to_a_dotfile_stays_a_link_and_the_mode_stays(tmp_path: Path) -> None:
