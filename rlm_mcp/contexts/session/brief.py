@@ -199,10 +199,9 @@ def _state(view: View, runs: Sequence[Run]) -> Iterator[Line]:
     tests = [run for run in runs if work.TEST.search(run.command)]
     if tests:
         last = tests[-1]
-        score = _score(last.text) or last.status
-        yield Line(
-            "state", f"last test run: `{_short(last.command, 120)}`: {score}", last.result, 2
-        )
+        score = _score(last.text) or last.status or "no result recorded"
+        text = f"last test run: `{_short(last.command, 120)}`: {score}"
+        yield Line("state", text, last.result or last.ref, 2)
         for name in work.failing(last.text)[:8] if last.status == "error" else ():
             yield Line("state", f"failing: {name}", last.result, 2)
     for commit in work.commits(view)[-2:]:

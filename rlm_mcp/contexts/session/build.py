@@ -40,7 +40,7 @@ _MARK = MARK.encode()
 TURN = """INSERT OR REPLACE INTO turns (doc, n, native, parent, segment, live, role, origin, ts,
  model, cwd, input, cache_read, cache_write, output, usage_key)
  VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
-BLOCK = """INSERT OR REPLACE INTO blocks (doc, n, i, type, name, kind, call, status, exit, arg,
+BLOCK = """INSERT INTO blocks (doc, n, i, type, name, kind, call, status, exit, arg,
  data, note, start, end, part, pointer, spill, head, off, len, lines, sha, copy)
  VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _BATCH = 2_000
@@ -245,6 +245,9 @@ class Builder:
         """
         rows, heads, bodies, writer = self._blocks, self._heads, self._bodies, self._writer
         for at in suspects([head + body for head, body in zip(heads, bodies, strict=True)]):
+            whole = heads[at] + bodies[at]
+            if clean(whole) == whole:
+                continue  # the columns hold nothing that the text has not
             heads[at] = clean(heads[at])
             bodies[at] = clean(bodies[at])
             for column in _TEXTS:

@@ -38,10 +38,11 @@ def sessions(
 ) -> list[Found]:
     """Return the sessions of this project (`*`: of all), newest first."""
     found = []
+    roots = _roots(settings)
     for reader in READERS:
         if agent and agent != reader.agent:
             continue
-        for item in reader.find():
+        for item in reader.find(roots):
             try:
                 info = os.stat(item.path)
             except OSError:
@@ -66,7 +67,7 @@ def locate(source: str, settings: Settings) -> tuple[Path, str, Reader, str]:
     name = source.removeprefix("session:")
     if name in ("current", "latest", ""):
         item = _current(settings) if name != "latest" else None
-        return _open(item or _newest(settings))
+        return _open(item or _newest(settings), settings)
     if os.sep in name or name.startswith((".", "~")) or Path(name).suffix:
         return path_of(name, settings)
     matches = [
@@ -80,7 +81,7 @@ def locate(source: str, settings: Settings) -> tuple[Path, str, Reader, str]:
     if len({(item.agent, item.native) for item in exact}) > 1:
         some = ", ".join(sorted(item.native for item in exact)[:5])
         raise BadRequest(f"{name!r} is the start of several sessions: {some}.")
-    return _open(exact[0])
+    return _open(exact[0], settings)
 
 
 def path_of(name: str, settings: Settings) -> tuple[Path, str, Reader, str]:
@@ -187,17 +188,12 @@ def _newest(settings: Settings) -> Found:
     return found[0]
 
 
-def _open(item: Found) -> tuple[Path, str, Reader, str]:
+def _open(item: Found, settings: Settings) -> tuple[Path, str, Reader, str]:
     path = Path(item.path)
     reader = next((r for r in READERS if r.agent == item.agent), None) or choose(path)
     if reader is None:
         raise Unavailable(f"{path.name!r} is empty, or no transcript of a known agent.")
-    if not any(
-        Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-        for folder in reader.folders()
-    ):
-        raise Denied(f"{path.name!r} is a link that leaves the agent's folder.")
-    return Path(os.path.realpath(path)), item.key, reader, item.native
+    return allowed(path, settings), item.key, reader, item.native
 
 
 def _in_project(item: Found, project: str, settings: Settings) -> bool:
@@ -205,11 +201,17 @@ def _in_project(item: Found, project: str, settings: Settings) -> bool:
         return True
     if project:
         return project in item.project
-    here = [os.path.realpath(root) for root in settings.roots]
-    if chosen := os.environ.get("CLAUDE_PROJECT_DIR"):
-        here.append(os.path.realpath(chosen))
+    here = [os.fspath(root) for root in _roots(settings)]
     where = os.path.realpath(item.project) if item.project else ""
     return any(where == root or where.startswith(root + os.sep) for root in here)
+
+
+def _roots(settings: Settings) -> list[Path]:
+    """Return the folders of this project, links resolved."""
+    folders = list(settings.roots)
+    if chosen := os.environ.get("CLAUDE_PROJECT_DIR"):
+        folders.append(Path(chosen))
+    return list(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
 
 
 def _moment(item: Found) -> str:

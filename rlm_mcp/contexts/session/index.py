@@ -44,13 +44,12 @@ CREATE TABLE turns (
 CREATE TABLE blocks (
   doc INT, n INT, i INT, type TEXT, name TEXT, kind TEXT, call TEXT, status TEXT, exit INT,
   arg TEXT, data TEXT, note TEXT, start INT, end INT, part INT, pointer TEXT, spill TEXT,
-  head INT, off INT, len INT, lines INT, copy INT, sha TEXT,
-  PRIMARY KEY (doc, n, i)) WITHOUT ROWID;
+  head INTEGER PRIMARY KEY, off INT, len INT, lines INT, copy INT, sha TEXT);
 CREATE TABLE runs (path TEXT, start INT, len INT);
 CREATE TABLE nodes (doc INT, uid INT, turn INT);
 CREATE INDEX nodes_by_uid ON nodes (uid);
 CREATE INDEX blocks_by_call ON blocks (call) WHERE type = 'call';
-CREATE INDEX blocks_by_place ON blocks (head);
+CREATE UNIQUE INDEX blocks_by_turn ON blocks (doc, n, i);
 """
 
 
@@ -66,6 +65,7 @@ class Index:
         self.lock = threading.RLock()
         self.db = self._open()
         self._children: Sequence[Child] = ()
+        self._text_id = ""
         self._corpus: Corpus | None = None
 
     @property
@@ -87,7 +87,7 @@ class Index:
 
         with self.lock:
             stamps = self._stamps()
-            if self._corpus is not None and stamps == self._meta("stamps"):
+            if self._corpus is not None and stamps == self._meta("stamps") and self._current():
                 return False
             if self._corpus is None:
                 store = Store.lasting(config.cache_dir(), "session", self.id)
@@ -99,8 +99,14 @@ class Index:
             self._set(text=[table.text_id, table.text_bytes])
             return changed
 
+    def _current(self) -> bool:
+        """Say whether the text that is mapped here is the newest, not another server's."""
+        table = self.corpus.snapshot.table
+        return bool([table.text_id, table.text_bytes] == self._meta("text"))
+
     def changed(self, text: tuple[str, int] | None) -> str:
         """Say whether the packed text has to grow, or to be written anew."""
+        self._text_id = text[0] if text else ""
         if text is None or list(text) != self._meta("text"):
             return "anew"
         stamps, before = self._stamps(), self._meta("stamps")
@@ -126,6 +132,8 @@ class Index:
                     self._read(name, path, writer)
             self._set(stamps=stamps)
             runs = self._runs(size)
+            # A table that is not put in force after this is told by its smaller size.
+            self._set(text=["" if anew else self._text_id, writer.end])
             self.db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -257,21 +265,17 @@ class Index:
             self.db.execute("DELETE FROM runs")
             self._set(forked=False)
         number = self.db.execute("SELECT count(*) FROM runs").fetchone()[0]
-        rows = []
-        for kind, start, end in (("text", "head", "off+len+1"), ("head", "copy", "copy+off-head")):
-            spans = self.db.execute(
-                f"SELECT b.doc, t.live, b.{start}, b.{end.replace('off-head', 'b.off-b.head')} "
-                "FROM blocks b JOIN turns t ON t.doc=b.doc AND t.n=b.n "
-                f"WHERE b.head>=? ORDER BY b.{start}".replace("+len", "+b.len"),
-                (size,),
-            )
-            last: list[Any] = []
-            for doc, live, begin, stop in spans:
-                if last and last[:2] == [doc, live] and last[3] == begin:
-                    last[3] = stop
-                    continue
-                last = [doc, live, begin, stop]
-                rows.append((kind, last))
+        blocks = self.db.execute(
+            "SELECT b.doc, t.live, b.head, b.off, b.len, b.copy FROM blocks b "
+            "JOIN turns t ON t.doc=b.doc AND t.n=b.n WHERE b.head>=? ORDER BY b.head",
+            (size,),
+        )
+        texts: list[list[int]] = []
+        heads: list[list[int]] = []
+        for doc, live, head, off, length, copy in blocks:
+            _join(texts, doc, live, head, off + length + 1)
+            _join(heads, doc, live, copy, copy + off - head)
+        rows = [("text", run) for run in texts] + [("head", run) for run in heads]
         for kind, (doc, live, begin, stop) in rows:
             number += 1
             path = f"{kind}/{doc:06}/{live}/{number:08}"
@@ -335,6 +339,14 @@ class Index:
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid, state
+
+
+def _join(runs: list[list[int]], doc: int, live: int, begin: int, stop: int) -> None:
+    """Add a span to the last run where it goes on with it, else as a run of its own."""
+    if runs and runs[-1][:2] == [doc, live] and runs[-1][3] == begin:
+        runs[-1][3] = stop
+    else:
+        runs.append([doc, live, begin, stop])
 
 
 def _version(db: sqlite3.Connection) -> str:

@@ -131,7 +131,7 @@ def _asked(text: str, ref: str, turn: int) -> Iterator[Fact]:
             yield Fact("rejected", sentence, ref, turn, "person")
         if _RULE.search(sentence):
             yield Fact("rule", sentence, ref, turn, "person")
-        elif correcting and len(sentence) > 8:
+        elif (correcting and len(sentence) > 8) or _REVOKED.search(sentence):
             yield Fact("correction", sentence, ref, turn, "person")
         elif _PREFERENCE.search(sentence):
             yield Fact("preference", sentence, ref, turn, "person")

@@ -139,12 +139,15 @@ class Methods:
         for name, live in (("files", True), ("abandoned", False)):
             found[name] = [
                 {
-                    "path": file.path, "changes": len(file.ops),
-                    "ops": sorted({op for op, _, _ in file.ops}), "first": file.ops[0][1], "last": file.ops[-1][1],
+                    "path": file.path,
+                    "changes": len(file.ops),
+                    "ops": sorted({op for op, _, _ in file.ops}),
+                    "first": file.ops[0][1],
+                    "last": file.ops[-1][1],
                 }
                 for file in work.files(self._view, live=live, reads=reads)
                 if path in file.path
-            ]  # fmt: skip
+            ]
         return found
 
     def file_at(self, path: str, turn: int = 0) -> dict[str, Any]:

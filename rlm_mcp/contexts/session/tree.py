@@ -59,6 +59,8 @@ class Tree:
         self._new: list[tuple[int, int, int]] = []
         self._kept: set[int] = set(trunk.kept)
         """Messages that stayed in the window after the last compaction, or were listed again."""
+        self._last = ("", 0)
+        """The last native id that was looked at, with its number."""
         self.trunk = trunk
         self.forked = False
         """Whether turns changed their branch."""
@@ -67,7 +69,7 @@ class Tree:
         """Say whether a message was read before; a repeated one may be a parent again."""
         if not native:
             return False
-        key = number(native)
+        key = self._number(native)
         if self._turn(key) is None:
             return False
         self._kept.add(key)
@@ -76,7 +78,7 @@ class Tree:
     def note(self, native: str, turn: int) -> None:
         """Remember that a message is (part of) a turn."""
         if native:
-            key = number(native)
+            key = self._number(native)
             self._known[key] = turn
             self._new.append((self._doc, key, turn))
             self.trunk.last = key
@@ -130,10 +132,17 @@ class Tree:
         if not piece.parent:
             return leaf
         key = number(piece.parent)
+        if key == self.trunk.last and key in self._known:
+            return self._known[key]
         if key in self._kept and key != self.trunk.last:
             return leaf
         turn = self._turn(key)
         return leaf if turn is None else turn
+
+    def _number(self, native: str) -> int:
+        if native != self._last[0]:
+            self._last = (native, number(native))
+        return self._last[1]
 
     def _turn(self, key: int) -> int | None:
         turn = self._known.get(key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rlm_mcp.contexts.session import calls
@@ -45,12 +45,12 @@ def detect(path: Path, head: bytes) -> bool:
     return re.search(rb"^# aider chat started at \d{4}-", head, re.MULTILINE) is not None
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     chosen = os.environ.get("AIDER_CHAT_HISTORY_FILE")
-    folder = Path(os.environ.get("CLAUDE_PROJECT_DIR") or Path.cwd())
-    path = Path(chosen) if chosen else folder / ".aider.chat.history.md"
-    if path.is_file():
-        yield Found("aider", "aider", str(path), "", str(folder))
+    for folder in roots:
+        path = Path(chosen) if chosen else folder / ".aider.chat.history.md"
+        if path.is_file():
+            yield Found("aider", "aider", str(path), "", str(folder))
 
 
 def events(source: Source, start: int) -> Iterator[Event]:

@@ -84,7 +84,7 @@ def detect(path: Path, head: bytes) -> bool:
     return False
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         for path in sorted(folder.glob("*/*.jsonl")):
             if not _AGENT.match(path.name):

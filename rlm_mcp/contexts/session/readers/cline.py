@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def native(path: Path) -> str:
     return path.parent.name
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         tasks = folder.glob("tasks/*/api_conversation_history.json")
         for path in sorted([*tasks, *folder.glob("*/*.messages.json")]):

@@ -73,7 +73,7 @@ def native(path: Path) -> str:
     return match[1] if match else path.stem
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         for path in sorted(folder.glob("**/rollout-*.jsonl")):
             facts: dict[str, Any] = {}

@@ -7,7 +7,7 @@ and asked anew stay here as a superseded branch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def detect(path: Path, head: bytes) -> bool:
     return path.suffix == ".jsonl" and first.startswith(b'{"kind":0,"v":{')
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         for path in sorted([*folder.glob("*/chatSessions/*.json*"), *folder.glob("*.json*")]):
             where = places.project(path.parent.parent) if path.parent != folder else ""

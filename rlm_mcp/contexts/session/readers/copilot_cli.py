@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def native(path: Path) -> str:
     return path.parent.name if path.stem == "events" else path.stem
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         for path in sorted([*folder.glob("*/events.jsonl"), *folder.glob("*.jsonl")]):
             facts: dict[str, Any] = {}

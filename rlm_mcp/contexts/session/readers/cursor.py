@@ -7,7 +7,7 @@ There is a .jsonl and a .txt form. The text form writes `user:` and `assistant:`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def detect(path: Path, head: bytes) -> bool:
     return re.match(rb'\{\s*"role"\s*:\s*"(user|assistant)"\s*,\s*"message"\s*:', first) is not None
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         for path in sorted(folder.glob("*/agent-transcripts/**/*.*")):
             if path.suffix in (".jsonl", ".txt"):

@@ -55,7 +55,7 @@ def keys(path: Path) -> Sequence[str]:
     return [item.key for item in _composers(path)]
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         path = folder / "state.vscdb"
         if path.is_file():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def native(path: Path) -> str:
     return str(value.get("sessionId") or path.stem) if isinstance(value, dict) else path.stem
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         projects = _projects(folder.parent)
         for path in sorted(folder.glob("*/chats/session-*.json*")):

@@ -53,7 +53,7 @@ def keys(path: Path) -> Sequence[str]:
         return [row["id"] for row in rows]
 
 
-def find() -> Iterator[Found]:
+def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         for path in sorted(folder.glob("opencode*.db")):
             try:

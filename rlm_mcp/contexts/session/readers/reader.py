@@ -41,8 +41,8 @@ class Reader:
     """Yield the events of a session from a byte offset (0, or where it stopped last time)."""
     folders: Callable[[], Sequence[Path]]
     """Return the folders in which the agent keeps its sessions on this machine."""
-    find: Callable[[], Iterator[Found]]
-    """List the sessions in those folders, without reading them whole."""
+    find: Callable[[Sequence[Path]], Iterator[Found]]
+    """List the sessions in those folders, and in projects' roots, without reading them whole."""
     children: Callable[[Path], Sequence[Child]] = _no_children
     keys: Callable[[Path], Sequence[str]] = _one_session
     """The sessions inside one file, newest last; ("",) where a file is a session."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +49,10 @@ def native(path: Path) -> str:
     return f"specstory-{match[2][:8]}" if match else path.stem
 
 
-def find() -> Iterator[Found]:
-    folder = Path(os.environ.get("CLAUDE_PROJECT_DIR") or Path.cwd())
-    for path in sorted((folder / ".specstory" / "history").glob("*.md")):
-        yield Found("specstory", native(path), str(path), "", str(folder), path.stem)
+def find(roots: Sequence[Path]) -> Iterator[Found]:
+    for folder in roots:
+        for path in sorted((folder / ".specstory" / "history").glob("*.md")):
+            yield Found("specstory", native(path), str(path), "", str(folder), path.stem)
 
 
 def events(source: Source, start: int) -> Iterator[Event]:

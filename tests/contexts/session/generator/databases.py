@@ -137,7 +137,8 @@ def opencode(story: Story, root: Path) -> Path:
             "CREATE TABLE project(id TEXT PRIMARY KEY, worktree TEXT);"
             "CREATE TABLE session(id TEXT PRIMARY KEY, project_id TEXT, parent_id TEXT, "
             "directory TEXT, title TEXT, version TEXT, time_created INT, time_updated INT);"
-            "CREATE TABLE message(id TEXT PRIMARY KEY, session_id TEXT, time_created INT, data TEXT);"
+            "CREATE TABLE message(id TEXT PRIMARY KEY, session_id TEXT, time_created INT, "
+            "data TEXT);"
             "CREATE TABLE part(id TEXT PRIMARY KEY, message_id TEXT, session_id TEXT, data TEXT);"
         )
         session = "INSERT INTO session VALUES (?,?,?,?,?,?,?,?)"

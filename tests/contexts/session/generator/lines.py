@@ -73,7 +73,7 @@ def write_lines(path: Path, records: list[Any]) -> Path:
 
 
 def claude(story: Story, root: Path) -> Path:
-    slug = "".join(c if c.isalnum() and c.isascii() or c == "-" else "-" for c in story.folder)
+    slug = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in story.folder)
     folder = root / ".claude" / "projects" / slug
     writer = _Claude(story, folder)
     for step in story.steps:
@@ -434,7 +434,7 @@ def gemini_message(story: Story, step: Step, name: str, number: int) -> tuple[di
     thoughts = [{"subject": "Plan", "description": step.thought}] if step.thought else []
     tokens = {"input": 100, "output": 10, "cached": 60, "thoughts": 3, "tool": 0, "total": 113}
     return {**base, "type": "gemini", "content": step.text, "thoughts": thoughts,
-            "toolCalls": made, "tokens": tokens, "model": "gemini-3-pro-preview"}, number  # fmt: skip
+            "toolCalls": made, "tokens": tokens, "model": "gemini-3-pro"}, number  # fmt: skip
 
 
 def copilot(story: Story, root: Path) -> Path:
@@ -442,7 +442,7 @@ def copilot(story: Story, root: Path) -> Path:
     from tests.contexts.session.generator.documents import copilot_requests, workspace
 
     head = {"version": 3, "responderUsername": "GitHub Copilot", "requesterUsername": "dev",
-            "sessionId": Ids(story, "oplog").uuid(), "customTitle": None, "requests": []}  # fmt: skip
+            "sessionId": Ids(story, "oplog").uuid(), "requests": []}  # fmt: skip
     out: list[dict[str, Any]] = [{"kind": 0, "v": head}]
     count = 0
     dead = 0

@@ -160,8 +160,9 @@ class Teller:
                 )  # fmt: skip
             else:
                 count = self.number(20, 180)
-                self.reply("", Call("shell", {"command": f"{self.runner} tests/{part}"},
-                                    f"{'.' * 40}\n{count} passed in {self.number(1, 30)}.01s"))  # fmt: skip
+                command = f"{self.runner} tests/{part}"
+                output = f"{'.' * 40}\n{count} passed in {self.number(1, 30)}.01s"
+                self.reply("", Call("shell", {"command": command}, output))
 
     runner = ""
 
@@ -260,8 +261,8 @@ def _lock_error(t: Teller) -> None:
             f"{error}\n1 failed, 61 passed in 12.07s", failed=True))  # fmt: skip
     t.reply(
         "Trying row locking first.",
-        Call("edit", {"path": "src/core/db.py", "old": "WHERE id=?", "new": "WHERE id=? FOR UPDATE"},
-             "The file has been updated."),
+        Call("edit", {"path": "src/core/db.py", "old": "WHERE id=?",
+                      "new": "WHERE id=? FOR UPDATE"}, "The file has been updated."),
         Call("shell", {"command": command},
              'sqlite3.OperationalError: near "FOR": syntax error\n1 failed in 1.80s', failed=True),
     )  # fmt: skip
@@ -431,7 +432,7 @@ def _after(t: Teller) -> None:
     t.reply(
         "Header first, hash as fallback.",
         Call("edit", {"path": "src/core/idempotency.py", "old": "import hashlib",
-                      "new": f"import hashlib\n\nHEADER = '{header}'"}, "The file has been updated."),
+                      "new": f"import hashlib\n\nHEADER = '{header}'"}, "The file was updated."),
     )  # fmt: skip
     t.human("请把错误信息也翻译成中文 🧾 (only for the receipts module)")
     t.reply("好的, receipts only.", Call("write", {"path": "src/receipts/messages_zh.py",
@@ -452,8 +453,12 @@ def _ending(t: Teller) -> None:
              f"[main {t.keys.commit}] core: bounded retries\n 9 files changed"),
     )  # fmt: skip
     tenant = t.number(1000, 9999)
-    plan = [("Make charge() idempotent", "completed"), ("Bound webhook retries", "completed"),
-            (f"Backfill tenant {tenant}", "pending"), ("Write docs/retries.md", "in_progress")]  # fmt: skip
+    plan = [
+        ("Make charge() idempotent", "completed"),
+        ("Bound webhook retries", "completed"),
+        (f"Backfill tenant {tenant}", "pending"),
+        ("Write docs/retries.md", "in_progress"),
+    ]
     t.reply(f"Open: the backfill of tenant {tenant} and the docs.",
             Call("plan", {}, "Todos have been modified successfully.", plan=plan))  # fmt: skip
     words = {"completed": "done", "pending": "open", "in_progress": "active"}

@@ -1,0 +1,161 @@
+"""Which session is meant, and what may be opened at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlm_mcp import config
+from rlm_mcp.config import Settings
+from rlm_mcp.contexts import session
+from rlm_mcp.contexts.session.find import locate, sessions
+from rlm_mcp.errors import BadRequest, Denied, RlmError, Unavailable
+from tests.contexts.session.generator.layouts import LAYOUTS, home_of
+from tests.contexts.session.generator.story import tell
+
+Record = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def settings(project: Path) -> Settings:
+    return Settings(roots=(project,))
+
+
+def write(name: str, project: Path, uuid: str = "u1", age_s: int = 0) -> Path:
+    folder = Path.home() / ".claude" / "projects" / "x"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.jsonl"
+    path.write_text(
+        f'{{"type":"user","uuid":"{uuid}","parentUuid":null,"sessionId":"{name}",'
+        f'"cwd":"{project}","timestamp":"2026-01-01T00:00:00Z",'
+        f'"message":{{"role":"user","content":"Prompt of {name}"}}}}\n'
+    )
+    os.utime(path, (1e9 - age_s, 1e9 - age_s))
+    return path
+
+
+ONE, TWO = "11111111-aaaa-4bbb-8ccc-000000000001", "22222222-aaaa-4bbb-8ccc-000000000002"
+
+
+def test_latest_is_the_newest_of_this_project(project: Path, settings: Settings) -> None:
+    write(ONE, project, age_s=50)
+    newest = write(TWO, project, age_s=10)
+    write("33333333-aaaa-4bbb-8ccc-000000000003", project.parent / "other")
+    assert locate("session:latest", settings)[0] == newest
+
+
+def test_current_follows_a_hooks_note_before_the_environment(
+    project: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted, named = write(ONE, project, age_s=50), write(TWO, project, age_s=60)
+    newest = write("33333333-aaaa-4bbb-8ccc-000000000003", project)
+    assert locate("session:current", settings)[0] == newest
+    monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", TWO)
+    assert locate("session:current", settings)[0] == named
+    session.note(ONE, str(noted), settings)
+    assert locate("session:current", settings)[0] == noted
+
+
+def test_a_session_is_found_by_the_start_of_its_id(project: Path, settings: Settings) -> None:
+    path = write(ONE, project)
+    assert locate("session:11111111", settings)[0] == path
+    assert locate(f"session:{ONE}", settings)[0] == path
+
+
+def test_an_ambiguous_or_unknown_id_is_refused(project: Path, settings: Settings) -> None:
+    write(ONE, project)
+    write(ONE.replace("1111-", "1111-", 1)[:-1] + "9", project)
+    with pytest.raises(BadRequest, match="start of several"):
+        locate("session:1111", settings)
+    with pytest.raises(BadRequest, match="There is no session 'zzz'"):
+        locate("session:zzz", settings)
+
+
+def test_no_session_is_said_with_the_way_to_others(settings: Settings) -> None:
+    with pytest.raises(Unavailable, match="No agent has a session in this folder"):
+        locate("session:latest", settings)
+
+
+def test_a_link_that_leaves_the_agents_folder_is_refused(
+    project: Path, settings: Settings, tmp_path: Path
+) -> None:
+    path = write(ONE, project)
+    outside = tmp_path / "outside.jsonl"
+    path.rename(outside)
+    path.symlink_to(outside)
+    for source in (str(path), f"session:{ONE}", "session:latest"):
+        with pytest.raises(Denied, match="leaves the agent's folder"):
+            locate(source, settings)
+
+
+def test_a_transcript_outside_roots_and_agents_folders_is_refused(
+    project: Path, settings: Settings, tmp_path: Path
+) -> None:
+    other = tmp_path / "elsewhere.jsonl"
+    other.write_bytes(write(ONE, project).read_bytes())
+    with pytest.raises(Denied, match="neither under the roots"):
+        locate(str(other), settings)
+    with pytest.raises(Denied, match="neither under the roots"):
+        locate(f"{project}/../elsewhere.jsonl", settings)
+
+
+@pytest.mark.parametrize("name", ["missing.jsonl", ".", "pipe.jsonl", "plain.jsonl"])
+def test_what_is_no_transcript_gets_one_sentence(
+    name: str, project: Path, settings: Settings
+) -> None:
+    os.mkfifo(project / "pipe.jsonl")
+    (project / "plain.jsonl").write_text('{"a": 1}\n')
+    with pytest.raises(RlmError):
+        locate(str(project / name), settings)
+
+
+def test_a_note_is_taken_only_for_an_agents_transcript(
+    project: Path, settings: Settings, tmp_path: Path
+) -> None:
+    stray = tmp_path / "stray.jsonl"
+    stray.write_text("{}\n")
+    with pytest.raises(Denied):
+        session.note(ONE, str(stray), settings)
+    folder = Path.home() / ".claude" / "projects" / "x"
+    folder.mkdir(parents=True)
+    (folder / "notes.jsonl").write_text("not json\n")
+    with pytest.raises(BadRequest):
+        session.note(ONE, str(folder / "notes.jsonl"), settings)
+    assert not list((config.state_dir() / "sessions").glob("*.json"))
+
+
+@pytest.mark.parametrize("name", [n for n in LAYOUTS if n not in ("aider", "specstory")])
+def test_sessions_of_every_agent_are_listed(
+    name: str, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "agents"
+    path = LAYOUTS[name].write(tell(3, filler=3), home)
+    for key, value in home_of(home).items():
+        monkeypatch.setenv(key, value)
+    found = sessions(settings, project="*")
+    assert LAYOUTS[name].agent in {item.agent for item in found}
+    assert str(path) in {item.path for item in found}
+    opened = session.open(f"session:{found[0].native}", "s", settings)
+    assert opened.describe().documents >= 1
+    opened.close()
+
+
+@pytest.mark.parametrize("name", ["aider", "specstory"])
+def test_histories_in_the_project_are_listed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = LAYOUTS[name].write(tell(3, filler=3), tmp_path)
+    settings = Settings(roots=(tmp_path / "project",))
+    assert [item.path for item in sessions(settings)] == [str(path)]
+    assert locate("session:latest", settings)[0] == path

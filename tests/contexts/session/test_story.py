@@ -1,0 +1,193 @@
+"""Notes that are never made twice, files as they were, and what is new since a mark."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlm_mcp.contexts import session as sessions
+from rlm_mcp.contexts.session.session import Session
+from rlm_mcp.corpus.tokens import estimate
+from rlm_mcp.errors import BadRequest
+from rlm_mcp.refs import parse
+from tests.contexts.session.generator.layouts import LAYOUTS
+from tests.contexts.session.generator.story import Story, tell
+
+Record = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def story() -> Story:
+    return tell(9, filler=40)
+
+
+@pytest.fixture
+def session(story: Story, tmp_path: Path, opened: Callable[[Path], Session]) -> Session:
+    return opened(LAYOUTS["claude"].write(story, tmp_path / "written"))
+
+
+def roll(session: Session, tokens: int) -> tuple[str, int]:
+    """Make all notes that are missing; return the text and how many had to be made."""
+    made, level = 0, 1
+    while True:
+        parts = session.methods["rollup_parts"](tokens, level)
+        missing = [part for part in parts if not part["note"]]
+        made += len(missing)
+        if missing:
+            notes = {part["key"]: f"note on {part['ref']}" for part in missing}
+            session.methods["rollup_save"](notes)
+        if len(parts) == 1:
+            return session.methods["rollup"](tokens), made
+        level += 1
+
+
+def test_a_rollup_of_unchanged_input_needs_no_call_and_gives_the_same_bytes(
+    session: Session,
+) -> None:
+    first, made = roll(session, 600)
+    assert made > 9
+    for _ in range(10):
+        assert roll(session, 600) == (first, 0)
+
+
+def test_an_append_costs_only_the_last_leaf_and_what_stands_above_it(
+    session: Session, record: Record
+) -> None:
+    roll(session, 600)
+    leaves = len(session.methods["rollup_parts"](600, 1))
+    last = session.index.rows("SELECT native FROM turns WHERE doc=1 AND live=1 ORDER BY n")[-1][0]
+    path = session.index.path
+    data = path.read_bytes()
+    path.write_bytes(
+        data[: data.rindex(b"\n") + 1]
+        + json.dumps(record("user", "new", last, "One more thing.")).encode()
+        + b"\n"
+    )
+    session.refresh()
+    _, made = roll(session, 600)
+    assert 1 <= made <= 5 < leaves
+
+
+def test_leaves_cover_the_session_once(session: Session) -> None:
+    refs = [part["ref"] for part in session.methods["rollup_parts"](600)]
+    text = "\n".join(session.text(parse(ref)) for ref in refs)
+    assert text == session.text(parse("session"))
+
+
+def test_a_level_above_quotes_and_is_not_made_from_notes_alone(
+    session: Session, story: Story
+) -> None:
+    parts = session.methods["rollup_parts"](600, 1)
+    session.methods["rollup_save"]({part["key"]: "n" for part in parts})
+    prompts = "".join(part["prompt"] for part in session.methods["rollup_parts"](600, 2))
+    assert all(rule in prompts for rule in story.keys.rules)
+
+
+def test_a_level_whose_notes_are_missing_is_refused(session: Session) -> None:
+    with pytest.raises(BadRequest, match="notes of level 1 are missing"):
+        session.methods["rollup_parts"](600, 2)
+    with pytest.raises(BadRequest, match="have no note yet"):
+        session.methods["rollup"](600)
+
+
+def test_a_file_is_rebuilt_as_it_was_at_a_turn(session: Session, story: Story) -> None:
+    path = "src/core/idempotency.py"
+    header = story.keys.facts["header"]
+    assert header in session.methods["file_at"](path)["text"]
+    turn = int(session.methods["files"](path)["files"][0]["first"].partition("#")[2].split(".")[0])
+    early = session.methods["file_at"](path, turn)
+    assert early["known"]
+    assert header not in early["text"]
+    assert not session.methods["file_at"]("src/webhooks/retry.py")["known"]
+
+
+def test_diffs_show_each_change(session: Session) -> None:
+    changes = session.methods["diff"]("src/webhooks/retry.py")
+    assert [change["diff"].count("\n-MAX") for change in changes] == [1, 1]
+    with pytest.raises(BadRequest, match="never touched"):
+        session.methods["diff"]("src/unknown.py")
+
+
+def test_since_tells_only_what_is_new(session: Session, story: Story) -> None:
+    boundary = session.methods["compactions"]()[0]["turn"]
+    new = session.methods["since"](boundary)
+    assert [commit["commit"] for commit in new["commits"]] == [story.keys.commit]
+    quotes = {fact["quote"] for fact in new["facts"]}
+    assert story.keys.corrections[-1] in quotes
+    assert not quotes & set(story.keys.rules)
+    assert session.methods["since"](new["mark"])["timeline"] == []
+
+
+def test_commits_are_joined_with_git(
+    record: Record, transcript: Callable[..., Path], opened: Callable[[Path], Session],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    repo = tmp_path / "repo"
+    repo.mkdir()
+
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.invalid")
+        run = subprocess.run(
+            ["git", *who, *words], cwd=repo, check=True, capture_output=True, text=True
+        )
+        return run.stdout
+
+    git("init", "-q", "-b", "main")
+    (repo / "a.txt").write_text("one")
+    git("add", "-A")
+    git("commit", "-q", "-m", "first")
+    sha = git("rev-parse", "--short", "HEAD").strip()
+    (repo / "a.txt").write_text("two")
+    git("commit", "-q", "-am", "second")
+    use = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "git commit -m x"}}
+    said = {"type": "tool_result", "tool_use_id": "t", "content": f"[main {sha}] first\n 1 file"}
+    path = transcript(
+        record("assistant", "a", None, [use], cwd=str(repo)),
+        record("user", "r", "a", [said], cwd=str(repo)),
+    )
+    commit = opened(path).methods["commits"]()[0]
+    assert commit["in_repository"] is True
+    assert commit["changed_since"] == ["a.txt"]
+
+
+def test_a_handoff_is_short_and_cited_in_both_forms(session: Session, story: Story) -> None:
+    for form in ("md", "yaml"):
+        text = session.methods["handoff"](900, form)
+        assert estimate(text, "code") <= 900
+        held = sum(anchor in text for anchor in story.keys.facts.values())
+        assert held >= 0.8 * len(story.keys.facts)
+    with pytest.raises(BadRequest, match="md or yaml"):
+        session.methods["handoff"](900, "xml")
+
+
+@pytest.mark.parametrize("tokens", [200, 600, 1500])
+def test_a_brief_keeps_to_its_budget_and_counts_what_it_leaves_out(
+    session: Session, tokens: int
+) -> None:
+    text = session.methods["brief"](tokens)
+    assert estimate(text, "code") <= tokens
+    assert "Not shown:" in text or tokens == 1500
+
+
+def test_hooks_carry_the_rules_verbatim_and_the_false_claims(
+    session: Session, story: Story
+) -> None:
+    before = sessions.compaction_brief(session)
+    after = sessions.after_compaction(session)
+    for text in (before, after):
+        assert estimate(text, "code") <= 900
+        assert all(rule in text for rule in story.keys.rules)
+    assert story.keys.defects["false claim"] in after
+
+
+def test_an_audit_of_a_session_that_was_never_compacted_is_refused(
+    record: Record, transcript: Callable[..., Path], opened: Callable[[Path], Session]
+) -> None:
+    session = opened(transcript(record("user", "u", None, "Hello there.")))
+    with pytest.raises(BadRequest, match="not compacted"):
+        session.methods["audit"]()
