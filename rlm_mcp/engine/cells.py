@@ -28,10 +28,10 @@ from rlm_mcp.sdk import Answers, run
 
 def rlm_query_batched(
     prompts: list[str], model: str | None = None, contexts: list[str] | None = None,
-    refs: list[str] | str = "",
+    refs: list[str] | str = "", schema: str = "",
 ) -> Answers:
     """Start a child run for each prompt, all at once, each over a text of its own or over refs."""
-    return run(list(prompts), model or "", refs, contexts=contexts)
+    return run(list(prompts), model or "", refs, contexts=contexts, schema=schema)
 '''
 
 

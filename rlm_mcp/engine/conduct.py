@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -211,6 +212,9 @@ class Conduct:
             lines.append(f"`context` is {main}.")
         if self.job.refs and not self._whole(variables):
             lines += ["", "The question is about: " + ", ".join(self.job.refs)]
+        if self.job.schema is not None:
+            wanted = json.dumps(self.job.schema, ensure_ascii=False)
+            lines += ["", f"The answer must be JSON that fits this JSON Schema: {wanted}"]
         if sub_calls:
             depth = self.budget.allowance.depth
             lines += [

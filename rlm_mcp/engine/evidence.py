@@ -51,12 +51,12 @@ def check(answer: str, names: frozenset[str], text_of: Opener) -> tuple[Evidence
         except RlmError:
             text = None
         for quote in quotes or [""]:
-            evidence = _judge(ref, quote, text)
+            evidence = _judge(ref, quote, text, text_of)
             found.setdefault((evidence.ref, evidence.quote), evidence)
     return tuple(found.values())
 
 
-def _judge(ref: Ref, quote: str, text: str | None) -> Evidence:
+def _judge(ref: Ref, quote: str, text: str | None, text_of: Opener) -> Evidence:
     if text is None:
         return Evidence(str(ref), quote, False)
     if not quote:
@@ -65,18 +65,22 @@ def _judge(ref: Ref, quote: str, text: str | None) -> Evidence:
     for form in (quote, quote.strip()):
         at = text.find(form)
         if form and at >= 0:
-            return Evidence(str(_narrowed(ref, text, at, form)), form, True)
+            return Evidence(str(_narrowed(ref, text, at, form, text_of)), form, True)
     return Evidence(str(ref), quote, False)
 
 
-def _narrowed(ref: Ref, text: str, at: int, quote: str) -> Ref:
-    """Return the ref of the very lines of a quote, where the ref counts in lines."""
+def _narrowed(ref: Ref, text: str, at: int, quote: str, text_of: Opener) -> Ref:
+    """Return the ref of the very lines of a quote, where it can be opened so."""
     if ref.span is not None and not isinstance(ref.span, Lines):
         return ref
     if ref.span is None and not ref.path:
         return ref
     first = (ref.span.start if ref.span else 1) + text.count("\n", 0, at)
-    return ref.at(Lines(first, first + quote.rstrip("\n").count("\n")))
+    lines = ref.at(Lines(first, first + quote.rstrip("\n").count("\n")))
+    try:
+        return lines if quote.rstrip("\n") in text_of(lines) else ref
+    except RlmError:
+        return ref
 
 
 def _cited(answer: str, names: frozenset[str]) -> Iterator[tuple[Ref, list[str]]]:

@@ -210,7 +210,7 @@ class Host:
             self._afford(len(prompts))
             asks = asking.plain(prompts, system, scope.question, schema)
         if not asks:
-            return _answers([], [], [], "", "")
+            return _answers([], [], "", "")
         return self._told(model, asks, bool(refs))
 
     def run(self, given: arguments.Arguments) -> Any:
@@ -218,19 +218,17 @@ class Host:
         self._may_ask()
         jobs = self._jobs(given)
         if not jobs:
-            return _answers([], [], [], "", "")
+            return _answers([], [], "", "")
         limits = {
             name: given.optional(f"max_{name}") for name in ("usd", "calls", "seconds", "depth")
         }
         results = self.flights.wait(self.scope.start(jobs, limits))
         answers = [
-            {"failure": result.reason, "kind": result.kind}
-            if isinstance(result, Failed)
-            else self._answer_of(result)
-            for result in results
+            result if isinstance(result, Failed) else self._answer_of(result, job)
+            for result, job in zip(results, jobs, strict=True)
         ]
         failed = [str(n) for n, result in enumerate(results, 1) if isinstance(result, Failed)]
-        return _answers(answers, results, failed, "", "")
+        return _answers(answers, failed, "", "")
 
     def _jobs(self, given: arguments.Arguments) -> list[Job]:
         prompts, texts = given.texts("prompts"), given.optional_texts("contexts")
@@ -242,6 +240,8 @@ class Host:
                 "one for each."
             )
         scope = self.scope
+        schema_text = given.text("schema", "")
+        schema = schemas.parse(schema_text) if schema_text else None
         root = self._model(given.text("model", ""), 0)
         sub = root if given.text("model", "") and scope.agent else scope.models()[1]
         jobs = []
@@ -262,6 +262,7 @@ class Host:
                     contexts=() if texts is not None else None,
                     variables=variables,
                     mode=arguments.mode(given.text("mode", "auto")),
+                    schema=schema,
                 )
             )
         return jobs
@@ -279,10 +280,7 @@ class Host:
         scope.coverage.note(named, good)
         if not any(good):
             _raise(got)
-        answers = [
-            item.value if isinstance(item, Answer) else {"failure": item.reason, "kind": item.kind}
-            for item in got
-        ]
+        answers = [item.value if isinstance(item, Answer) else item for item in got]
         failed = [ask.part for ask, ok in zip(asks, good, strict=True) if not ok]
         handle = ""
         if len(asks) > 1:
@@ -293,9 +291,11 @@ class Host:
             cost = None if unpriced else (account.budget.spent.usd_nano - before[2]) / 1e9
             calls = account.budget.spent.calls - before[0]
             spent = observe.spent_text(calls, account.cached - before[1], cost)
-        return _answers(answers, got, failed, handle, spent)
+        return _answers(answers, failed, handle, spent)
 
-    def _answer_of(self, result: Result) -> str:
+    def _answer_of(self, result: Result, job: Job) -> Any:
+        if job.schema is not None and result.status in ("complete", "partial"):
+            return schemas.value_in(result.answer)
         if self.scope.agent:
             return f"{result.text()}\n{result.spent}"
         if result.status == "forced":
@@ -343,12 +343,18 @@ class Host:
 
 
 def _answers(
-    answers: Sequence[Any], got: Sequence[Any], failed: Sequence[str], handle: str, spent: str
+    answers: Sequence[Any], failed: Sequence[str], handle: str, spent: str
 ) -> dict[str, Any]:
+    failures = [
+        [place, item.reason, item.kind]
+        for place, item in enumerate(answers)
+        if isinstance(item, Failed)
+    ]
     return {
-        "answers": list(answers),
-        "asked": len(got),
-        "done": sum(not isinstance(item, Failed) for item in got),
+        "answers": [None if isinstance(item, Failed) else item for item in answers],
+        "failures": failures,
+        "asked": len(answers),
+        "done": len(answers) - len(failures),
         "failed": list(failed),
         "handle": handle,
         "spent": spent,

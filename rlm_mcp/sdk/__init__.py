@@ -163,6 +163,7 @@ def run(
     refs: str | Iterable[Any] = "",
     mode: str = "auto",
     contexts: Iterable[Any] | None = None,
+    schema: str = "",
     max_usd: float | None = None,
     max_calls: int | None = None,
     max_seconds: float | None = None,
@@ -177,6 +178,7 @@ def run(
             "refs": _refs(refs),
             "mode": mode,
             "contexts": None if contexts is None else [str(text) for text in contexts],
+            "schema": schema,
             "max_usd": max_usd,
             "max_calls": max_calls,
             "max_seconds": max_seconds,
@@ -203,12 +205,9 @@ def _refs(refs: str | Iterable[Any]) -> list[str]:
 
 
 def _answers(got: dict[str, Any]) -> Answers:
-    answers = Answers()
-    for answer in got["answers"]:
-        if isinstance(answer, dict) and "failure" in answer:
-            answers.append(Failure(answer["failure"], answer["kind"]))
-        else:
-            answers.append(answer)
+    answers = Answers(got["answers"])
+    for place, reason, kind in got["failures"]:  # by place: an answer may be any JSON value
+        answers[place] = Failure(reason, kind)
     answers.asked, answers.done = got["asked"], got["done"]
     answers.failed, answers.handle, answers.spent = got["failed"], got["handle"], got["spent"]
     return answers

@@ -291,6 +291,34 @@ def test_child_runs_nest_as_deep_as_allowed_and_no_deeper(desk: Desks, depth: in
     run(go())
 
 
+def test_a_child_can_be_held_to_a_schema(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            wanted = '{"type": "object", "properties": {"failure": {"type": "string"}}}'
+            root = cell(
+                "from rlm_mcp.sdk import run\n"
+                f"a = run(['child'], mode='recursive', schema={wanted!r})\n"
+                "FINAL(a[0]['failure'] + str(a.done) + str(len(repo) * 0))"
+            )
+            children = [
+                cell("print(len(repo))\nFINAL('no JSON')"),
+                cell("FINAL({'failure': 'timeout', 'kind': 'x'})"),
+            ]
+
+            def reply(request: Request) -> str:
+                turn = sum(message.role == "assistant" for message in request.messages)
+                child = "<question>\nchild" in request.messages[0].text
+                return children[turn] if child else root
+
+            model = Fake(replies=reply)
+            d.use(model)
+            result = await d.workspace.ask("Start", mode="recursive")
+            assert result.answer == "timeout10"
+            assert "does not fit the schema" in model.requests[2].messages[-1].text
+
+    run(go())
+
+
 def test_a_child_sees_its_own_text_and_nothing_else(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
