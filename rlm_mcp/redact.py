@@ -191,10 +191,10 @@ RULES = (
     *(
         Rule(
             word,
-            _KEYWORD + r"(?:[\"']?\]?\s{0,8}(?::\s{0,4}(?:str|string)\s{0,4}=|:=|=>|[=:,])"
+            _KEYWORD + r"(?:[\"']?\]?\s{0,8}(?::\s{0,4}(?:str|string)\s{0,4}=|:=|=>|[=:])"
             r"\s{0,8}[bru@]?(?:\"(?P<password1>[^\s\"]{6,300})\"|'(?P<password2>[^\s']{6,300})'"
             r"|`(?P<password3>[^\s`]{6,300})`)"
-            r"|\s{0,4}[=:]\s{0,4}(?P<password4>[A-Za-z0-9#@^%][\w!#%*+/?@^~=.-]{7,250}+"
+            r"|(?:\s{0,4}=\s{0,4}|\s{0,4}:\s{1,4})(?P<password4>[A-Za-z0-9#@^%][\w!#%*+/?@^~=.-]{7,250}+"
             r"(?:&(?!\w{1,40}=)[\w!#%*+/?@^~=.-]{0,60}+){0,3}+)(?![^\s,;&)\]}\"']))",
             inside=True,
             any_case=True,
@@ -210,7 +210,7 @@ _FILLERS = re.compile(
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _HEX = re.compile(r"[0-9a-f]{7,128}\Z|[0-9A-F]{7,128}\Z")
-_CODE = re.compile(r"[A-Za-z_]\w*(?:[.:/-]+[A-Za-z_]\w*)*[.:]?\Z")
+_CODE = re.compile(r"[A-Za-z_]\w*(?:[.:/?!-]+[A-Za-z_]\w*)*[.:]?\Z")
 _PATH = re.compile(r"(?:\.{0,2}/|[A-Za-z]:\\)[\w./\\-]*\Z")
 _OWN_NAME = re.compile(r"pass|secret|token|key|credential|auth", re.IGNORECASE)
 _CLASSES = (
@@ -219,6 +219,8 @@ _CLASSES = (
     re.compile("[0-9]"),
     re.compile("[^A-Za-z0-9]"),
 )
+_VERSION = re.compile(r"[\^~<>=v ]{0,3}\d+(?:\.[\w*]+)+\Z")
+_OTHERS = re.compile("[^A-Za-z0-9]+")
 _DIGITS = re.compile("[0-9]+")
 
 
@@ -237,8 +239,10 @@ def _is_quoted(value: str, whole: str) -> bool:
     """Say whether a quoted value that stands beside a secret's name is one."""
     if _FILLERS.search(value) or (_UUID.match(value) and whole[:5].lower() == "token"):
         return False
-    if _PATH.match(value):
+    if _PATH.match(value) or _VERSION.match(value):
         return False
+    if _HEX.match(value) and whole[:4].lower() != "pass":
+        return len(value) >= 32
     classes, digits = _classes(value), len(_DIGITS.findall(value))
     if _CODE.match(value) and (not digits or _OWN_NAME.search(value)):
         return False
@@ -262,7 +266,7 @@ def _is_random(value: str, whole: str) -> bool:
     """Say whether a value in the form of a key is more than filler words."""
     if _FILLERS.search(value) or _UUID.match(value):
         return False
-    return _classes(value.replace("-", "").replace("_", "")) >= 2 and entropy(value) >= 3.0
+    return _classes(_OTHERS.sub("", value)) >= 2 and entropy(value) >= 3.0
 
 
 CHECKS: Mapping[str, Callable[[str, str], bool]] = {
@@ -270,6 +274,7 @@ CHECKS: Mapping[str, Callable[[str, str], bool]] = {
     "password2": _is_quoted,
     "password3": _is_quoted,
     "password4": _is_bare,
+    "aws_key": lambda value, whole: not _FILLERS.search(value),
     "anthropic_key": _is_random,
     "openai_key": lambda value, whole: _is_random(value, whole) and bool(_DIGITS.search(value)),
     "huggingface_token": _is_random,

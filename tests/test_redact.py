@@ -116,6 +116,14 @@ KEPT = [
     "hf_hub_download_and_cache_everything_now",
     "eyJ is how a JSON object begins in base64",
     "dollarToken = +dollarToken;",
+    "key_id = 'AKIAIOSFODNN7EXAMPLE'",
+    '"rule-1password": "^10.2.2"',
+    '"AWS::IAM::AccessKey": "62d91b17309e76c8"',
+    "idToken: cacheRecord?.idToken?.secret || '',",
+    'Bearer authorization_uri="https://login"',
+    '"arn:aws:secretsmanager:*:*:secret:AmazonDataZone-*"',
+    '["api:GetAccessToken", "route53:GetDNSView"]',
+    "['-ExecutionPolicy', 'Bypass', '-EncodedCommand']",
     "os.stat('/etc/passwd', '/dir1/etc/passwd')",
 ]
 

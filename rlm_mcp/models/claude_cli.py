@@ -18,11 +18,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+from rlm_mcp import config
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
@@ -32,6 +34,11 @@ AT_ONCE = 4
 DEPTH = "RLM_MCP_DEPTH"
 OWN_TOKENS = 400
 """What the command line adds to each prompt by itself (about 1.1 kB)."""
+
+FOLDER = "claude-"
+"""How the folder of a call begins, in the cache folder; it holds the system text."""
+
+STALE_S = 24 * 3600.0
 
 RETRIES = 2
 """How often the command line itself sends again; it does not say how often it did."""
@@ -109,7 +116,7 @@ class ClaudeCli:
                 kind="auth",
                 attempts=0,
             )
-        with tempfile.TemporaryDirectory(prefix="rlm-claude-") as folder:
+        with tempfile.TemporaryDirectory(prefix=FOLDER, dir=_swept()) as folder:
             # A file, not an argument: arguments are bounded and visible to other users.
             system = Path(folder) / "system.txt"
             system.write_text(request.system or "Answer the user's prompt.", "utf-8", "replace")
@@ -227,6 +234,16 @@ _turnstiles: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = W
 def _turnstile() -> asyncio.Semaphore:
     """Return the one gate of this event loop that all models' calls pass."""
     return _turnstiles.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+
+
+def _swept() -> Path:
+    """Return the cache folder, without what killed servers have left in it."""
+    place = config.cache_dir()
+    for folder in place.glob(f"{FOLDER}*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_mtime < time.time() - STALE_S:
+                shutil.rmtree(folder)
+    return place
 
 
 def _guard() -> list[str]:

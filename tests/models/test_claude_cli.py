@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp import config
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models.claude_cli import AT_ONCE, ClaudeCli, environment, login, prompt_of
 from rlm_mcp.models.model import Message, Reply, Request
@@ -213,14 +214,16 @@ def test_the_command_dies_with_a_server_that_is_killed(make: Make) -> None:
     wait_until_gone(found)
 
 
-def test_no_temporary_file_is_left(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make()
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+def test_nothing_is_written_outside_the_cache_folder_and_nothing_is_left(make: Make) -> None:
+    folder = make()
+    cache = config.cache_dir()
+    left, fresh = cache / "claude-left", cache / "claude-fresh"
+    left.mkdir()
+    fresh.mkdir()
+    os.utime(left, (1, 1))
     ask()
-    assert not list(tmp_path.glob("rlm-claude-*"))
+    assert Path(str(calls(folder)[0]["cwd"])).parent == cache
+    assert [path.name for path in cache.iterdir()] == ["claude-fresh"], "another call's stays"
 
 
 @pytest.mark.parametrize(
