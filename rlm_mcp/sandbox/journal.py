@@ -17,6 +17,7 @@ from typing import Any
 from rlm_mcp.errors import SandboxError
 from rlm_mcp.sandbox import wire
 from rlm_mcp.sandbox.link import Clock, Link
+from rlm_mcp.sandbox.mapped import merged
 from rlm_mcp.sandbox.values import Attachment, Outcome
 
 SDK_CALLS = frozenset(
@@ -60,9 +61,8 @@ class Journal:
             given, pairs, _ = attachment.source
             fd = readable(given)
             length = os.fstat(fd).st_size
-            numbers = array.array("Q", [offset for offset, _ in pairs])
-            numbers.extend([size for _, size in pairs])
-            spans = numbers.tobytes()
+            places, sizes = merged(pairs)
+            spans = array.array("Q", [*places, *sizes]).tobytes()
         old = self._attached.pop(name, None)
         if old is not None and old.fd is not None:
             os.close(old.fd)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import mmap
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, compress, islice
+from operator import add, ne, sub
 
 BLOCK = 1 << 16
 """Bytes of one block of the index."""
@@ -17,24 +19,33 @@ WINDOW = 1 << 22
 """Bytes that are searched at a time."""
 
 
+def merged(spans: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """Return where the segments of a text lie and how long they are: adjacent spans are one."""
+    pairs = [pair for pair in spans if pair[1]]
+    if not pairs:
+        return [], []
+    offsets, sizes = map(list, zip(*pairs, strict=True))
+    ends = list(map(add, offsets, sizes))
+    breaks = [0, *compress(range(1, len(ends)), map(ne, islice(offsets, 1, None), ends))]
+    if len(breaks) == len(ends):
+        return offsets, sizes
+    places = [offsets[at] for at in breaks]
+    lasts = [*(ends[at - 1] for at in breaks[1:]), ends[-1]]
+    return places, list(map(sub, lasts, places))
+
+
 class Mapped:
-    """Spans of one file as a sequence of bytes. Adjacent spans are one segment."""
+    """Segments of one file as a sequence of bytes."""
 
     def __init__(self, fd: int, length: int, offsets: Sequence[int], sizes: Sequence[int]) -> None:
-        self._map = map_file(fd, length) if length and sizes else None
-        self._places: list[int] = []  # where each segment lies in the file
-        self._starts: list[int] = []  # where it begins in the sequence
-        total = end = 0
-        for offset, size in zip(offsets, sizes, strict=True):
-            if offset < 0 or size < 0 or offset + size > length:
-                raise ValueError("a span lies outside of the mapped file")
-            if size and (not self._starts or offset != end):
-                self._places.append(offset)
-                self._starts.append(total)
-            total += size
-            if size:
-                end = offset + size
-        self.size = total
+        """Map a file; what `merged` gives says where the segments lie and how long they are."""
+        ends = list(map(add, offsets, sizes))
+        if ends and (min(offsets) < 0 or min(sizes) < 0 or max(ends) > length):
+            raise ValueError("a span lies outside of the mapped file")
+        self._map = map_file(fd, length) if ends else None
+        self._places = list(offsets)  # where each segment lies in the file
+        self._starts = [0, *accumulate(sizes)]  # where it begins in the sequence
+        self.size = self._starts.pop()
 
     def read(self, start: int, end: int) -> bytes:
         """Return the bytes from `start` to `end` (both within the sequence)."""
@@ -84,11 +95,17 @@ class Mapped:
     def count(self, word: bytes, start: int, end: int) -> int:
         """Return how often `word` occurs in `start:end` without overlapping."""
         total = 0
+        overlaps = any(word.startswith(word[-n:]) for n in range(1, len(word)))
         while start + len(word) <= end:
             stop = min(end, start + WINDOW + len(word) - 1)
-            pieces = self.read(start, stop).split(word)
-            total += len(pieces) - 1
-            after = stop - len(pieces[-1]) if len(pieces) > 1 else start
+            data = self.read(start, stop)
+            found = data.count(word)
+            total += found
+            after = start
+            if found and not overlaps:
+                after = start + data.rfind(word) + len(word)
+            elif found:
+                after = stop - len(data.split(word)[-1])
             start = max(after, stop - len(word) + 1)
         return total
 

@@ -36,7 +36,7 @@ def view(data: bytes, cuts: list[int] | None = None) -> View:
     with tempfile.TemporaryFile() as file:
         file.write(stored)
         file.flush()
-        held = Mapped(file.fileno(), len(stored), [o for o, _ in spans], [n for _, n in spans])
+        held = Mapped(file.fileno(), len(stored), *mapping.merged(spans))
     return View("t", "text", "a text", held, {}, lambda *call: call)
 
 
@@ -176,6 +176,25 @@ def test_a_large_view_is_never_copied_whole(monkeypatch: pytest.MonkeyPatch) -> 
             work()
     with pytest.raises(MemoryError, match="across lines"):
         regex.compile(r"line\sna").findall(found)
+
+
+@QUICK
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), max_size=12), st.booleans())
+def test_adjacent_spans_are_merged_and_none_is_lost(
+    spans: list[tuple[int, int]], in_order: bool
+) -> None:
+    if in_order:
+        place, laid = 0, []
+        for gap, size in spans:
+            place += gap % 3
+            laid.append((place, size))
+            place += size
+        spans = laid
+    places, sizes = mapping.merged(spans)
+    covered = [at for o, n in zip(places, sizes, strict=True) for at in range(o, o + n)]
+    assert covered == [at for o, n in spans for at in range(o, o + n)]
+    following = [o + n for o, n in zip(places, sizes, strict=True)]
+    assert all(end != start for end, start in zip(following, places[1:], strict=False))
 
 
 def test_spans_outside_of_the_file_are_refused() -> None:
