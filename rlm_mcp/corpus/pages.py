@@ -18,10 +18,19 @@ _SHOWN_LINES = 20
 
 def show(snapshot: Snapshot, gated: Gated, query: Query, place: int, line: int) -> Match:
     """Return one hit as the caller sees it."""
-    span, last = _matched(snapshot, gated, place, line)
-    text, cut = _around(snapshot, *span, *_lines_span(snapshot, place, line, last))
-    before = _context(snapshot, place, line - min(query.before, MOST_CONTEXT), line - 1)
-    after = _context(snapshot, place, last + 1, last + min(query.after, MOST_CONTEXT))
+    begin, end = _lines_span(snapshot, place, line, line)
+    last = line
+    if end - begin <= CUT and not gated.multiline:
+        text, cut = bytes(snapshot.buffer[begin:end]).decode("utf-8", "replace"), False
+    else:
+        span, last = _matched(snapshot, gated, place, line)
+        text, cut = _around(snapshot, *span, *_lines_span(snapshot, place, line, last))
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    if query.before:
+        before = _context(snapshot, place, line - min(query.before, MOST_CONTEXT), line - 1)
+    if query.after:
+        after = _context(snapshot, place, last + 1, last + min(query.after, MOST_CONTEXT))
     return Match(snapshot.paths[place], line, text, before, after, cut)
 
 
