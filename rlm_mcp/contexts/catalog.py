@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ class Catalog:
         self._open: dict[str, Variable] = {}
         self._sources: dict[str, str] = {}
         self._lock = threading.RLock()
+        self._turns: dict[str, threading.RLock] = {}
+        self._coming: set[str] = set()
         self._closed = False
         self._running: Path | None = None
         """The transcript that a client's hook named last."""
@@ -61,21 +64,23 @@ class Catalog:
             )
         if name:
             names.check(name)
-        with self._lock:
-            self._check_open()
-            key = self._key(source)
-            known = self._known(source, key, name)
+        key = self._key(source)
+        with self._turn(key):
+            with self._lock:
+                self._check_open()
+                known = self._known(source, key, name)
             if known is not None:
                 known.refresh()
                 return known
+            if not name and source in DEFAULTS:
+                found = self._open_default(source)
+                if found is not None:
+                    return found
             from rlm_mcp.contexts import sources  # numpy, RE2 and sqlite3 cost 150 ms
 
-            if not name and source in DEFAULTS and (found := self._open_default(source)):
-                return found
-            wanted = name or names.derive(source, self._open)
-            variable = sources.open_source(source, wanted, self.settings, self.confine)
-            self._open[wanted] = variable
-            self._sources[key] = wanted
+            with self._naming(source, name) as wanted:
+                variable = sources.open_source(source, wanted, self.settings, self.confine)
+                self._add(wanted, variable, key)
             return variable
 
     def get(self, name: str) -> Variable:
@@ -84,7 +89,10 @@ class Catalog:
             self._check_open()
             if name in self._open:
                 return self._open[name]
-            if name in DEFAULTS and (variable := self._open_default(name)) is not None:
+        if name in DEFAULTS:
+            with self._turn(name):
+                variable = self._open_default(name)
+            if variable is not None:
                 return variable
         known = {*self._open, *(name for name, _ in self.openable())}
         listed = ", ".join(sorted(known)) or "none"
@@ -238,15 +246,52 @@ class Catalog:
     def _open_default(self, name: str) -> Variable | None:
         from rlm_mcp.contexts import sources  # numpy, RE2 and sqlite3 cost 150 ms
 
+        with self._lock:
+            if name in self._open:
+                return self._open[name]
+            running = self._running
         variable: Variable | None
-        if name == "session" and self._running is not None:
+        if name == "session" and running is not None:
             # The agent may keep it under another project than the first root.
             variable = sources.open_source(_RUNNING, name, self.settings, self.confine)
         else:
             variable = sources.open_default(name, self.settings, self.confine)
         if variable is not None:
-            self._open[name] = variable
+            self._add(name, variable, "")
         return variable
+
+    def _add(self, name: str, variable: Variable, key: str) -> None:
+        with self._lock:
+            if not self._closed:
+                self._open[name] = variable
+                if key:
+                    self._sources[key] = name
+                return
+        variable.close()
+        self._check_open()
+
+    @contextmanager
+    def _turn(self, key: str) -> Iterator[None]:
+        """Let one thread at a time open a source; a slow clone holds up nothing else."""
+        with self._lock:
+            turn = self._turns.setdefault(key, threading.RLock())
+        with turn:
+            yield
+
+    @contextmanager
+    def _naming(self, source: str, name: str) -> Iterator[str]:
+        """Give the name for a source, and keep it from others while the source is opened."""
+        with self._lock:
+            taken = {*self._open, *self._coming}
+            if name in taken:
+                raise BadRequest(f"The name {name!r} is taken; choose another.")
+            wanted = name or names.derive(source, taken)
+            self._coming.add(wanted)
+        try:
+            yield wanted
+        finally:
+            with self._lock:
+                self._coming.discard(wanted)
 
 
 def _call(

@@ -121,41 +121,39 @@ class Code:
 
     def map(self, tokens: int = 2000, path: str = "") -> str:
         """map(tokens=2000, path="") -> the most used definitions, by document, within a budget"""
-        return self.draw(tokens, path)
+        folder = path.rstrip("/") + "/" if path else ""
+        paths = [known for known in self._corpus.paths() if known.startswith(folder)]
+        return self._draw(*self.rated(paths), tokens)
 
-    def draw(self, budget: int, folder: str = "") -> str:
-        """Return a ranked map as text: each document with its most used definitions."""
-        rated, note = self.rated(folder)
-        chosen: dict[str, list[Definition]] = {}
+    def rated(self, paths: Sequence[str]) -> tuple[list[graph.Rated], str]:
+        """Return the definitions of some documents by how much they are used, and what was left.
+
+        Tests are looked at last, and named only where there is nothing else.
+        """
+        code = [path for path in paths if language(path) in CODE]
+        kept = sorted(code, key=lambda path: (is_test(path), is_doc(path)))[:MAX_MAPPED]
+        left = f"Drawn from {len(kept):,} of {len(code):,} documents, tests last."
+        rated = graph.rate(self._symbols.parsed(kept))
+        named = [item for item in rated if not is_test(item.path)] or rated
+        return named, left if len(kept) < len(code) else ""
+
+    def _draw(self, rated: Sequence[graph.Rated], note: str, budget: int) -> str:
+        """Return a map as text: each document with its most used definitions."""
+        chosen: dict[str, list[str]] = {}
         spent = tokens.estimate(note)
         for item in rated:
-            line = f"  {item.definition.line} {self._first_line(item.path, item.definition.line)}\n"
-            cost = tokens.estimate(line)
-            cost += 0 if item.path in chosen else tokens.estimate(item.path + "\n")
-            if spent + cost > budget:
+            line = item.definition.line
+            text = f"  {line} {self._first_line(item.path, line)}"
+            head = "" if item.path in chosen else str(Ref(self._name, item.path))
+            spent += tokens.estimate(f"{head}\n{text}\n")
+            if spent > budget:
                 break
-            spent += cost
-            chosen.setdefault(item.path, []).append(item.definition)
+            chosen.setdefault(item.path, []).append(text)
         lines = [note] if note else []
-        for path, definitions in chosen.items():
+        for path, texts in chosen.items():
             lines.append(str(Ref(self._name, path)))
-            for definition in sorted(definitions, key=lambda item: item.line):
-                lines.append(f"  {definition.line} {self._first_line(path, definition.line)}")
+            lines += sorted(texts, key=lambda text: int(text.split()[0]))
         return "\n".join(lines)
-
-    def rated(self, folder: str = "") -> tuple[list[graph.Rated], str]:
-        """Return definitions by how much they are used, and what was left out."""
-        paths = [
-            path
-            for path in self._corpus.paths()
-            if language(path) in CODE and (not folder or path.startswith(folder))
-        ]
-        kept = sorted(paths, key=lambda path: (is_test(path), is_doc(path)))[:MAX_MAPPED]
-        note = ""
-        if len(kept) < len(paths):
-            note = f"Drawn from {len(kept):,} of {len(paths):,} documents, tests last."
-        rated = graph.rate(self._symbols.parsed(kept))
-        return [item for item in rated if not is_test(item.path)] or rated, note
 
     def _uses(self, name: str) -> list[Use]:
         word = name.rsplit(".", 1)[-1]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.config import cache_dir
-from rlm_mcp.contexts import window
+from rlm_mcp.contexts import layout, window
 from rlm_mcp.contexts.code import Code
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.variable import (
@@ -22,7 +22,6 @@ from rlm_mcp.contexts.variable import (
     Description,
     Found,
     Hit,
-    Item,
     Kind,
     Method,
     Outline,
@@ -139,8 +138,8 @@ class Text:
     def read(self, ref: Ref, limit: int = 80) -> Passage:
         ref = self._whole(ref)
         if not ref.path or self.corpus.document(ref.path) is None:
-            if ref.span is None and (listing := self._listing(ref, limit)) is not None:
-                return listing
+            if ref.span is None and not (ref.path and self._skipped(ref.path)):
+                return layout.listing(self.documents(ref), ref, limit)
             return window.window(ref, self._on_demand(ref.path), limit)
         return window.window(ref, Loaded(self.corpus, ref.path), limit)
 
@@ -184,8 +183,8 @@ class Text:
         scope = self._whole(scope)
         paths = self.documents(scope)
         if len(paths) == 1:
-            return self._outline_one(paths[0], scope, limit)
-        return self._outline_folder(paths, scope, limit)
+            return layout.document(self.corpus, self.code, paths[0], scope, limit)
+        return layout.folder(self.corpus, self.code, paths, scope, limit)
 
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
         scope = self._whole(scope)
@@ -271,74 +270,6 @@ class Text:
         ref = self._ref(item.path, scope, Lines(item.start, item.end))
         return Hit(ref, item.path, item.line, item.text, cut=item.cut)
 
-    def _outline_one(self, path: str, scope: Ref, limit: int) -> Outline:
-        found = self.code.definitions(path)
-        if isinstance(scope.span, Lines):
-            first, last = scope.span.start, scope.span.end
-            found = [item for item in found if item.line <= last and item.stop >= first]
-        if len(found) > limit:
-            shallow = sorted(found, key=lambda item: item.depth)[:limit]
-            found_shown = sorted(shallow, key=lambda item: item.line)
-        else:
-            found_shown = found
-        items = tuple(
-            Item(
-                self._ref(path, scope, Lines(item.line, item.stop)),
-                item.kind,
-                item.name,
-                item.depth,
-                self._line(path, item.line),
-            )
-            for item in found_shown
-        )
-        note = "" if found else "This kind of document has no definitions or headings to show."
-        return Outline(items, len(found), note)
-
-    def _line(self, path: str, line: int) -> str:
-        raw = self.corpus.line_bytes(path, line, line)
-        return window.decode(raw[0]).strip()[:160] if raw else ""
-
-    def _outline_folder(self, paths: Sequence[str], scope: Ref, limit: int) -> Outline:
-        """Return the folders and documents of a scope, the heaviest folders first."""
-        base = _common_folder(paths)
-        entries: dict[str, list[int]] = {}
-        for path in paths:
-            head, slash, _ = path[len(base) :].partition("/")
-            entry = entries.setdefault(base + head + slash, [0, 0])
-            entry[0] += 1
-            document = self.corpus.document(path)
-            entry[1] += document.length if document else 0
-        ordered = sorted(entries.items(), key=lambda entry: -entry[1][1])
-        items = tuple(
-            Item(
-                str(Ref(self.name, path, scope.rev)),
-                "folder" if path.endswith("/") else "document",
-                path[len(base) :],
-                0,
-                f"{count:,} documents, {size:,} bytes" if path.endswith("/") else f"{size:,} bytes",
-            )
-            for path, (count, size) in ordered[:limit]
-        )
-        return Outline(items, len(ordered), f"{len(paths):,} documents below {base or 'the top'}.")
-
-    def _listing(self, ref: Ref, limit: int) -> Passage | None:
-        """Return the entries of a folder, or None where the path names none."""
-        if ref.path and self._skipped(ref.path):
-            return None
-        paths = self.documents(ref)
-        base = ref.path.rstrip("/") + "/" if ref.path and not _globs(ref.path) else ""
-        names: dict[str, int] = {}
-        for path in paths:
-            head, slash, _ = path[len(base) :].partition("/")
-            name = path if _globs(ref.path) else head + slash
-            names[name] = names.get(name, 0) + 1
-        lines = [
-            f"{name}  ({count:,} documents)" if name.endswith("/") else name
-            for name, count in sorted(names.items())
-        ]
-        note = f"A listing, not text; {len(paths):,} documents in all."
-        return Passage(str(ref), "\n".join(lines[:limit]), None, len(lines), "", note)
-
     def _skipped(self, path: str) -> Mapping[str, int] | None:
         return self.corpus.skipped.get(path.removeprefix("./"))
 
@@ -396,16 +327,6 @@ def token_kind(name: str) -> str:
 def _languages(sizes: Counter[str]) -> str:
     total = max(1, sizes.total())
     return ", ".join(f"{name} {100 * size / total:.0f} %" for name, size in sizes.most_common(5))
-
-
-def _common_folder(paths: Sequence[str]) -> str:
-    folders = [path.rpartition("/")[0] for path in paths]
-    shared = os.path.commonpath(folders) if all(folders) else ""
-    return f"{shared}/" if shared else ""
-
-
-def _globs(path: str) -> bool:
-    return any(char in path for char in "*?[")
 
 
 def _target(link: Path) -> str:

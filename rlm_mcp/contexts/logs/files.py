@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,6 +55,7 @@ class LogFile:
     spilled: bool
     notes: tuple[str, ...] = ()
     _ends: tuple[float | None, float | None] | None = field(default=None)
+    _rising: bool | None = field(default=None)
 
     def moment(self, line: bytes) -> float | None:
         """Return the time of a line of this file."""
@@ -69,6 +71,20 @@ class LogFile:
                 last = when
             self._ends = (first[1] if first else None, last)
         return self._ends
+
+    def in_order(self) -> bool:
+        """Say whether times rise through the file, as far as 64 probes show."""
+        if self._rising is None:
+            step = max(1, self.big.size // 64)
+            probes = range(0, self.big.size, step)
+            moments = []
+            for probe in probes:
+                start = self.big.next_line(probe)
+                found = next(self.stamped(start, min(self.big.size, start + SAMPLE), NEAR), None)
+                if found is not None:
+                    moments.append(found[1])
+            self._rising = all(a <= b + 1.0 for a, b in pairwise(moments))
+        return self._rising
 
     def stamped(
         self, start: int, end: int, step: int = 1 << 20

@@ -136,6 +136,11 @@ class Logs:
             notes.append("Lines without a year are taken as of the file's own year.")
         if any(file.format for file in self._files):
             notes.append("Times without a zone are taken as UTC.")
+        mixed = [file.name for file in self._files if file.format and not file.in_order()]
+        if mixed:
+            notes.append(
+                f"Times in {', '.join(mixed[:3])} are not in order; since and until are not exact."
+            )
         if any(file.format is None for file in self._files):
             notes.append("No time was found in some files; time questions leave them out.")
         first = self._files[-1].name

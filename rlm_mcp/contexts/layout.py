@@ -1,0 +1,102 @@
+"""What a folder or a document holds, as an outline or a listing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rlm_mcp.contexts.code import Code
+from rlm_mcp.contexts.variable import Item, Outline, Passage
+from rlm_mcp.corpus.grammar import Definition
+from rlm_mcp.refs import Lines, Ref
+
+if TYPE_CHECKING:
+    from rlm_mcp.corpus.pack import Corpus
+
+FEW = 40
+"""Documents up to which an outline of a folder goes into each of them."""
+RANKED = 400
+"""Documents up to which an outline of a folder also names what is used most."""
+
+
+def document(corpus: Corpus, code: Code, path: str, scope: Ref, limit: int) -> Outline:
+    """Return the definitions or headings of one document, the outer ones where there are many."""
+    found = code.definitions(path)
+    if isinstance(scope.span, Lines):
+        first, last = scope.span.start, scope.span.end
+        found = [item for item in found if item.line <= last and item.stop >= first]
+    shown = sorted(found, key=lambda item: item.depth)[:limit]
+    items = tuple(
+        _item(corpus, path, scope, item) for item in sorted(shown, key=lambda item: item.line)
+    )
+    note = "" if found else "This kind of document has no definitions or headings to show."
+    return Outline(items, len(found), note)
+
+
+def folder(corpus: Corpus, code: Code, paths: Sequence[str], scope: Ref, limit: int) -> Outline:
+    """Return the entries of a folder, the heaviest first; what they define where they are few."""
+    base = _common_folder(paths)
+    spans = dict(zip(corpus.paths(), corpus.spans(), strict=True))
+    entries: dict[str, list[int]] = {}
+    for path in paths:
+        head, slash, _ = path[len(base) :].partition("/")
+        entry = entries.setdefault(base + head + slash, [0, 0])
+        entry[0] += 1
+        entry[1] += spans[path][1]
+    ordered = sorted(entries.items(), key=lambda entry: -entry[1][1])
+    items: list[Item] = []
+    for path, (count, size) in ordered:
+        inside = path.endswith("/")
+        detail = f"{count:,} documents, {size:,} bytes" if inside else f"{size:,} bytes"
+        kind = "folder" if inside else "document"
+        ref = str(Ref(scope.variable, path, scope.rev))
+        items.append(Item(ref, kind, path[len(base) :], 0, detail))
+        if len(paths) <= FEW and not inside:
+            outer = [item for item in code.definitions(path) if item.depth == 0]
+            items += [_item(corpus, path, scope, item, 1) for item in outer]
+    note = f"{len(paths):,} documents below {base or 'the top'}."
+    if FEW < len(paths) <= RANKED:
+        items += _most_used(corpus, code, paths, scope, max(0, limit - len(items)))
+    elif len(paths) > RANKED:
+        note += f" {scope.variable}.map() in a cell ranks what they define."
+    return Outline(tuple(items[:limit]), len(items), note)
+
+
+def listing(paths: Sequence[str], ref: Ref, limit: int) -> Passage:
+    """Return the entries of a folder, or the paths that a glob chose."""
+    whole = any(char in ref.path for char in "*?[")
+    base = ref.path.rstrip("/") + "/" if ref.path and not whole else ""
+    names: dict[str, int] = {}
+    for path in paths:
+        head, slash, _ = path[len(base) :].partition("/")
+        name = path if whole else head + slash
+        names[name] = names.get(name, 0) + 1
+    lines = [
+        f"{name}  ({count:,} documents)" if name.endswith("/") else name
+        for name, count in sorted(names.items())
+    ]
+    note = f"A listing, not text; {len(paths):,} documents in all."
+    return Passage(str(ref), "\n".join(lines[:limit]), None, len(lines), "", note)
+
+
+def _most_used(
+    corpus: Corpus, code: Code, paths: Sequence[str], scope: Ref, room: int
+) -> Iterator[Item]:
+    rated, _ = code.rated(paths)
+    for one in rated[:room]:
+        if one.weight > 0:
+            yield _item(corpus, one.path, scope, one.definition, 0)
+
+
+def _item(corpus: Corpus, path: str, scope: Ref, item: Definition, deeper: int = 0) -> Item:
+    raw = corpus.line_bytes(path, item.line, item.line)
+    text = raw[0].decode("utf-8", "replace").strip()[:160] if raw else ""
+    ref = str(Ref(scope.variable, path, scope.rev, Lines(item.line, item.stop)))
+    return Item(ref, item.kind, item.name, item.depth + deeper, text)
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    folders = [path.rpartition("/")[0] for path in paths]
+    shared = os.path.commonpath(folders) if all(folders) else ""
+    return f"{shared}/" if shared else ""
