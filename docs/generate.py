@@ -11,14 +11,12 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import fields
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from rlm_mcp.config import NARROWING, Settings
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE = "Which names does the transformer refuse, and where is that checked?"
+EXAMPLE = "Where is the class BudgetSpent defined?"
 
 
 def tools() -> str:
@@ -53,17 +51,14 @@ def cli_help() -> str:
 
 
 def example() -> str:
-    """Return a real question about an installed package with its real answer."""
-    spec = find_spec("RestrictedPython")
-    if spec is None or spec.origin is None:
-        raise SystemExit("RestrictedPython is not installed; run: make setup")
-    folder = Path(spec.origin).parent
-    question = ["ask", EXAMPLE, "--open", str(folder), "--model", "extractive:", "--json"]
-    got = json.loads(run([*question, "--root", str(folder)]))
+    """Return a real question about this package with its real answer."""
+    folder = str(ROOT / "rlm_mcp")
+    question = ["ask", EXAMPLE, "--open", folder, "--model", "extractive:", "--json"]
+    got = json.loads(run([*question, "--root", folder]))
     verified = sum(item["verified"] for item in got["evidence"])
     out = io.StringIO()
     print("```console", file=out)
-    print(f'$ rlm-mcp ask "{EXAMPLE}" --open RestrictedPython/', file=out)
+    print(f'$ rlm-mcp ask "{EXAMPLE}" --open rlm_mcp/', file=out)
     print(got["answer"].rstrip(), file=out)
     counts = f"{verified} of {len(got['evidence'])} refs verified"
     print(f"status: {got['status']} · {counts} · cost: ${got['cost_usd']:.2f}", file=out)
@@ -82,8 +77,3 @@ def run(arguments: list[str]) -> str:
             command, env=env, cwd=scratch, capture_output=True, text=True, check=True, timeout=120
         )
     return re.sub(r"[ \t]+$", "", done.stdout, flags=re.MULTILINE)
-
-
-def example_version() -> str:
-    """Return the release of the package that the example was printed from."""
-    return version("RestrictedPython")
