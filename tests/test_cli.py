@@ -224,6 +224,25 @@ def test_runs_are_listed_shown_exported_and_replayed(capsys: Capture) -> None:
     assert "same answer" in capsys.readouterr().out
 
 
+def test_a_log_of_the_official_library_is_shown(tmp_path: Path, capsys: Capture) -> None:
+    block = {"code": "print(len(context))", "result": {"stdout": "12", "rlm_calls": []}}
+    turn = {
+        "type": "iteration",
+        "timestamp": "2026-01-01T00:00:01",
+        "prompt": [{"role": "user", "content": "How long is it?"}],
+        "response": "I look.",
+        "code_blocks": [block],
+        "final_answer": "twelve",
+    }
+    start = {"type": "metadata", "timestamp": "2026-01-01T00:00:00", "root_model": "m"}
+    path = tmp_path / "log.jsonl"
+    path.write_text(f"{json.dumps(start)}\n{json.dumps(turn)}\n")
+    assert run(["runs", "show", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "print(len(context))" in out
+    assert "twelve" in out
+
+
 def test_a_replay_of_what_has_changed_says_so(project: Path, capsys: Capture) -> None:
     assert run(["ask", "Where is class Greeter defined?", "--json"]) == 0
     name = json.loads(capsys.readouterr().out)["run"]

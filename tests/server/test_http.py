@@ -324,6 +324,32 @@ def test_what_cannot_be_honoured_is_refused_with_a_sentence(
     assert given["x-should-retry"] == "false"
 
 
+def test_a_model_named_in_the_request_answers_it(web: Web, tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"rules": [{"match": ".*", "reply": "forty-two"}]}))
+    status, given, text = web.post(question("How much is it?", model=f"fake:{script}"))
+    assert status == 200, text
+    assert "forty-two" in json.loads(text)["content"][0]["text"]
+    assert given["rlm-status"] in ("complete", "partial", "forced")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_dead_provider_is_an_error_that_is_not_worth_a_retry(
+    stream: bool, web: Web, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"replies": [{"error": "server"}], "repeat": True}))
+    body = question("How much is it?", model=f"fake:{script}", stream=stream)
+    status, given, text = web.post(body)
+    if stream:
+        assert "event: error" in text
+        assert "message_stop" not in text
+    else:
+        assert status >= 500
+        assert given["x-should-retry"] == "false"
+        assert json.loads(text)["type"] == "error"
+
+
 def test_other_paths_of_the_api_are_named_as_missing(web: Web) -> None:
     status, _, text = web.request("POST", "/v1/messages/count_tokens", {"x-api-key": web.token})
     assert status == 404
