@@ -214,7 +214,7 @@ class Conduct:
             lines += ["", "The question is about: " + ", ".join(self.job.refs)]
         if self.job.schema is not None:
             wanted = json.dumps(self.job.schema, ensure_ascii=False)
-            lines += ["", f"The answer must be JSON that fits this JSON Schema: {wanted}"]
+            lines += ["", f"The answer is JSON (json.dumps) that fits this JSON Schema: {wanted}"]
         if sub_calls:
             depth = self.budget.allowance.depth
             lines += [

@@ -302,7 +302,7 @@ def test_a_child_can_be_held_to_a_schema(desk: Desks) -> None:
             )
             children = [
                 cell("print(len(repo))\nFINAL('no JSON')"),
-                cell("FINAL({'failure': 'timeout', 'kind': 'x'})"),
+                cell("import json\nFINAL(json.dumps({'failure': 'timeout', 'kind': 'x'}))"),
             ]
 
             def reply(request: Request) -> str:
