@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus.gate import Gated
-from rlm_mcp.corpus.pack import Snapshot
 from rlm_mcp.corpus.scan import PATIENCE
+from rlm_mcp.corpus.snapshot import Snapshot
 from rlm_mcp.errors import BadRequest
 
 Numbers = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus.pack import Snapshot
+from rlm_mcp.corpus.snapshot import Snapshot
 
 Numbers = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]

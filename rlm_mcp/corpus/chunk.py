@@ -15,7 +15,8 @@ from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.borders import Borders
-    from rlm_mcp.corpus.pack import Corpus, Snapshot
+    from rlm_mcp.corpus.pack import Corpus
+    from rlm_mcp.corpus.snapshot import Snapshot
 
 KINDS = ("auto", "symbols", "headings", "lines", "tokens")
 PROSE = (".md", ".markdown", ".rst", ".txt", ".adoc", ".org", ".tex")

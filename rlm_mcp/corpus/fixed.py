@@ -38,7 +38,7 @@ class Revision:
         out = git.run(
             self.repository.where,
             ["ls-tree", "-r", "-z", "-l", "--full-tree", self.oid],
-            timeout_s=300,
+            timeout_s=120,
         )
         listed = []
         for record in out.split(b"\0"):

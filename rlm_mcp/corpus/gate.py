@@ -19,6 +19,7 @@ from typing import Any
 import re2
 
 from rlm_mcp.corpus import pattern as patterns
+from rlm_mcp.corpus import syntax
 from rlm_mcp.corpus.pattern import Pattern, Unknown
 from rlm_mcp.errors import BadRequest
 
@@ -160,7 +161,7 @@ def _byte(byte: int, ignore_case: bool) -> patterns.One:
 
 def _read(pattern: str, ignore_case: bool, lines: bool) -> Pattern | None:
     try:
-        return patterns.parse(pattern, ignore_case=ignore_case, lines=lines)
+        return syntax.parse(pattern, ignore_case=ignore_case, lines=lines)
     except (Unknown, RecursionError):
         return None
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rlm_mcp.corpus import backtrack
 from rlm_mcp.corpus import scan as scanning
 from rlm_mcp.corpus.gate import Gated
-from rlm_mcp.corpus.pack import Scope, Snapshot, scope
+from rlm_mcp.corpus.snapshot import Scope, Snapshot, scope
 
 Numbers = npt.NDArray[np.int64]
 

@@ -1,14 +1,13 @@
-"""Origins that change: a working tree, a folder, a list of files.
+"""What all changing origins share: list, compare, read, describe.
 
-Each lists its paths, compares the stamp of each file with the one in the table, and reads what
-differs. A file that was changed within a clock tick of its reading is read again next time.
+The stamp of each file is compared with the one in the table, and what differs is read. A file
+that was changed within a clock tick of its reading is read again next time.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,23 +18,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus import files, git, ignore, marks
+from rlm_mcp.corpus import files, marks
 from rlm_mcp.corpus.files import MISSING, NOWHEN, Folder, Refused, Stamp
 from rlm_mcp.corpus.hints import Hints
 from rlm_mcp.corpus.load import Admit
 from rlm_mcp.corpus.table import REASONS, ROW, Change, Locked, Moving, Rows, Table
 from rlm_mcp.corpus.text import MAX_TEXT, Writer
-from rlm_mcp.errors import Denied, Unavailable
+from rlm_mcp.errors import Unavailable
 
 _CODE = {reason: code for code, reason in enumerate(REASONS)}
 _STAMP = ("size", "mtime_ns", "ctime_ns", "inode")
 _INODE = (1 << 63) - 1
 _RETRIES = 3
-WAIT_S = 2.0
-"""How long a query waits for a git command that is changing the working tree."""
-LOCK_S = 30.0
-DEPTH = 8
-"""How deep repositories inside repositories are followed."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -48,7 +42,7 @@ class Listed(NamedTuple):
 
 
 class Living:
-    """What all changing origins share: list, compare, read, describe."""
+    """An origin whose files are under a root folder and may change at any time."""
 
     def __init__(self, root: Path, admit: Admit | None, limit_bytes: int, trust: bool) -> None:
         self.root, self.admit, self.limit_bytes = root, admit, limit_bytes
@@ -340,105 +334,6 @@ def _digest(raw: bytes) -> str:
     return blake2b(raw, digest_size=16).hexdigest()
 
 
-class Tree(Living):
-    """The working tree of a repository, with the repositories inside it."""
-
-    def __init__(
-        self, repository: git.Repository, admit: Admit | None, limit_bytes: int, trust: bool
-    ) -> None:
-        assert repository.top is not None
-        super().__init__(repository.top, admit, limit_bytes, trust)
-        self.git_dir = repository.git_dir
-        self._inner: set[Path] = set()
-        self._endured: Stamp | None = None
-
-    def raw(self) -> bytes:
-        """Return what git lists."""
-        return _ls_files(self.root)
-
-    def inner(self) -> bool:
-        """Whether there are repositories inside this one."""
-        return bool(self._inner)
-
-    def listing(self, raw: bytes) -> list[Listed]:
-        """Return tracked files and untracked ones that are not ignored."""
-        found: dict[bytes, str] = {}
-        self._inner = set()
-        _list_tree(self.root, raw, b"", found, self._inner, depth=0)
-        kept = ignore.without_ignored(self.root, found)
-        return sorted(Listed(path, reason) for path, reason in kept.items())
-
-    def watched(self) -> Sequence[bytes]:
-        """Return the folders that hold the indexes and the excluded patterns."""
-        places = [self.git_dir, *sorted(self._inner)]
-        return [os.fsencode(place) for at in places for place in (at, at / "info")]
-
-    def folders(self) -> Iterable[bytes]:
-        """Return untracked folders that are not ignored, empty ones too, and all below them."""
-        listed = ["ls-files", "--others", "--directory", "--exclude-standard", "-z"]
-        for path in git.run(self.root, listed, timeout_s=300).split(b"\0"):
-            if path.endswith(b"/"):
-                yield path.rstrip(b"/")
-                yield from ignore.folders(self.root, path)
-
-    def state(self) -> object:
-        """Return the state of the index and HEAD, once no git command is changing the tree.
-
-        Raises Locked after two seconds of waiting, and at once for the same lock again (git keeps
-        one while a commit message is edited). A lock older than LOCK_S is of a killed git.
-        """
-        deadline = time.monotonic() + WAIT_S
-        while (lock := _lock(self.git_dir / "index.lock")) is not None:
-            if lock == self._endured or time.monotonic() > deadline:
-                self._endured = lock
-                raise Locked
-            time.sleep(0.01)
-        found: list[Stamp | None] = []
-        for name in ("index", "HEAD"):
-            try:
-                found.append(files.stamp(os.stat(self.git_dir / name)))
-            except OSError:
-                found.append(None)
-        return tuple(found)
-
-
-class Plain(Living):
-    """A folder that is no repository."""
-
-    def raw(self) -> bytes:
-        """Return what the folder's .gitignore and .ignore files leave of it."""
-        if not self.root.is_dir():
-            raise Unavailable(f"{self.root} is gone.")
-        return b"\0".join(ignore.walk(self.root))
-
-    def listing(self, raw: bytes) -> list[Listed]:
-        """Return the files of a walk."""
-        return sorted(Listed(path) for path in raw.split(b"\0") if path)
-
-    def folders(self) -> Iterable[bytes]:
-        """Return every folder that is not ignored."""
-        return ignore.folders(self.root, b"")
-
-
-class Files(Living):
-    """A list of files, under the folder that they share."""
-
-    def __init__(
-        self, names: Sequence[Path], admit: Admit | None, limit_bytes: int, trust: bool
-    ) -> None:
-        root = Path(os.path.commonpath([path.parent for path in names]))
-        super().__init__(root, admit, limit_bytes, trust)
-        self._names = sorted({os.fsencode(path.relative_to(root)) for path in names})
-
-    def raw(self) -> bytes:
-        """Return the names, which never change."""
-        return b"\0".join(self._names)
-
-    def listing(self, raw: bytes) -> list[Listed]:
-        """Return the files."""
-        return [Listed(name) for name in self._names]
-
-
 def read_whole(root: Folder, path: bytes) -> bytes:
     """Return the content of a regular file under `root`. Raises Unavailable."""
     name = os.fsdecode(path)
@@ -453,54 +348,6 @@ def read_whole(root: Folder, path: bytes) -> bytes:
         raise Unavailable(f"{name} is {refused.reason}; it cannot be opened.") from refused
     except OSError as error:
         raise Unavailable(f"{name} cannot be read now: {error.strerror}.") from error
-
-
-def _lock(path: Path) -> Stamp | None:
-    """Return the stamp of a lock that a living git may hold."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return files.stamp(status) if time.time() - status.st_mtime < LOCK_S else None
-
-
-def _ls_files(top: Path) -> bytes:
-    listed = ["ls-files", "-v", "--stage", "--cached", "--others", "--exclude-standard", "-z"]
-    return git.run(top, listed, timeout_s=300)
-
-
-def _list_tree(
-    top: Path, raw: bytes, prefix: bytes, found: dict[bytes, str], inner: set[Path], depth: int
-) -> None:
-    """Add what one repository lists, and what the repositories inside it list."""
-    for record in raw.split(b"\0"):
-        if not record:
-            continue
-        if record.startswith(b"? "):
-            path, mode = record[2:], b""
-        else:
-            facts, _, path = record.partition(b"\t")
-            mode = facts[2:8]
-        if mode == b"160000" or path.endswith(b"/"):
-            _list_inner(top, prefix, path.rstrip(b"/"), found, inner, depth)
-        else:
-            found[prefix + path] = "link" if mode == b"120000" else ""
-
-
-def _list_inner(
-    top: Path, prefix: bytes, path: bytes, found: dict[bytes, str], inner: set[Path], depth: int
-) -> None:
-    place = top / os.fsdecode(path)
-    try:
-        there = stat.S_ISDIR(place.lstat().st_mode) and (place / ".git").exists()
-        repository = git.find(place) if there and depth < DEPTH else None
-        if repository is None or repository.top is None or repository.top != place.resolve():
-            found[prefix + path] = "not checked out"
-            return
-        inner.add(repository.git_dir)
-        _list_tree(place, _ls_files(place), prefix + path + b"/", found, inner, depth + 1)
-    except (OSError, Unavailable, Denied):
-        found[prefix + path] = "unreadable"
 
 
 def _stored(at: Stamp) -> Stamp:

@@ -41,9 +41,9 @@ def tree(
     Raises Unavailable where there is no repository, or a bare one.
     """
     # numpy takes 100 ms to import; opening a corpus is the first thing that needs it.
-    from rlm_mcp.corpus.living import Tree
     from rlm_mcp.corpus.pack import Corpus
     from rlm_mcp.corpus.store import Store
+    from rlm_mcp.corpus.tree import Tree
 
     repository = git.find(where)
     if repository is None:
@@ -86,7 +86,7 @@ def folder(
     limit_bytes: int = LIMIT_BYTES,
 ) -> Corpus:
     """Open a folder that is no repository, or some files. Raises Unavailable for what is gone."""
-    from rlm_mcp.corpus.living import Files, Plain
+    from rlm_mcp.corpus.folder import Files, Plain
     from rlm_mcp.corpus.pack import Corpus
     from rlm_mcp.corpus.store import Store
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus.gate import Gated
-from rlm_mcp.corpus.pack import Snapshot
+from rlm_mcp.corpus.snapshot import Snapshot
 
 Ordinals = npt.NDArray[np.int64]
 Span = tuple[int, int]

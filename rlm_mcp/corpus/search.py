@@ -19,7 +19,8 @@ from rlm_mcp.errors import BadRequest
 if TYPE_CHECKING:
     from rlm_mcp.corpus.gate import Gated
     from rlm_mcp.corpus.hits import Hits
-    from rlm_mcp.corpus.pack import Corpus, Snapshot
+    from rlm_mcp.corpus.pack import Corpus
+    from rlm_mcp.corpus.snapshot import Snapshot
 
 CUT = 300
 """Characters of a line that a hit shows."""

@@ -204,9 +204,10 @@ def test_a_stale_lock_of_a_killed_git_holds_nobody_up(make_tree: Make, cache: Pa
 def test_while_git_holds_the_lock_the_state_before_is_shown_and_said(
     make_tree: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rlm_mcp.corpus import living, pack
+    from rlm_mcp.corpus import pack
+    from rlm_mcp.corpus import tree as trees
 
-    monkeypatch.setattr(living, "WAIT_S", 0.05)
+    monkeypatch.setattr(trees, "WAIT_S", 0.05)
     monkeypatch.setattr(pack, "PATIENCE_S", 0.1)
     tree = make_tree({"a": "1\n"})
     corpus = load.tree(tree.folder, cache=cache)
