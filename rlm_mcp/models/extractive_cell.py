@@ -85,14 +85,17 @@ def define(place, name):
     """Quote where a name is defined, and those of its members that the question is about."""
     own = re.escape(name.split(".")[-1])
     found = [(item.ref, item.text) for item in attempt(lambda: bound[place].symbols(name, limit=8))]
-    if not found:  # no language that is parsed: a setting, a rule, a label
+    verb, noun = "defined", "Definition"
+    if not found:  # in no language that is parsed: a setting, a label, a target
+        verb, noun = "set", "Setting"
         set_to = r"^\s*\W?" + own + r"\W?\s*(?::=|=|:)(?:[^=]|$)"
-        hits = attempt(lambda: grep(set_to, place, 2))
-        found = [(hit.ref, hit.text) for hit in hits]
+        hits = attempt(lambda: grep(set_to, place, 20))
+        hits = [hit for hit in hits if not re.search(r"[:/]tests?/|test_", hit.ref)]
+        found = [(hit.ref, hit.text) for hit in hits[:3]]
     for ref, text in found[:2]:
         head, first, end = span(ref)
-        facts.append(f"{{name}} is defined at {{head}}#L{{first}} ``{{text.strip()}}``")
-        quote(f"Definition of {{name}}:", head, first, min(max(end, first + 5), first + 11))
+        facts.append(f"{{name}} is {{verb}} at {{head}}#L{{first}} ``{{text.strip()}}``")
+        quote(f"{{noun}} of {{name}}:", head, first, min(max(end, first + 5), first + 11))
         members = [(len(item.name), at, item) for at, item in items(head)
                    if first < at[1] <= end and fits(item.name)]
         members.sort(key=lambda member: member[:2])
@@ -101,7 +104,8 @@ def define(place, name):
             at, item = member[1:]
             quote(f"{{item.kind}} {{item.name}} in it:", head, at[1], min(at[2], at[1] + 15))
     if len(found) > 2:
-        facts.append(f"Further definitions of {{name}}: {{', '.join(at[0] for at in found[2:5])}}")
+        more = ", ".join(at[0] for at in found[2:5])
+        facts.append(f"Further places where {{name}} is {{verb}}: {{more}}")
     return found
 
 def passages(place, kind, limit):
