@@ -34,7 +34,7 @@ from pydantic.networks import AnyUrl
 
 import rlm_mcp
 from rlm_mcp.config import Settings
-from rlm_mcp.errors import BadRequest, RlmError
+from rlm_mcp.errors import BadRequest, Cancelled, RlmError
 from rlm_mcp.server import resources, sampling
 from rlm_mcp.server.office import Office
 from rlm_mcp.server.progress import Ticker
@@ -187,7 +187,8 @@ class App(MCPServer[Any]):
 
     def _keep(self, text: str) -> str:
         workspace = self.office.opened
-        assert workspace is not None, "a text that was cut came from the workspace"
+        if workspace is None:
+            raise Cancelled("The server is stopping.")
         return str(workspace.handles.keep(text, "text"))
 
     async def _warm_up(self) -> None:
