@@ -76,10 +76,14 @@ def quote(title, head, first, last):
         ref = f"{{head}}#L{{first}}" + f"-L{{last}}" * (last > first)
         parts.append(f"{{title}} {{ref}}\n{{body}}")
 
-def fits(text):
-    """Return how many of the question's words are among the parts of a name."""
-    low = text.lower()
-    return sum(word in low for word in words)
+def has(word, name):
+    """Say whether a part of a name begins with a word (decode: yes in iter_decoded)."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)
+    return name.lower() == word or any(part.lower().startswith(word) for part in parts)
+
+def fits(name):
+    """Say whether a name shares a word with the question."""
+    return any(has(word, name) for word in words)
 
 def define(place, name):
     """Quote where a name is defined, and those of its members that the question is about."""
@@ -99,7 +103,7 @@ def define(place, name):
         members = [(len(item.name), at, item) for at, item in items(head)
                    if first < at[1] <= end and fits(item.name)]
         members.sort(key=lambda member: member[:2])
-        nearest = [next((m for m in members if word in m[2].name.lower()), None) for word in words]
+        nearest = [next((m for m in members if has(word, m[2].name)), None) for word in words]
         for member in (list(filter(None, nearest)) + members)[:5]:
             at, item = member[1:]
             quote(f"{{item.kind}} {{item.name}} in it:", head, at[1], min(at[2], at[1] + 15))
