@@ -58,13 +58,16 @@ def is_root(call: Call) -> bool:
     return len(call.system) > 2_000
 
 
-def mind(cells: tuple[str, ...]) -> Callable[[Call], Say | str]:
-    """Return a root that writes these cells, and a sub-model that answers 2."""
+def mind(cells: tuple[str, ...], already: int = 0) -> Callable[[Call], Say | str]:
+    """Return a root that writes these cells, and a sub-model that answers 2.
+
+    `already` is how many replies of the model's a conversation pretends to begin with.
+    """
 
     def answer(call: Call) -> Say | str:
         if not is_root(call):
             return "2"
-        return f"```repl\n{cells[min(call.replies, len(cells) - 1)]}\n```"
+        return f"```repl\n{cells[min(call.replies - already, len(cells) - 1)]}\n```"
 
     return answer
 
@@ -165,6 +168,33 @@ async def fan_out(rounds: int) -> None:
 
 def _span(logs: list[Any]) -> float:
     return float(max(log.ended_s for log in logs) - min(log.began_s for log in logs))
+
+
+async def peer(python: str, rounds: int) -> None:
+    """The official library on the same script: its own cells, the same calls and latencies."""
+    script = (
+        "print(len(context), context[:200])",
+        "print(context.count('needle'))",
+        MAP[2],
+        MAP[3],
+        "answer['content'] = str(total)\nanswer['ready'] = True",
+    )
+    command = [python, str(ROOT / "bench" / "peers.py")]
+    with SimServer(mind(script, already=1), latency_s=LATENCY_S) as sim:
+        process = await asyncio.create_subprocess_exec(
+            *command, sim.url, "1.0", str(rounds), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+    if process.returncode:
+        row("  rlms on the same script", "did not run", f"exit code {process.returncode}")
+        return
+    done = json.loads(out.splitlines()[-1])
+    assert set(done["answers"]) == {str(2 * N)}, done
+    row(
+        "  rlms on the same script (a process of its own)",
+        f"{statistics.median(done['seconds']):.3f} s",
+        f"{len(sim.calls) // (rounds + 1)} calls a run",
+    )
 
 
 async def overhead(rounds: int) -> None:
@@ -355,9 +385,11 @@ def _victim(log: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-async def measure(rounds: int) -> None:
+async def measure(rounds: int, peers: str) -> None:
     """Take everything that runs in this process."""
     await fan_out(rounds)
+    if peers:
+        await peer(peers, rounds)
     await overhead(rounds)
     await wire_cache()
     await again()
@@ -371,11 +403,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--peers", default="", help="a Python that has rlms, to run beside")
     chosen = parser.parse_args()
     os.environ["ANTHROPIC_API_KEY"] = "simulated"
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     print(f"engine: {json.dumps({'python': sys.version.split()[0], 'model': MODEL})}")
-    asyncio.run(measure(chosen.rounds))
+    asyncio.run(measure(chosen.rounds, chosen.peers))
     kills(chosen.kills)
 
 
