@@ -104,9 +104,14 @@ class Builder:
         self._calls: dict[str, tuple[int, str, str]] = {}
 
     @property
-    def forked(self) -> bool:
-        """Whether turns that were live before have left the live path."""
-        return self._tree.forked
+    def changed(self) -> int | None:
+        """Where the first block stands whose turn changed its branch, None where none did."""
+        if not self._tree.changed:
+            return None
+        row = self._db.execute(
+            "SELECT min(head) FROM blocks WHERE doc=? AND n>=?", (self._doc, self._tree.changed)
+        ).fetchone()
+        return None if row[0] is None else int(row[0])
 
     def take(self, event: Event) -> None:
         """Take one event."""

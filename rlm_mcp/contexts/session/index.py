@@ -50,6 +50,8 @@ CREATE TABLE nodes (doc INT, uid INT, turn INT);
 CREATE INDEX nodes_by_uid ON nodes (uid);
 CREATE INDEX blocks_by_call ON blocks (call) WHERE type = 'call';
 CREATE UNIQUE INDEX blocks_by_turn ON blocks (doc, n, i);
+CREATE INDEX blocks_by_kind ON blocks (kind, type);
+CREATE INDEX blocks_by_type ON blocks (type, status);
 """
 
 
@@ -66,6 +68,8 @@ class Index:
         self.db = self._open()
         self._children: Sequence[Child] = ()
         self._text_id = ""
+        self._recut = 0
+        """Where the runs have to be cut anew from."""
         self._corpus: Corpus | None = None
 
     @property
@@ -126,12 +130,14 @@ class Index:
                 self.db.execute("DROP TABLE IF EXISTS fts")
                 self.db.execute("DELETE FROM meta WHERE key IN ('fts', 'stamps', 'text')")
             before = self._meta("stamps") or {}
-            size = writer.end
+            size = self._recut = writer.end
             for name, path in list(self._files()):
                 if stamps.get(name) != before.get(name):
                     self._read(name, path, writer)
             self._set(stamps=stamps)
             runs = self._runs(size)
+            if anew:
+                self.db.execute("ANALYZE")  # without it, no query would go by kind or type
             # A table that is not put in force after this is told by its smaller size.
             self._set(text=["" if anew else self._text_id, writer.end])
             self.db.execute("COMMIT")
@@ -260,11 +266,11 @@ class Index:
         """Return the spans of text by thread and branch, those of the heads' copies apart."""
         from rlm_mcp.corpus.runs import Run
 
-        if self._meta("forked"):
-            size = 0
-            self.db.execute("DELETE FROM runs")
-            self._set(forked=False)
-        number = self.db.execute("SELECT count(*) FROM runs").fetchone()[0]
+        if self._recut < size:
+            size = self._recut
+            self._cut(size)
+        last = self.db.execute("SELECT max(substr(path, -8)) FROM runs").fetchone()[0]
+        number = int(last or 0)
         blocks = self.db.execute(
             "SELECT b.doc, t.live, b.head, b.off, b.len, b.copy FROM blocks b "
             "JOIN turns t ON t.doc=b.doc AND t.n=b.n WHERE b.head>=? ORDER BY b.head",
@@ -281,6 +287,17 @@ class Index:
             path = f"{kind}/{doc:06}/{live}/{number:08}"
             self.db.execute("INSERT INTO runs VALUES (?,?,?)", (path, begin, stop - begin))
         return [Run(*row) for row in self.db.execute("SELECT path, start, len FROM runs")]
+
+    def _cut(self, place: int) -> None:
+        """Forget the runs from a block on; blocks and the copies of their heads keep one order."""
+        row = self.db.execute("SELECT copy FROM blocks WHERE head>=? ORDER BY head", (place,))
+        for kind, start in (("text", place), ("head", row.fetchone()[0])):
+            like = f"{kind}/%"
+            self.db.execute("DELETE FROM runs WHERE path LIKE ? AND start>=?", (like, start))
+            self.db.execute(
+                "UPDATE runs SET len=?-start WHERE path LIKE ? AND start+len>?",
+                (start, like, start),
+            )
 
     def _rewritten(self, name: str) -> bool:
         """Say whether a file is no longer what was read, only longer."""
@@ -321,8 +338,8 @@ class Index:
             raise Unavailable(f"{path.name!r} cannot be read: {error.strerror}.") from None
         for label, one in builders.items():
             self.db.execute("UPDATE docs SET state=? WHERE name=?", (one.finish().dump(), label))
-            if one.forked:
-                self._set(forked=True)
+            if (place := one.changed) is not None:
+                self._recut = min(self._recut, place)
         stamp = json.dumps(_probe(str(path), source.offset))
         self.db.execute("UPDATE docs SET stamp=? WHERE name=?", (stamp, name))
 

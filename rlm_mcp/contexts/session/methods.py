@@ -6,7 +6,17 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlm_mcp.contexts.session import audit, brief, ledger, rollup, search, story, work
+from rlm_mcp.contexts.session import (
+    across,
+    audit,
+    brief,
+    ledger,
+    mirror,
+    rollup,
+    search,
+    story,
+    work,
+)
 from rlm_mcp.contexts.session.find import sessions, short
 from rlm_mcp.contexts.session.turns import ABANDONED, BRANCHES, LIVE, SUPERSEDED
 from rlm_mcp.contexts.session.view import Place, View, rows_of
@@ -118,6 +128,20 @@ class Methods:
         )
         result: dict[str, Any] = wire(found)
         return result
+
+    def search_all(
+        self, question: str, project: str = "", agent: str = "", limit: int = 10
+    ) -> dict[str, Any]:
+        """Search all sessions of this project (project="*": of all) for a question."""
+        return across.find(self._settings, question, project, agent, limit)
+
+    def mirror(self) -> dict[str, Any]:
+        """Keep a redacted copy of all turns that outlives the agent's file; only when called."""
+        return mirror.keep(self._view)
+
+    def mirrored(self, text: str, limit: int = 30) -> list[dict[str, Any]]:
+        """Find a text in the mirror, also in turns that the agent has rewritten or deleted."""
+        return mirror.find(self._view, text, limit)
 
     def search(self, question: str, limit: int = 10) -> list[dict[str, Any]]:
         """Return the passages of this session that best fit a question."""

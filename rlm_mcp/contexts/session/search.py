@@ -162,6 +162,13 @@ def _hit(view: View, match: Any, row: sqlite3.Row | None = None) -> Hit | None:
 
 def rank(view: View, question: str, places: Sequence[Place], limit: int = 10) -> list[Hit]:
     """Return the blocks of the live branch that best fit a question, best first."""
+    return [hit for _, _, hit in scored(view, question, places, limit)]
+
+
+def scored(
+    view: View, question: str, places: Sequence[Place], limit: int
+) -> list[tuple[float, sqlite3.Row, Hit]]:
+    """Return the same with scores (the lower, the better) and rows."""
     words = terms(question)
     if not words:
         return []
@@ -169,17 +176,14 @@ def rank(view: View, question: str, places: Sequence[Place], limit: int = 10) ->
     with index.lock:
         _extend(view)
         rows = index.db.execute(
-            "SELECT b.*, bm25(fts) AS score, t.live FROM fts "
+            "SELECT b.*, bm25(fts) AS score, t.live, t.ts FROM fts "
             "JOIN blocks b ON b.head=fts.rowid JOIN turns t ON t.doc=b.doc AND t.n=b.n "
             "WHERE fts MATCH ? AND t.live=? ORDER BY score, b.head LIMIT ?",
             (" OR ".join(f'"{word}"' for word in words), LIVE, limit * 4 + 20),
         ).fetchall()
     inside = {(p.thread.doc, p.turn, p.block) for p in places}
-    hits: list[Hit] = []
-    for row in rows:
-        if _inside(row, inside) and len(hits) < limit:
-            hits.append(_best_line(view, row, words))
-    return hits
+    kept = [row for row in rows if _inside(row, inside)][:limit]
+    return [(row["score"], row, _best_line(view, row, words)) for row in kept]
 
 
 def terms(question: str) -> list[str]:

@@ -77,14 +77,14 @@ def subagents(view: View) -> list[dict[str, Any]]:
     for thread in view.threads()[1:]:
         rows = view.index.rows(
             "SELECT * FROM blocks WHERE type='call' AND (call=? AND call!='' OR note=?)",
-            (thread.call, thread.name),
+            (thread.call, thread.raw),
         )
         where = "b.doc=? AND t.live=1 AND t.origin='agent' AND b.type='text'"
         said = list(rows_of(view, where, (thread.doc,)))
         used = view.index.rows(
             "SELECT sum(input+cache_read+cache_write+output) FROM turns WHERE doc=?", (thread.doc,)
         )
-        state = states.get(thread.name)
+        state = states.get(thread.raw)
         found.append(
             {
                 "name": thread.name, "ref": f"{view.name}:{thread.name}",

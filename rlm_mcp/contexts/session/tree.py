@@ -62,8 +62,8 @@ class Tree:
         self._last = ("", 0)
         """The last native id that was looked at, with its number."""
         self.trunk = trunk
-        self.forked = False
-        """Whether turns changed their branch."""
+        self.changed = 0
+        """The first turn that changed its branch; 0 where none did."""
 
     def seen(self, native: str) -> bool:
         """Say whether a message was read before; a repeated one may be a parent again."""
@@ -112,7 +112,7 @@ class Tree:
     def rewind(self, turn: int, branch: int) -> None:
         """Take every turn after `turn` off the live path."""
         self._settle()
-        self.forked = True
+        self._note_change(turn + 1)
         self._db.execute(
             "UPDATE turns SET live=? WHERE doc=? AND n>? AND live=?",
             (branch, self._doc, turn, LIVE),
@@ -156,7 +156,6 @@ class Tree:
     def _fork(self, parent: int, turn: int) -> None:
         """Make `parent` the end of the live path: what came after it is abandoned."""
         self._settle()
-        self.forked = True
         chain = []
         at = parent
         while at:
@@ -167,6 +166,7 @@ class Tree:
                 break
             chain.append(at)
             at = row[1]
+        self._note_change(at + 1)
         self._db.execute(
             "UPDATE turns SET live=? WHERE doc=? AND n>? AND n<? AND live=?",
             (ABANDONED, self._doc, at, turn, LIVE),
@@ -177,6 +177,9 @@ class Tree:
         )
         if parent and self.trunk.boundary > parent:
             self._reopen(parent)
+
+    def _note_change(self, turn: int) -> None:
+        self.changed = min(self.changed or turn, turn)
 
     def _reopen(self, parent: int) -> None:
         """Go back before a compaction: its segment is the one that goes on."""

@@ -26,6 +26,7 @@ WINDOW = 60_000
 INLINE = 40
 """Lines up to which a block is cited whole."""
 
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 _PART = re.compile(r"(.*)/([0-9]{1,9})(?:\.([0-9]{1,6}))?\Z")
 
 
@@ -37,6 +38,8 @@ class Thread:
     name: str
     """As refs call it: the session's id, or agent-…"""
     call: str = ""
+    raw: str = ""
+    """As the index calls it; "" is the main thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,12 @@ class View:
 
     def _threads(self) -> list[Thread]:
         rows = self.index.rows("SELECT doc, name, call FROM docs ORDER BY doc")
-        return [Thread(row["doc"], row["name"] or self.id, row["call"]) for row in rows]
+        return [
+            Thread(
+                row["doc"], _UNSAFE.sub("-", row["name"])[:80] or self.id, row["call"], row["name"]
+            )
+            for row in rows
+        ]
 
     def places(self, ref: Ref) -> list[Place]:
         """Return what a ref names; a ref without a path is the main thread."""
@@ -145,8 +153,8 @@ class View:
         if row["doc"] != 1:
             thread = next(t.name for t in self.threads() if t.doc == row["doc"])
         if line is not None and row["lines"] > INLINE:
-            return str(Ref(self.name, f"{thread}/{row['n']}.{row['i']}", "", Lines(line, line)))
-        return str(Ref(self.name, thread, "", Block(row["n"], row["i"])))
+            return f"{self.name}:{thread}/{row['n']}.{row['i']}#L{line}"
+        return f"{self.name}:{thread}#{row['n']}.{row['i']}"
 
     def block_at(self, offset: int) -> sqlite3.Row:
         """Return the block that a byte of the packed text belongs to."""

@@ -99,3 +99,16 @@ def test_ranking_never_shows_a_dead_branch(session: Session, story: Story) -> No
 def test_a_bad_pattern_is_refused(session: Session) -> None:
     with pytest.raises(BadRequest):
         session.search(Query("(unclosed"), parse("session"))
+
+
+def test_all_sessions_of_a_project_are_searched_at_once(
+    session: Session, story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "agents"
+    LAYOUTS["claude"].write(story, home)
+    LAYOUTS["codex"].write(tell(8, filler=5), home)
+    monkeypatch.setenv("HOME", str(home))
+    found = session.methods["search_all"]("which legacy caller is left", project="*")
+    assert {hit["agent"] for hit in found["hits"]} == {"claude", "codex"}
+    assert (found["not_searched"], found["failed"]) == (0, [])
+    assert all(hit["ref"].startswith("session:") for hit in found["hits"])

@@ -191,3 +191,20 @@ def test_an_audit_of_a_session_that_was_never_compacted_is_refused(
     session = opened(transcript(record("user", "u", None, "Hello there.")))
     with pytest.raises(BadRequest, match="not compacted"):
         session.methods["audit"]()
+
+
+def test_a_mirror_keeps_what_the_agent_rewrote_and_no_secret(
+    session: Session, story: Story
+) -> None:
+    first = session.methods["mirror"]()
+    assert session.methods["mirror"]()["added"] == 0
+    path = session.index.path
+    path.write_text(path.read_text().split("\n")[1] + "\n")  # the agent throws the rest away
+    session.refresh()
+    assert session.describe().facts["turns"] == 1
+    assert session.methods["mirror"]()["blocks"] == first["blocks"]
+    found = session.methods["mirrored"](story.keys.rules[1])
+    assert [entry["origin"] for entry in found] == ["human"]
+    text = Path(first["path"]).read_text()
+    assert not any(secret in text for secret in story.keys.secrets)
+    assert Path(first["path"]).stat().st_mode & 0o077 == 0

@@ -1,0 +1,368 @@
+"""Measure the session context: what is found again, what leaks, how fast, how much memory.
+
+    python bench/session.py [--seeds 4] [--mb 40] [--large] [--shared FOLDER]
+
+Generated sessions have planted facts that vary with the seed, in every layout. Shared transcripts
+are read where they are present. Times are of this run on this machine; a throughput stands beside
+`json.loads` over the same lines in the same process, which is its floor. --large adds a transcript
+of 500 MB, a line of 50 MB and an editor's database of 1 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from rlm_mcp.config import Settings  # noqa: E402
+from rlm_mcp.contexts.session.index import Index  # noqa: E402
+from rlm_mcp.contexts.session.readers import choose  # noqa: E402
+from rlm_mcp.contexts.session.session import Session  # noqa: E402
+from rlm_mcp.contexts.variable import Query  # noqa: E402
+from rlm_mcp.corpus.tokens import estimate  # noqa: E402
+from rlm_mcp.refs import parse  # noqa: E402
+from tests.contexts.session.generator import measure  # noqa: E402
+from tests.contexts.session.generator.layouts import LAYOUTS, Layout  # noqa: E402
+from tests.contexts.session.generator.story import tell  # noqa: E402
+
+COLUMNS = ("prompts", "files", "commands", "errors", "tasks", "refs", "ledger", "brief", "handoff",
+           "cited", "audit", "alarms", "dead", "inject", "summary", "secrets")  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--mb", type=int, default=40)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--shared", type=Path, default=Path("/work/shared/data/sessions"))
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        return _child(options.child)
+    print(
+        f"python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    )
+    with tempfile.TemporaryDirectory(prefix="rlm-session-") as name:
+        root = Path(name)
+        for kind in ("CACHE", "STATE", "CONFIG"):
+            (root / kind).mkdir()
+            os.environ[f"RLM_MCP_{kind}_DIR"] = str(root / kind)
+        passed = _layouts(root, options.seeds)
+        passed &= _long(root)
+        _shared(root, options.shared)
+        _speed(root, options.mb)
+        if options.large:
+            _large(root)
+    return 0 if passed else 1
+
+
+def _layouts(root: Path, seeds: int) -> bool:
+    """Print a row for each layout: the worst value over the seeds."""
+    print(f"\nGenerated, {seeds} seeds, worst of them; lists as precision/recall in percent")
+    print(f"{'layout':17}" + "".join(f"{name:>9}" for name in COLUMNS))
+    good = True
+    for name, layout in LAYOUTS.items():
+        worst: dict[str, tuple[float, str]] = {}
+        for seed in range(seeds):
+            folder = root / "layouts" / f"{seed}-{name}"
+            for column, cell in _row(layout, folder, seed).items():
+                if column not in worst or cell[0] < worst[column][0]:
+                    worst[column] = cell
+        print(f"{name:17}" + "".join(f"{worst[c][1]:>9}" for c in COLUMNS))
+        good &= all(value >= 1 for column, (value, _) in worst.items() if column != "ledger")
+    print("-: the layout does not hold it. Every cell but the ledger's has to be full: "
+          f"{'yes' if good else 'NO'}")  # fmt: skip
+    return good
+
+
+def _row(layout: Layout, folder: Path, seed: int) -> dict[str, tuple[float, str]]:
+    story = tell(seed)
+    session = measure.opened(layout.write(story, folder), folder)
+    brief, handoff = session.methods["brief"](), session.methods["handoff"]()
+    lists = {
+        "prompts": measure.prompts(session, story, layout),
+        "files": measure.files(session, story, layout),
+        "commands": measure.commands(session, story, layout),
+        "errors": None if "results" in layout.lacks else measure.errors(session, story),
+        "tasks": None if "plan" in layout.lacks else measure.tasks(session, story),
+        "ledger": measure.ledger_scores(session, story),
+    }
+    row = {name: _both(score) for name, score in lists.items()}
+    shares = {
+        "refs": measure.citations(session),
+        "brief": measure.fact_recall(brief, story, layout),
+        "handoff": measure.fact_recall(handoff, story, layout),
+        "cited": measure.cited_lines(session, brief),
+    }
+    least = {"brief": 0.9, "handoff": 0.8}
+    for name, score in shares.items():
+        value = score.right / score.planted
+        row[name] = (1.0 if value >= least.get(name, 1.0) else value, f"{value:.0%}")
+    row["audit"] = row["alarms"] = (1.0, "-")
+    if "compaction" not in layout.lacks:
+        found, alarms = measure.audit_recall(session, story)
+        row["audit"] = (found.right / found.planted, f"{found.right}/{found.planted}")
+        row["alarms"] = (1.0 if alarms <= 2 else 0.0, str(alarms))
+    leaks = measure.leaks(session, story, layout)
+    names = {"dead": "dead branch", "inject": "injected", "summary": "summary as prompt",
+             "secrets": "secrets"}  # fmt: skip
+    for column, name in names.items():
+        row[column] = (1.0 if not leaks[name] else 0.0, str(leaks[name]))
+    session.close()
+    return row
+
+
+def _both(score: measure.Score | None) -> tuple[float, str]:
+    if score is None:
+        return 1.0, "-"
+    text = f"{100 * score.precision:.0f}/{100 * score.recall:.0f}"
+    return min(score.precision, score.recall), text
+
+
+def _long(root: Path) -> bool:
+    """Print what a page keeps of a long session, and that notes are never made twice."""
+    story, layout = tell(77, filler=1_900), LAYOUTS["claude"]
+    session = measure.opened(layout.write(story, root / "long"), root / "long")
+    brief = session.methods["brief"]()
+    recall = measure.fact_recall(brief, story, layout)
+    size, page = measure.tokens(session), estimate(brief, "code")
+    texts, calls = set(), []
+    for _ in range(10):
+        made = 0
+        for level in range(1, 9):
+            parts = session.methods["rollup_parts"](8_000, level)
+            missing = {part["key"]: f"note {part['ref']}" for part in parts if not part["note"]}
+            made += len(missing)
+            if missing:
+                session.methods["rollup_save"](missing)
+            if len(parts) == 1:
+                break
+        calls.append(made)
+        texts.add(session.methods["rollup"]())
+    turns = session.describe().facts["turns"]
+    print(
+        f"\nLong session: {turns} turns, ~{size:,} tokens; brief {page:,} tokens (at most 1,500),"
+    )
+    print(f"{recall.right} of {recall.planted} facts, ratio {size / page:.0f}x (at least 150x)")
+    print(f"rollup ten times: {len(texts)} distinct texts, calls {calls[0]} then {set(calls[1:])}")
+    session.close()
+    return recall.recall >= 0.9 and page <= 1_500 and len(texts) == 1 and set(calls[1:]) == {0}
+
+
+def _shared(root: Path, folder: Path) -> None:
+    """Read other people's transcripts: none may fail, refs must open, few markers may appear."""
+    if not folder.is_dir():
+        print(f"\nShared transcripts: {folder} is not here")
+        return
+    layouts: dict[str, int] = {}
+    failed, refs, good, size, markers, real = [], 0, 0, 0, 0, 0
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        reader = choose(path)
+        for key in reader.keys(path) if reader else ():
+            assert reader is not None
+            try:
+                index = Index(path, key, reader)
+                index.refresh()
+            except Exception as error:
+                failed.append(f"{path.name}: {error}")
+                continue
+            layouts[reader.layout] = layouts.get(reader.layout, 0) + 1
+            size += path.stat().st_size
+            for row in index.rows("SELECT * FROM blocks ORDER BY head LIMIT 60"):
+                refs += 1
+                good += not index.stale(row)
+            if "real" in path.parts:
+                text = index.corpus.snapshot.buffer
+                markers += bytes(text).count(b"[secret:")
+                real += len(text)
+            index.close()
+    print(f"\nShared: {sum(layouts.values())} transcripts of {len(layouts)} layouts, "
+          f"{size / 1e6:.1f} MB, {len(failed)} failed; {good} of {refs} sampled blocks equal "
+          "their source")  # fmt: skip
+    for name, count in sorted(layouts.items()):
+        print(f"  {count:3} {name}")
+    per = markers / max(1, estimate(real, "prose") / 10_000)
+    print(f"redaction in the real ones: {markers} markers, {per:.2f} per 10,000 tokens")
+    for line in failed:
+        print(f"  FAILED {line}")
+
+
+def _speed(root: Path, mb: int) -> None:
+    path = root / "speed" / "big.jsonl"
+    size = _grow(path, mb << 20)
+    floor = _timed(lambda: [json.loads(line) for line in path.open("rb")])
+    reader = choose(path)
+    assert reader is not None
+    warm = Index(path, "warm-up", reader)
+    warm.refresh()
+    warm.close()
+    start = time.perf_counter()
+    session = Session(str(path), "session", Settings(roots=(root,)))
+    cold = time.perf_counter() - start
+    print(f"\nTranscript of {size / 1e6:.0f} MB, {session.describe().facts['turns']:,} turns")
+    print(f"cold index {cold:.2f} s = {size / 1e6 / cold:.1f} MB/s (30); json.loads alone "
+          f"{floor:.2f} s; ratio {cold / floor:.1f}x")  # fmt: skip
+    first = path.stat().st_size
+    appends = []
+    for number in range(5):
+        _grow(path, 1 << 20, mode="ab", salt=f"append{number}")
+        appends.append(_timed(session.refresh))
+    print(f"append of {(path.stat().st_size - first) / 5e6:.1f} MB seen in {_ms(appends)} (100 ms)")
+    words = ("database is locked", r"p95=\d+", "LIMIT = 5", "nightly", r"\btest_\w+")
+    greps = [
+        _timed(lambda word=word: session.search(Query(word), parse("session")))  # type: ignore[misc]
+        for word in words * 4
+    ]
+    print(f"warm grep {_ms(greps[len(words) :])} (500 ms at 200 MB)")
+    session.rank("warm up", parse("session"))
+    asked = ("why was the lock kept in the database", "retry attempts cap", "legacy caller report")
+    ranks = [
+        _timed(lambda text=text: session.rank(text, parse("session")))  # type: ignore[misc]
+        for text in asked * 4
+    ]
+    print(f"full-text search {_ms(ranks)} (30 ms at 200 MB)")
+    briefs = [_timed(lambda: session.methods["brief"]()) for _ in range(3)]
+    print(f"brief, first {briefs[0] * 1e3:.0f} ms, again {briefs[-1] * 1e3:.0f} ms")
+    session.close()
+
+
+def _large(root: Path) -> None:
+    big = root / "large" / "big.jsonl"
+    size = _grow(big, 500 << 20)
+    print(f"\nTranscript of {size / 1e6:.0f} MB: {_spawn(big)} (200 MB)")
+    shutil.rmtree(big.parent)
+    line = root / "line" / "line.jsonl"
+    _grow(line, 1 << 16)
+    with line.open("a") as file:
+        record = {
+            "type": "user",
+            "uuid": "huge",
+            "message": {"role": "user", "content": "x" * (50 << 20)},
+        }
+        file.write(json.dumps(record) + "\n")
+    print(f"a line of 50 MB: {_spawn(line)}")
+    _cursor(root / "cursor" / "state.vscdb")
+
+
+def _cursor(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE cursorDiskKV(key TEXT UNIQUE ON CONFLICT REPLACE, value BLOB)")
+        bubble = json.dumps({"type": 2, "text": "x" * 10_000})
+        for composer in range(1_000):
+            heads = [{"bubbleId": f"b{n}", "type": 2} for n in range(100)]
+            head = {"name": f"chat {composer}", "createdAt": 1, "lastUpdatedAt": composer,
+                    "fullConversationHeadersOnly": heads}  # fmt: skip
+            db.execute("INSERT INTO cursorDiskKV VALUES (?,?)",
+                       (f"composerData:c{composer}", json.dumps(head)))  # fmt: skip
+            db.executemany("INSERT INTO cursorDiskKV VALUES (?,?)",
+                           ((f"bubbleId:c{composer}:b{n}", bubble) for n in range(100)))  # fmt: skip
+    reader = choose(path)
+    assert reader is not None
+    seconds = _timed(lambda: reader.keys(path))
+    print(f"an editor's database of {path.stat().st_size / 1e9:.2f} GB lists its sessions in "
+          f"{seconds:.2f} s (5 s)")  # fmt: skip
+
+
+def _child(path: Path) -> int:
+    """Open a transcript in a process of its own, and say what it took."""
+    start = time.perf_counter()
+    session = Session(str(path), "session", Settings(roots=(path.parent,)))
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    found = session.search(Query("database is locked"), parse("session"))
+    session.methods["brief"]()
+    status = Path("/proc/self/status")
+    anonymous = 0.0
+    if status.exists():
+        rows = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        anonymous = int(rows["RssAnon"].split()[0]) / 1024
+    print(f"indexed in {seconds:.1f} s, peak {peak:.0f} MB; after a grep ({found.total:,} lines) "
+          f"and a brief {anonymous:.0f} MB of its own")  # fmt: skip
+    session.close()
+    return 0
+
+
+def _spawn(path: Path) -> str:
+    run = subprocess.run(
+        [sys.executable, __file__, "--child", str(path)], capture_output=True, text=True, check=True
+    )
+    return run.stdout.strip()
+
+
+def _grow(path: Path, size: int, mode: str = "wb", salt: str = "") -> int:
+    """Write (or add) records of many stories, chained one to the other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    parent = _last(path) if mode == "ab" else None
+    with path.open(mode) as file:
+        while written < size:
+            for record in _records(f"{salt}{written}"):
+                if record.get("uuid"):
+                    if record.get("parentUuid") is None and "subtype" not in record:
+                        record["parentUuid"] = parent
+                    parent = record["uuid"]
+                data = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+                file.write(data)
+                written += len(data)
+                if written >= size:
+                    break
+    return path.stat().st_size
+
+
+def _last(path: Path) -> str:
+    """Return the id of the last record, which the next one goes on from."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 20)))
+        lines = file.read().splitlines()
+    return str(next(r["uuid"] for line in reversed(lines) if (r := json.loads(line)).get("uuid")))
+
+
+_TOLD: list[dict[str, object]] = []
+
+
+def _records(salt: str) -> Iterator[dict[str, object]]:
+    if not _TOLD:
+        with tempfile.TemporaryDirectory() as folder:
+            path = LAYOUTS["claude"].write(tell(1, filler=400), Path(folder))
+            _TOLD.extend(json.loads(line) for line in path.read_text().splitlines()[1:-2])
+    for record in _TOLD:
+        fresh = dict(record)
+        for key in ("uuid", "parentUuid", "logicalParentUuid"):
+            if isinstance(name := fresh.get(key), str):
+                fresh[key] = f"{name[:20]}-{salt}-{name[-8:]}"
+        message = fresh.get("message")
+        if isinstance(message, dict) and "id" in message:
+            fresh["message"] = {**message, "id": f"{message['id']}{salt}"}
+        yield fresh
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _ms(seconds: list[float]) -> str:
+    ordered = sorted(seconds)
+    worst = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
+    return f"median {statistics.median(ordered) * 1e3:.0f} ms, p95 {worst * 1e3:.0f} ms"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,64 @@
+"""A copy of a session's turns that outlives the agent's own file. Only when asked for.
+
+Some agents rewrite their transcripts at a compaction or delete them after a month. `keep` appends
+what is new to a file in our state folder: redacted, one JSON line a block, addressed by the
+digest of its bytes, never changed afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rlm_mcp import config
+from rlm_mcp.contexts.session.turns import BRANCHES
+from rlm_mcp.contexts.session.view import View, rows_of
+
+
+def keep(view: View) -> dict[str, Any]:
+    """Append the blocks that the mirror has not; return how many it added and where it is."""
+    path = _path(view)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    known = {_key(entry) for entry in kept(view)}
+    added = 0
+    with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
+        for row in rows_of(view, "1"):
+            entry = {
+                "ref": view.ref(row), "sha": row["sha"], "type": row["type"], "name": row["name"],
+                "status": row["status"], "role": row["role"], "origin": row["origin"],
+                "branch": BRANCHES[row["live"]], "at": row["ts"], "text": view.body(row),
+            }  # fmt: skip
+            if _key(entry) not in known:
+                file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+                added += 1
+    return {"added": added, "blocks": len(known) + added, "path": str(path)}
+
+
+def find(view: View, text: str, limit: int = 30) -> list[dict[str, Any]]:
+    """Return the mirrored blocks that hold a text, newest last, also those that the agent lost."""
+    found = [entry for entry in kept(view) if text in entry["text"]]
+    return found[-limit:]
+
+
+def kept(view: View) -> Iterator[dict[str, Any]]:
+    """Yield what the mirror holds; a last line that was cut by a crash is passed over."""
+    try:
+        with _path(view).open("rb") as file:
+            for line in file:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue
+    except FileNotFoundError:
+        return
+
+
+def _key(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry["ref"].partition(":")[2], entry["sha"]
+
+
+def _path(view: View) -> Path:
+    return config.state_dir() / "sessions" / f"{view.index.id}.mirror.jsonl"
