@@ -14,6 +14,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
@@ -83,6 +84,7 @@ class SimServer:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._loop.set_default_executor(ThreadPoolExecutor(64, "sim"))  # minds that take their time
         try:
             server = self._loop.run_until_complete(
                 asyncio.start_server(
