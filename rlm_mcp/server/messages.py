@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError, RlmError
 from rlm_mcp.redact import redact
 from rlm_mcp.server.office import Office
 from rlm_mcp.server.prompt import Prompt, parse
+
+log = logging.getLogger("rlm_mcp")
 
 LARGEST_BODY = 256 << 20
 """Bytes of one request: 10 million tokens are about 50 MB of JSON."""
@@ -94,7 +97,7 @@ async def _whole(request: Request, run: asyncio.Task[Any], prompt: Prompt) -> Re
             if not run.done() and await request.is_disconnected():
                 return Response(status_code=499)
         result = run.result()
-    except RlmError as error:
+    except Exception as error:
         return _refused(error)
     finally:
         await _stop(run)
@@ -119,7 +122,7 @@ async def _streamed(run: asyncio.Task[Any], prompt: Prompt) -> AsyncIterator[str
                 yield _event("ping")
         try:
             result = run.result()
-        except RlmError as error:
+        except Exception as error:
             yield _event("error", error=_detail(error)[1])
             return
         if result.status == "failed":
@@ -189,13 +192,17 @@ def _cut(text: str, max_tokens: int) -> tuple[str, str]:
     return (text, "end_turn") if len(text) <= most else (text[:most], "max_tokens")
 
 
-def _refused(error: RlmError) -> JSONResponse:
+def _refused(error: Exception) -> JSONResponse:
     status, detail = _detail(error)
     return _error(status, detail["type"], detail["message"])
 
 
-def _detail(error: RlmError) -> tuple[int, dict[str, str]]:
+def _detail(error: Exception) -> tuple[int, dict[str, str]]:
     status, kind = 500, "api_error"
+    if not isinstance(error, RlmError):
+        log.error("A run broke", exc_info=error)
+        sentence = f"The run broke inside rlm-mcp ({type(error).__name__}); its log says how."
+        return status, {"type": kind, "message": sentence}
     if isinstance(error, BadRequest):
         status, kind = 400, "invalid_request_error"
     elif isinstance(error, Denied):
