@@ -47,7 +47,8 @@ class Gated:
     text: bytes | None = None
     """The plain text that the pattern is, where it is one."""
     automaton: Automaton | None = None
-    """Hyperscan, where it may be used and is installed."""
+    """Hyperscan, where it may be used and is installed: it finds lines, or (per document)
+    documents."""
     one: int = 0
     """A set of bytes (as bits) any of which makes a line match, where the pattern is so simple."""
     every_line: bool = False
@@ -127,7 +128,8 @@ def gate(
     if read is None or wide:
         return Gated(regex, per_document=multiline or _asks_whole(pattern), multiline=multiline)
     if multiline or read.whole_text:
-        return Gated(regex, per_document=True, multiline=multiline)
+        across = None if read.whole_text else _automaton(read, across=True)
+        return Gated(regex, automaton=across, per_document=True, multiline=multiline)
     return Gated(
         regex,
         automaton=_automaton(read),
@@ -138,19 +140,19 @@ def gate(
 
 def _literal(text: str, ignore_case: bool, multiline: bool) -> Gated:
     data = text.encode("utf-8", "surrogateescape")
-    across = b"\n" in data
+    across = multiline or b"\n" in data
     options = _options(wide=ignore_case and not text.isascii(), ignore_case=ignore_case)
     options.literal = True
     regex = re2.compile(data, options)
     node = patterns.Row(tuple(_byte(byte, ignore_case) for byte in data))
-    usable = not across and not (ignore_case and not text.isascii())
+    usable = text.isascii() or not ignore_case
     return Gated(
         regex,
         one=patterns.any_of(node) if usable else 0,
         text=None if ignore_case else data,
-        automaton=_automaton(Pattern(node, False, False, False)) if usable else None,
-        per_document=across or multiline,
-        multiline=across or multiline,
+        automaton=_automaton(Pattern(node, False, False, False), across) if usable else None,
+        per_document=across,
+        multiline=across,
     )
 
 
@@ -188,18 +190,20 @@ def _options(wide: bool, ignore_case: bool) -> re2.Options:
     return options
 
 
-def _automaton(read: Pattern) -> Automaton | None:
+def _automaton(read: Pattern, across: bool = False) -> Automaton | None:
+    """Return what reports each matching line at its end, or with `across`, once a document."""
     module = hyperscan()
     if module is None or patterns.positions(read.node) > MOST_POSITIONS:
         return None
+    flags = module.HS_FLAG_MULTILINE | (module.HS_FLAG_SINGLEMATCH if across else 0)
     try:
-        data = patterns.source(patterns.to_line_end(read.node))
+        data = patterns.source(read.node if across else patterns.to_line_end(read.node))
     except Unknown:
         return None
 
     def build() -> Any:
         database = module.Database(mode=module.HS_MODE_BLOCK)
-        database.compile(expressions=[data], flags=module.HS_FLAG_MULTILINE)
+        database.compile(expressions=[data], flags=flags)
         return database
 
     automaton = Automaton(build)

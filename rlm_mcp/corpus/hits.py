@@ -183,7 +183,10 @@ def _by_document(
             whole = False
             break
         place, offset = int(among.places[number]), int(among.offsets[number])
-        for start in _starts(snapshot, gated, offset, int(among.lengths[number]), clock):
+        length = int(among.lengths[number])
+        if gated.automaton and not scanning.any_match(snapshot, gated, offset, offset + length):
+            continue
+        for start in _starts(snapshot, gated, offset, length, clock):
             places.append(place)
             lines.append(snapshot.line_of(place, start))
     found, counts = np.unique(np.array(places, np.int64), return_counts=True)

@@ -102,6 +102,11 @@ def scan(snapshot: Snapshot, gated: Gated, runs: Runs, seconds: float, enough: i
     )
 
 
+def any_match(snapshot: Snapshot, gated: Gated, start: int, end: int) -> bool:
+    """Whether Hyperscan finds a match in a document."""
+    return bool(_by_automaton(snapshot, gated, start, end))
+
+
 def _share(blocks: Sequence[Span], parts: int) -> list[Sequence[Span]]:
     size = -(-len(blocks) // parts)
     return [blocks[start : start + size] for start in range(0, len(blocks), size)]

@@ -229,6 +229,15 @@ def test_a_pattern_with_a_newline_is_matched_across_lines(cache: Path, engine: s
     assert lines_of(found) == [("a", 1), ("a", 4)]
 
 
+def test_across_lines_the_last_line_needs_no_newline(cache: Path, engine: str) -> None:
+    corpus = packed(cache, a="x\nlast", b="last\n", c="")
+    for pattern in ("last", "l.st", "x\nlast", "t$", r"last\z", r"[^x]t"):
+        found = search.search(corpus, Query(pattern, multiline=True))
+        assert found.documents == (1 if "x\n" in pattern else 2), pattern
+    assert search.search(corpus, Query("x\nlast", literal=True)).total == 1
+    assert search.search(corpus, Query("last", literal=True, multiline=True)).total == 2
+
+
 def test_lookaround_and_backreferences_are_decided_and_labelled(cache: Path, engine: str) -> None:
     corpus = packed(cache, a="foobar\nfoobaz\nxx yy\nab ab\nword word\n", b="FOObar\n")
     wanted = {
