@@ -9,7 +9,6 @@ from __future__ import annotations
 import abc
 import enum
 import typing
-from collections.abc import Mapping
 from typing import Any
 
 from rlm_mcp.sandbox import names
@@ -51,7 +50,7 @@ def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **option
         made = meta(name, bases, body, **options)  # type: ignore[arg-type]
     else:
         made = _make_enum(name, bases, body, options)
-    adopt(made)
+    adopt(check_match(made))
     return made
 
 
@@ -76,17 +75,29 @@ def _make_enum(
     return PlainEnumMeta(name, bases, prepared, **options)
 
 
-def _check_body(body: Mapping[str, Any]) -> None:
+def check_match(cls: type) -> type:
+    """Check that positional patterns read nothing that a guard would not; inherited or own."""
+    words = getattr(cls, "__match_args__", ())
+    guarded = names.GUARDED if issubclass(cls, (str, AttributeError)) else frozenset()
+    for word in words:
+        if word in names.HIDDEN or word in guarded:
+            raise TypeError(f'"{word}" cannot be matched by position')
+    return cls
+
+
+def _check_body(body: dict[str, Any]) -> None:
     """Check names that reach a class as data: slots, match arguments, annotations."""
     for field in ("__slots__", "__match_args__", "__annotations__"):
-        words = body.get(field, ())
-        words = (words,) if isinstance(words, str) else tuple(words)
+        if field not in body:
+            continue
+        given = body[field]
+        words = (given,) if isinstance(given, str) else tuple(given)
         for word in words:
             fault = names.attribute_fault(word) if type(word) is str else "a name is no string"
-            if fault or (word in names.GUARDED and field == "__match_args__"):
-                raise TypeError(fault or f'"{word}" cannot be matched by position')
-        if field == "__match_args__" and field in body:
-            body[field] = words  # type: ignore[index]
+            if fault:
+                raise TypeError(fault)
+        if field != "__annotations__":
+            body[field] = words  # what was checked, whatever it would give the next time
     for key in body:
         if key in names.HIDDEN:
             raise TypeError(f'"{key}" is a reserved name')

@@ -218,7 +218,7 @@ def writable(value: object, name: str) -> object:
     """Return `value` if a cell may set or delete its attribute `name`, else raise."""
     if type(name) is not str:
         raise TypeError("attribute name must be string")
-    if names.attribute_fault(name) or name in names.GUARDED:
+    if names.attribute_fault(name):
         raise AttributeError(f"the attribute {name!r} cannot be set here")
     cls = type(value)
     if cls in _MADE or (issubclass(cls, type) and value in _MADE):
@@ -253,7 +253,7 @@ def check_words(words: list[Any]) -> None:
     for word in words:
         if type(word) is not str:
             raise TypeError("a field name must be a string")
-        if word in names.HIDDEN or word in names.GUARDED:
+        if word in names.HIDDEN:
             raise ValueError(f'"{word}" is a reserved name')
 
 

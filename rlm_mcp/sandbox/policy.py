@@ -161,9 +161,8 @@ class Policy(RestrictingNodeTransformer):
         name = names.mangled(node.attr, self._class)
         if isinstance(node.ctx, ast.Load):
             return self._read(node, name)
-        fault = names.attribute_fault(name)
-        if fault or name in names.GUARDED:
-            self.error(node, fault or f'the attribute "{name}" cannot be set')
+        if fault := names.attribute_fault(name):
+            self.error(node, fault)
         node.attr = name
         value = self.visit(node.value)
         node.value = call("_write_", [value, ast.Constant(name)], node.value)
@@ -182,6 +181,9 @@ class Policy(RestrictingNodeTransformer):
         return call("_getattr_", [value, ast.Constant(name)], node)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        target = node.target
+        if isinstance(target, ast.Attribute) and target.attr in names.GUARDED:
+            self.error(node, f'the attribute "{target.attr}" takes no augmented assignment')
         return self._contents(node)  # native: the target is evaluated once, guarded as a store
 
     # Native forms: nothing to guard, or guarded through their parts

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from rlm_mcp.errors import did_you_mean
+from rlm_mcp.sandbox import guards
 
 
 class Facade:
@@ -91,3 +92,6 @@ _ADVICE = {
     "pandas": " Use csv, collections and statistics.",
     "pickle": " Use json.",
 }
+
+
+guards.keep_internal(Facade)

@@ -249,9 +249,22 @@ def dataclass(cls: Any = None, **options: Any) -> Any:
     if not (isinstance(cls, type) and guards.is_made(cls)):
         raise TypeError("dataclass() decorates a class of this environment")
     made: Any = dataclasses.dataclass(cls, **options)
-    guards.check_words(list(getattr(made, "__match_args__", ())))
-    guards.adopt(made)
+    guards.adopt(classes.check_match(made))
     return made
+
+
+def total_ordering(cls: Any) -> Any:
+    """Answer `functools.total_ordering`, which writes to the class that it is given."""
+    if not (isinstance(cls, type) and guards.is_made(cls)):
+        raise TypeError("total_ordering() decorates a class of this environment")
+    return functools.total_ordering(cls)
+
+
+def abstract_method(function: Any) -> Any:
+    """Answer `abc.abstractmethod`, which writes to the function that it is given."""
+    if not isinstance(function, (property, classmethod, staticmethod)):
+        guards.writable(function, "abstract")
+    return abc.abstractmethod(function)
 
 
 class Dispatch:
@@ -303,6 +316,7 @@ def base_classes() -> set[type]:
 def shim_exports() -> dict[str, dict[str, Any]]:
     """Return the exports that replace or complete those of `library.PLAIN`."""
     return {
+        "abc": {"abstractmethod": abstract_method},
         "collections": {"namedtuple": named_tuple},
         "contextlib": {
             "suppress": Suppress,
@@ -323,6 +337,7 @@ def shim_exports() -> dict[str, dict[str, Any]]:
             "update_wrapper": guards.update_wrapper,
             "partial": functools.partial,
             "singledispatch": Dispatch,
+            "total_ordering": total_ordering,
         },
         "io": {"StringIO": StringIO},
         "json": {"loads": loads, "load": load, "dump": dump},

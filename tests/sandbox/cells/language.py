@@ -683,3 +683,47 @@ undefined_name + 1
 def f(a):
     return a + "x"
 f(1)
+# %% attributes named like guarded ones
+from dataclasses import dataclass
+from collections import namedtuple
+class Config:
+    def __init__(self, format, obj):
+        self.format = format
+        self.obj = obj
+        self.join = ", ".join(["a", "b"])
+    def register(self, x):
+        return x
+@dataclass
+class Row:
+    format: str
+    obj: int = 0
+Out = namedtuple("Out", "format size")
+c = Config("json", [1])
+print(c.format, c.obj, c.join, c.register(3), Row("x").format, Out("a", 1))
+match Row("y", 2):
+    case Row(f, o):
+        print(f, o)
+# %% a slot or two
+class P:
+    __slots__ = "x"
+    def __init__(self):
+        self.x = 1
+class Q(P):
+    __slots__ = ["y"]
+q = Q()
+q.y = 2
+print(q.x, q.y, hasattr(q, "__dict__"))
+# %% counters of a class and of an instance
+class Node:
+    made = []
+    def __init__(self, parent=None):
+        self.parent = parent
+        self.children = []
+        Node.made.append(self)
+        if parent is not None:
+            parent.children.append(self)
+    def path(self):
+        return ([] if self.parent is None else self.parent.path()) + [len(self.children)]
+root = Node()
+leaf = Node(Node(root))
+print(len(Node.made), leaf.path(), root.children[0].parent is root)
