@@ -142,13 +142,13 @@ def _score(
     corpus: Corpus, passage: Passage, asked: Sequence[Weighed], want: frozenset[str]
 ) -> float:
     text = "\n".join(_lines(corpus, passage)).lower()
-    symbol = {_stem(part) for part in words.parts(passage.symbol)}
-    path = {_stem(part) for part in words.parts(passage.path)}
+    symbol = {words.stem(part) for part in words.parts(passage.symbol)}
+    path = {words.stem(part) for part in words.parts(passage.path)}
     covered = named = placed = 0.0
     total = sum(weight for _, weight in asked)
     spelled = 0.0
     for term, weight in asked:
-        stems = [_stem(part) for part in term.parts]
+        stems = [words.stem(part) for part in term.parts]
         if term.text.lower() in text or all(stem in text for stem in stems):
             covered += weight
         share = sum(stem in symbol for stem in stems) / len(stems)
@@ -169,14 +169,6 @@ def _score(
     return fit
 
 
-def _stem(word: str) -> str:
-    """Return a word without its commonest endings, as a cheap stand-in for Porter's stem."""
-    for ending in ("ings", "ing", "ies", "ied", "es", "ed", "s", "e"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
-    return word
-
-
 def _lines(corpus: Corpus, passage: Passage) -> list[str]:
     raw = corpus.line_bytes(passage.path, passage.start, passage.stop)
     return [line.decode("utf-8", "replace") for line in raw]
@@ -189,7 +181,7 @@ def _shown(corpus: Corpus, passage: Passage, asked: Sequence[Weighed], score: fl
         lower = line.lower()
         fit = sum(
             weight
-            * (term.text.lower() in lower or all(_stem(part) in lower for part in term.parts))
+            * (term.text.lower() in lower or all(words.stem(part) in lower for part in term.parts))
             for term, weight in asked
         )
         fit += 0.3 if number == 0 and passage.symbol else 0.0

@@ -80,3 +80,11 @@ def separate(data: bytes) -> bytes:
         tail = np.flatnonzero(upper[:-2] & upper[1:-1] & lower[2:]) + 1
         places = np.union1d(places, tail)
     return np.insert(array, places, 32).tobytes() if len(places) else data
+
+
+def stem(word: str) -> str:
+    """Return a word without its commonest endings, as a cheap stand-in for Porter's stem."""
+    for ending in ("ings", "ing", "ies", "ied", "es", "ed", "s", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word

@@ -224,3 +224,19 @@ def test_memory_stays_bounded_over_many_commits(work: Work, catalog_of: Make) ->
     found = catalog.search(Query("04999", limit=5), "history")
     assert found.total in (1, 2)
     assert time.monotonic() - started < 60
+
+
+def test_rank_puts_rare_words_and_newer_commits_first(work: Work, catalog_of: Make) -> None:
+    for number in range(5):
+        work.commit(f"fix the parser {number}")
+    work.commit("fix caching of the parser's tables")
+    work.commit("fix the parser again")
+    catalog = catalog_of(work.path)
+    hits = catalog.rank("which commit fixed the parser cache?", "history", 3)
+    assert [catalog.read(hit.ref).text.splitlines()[-1].strip() for hit in hits] == [
+        "fix caching of the parser's tables",
+        "fix the parser again",
+        "fix the parser 4",
+    ]
+    assert hits[0].text in catalog.read(hits[0].ref).text
+    assert catalog.rank("zebra", "history") == []
