@@ -32,6 +32,8 @@ from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
 from rlm_mcp.refs import Ref
 
 DEFAULTS = ("repo", "history", "session", "logs")
+LONGEST = 2_000
+"""Characters of a source."""
 _RUNNING = "session:current"
 HOOKS = ("prompt", "before-compaction", "after-compaction")
 
@@ -62,6 +64,8 @@ class Catalog:
             raise BadRequest(
                 "The source is empty; give a path, a glob, a revision range, session:latest, …"
             )
+        if len(source) > LONGEST:
+            raise BadRequest(f"The source has {len(source):,} characters; {LONGEST:,} are enough.")
         if name:
             names.check(name)
         key = self._key(source)

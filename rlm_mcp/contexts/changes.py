@@ -73,9 +73,14 @@ class Packed:
         self._done = not self.commits
         self._failure = ""
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """End the work in the background soon; what is packed stays readable."""
         with self._packed:
             self._stop = True
+        self.churn.stop()
+
+    def close(self) -> None:
+        self.stop()
         if self._thread is not None:
             self._thread.join(timeout=10)
         self.churn.close()
@@ -225,6 +230,8 @@ class Packed:
         if not self.revs:
             return
         for change in patches.stream(self.git, self.revs, secrets=self._secrets, path=path):
+            if self._stop:
+                return
             batch.append(change)
             size += len(change.patch)
             if size > PART_BYTES:

@@ -40,8 +40,12 @@ class Churn:
         self._stop = False
         self._failure = ""
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """End the work in the background after the batch that it is at."""
         self._stop = True
+
+    def close(self) -> None:
+        self.stop()
         if self._thread is not None:
             self._thread.join(timeout=10)
 

@@ -79,8 +79,7 @@ class Confine:
         text = os.fspath(source)
         if "\0" in text:
             raise BadRequest("A path holds no NUL character.")
-        base = self.roots[0] if self.roots else Path.cwd()
-        asked = base / Path(text).expanduser()
+        asked = self.asked(text)
         try:
             path = Path(os.path.realpath(asked, strict=True))
         except (FileNotFoundError, NotADirectoryError):
@@ -90,7 +89,8 @@ class Confine:
             self._refuse_outside(Path(os.path.realpath(asked)), text)
             raise Unavailable(f"No permission to look at {text!r}.") from None
         except (OSError, ValueError) as error:
-            raise BadRequest(f"{text!r} is not a usable path: {error}.") from None
+            reason = getattr(error, "strerror", None) or "it cannot be read"
+            raise BadRequest(f"{text[:200]!r} is not a usable path: {reason}.") from None
         self._refuse_outside(path, text)
         self._refuse_secret((str(asked), str(path)), text)
         try:
@@ -100,6 +100,14 @@ class Confine:
         if reason := special(mode, path):
             raise BadRequest(f"{text!r} is {reason}; only files and folders can be opened.")
         return path
+
+    def asked(self, text: str) -> Path:
+        """Return the path that a source names, unresolved; relative ones from the first root."""
+        base = self.roots[0] if self.roots else Path.cwd()
+        try:
+            return base / Path(text).expanduser()
+        except RuntimeError:
+            return base / text  # ~nobody, of whom no home is known
 
     def admit(self, path: Path) -> str | None:
         """Return why a loader must leave `path` out by its name, or None; never raises.

@@ -42,6 +42,8 @@ SHORT = 12
 """Hexadecimal digits of a commit in a ref."""
 MAX_FILE = 64 << 20
 """Bytes of a file that is read at a revision."""
+KEPT = 3
+"""Earlier states that are kept open after new commits."""
 WAIT_S = 10.0
 """Seconds that a search waits for patches to be packed."""
 
@@ -70,6 +72,8 @@ class History:
         self._first, self._last = first, last
         self._lock = threading.RLock()
         self._packed: Packed | None = None
+        self._retired: list[Packed] = []
+        """Earlier states, which readers may still be at."""
         self._head = ""
 
     @property
@@ -92,7 +96,10 @@ class History:
             if self._packed is not None and head == self._head:
                 return False
             if self._packed is not None:
-                self._packed.close()
+                self._packed.stop()
+                self._retired.append(self._packed)
+            while len(self._retired) > KEPT:
+                self._retired.pop(0).close()
             self._head = head
             self._packed = Packed(self.repository.git, self._revs(), self.name, self._cache,
                                   secrets=self.confine.secrets)  # fmt: skip
@@ -100,9 +107,10 @@ class History:
 
     def close(self) -> None:
         with self._lock:
-            if self._packed is not None:
-                self._packed.close()
-                self._packed = None
+            for packed in [*self._retired, self._packed]:
+                if packed is not None:
+                    packed.close()
+            self._retired, self._packed = [], None
 
     def source(self) -> Source:
         corpus = self._now().messages

@@ -92,9 +92,11 @@ def openable(waiting: Sequence[str], settings: Settings, confine: Confine) -> li
 
 def _existing(source: str, confine: Confine) -> Path | None:
     """Return the resolved path of a source that exists; Denied passes, absence is None."""
-    base = confine.roots[0] / Path(source).expanduser()
-    if not os.path.lexists(base):
-        return None
+    try:
+        if not os.path.lexists(confine.asked(source)):
+            return None
+    except ValueError:
+        return None  # a NUL; resolve says so
     return confine.resolve(source)
 
 
@@ -144,13 +146,10 @@ def _open_files(paths: Sequence[Path], source: str, name: str, confine: Confine)
 
 
 def _open_glob(source: str, name: str, settings: Settings, confine: Confine) -> Variable:
-    root = confine.roots[0]
     if ".." in Path(source).parts:
         raise Denied(f"{source!r}: a glob does not climb out of its folder with '..'.")
-    pattern = os.fspath(Path(source).expanduser())
-    base = root / pattern
     paths = []
-    for found in glob.iglob(os.fspath(base), recursive=True):
+    for found in glob.iglob(os.fspath(confine.asked(source)), recursive=True):
         try:
             path = confine.resolve(found)
         except RlmError:
@@ -216,7 +215,7 @@ def _repository_at(where: str, confine: Confine, source: str) -> Repository:
     """Return the repository that the path part of a source lies in (default: the first root)."""
     path = confine.roots[0]
     if where:
-        asked = path / Path(where).expanduser()
+        asked = confine.asked(where)
         while not asked.exists() and asked != asked.parent:
             asked = asked.parent
         path = confine.resolve(asked)
@@ -230,7 +229,7 @@ def _repository_at(where: str, confine: Confine, source: str) -> Repository:
 
 def _inside(where: str, known: Repository, confine: Confine) -> str:
     """Return the path part of a source relative to what may be shown of its repository."""
-    asked = Path(os.path.normpath(confine.roots[0] / Path(where).expanduser()))
+    asked = Path(os.path.normpath(confine.asked(where)))
     asked = Path(os.path.realpath(asked.parent)) / asked.name
     if asked == known.folder:
         return ""

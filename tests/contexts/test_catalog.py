@@ -220,3 +220,54 @@ def test_a_clone_runs_no_hook_and_is_reused(work: Work, tmp_path: Path, catalog_
 def test_no_network_is_said_plainly(folder: Path, catalog_of: Make) -> None:
     with pytest.raises(Unavailable, match=r"cannot be cloned"):
         catalog_of(folder).open("https://localhost:1/none.git")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "~nobody/x", "~", "a" * 5_000, "[", "**/**/**/*", "*" * 300, "..", "...", "@", "a@", "@a",
+        "A..", "..B", "a@b..c", "repo@", "repo@nosuch", "repo@-x", "HEAD@{1}", "\n", "\udcff",
+        "%00",
+        "session:", "session:nosuch", "session:../../x", "://", "https://", "file://", "-rf", "a:b",
+        "notes.txt@HEAD", "notes.txt/x", "git@host:", "con", "NUL", "notes.txt#L1", "{a,b}", "r7",
+    ],
+)  # fmt: skip
+def test_any_source_opens_or_is_refused_in_one_sentence(
+    work: Work, catalog_of: Make, source: str
+) -> None:
+    work.commit("one", notes_dot_txt="x\n")
+    catalog = catalog_of(work.path)
+    try:
+        catalog.open(source)
+    except RlmError as error:
+        assert "\n" not in str(error) and len(str(error)) < 1_000
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "repo", "repo:", "repo:/", "repo:.", "repo:./", "repo://", "repo:a//b", "repo:*", "repo:[",
+        "repo:[]", "repo:{", "repo:**", "repo:notes.txt/", "repo:notes.txt@", "repo:@", "repo@HEAD",
+        "repo:@HEAD", "repo:*@HEAD", "repo:notes.txt@HEAD~99", "repo:%00", "repo:%FF", "repo:~",
+        "repo:notes.txt#C0-C0", "repo:notes.txt#C9-C99", "repo:notes.txt#L2-L9", "repo#L1",
+        "repo:notes.txt#1.2", "history:HEAD#L99999", "history#L5-L9", "history:notes.txt",
+        "history@HEAD", "history:HEAD@HEAD", "history:*", "repo:.git/config", "repo:.git/HEAD@HEAD",
+    ],
+)  # fmt: skip
+def test_any_ref_answers_or_is_refused_in_one_sentence(
+    work: Work, catalog_of: Make, ref: str
+) -> None:
+    work.commit("one", notes_dot_txt="x\n")
+    catalog = catalog_of(work.path)
+    for call in (
+        lambda: catalog.read(ref),
+        lambda: catalog.text(ref),
+        lambda: catalog.outline(ref),
+        lambda: catalog.chunk(ref),
+        lambda: catalog.rank("notes", ref),
+        lambda: catalog.search(Query("x"), ref),
+    ):
+        try:
+            call()
+        except RlmError as error:
+            assert "\n" not in str(error)
