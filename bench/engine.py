@@ -42,7 +42,7 @@ MAP = (
     "print(len(context), outline('repo', 5).total)",
     "print(grep('needle', limit=5).total)",
     f"texts = ['Count the needles: part ' + str(n) for n in range({N})]\n"
-    "answers = llm_query_batched(texts)\nprint(answers.done)",
+    "answers = llm_query_batched(texts)\nprint(len(answers))",
     "total = sum(int(a) for a in answers)\nprint(total)",
     "FINAL(str(total))",
 )
@@ -58,16 +58,13 @@ def is_root(call: Call) -> bool:
     return len(call.system) > 2_000
 
 
-def mind(cells: tuple[str, ...], already: int = 0) -> Callable[[Call], Say | str]:
-    """Return a root that writes these cells, and a sub-model that answers 2.
-
-    `already` is how many replies of the model's a conversation pretends to begin with.
-    """
+def mind(cells: tuple[str, ...]) -> Callable[[Call], Say | str]:
+    """Return a root that writes these cells, and a sub-model that answers 2."""
 
     def answer(call: Call) -> Say | str:
         if not is_root(call):
             return "2"
-        return f"```repl\n{cells[min(call.replies - already, len(cells) - 1)]}\n```"
+        return f"```repl\n{cells[min(call.replies, len(cells) - 1)]}\n```"
 
     return answer
 
@@ -180,7 +177,7 @@ async def peer(python: str, rounds: int) -> None:
         "answer['content'] = str(total)\nanswer['ready'] = True",
     )
     command = [python, str(ROOT / "bench" / "peers.py")]
-    with SimServer(mind(script, already=1), latency_s=LATENCY_S) as sim:
+    with SimServer(mind(script), latency_s=LATENCY_S) as sim:
         process = await asyncio.create_subprocess_exec(
             *command, sim.url, "1.0", str(rounds), stdout=asyncio.subprocess.PIPE
         )
