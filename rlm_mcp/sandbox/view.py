@@ -161,7 +161,7 @@ class View:
         """Answer as `str.startswith`."""
         size = max(map(len, words), default=0) if isinstance(words, tuple) else len(words)
         if end or start < 0:
-            return self[slice(start, *end)].startswith(words)
+            return self[slice(start, end[0] if end else None)].startswith(words)
         if start > 0 and start > len(self):
             return False
         return self[start : start + size].startswith(words)

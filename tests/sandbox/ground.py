@@ -17,7 +17,7 @@ from typing import Any
 from rlm_mcp.sandbox import Attachment, Limits, Outcome, Sandbox
 
 ATTACKS = Path(__file__).parent / "attacks" / "attacks.jsonl"
-SECONDS = 0.4
+SECONDS = 0.3
 MEMORY_MB = 160
 SLACK_S = 6.0
 """Far above what is promised: a test says "did not hang", the benchmark says how quick."""

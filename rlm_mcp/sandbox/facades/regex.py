@@ -276,7 +276,7 @@ def exports() -> dict[str, Any]:
     made: dict[str, Any] = {name: _function(name) for name in words.split()}
     made.update({name: getattr(re, name) for name in _FLAGS.split()})
     made.update(compile=compile, escape=re.escape, error=re.error, purge=_cache.clear)
-    made.update(Pattern=Pattern, Match=re.Match, RegexFlag=re.RegexFlag)
+    made.update(Pattern=Pattern, Match=re.Match)
     if hasattr(re, "PatternError"):
         made["PatternError"] = re.PatternError
     return made
