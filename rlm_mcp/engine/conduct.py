@@ -32,6 +32,8 @@ from rlm_mcp.sandbox import Limits
 OUTPUT_CHARS = 200_000
 """Characters of a cell's output that are kept, behind a handle, beyond what is shown."""
 CHILDREN_AT_ONCE = 8
+NAMED_REFS = 20
+"""Refs that a root model is told one by one."""
 INSUFFICIENT = "INSUFFICIENT"
 """What a direct call replies when the text does not hold the answer (prompts/root-direct.md)."""
 
@@ -69,6 +71,8 @@ class Conduct:
             self.shared.texts,
             None if self.job.contexts is None else frozenset(self.job.contexts),
         )
+        self.refs = self.job.refs
+        """What it is about; lists behind handles are opened up before anything else."""
         self.coverage = Coverage()
         self.children = 0
         self.loop: Loop | None = None
@@ -111,8 +115,9 @@ class Conduct:
 
     def _variables(self) -> dict[str, Variable]:
         """Return the variables of this run, opened."""
-        if self.job.refs:
-            names = dict.fromkeys(parse(text).variable for text in self.job.refs)
+        self.refs = self.reader.spread(self.job.refs)
+        if self.refs:
+            names = dict.fromkeys(parse(text).variable for text in self.refs)
         else:
             names = dict.fromkeys(self.reader.opened())
         if not names and (first := next(iter(self.reader.openable()), None)):
@@ -137,13 +142,13 @@ class Conduct:
 
     def _tokens(self, variables: Mapping[str, Variable]) -> int:
         """Return the size of what the run is about."""
-        if self.job.refs and not self._whole(variables):
-            return sum(len(self.reader.text(ref)) for ref in self.job.refs) // 4
+        if self.refs and not self._whole(variables):
+            return sum(len(self.reader.text(ref)) for ref in self.refs) // 4
         return sum(variable.describe().tokens for variable in variables.values())
 
     def _whole(self, variables: Mapping[str, Variable]) -> bool:
         """Say whether every ref names a whole variable."""
-        return all(ref in variables for ref in self.job.refs)
+        return all(ref in variables for ref in self.refs)
 
     async def _by(self, chosen: Route, variables: Mapping[str, Variable]) -> End:
         if chosen.mode == "direct":
@@ -153,7 +158,7 @@ class Conduct:
 
     async def _direct(self, variables: Mapping[str, Variable]) -> End:
         """Answer with one call that holds everything."""
-        refs = list(self.job.refs) or list(variables)
+        refs = list(self.refs) or list(variables)
         parts = await asyncio.to_thread(
             lambda: [asking.Part(ref, self.reader.text(ref)) for ref in refs]
         )
@@ -210,8 +215,12 @@ class Conduct:
         main = next(iter(variables), "")
         if main and main != "context":
             lines.append(f"`context` is {main}.")
-        if self.job.refs and not self._whole(variables):
-            lines += ["", "The question is about: " + ", ".join(self.job.refs)]
+        if self.refs and not self._whole(variables):
+            named = ", ".join(self.refs[:NAMED_REFS])
+            if len(self.refs) > NAMED_REFS:
+                handle = self.handles.keep("\n".join(self.refs), "refs", self.refs)
+                named += f" and {len(self.refs) - NAMED_REFS:,} more; {handle} lists all of them"
+            lines += ["", f"The question is about: {named}."]
         if self.job.schema is not None:
             wanted = json.dumps(self.job.schema, ensure_ascii=False)
             lines += ["", f"The answer is JSON (json.dumps) that fits this JSON Schema: {wanted}"]
@@ -356,7 +365,7 @@ class Conduct:
             mode=chosen.mode,
             reason=chosen.reason,
             depth=self.depth,
-            refs=list(self.job.refs),
+            refs=list(self.refs),
             contexts=None if self.job.contexts is None else list(self.job.contexts),
             variables=[_named(variable.describe()) for variable in variables.values()],
             budget=asdict(self.budget.allowance),

@@ -32,6 +32,8 @@ Starter = Callable[
 
 HOOK = "session:hook:"
 """How the source begins that a client's hook opens: `session:hook:<event>:<transcript>`."""
+LONGEST_CELL_S = 600.0
+"""The most time that an agent can ask for a cell to compute."""
 KEPT_ANSWERS = 20_000_000
 
 
@@ -176,7 +178,8 @@ class Host:
         if self.scope.run_cell is None:
             raise BadRequest("A cell cannot run another cell; write the code directly.")
         code, repl = given.text("code"), given.text("repl", "main")
-        work = self.scope.run_cell(code, repl, given.number("timeout_s", 30.0))
+        seconds = min(LONGEST_CELL_S, given.number("timeout_s", 30.0))
+        work = self.scope.run_cell(code, repl, seconds)
         return str(self.flights.wait(work))
 
     def wait(self, given: arguments.Arguments) -> str:

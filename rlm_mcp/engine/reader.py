@@ -125,14 +125,20 @@ class Reader:
         except TypeError as error:
             raise BadRequest(f"{name}.{method}: {error}.") from error
 
+    def spread(self, refs: Sequence[str]) -> tuple[str, ...]:
+        """Return refs with the lists behind handles opened up."""
+        found: dict[str, None] = {}
+        for text in refs:
+            found.update(dict.fromkeys(self._listed(text) or [text]))
+        return tuple(found)
+
     def parts(self, refs: Sequence[str], tokens: int = PART_TOKENS) -> list[str]:
         """Return the refs to ask about one by one: lists opened up, large scopes in chunks."""
         parts: dict[str, None] = {}
         for text in refs:
             ref = parse(text)
             handles = None if ref.variable in self.own else self._handles(ref.variable)
-            listed = handles.get(ref.variable).refs if handles and ref.span is None else ()
-            if listed:
+            if listed := self._listed(text):
                 parts.update(dict.fromkeys(listed))
             elif handles and len(handles.text(ref)) <= 4 * tokens:
                 parts[text] = None
@@ -180,6 +186,12 @@ class Reader:
         known = {*self.own, *self._known()}
         words = set(_WORD.findall(code))
         return {name: self.variable(name) for name in sorted(known & words)}
+
+    def _listed(self, text: str) -> tuple[str, ...]:
+        """Return the refs that a handle lists; nothing for any other ref."""
+        ref = parse(text)
+        handles = None if ref.variable in self.own else self._handles(ref.variable)
+        return handles.get(ref.variable).refs if handles and ref.span is None else ()
 
     def _handles(self, name: str) -> Handles | None:
         return next((handles for handles in self.handles if name in handles), None)

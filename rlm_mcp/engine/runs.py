@@ -62,7 +62,8 @@ class Runs:
         extra = () if on_event is None else (on_event,)
         folder = None if record else self._shared.state / "runs"
         recorder = Recorder(folder, id, (*self._shared.listeners, *extra))
-        conduct = Conduct(self._shared, job, budget, recorder, id, recorded=record)
+        above = [self._shared.handles]
+        conduct = Conduct(self._shared, job, budget, recorder, id, above=above, recorded=record)
         live = Live(id, redact.redact(job.question), budget, asyncio.create_task(_run(conduct)))
         self._live[id] = live
         for old in [run for run in self._live.values() if not run.going][:-REMEMBERED]:
@@ -72,7 +73,9 @@ class Runs:
     def forecast(self, job: Job, allowance: Allowance) -> dict[str, Any]:
         """Return what a run may cost (see `forecast`); takes as long as opening its variables."""
         recorder = Recorder(None, "forecast")
-        return Conduct(self._shared, job, Budget(allowance), recorder, "forecast").forecast()
+        above = [self._shared.handles]
+        conduct = Conduct(self._shared, job, Budget(allowance), recorder, "forecast", above=above)
+        return conduct.forecast()
 
     async def carry_out(
         self,

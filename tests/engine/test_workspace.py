@@ -177,6 +177,22 @@ def test_a_chunk_handle_names_all_its_parts(desk: Desks) -> None:
     run(go())
 
 
+def test_a_run_can_be_about_the_parts_behind_a_handle(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted([cell("print(peek(context_ref).shown)\nFINAL('x')")])
+            d.use(model)
+            shown = await d.workspace.call("chunk", {"ref": "repo:f1.txt", "tokens": 100})
+            handle = shown.partition(":")[0]
+            arguments = {"prompt": "What?", "refs": handle, "mode": "recursive"}
+            await d.workspace.call("rlm_query", arguments)
+            first = model.requests[0].messages[0].text
+            assert "The question is about: repo:f1.txt#L1-" in first
+            assert "- repo (text)" in first
+
+    run(go())
+
+
 def test_handles_can_be_searched_and_chunked(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
