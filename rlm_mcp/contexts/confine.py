@@ -43,16 +43,21 @@ _VIRTUAL = ("/proc", "/sys", "/dev")
 
 _DENIED = re.compile("|".join(map(fnmatch.translate, DENIED_FILES)))
 _HARMLESS = re.compile("|".join(map(fnmatch.translate, HARMLESS_FILES)))
+_FOLDERS = re.compile(rf"(?:\A|/)(?:{'|'.join(map(re.escape, sorted(DENIED_FOLDERS)))})[. ]*/")
 
 
 def is_denied(path: str) -> bool:
-    """Say whether a file of this name is refused by default; `path` may be relative."""
-    path = path.replace("\\", "/").casefold()
-    folders, _, name = path.rpartition("/")
-    name = name.partition(":")[0].rstrip(". ")  # "x.pem:stream" and "x.pem." open x.pem on NTFS
+    """Say whether a file of this name is refused by default; `path` may be relative.
+
+    It is asked about every path of a repository, so it is three regular expressions at most.
+    """
+    path = path.casefold().replace("\\", "/")
+    name = path[path.rfind("/") + 1 :]
+    if ":" in name or name.endswith((".", " ")):
+        name = name.partition(":")[0].rstrip(". ")  # on NTFS, x.pem:stream and x.pem. are x.pem
     if _DENIED.match(name) and not _HARMLESS.match(name):
         return True
-    return any(part.rstrip(". ") in DENIED_FOLDERS for part in folders.split("/"))
+    return _FOLDERS.search(path) is not None
 
 
 class Confine:
