@@ -37,6 +37,8 @@ RARE = 400
 """Bytes an occurrence of its first byte from which on RE2 skips quickly to a plain text."""
 DENSE = 60
 """Bytes a hit below which bytes are looked up in a table instead."""
+CROWDED = 4_000
+"""Bytes a hit below which one thread is faster than several."""
 SAMPLE = 1 << 20
 PATIENCE = 2.5
 """How many times the limit of processor time may pass by the clock on the wall."""
@@ -90,11 +92,18 @@ def scan(snapshot: Snapshot, gated: Gated, runs: Runs, seconds: float, enough: i
     workers = min(4, os.cpu_count() or 1)
     if size < THREADED or workers == 1 or enough:
         return _scan(snapshot, gated, _blocks(snapshot, runs, bool(enough)), Clock(seconds), enough)
-    parts = _share(list(_blocks(snapshot, runs, False)), workers)
-    with ThreadPoolExecutor(workers, "rlm-scan") as pool:
-        results = list(
-            pool.map(lambda part: _scan(snapshot, gated, iter(part), Clock(seconds), 0), parts)
-        )
+    head, *rest = _blocks(snapshot, runs, False)
+    first = _scan(snapshot, gated, iter([head]), Clock(seconds), 0)
+    if len(first.ordinals) * CROWDED > head[1] - head[0]:
+        # Each hit is told to Python, one thread at a time: more threads would only queue.
+        results = [first, _scan(snapshot, gated, iter(rest), Clock(seconds), 0)]
+    else:
+        with ThreadPoolExecutor(workers, "rlm-scan") as pool:
+            more = pool.map(
+                lambda part: _scan(snapshot, gated, iter(part), Clock(seconds), 0),
+                _share(rest, workers),
+            )
+            results = [first, *more]
     # Where time ran out in one part, what later parts found still counts.
     return Scanned(
         np.concatenate([result.ordinals for result in results]),

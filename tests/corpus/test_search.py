@@ -233,7 +233,8 @@ def test_across_lines_the_last_line_needs_no_newline(cache: Path, engine: str) -
     corpus = packed(cache, a="x\nlast", b="last\n", c="")
     for pattern in ("last", "l.st", "x\nlast", "t$", r"last\z", r"[^x]t"):
         found = search.search(corpus, Query(pattern, multiline=True))
-        assert found.documents == (1 if "x\n" in pattern else 2), pattern
+        once = "x\n" in pattern or pattern.endswith("z")
+        assert found.documents == (1 if once else 2), pattern
     assert search.search(corpus, Query("x\nlast", literal=True)).total == 1
     assert search.search(corpus, Query("last", literal=True, multiline=True)).total == 2
 
