@@ -13,7 +13,7 @@ import pytest
 
 from rlm_mcp.sandbox import guards, worker
 from rlm_mcp.sandbox.environment import Environment
-from rlm_mcp.sandbox.facades import find, known
+from rlm_mcp.sandbox.facades import find, known, tasks
 from rlm_mcp.sandbox.facades.facade import Facade, exports_of
 from rlm_mcp.sandbox.output import Output
 
@@ -139,6 +139,9 @@ def check_calls(name: str, item: Callable[..., Any]) -> None:
             continue
         if inspect.iscoroutine(value):
             value.close()
+        for task in tasks._tasks:
+            task._coroutine.close()
+        tasks._tasks.clear()
         for part in reached(value):
             assert not leads_out(part) or any(part is given for given in probe), (name, probe)
 
