@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import config
-from rlm_mcp.contexts.session import build
+from rlm_mcp.contexts.session import build, tables
 from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.turns import Block, Child, Piece, Source
 from rlm_mcp.errors import Unavailable
@@ -33,26 +33,6 @@ VERSION = 1
 
 SPILL_LIMIT = 16 << 20
 _PROBE = 4096
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE docs (
-  doc INTEGER PRIMARY KEY, name TEXT UNIQUE, path TEXT, call TEXT, stamp TEXT, state TEXT);
-CREATE TABLE turns (
-  doc INT, n INT, native TEXT, parent INT, segment INT, live INT, role TEXT, origin TEXT,
-  ts TEXT, model TEXT, cwd TEXT, input INT, cache_read INT, cache_write INT, output INT,
-  usage_key TEXT, PRIMARY KEY (doc, n)) WITHOUT ROWID;
-CREATE TABLE blocks (
-  doc INT, n INT, i INT, type TEXT, name TEXT, kind TEXT, call TEXT, status TEXT, exit INT,
-  arg TEXT, data TEXT, note TEXT, start INT, end INT, part INT, pointer TEXT, spill TEXT,
-  head INTEGER PRIMARY KEY, off INT, len INT, lines INT, copy INT, sha TEXT);
-CREATE TABLE runs (path TEXT, start INT, len INT);
-CREATE TABLE nodes (doc INT, uid INT, turn INT);
-CREATE INDEX nodes_by_uid ON nodes (uid);
-CREATE INDEX blocks_by_call ON blocks (call) WHERE type = 'call';
-CREATE UNIQUE INDEX blocks_by_turn ON blocks (doc, n, i);
-CREATE INDEX blocks_by_kind ON blocks (kind, type);
-CREATE INDEX blocks_by_type ON blocks (type, status);
-"""
 
 
 class Index:
@@ -65,7 +45,7 @@ class Index:
         self.id = sha256(f"{path}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
         self._file = folder / f"{self.id}.sqlite"
         self.lock = threading.RLock()
-        self.db = self._open()
+        self.db = tables.opened(self._file, self.version)
         self._children: Sequence[Child] = ()
         self._text_id = ""
         self._recut = 0
@@ -196,39 +176,6 @@ class Index:
             self.db.close()
             if self._corpus is not None:
                 self._corpus.close()
-
-    def _open(self) -> sqlite3.Connection:
-        for attempt in range(2):
-            db = sqlite3.connect(
-                self._file, timeout=30, check_same_thread=False, isolation_level=None
-            )
-            db.row_factory = sqlite3.Row
-            try:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute("PRAGMA synchronous=OFF")
-                db.execute("PRAGMA cache_size=-16000")
-                if _version(db) != self.version:
-                    self._create(db)
-                os.chmod(self._file, 0o600)
-                return db
-            except sqlite3.DatabaseError as error:
-                db.close()
-                if attempt:
-                    raise Unavailable(f"The session index cannot be used: {error}.") from error
-                for suffix in (".sqlite", ".sqlite-wal", ".sqlite-shm"):
-                    self._file.with_suffix(suffix).unlink(missing_ok=True)
-        raise AssertionError("unreachable")
-
-    def _create(self, db: sqlite3.Connection) -> None:
-        """Make the tables anew; in a transaction, since another server may do the same."""
-        db.execute("BEGIN IMMEDIATE")
-        if _version(db) != self.version:
-            for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
-                db.execute(f'DROP TABLE "{row[0]}"')
-            for statement in _TABLES.split(";"):
-                db.execute(statement)
-            db.execute("INSERT INTO meta VALUES ('version', ?)", (self.version,))
-        db.execute("COMMIT")
 
     def _meta(self, key: str) -> Any:
         row = self.db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
@@ -364,14 +311,6 @@ def _join(runs: list[list[int]], doc: int, live: int, begin: int, stop: int) -> 
         runs[-1][3] = stop
     else:
         runs.append([doc, live, begin, stop])
-
-
-def _version(db: sqlite3.Connection) -> str:
-    try:
-        row = db.execute("SELECT value FROM meta WHERE key='version'").fetchone()
-    except sqlite3.OperationalError:
-        return ""
-    return row[0] if row else ""
 
 
 def _spilled(path: Path, spill: str) -> str | None:

@@ -167,31 +167,54 @@ def _once(found: list[Fact]) -> list[Fact]:
     return kept
 
 
+@dataclass(frozen=True, slots=True)
+class _Turnabout:
+    """A person's statement that may take something back."""
+
+    fact: Fact
+    topic: set[str]
+    changes: bool
+    revokes: bool
+
+
 def _settle(found: list[Fact], prompts: list[int]) -> list[Fact]:
     """Mark what a later statement of a person took back."""
+    turnabouts = [one for fact in found if (one := _turnabout(fact)) is not None]
+    turns = [one.fact.turn for one in turnabouts]
     settled = []
-    for place, fact in enumerate(found):
-        at = bisect.bisect_right(prompts, fact.turn)
-        answer = prompts[at] if at < len(prompts) else 0
-        later = (item for item in found[place + 1 :] if item.by == "person")
-        by = next((item for item in later if _takes_back(item, fact, answer)), None)
-        settled.append(replace(fact, status="superseded", superseded_by=by.ref) if by else fact)
+    for fact in found:
+        by = None
+        if fact.kind in ("rule", "preference", "decision"):
+            topic = _topic(fact.quote)
+            at = bisect.bisect_right(prompts, fact.turn)
+            answer = prompts[at] if at < len(prompts) else 0
+            later = turnabouts[bisect.bisect_right(turns, fact.turn) :]
+            by = next((one for one in later if _takes_back(one, fact, topic, answer)), None)
+        if by is not None:
+            fact = replace(fact, status="superseded", superseded_by=by.fact.ref)
+        settled.append(fact)
     return settled
 
 
-def _takes_back(later: Fact, fact: Fact, answer: int) -> bool:
+def _turnabout(fact: Fact) -> _Turnabout | None:
+    if fact.by != "person":
+        return None
+    corrects = fact.kind in ("correction", "rejected")
+    changes = corrects or _CORRECTION.search(fact.quote) is not None
+    revokes = _REVOKED.search(fact.quote) is not None
+    if not (changes or revokes):
+        return None
+    return _Turnabout(fact, _topic(fact.quote), changes, revokes)
+
+
+def _takes_back(later: _Turnabout, fact: Fact, topic: set[str], answer: int) -> bool:
     """Say whether a later statement takes one back; `answer` is the turn of the next prompt."""
-    if later.turn <= fact.turn:
-        return False
-    shared = _topic(later.quote) & _topic(fact.quote)
+    shared = later.topic & topic
     if fact.kind in ("rule", "preference"):
-        return bool(shared) and _REVOKED.search(later.quote) is not None
-    if fact.kind != "decision":
-        return False
-    changes = later.kind in ("correction", "rejected") or _CORRECTION.search(later.quote)
-    if later.turn == answer and changes:
-        return bool(shared) or len(words(later.quote)) < 3
-    return bool(changes) and len(shared) >= 2
+        return bool(shared) and later.revokes
+    if later.fact.turn == answer and later.changes:
+        return bool(shared) or len(words(later.fact.quote)) < 3
+    return later.changes and len(shared) >= 2
 
 
 def _topic(text: str) -> set[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
-from rlm_mcp.contexts.session.readers import claude_code, places
+from rlm_mcp.contexts.session.readers import messages, places
 from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.turns import Block, Event, Found, Meta, Odd, Piece, Source, Usage
 
@@ -129,13 +129,13 @@ def _message(message: Mapping[str, Any], pointer: str, state: dict[str, Any]) ->
         if not isinstance(part, dict):
             continue
         if role == "assistant":
-            piece.blocks.append(claude_code.reply_block(part))
+            piece.blocks.append(messages.reply_block(part))
         elif part.get("type") == "tool_result":
-            piece.blocks.append(claude_code.result_block(part, None))
+            piece.blocks.append(messages.result_block(part, None))
         elif part.get("type") == "text":
             _typed(str(part.get("text") or ""), piece, state)
         else:
-            piece.blocks.append(claude_code.other_block(part))
+            piece.blocks.append(messages.other_block(part))
     if role != "assistant" and piece.origin != "human":
         typed = any(block.type in ("text", "image") for block in piece.blocks)
         piece.origin = "harness" if typed or not piece.blocks else "agent"
