@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from rlm_mcp import redact
 from rlm_mcp.contexts.variable import Description, Variable
-from rlm_mcp.engine import asking, cells, evidence, forecast, observe, route
+from rlm_mcp.engine import asking, cells, evidence, forecast, opening, route
 from rlm_mcp.engine.budget import Budget
 from rlm_mcp.engine.calls import Account, Answer, Failed
 from rlm_mcp.engine.environment import Environment
@@ -32,8 +31,6 @@ from rlm_mcp.sandbox import Limits
 OUTPUT_CHARS = 200_000
 """Characters of a cell's output that are kept, behind a handle, beyond what is shown."""
 CHILDREN_AT_ONCE = 8
-NAMED_REFS = 20
-"""Refs that a root model is told one by one."""
 INSUFFICIENT = "INSUFFICIENT"
 """What a direct call replies when the text does not hold the answer (prompts/root-direct.md)."""
 
@@ -209,32 +206,17 @@ class Conduct:
         )
 
     def _first(self, variables: Mapping[str, Variable], sub_calls: bool) -> str:
-        """Return the first message: question, variables, limits."""
-        lines = [f"<question>\n{self.question}\n</question>", "", "Context variables:"]
-        lines += [observe.describe_text(variable.describe()) for variable in variables.values()]
-        main = next(iter(variables), "")
-        if main and main != "context":
-            lines.append(f"`context` is {main}.")
-        if self.refs and not self._whole(variables):
-            named = ", ".join(self.refs[:NAMED_REFS])
-            if len(self.refs) > NAMED_REFS:
-                handle = self.handles.keep("\n".join(self.refs), "refs", self.refs)
-                named += f" and {len(self.refs) - NAMED_REFS:,} more; {handle} lists all of them"
-            lines += ["", f"The question is about: {named}."]
-        if self.job.schema is not None:
-            wanted = json.dumps(self.job.schema, ensure_ascii=False)
-            lines += ["", f"The answer is JSON (json.dumps) that fits this JSON Schema: {wanted}"]
-        if sub_calls:
-            depth = self.budget.allowance.depth
-            lines += [
-                "",
-                f"A sub-call holds up to {self.job.sub.window // 2:,} tokens and answers in at "
-                f"most {asking.SUB_MAX_TOKENS:,}; {self.shared.settings.concurrency} run at once.",
-                f"Child runs may nest {depth} deep."
-                if depth
-                else "Child runs are not available here; use llm_query.",
-            ]
-        return redact.redact("\n".join(lines))
+        """Return the first message, which names what a root model is given."""
+        narrowed = () if self._whole(variables) else self.refs
+        return opening.first_message(
+            self.job,
+            self.question,
+            variables,
+            narrowed,
+            self.handles,
+            self.budget.allowance if sub_calls else None,
+            self.shared.settings.concurrency,
+        )
 
     async def _children(
         self, jobs: Sequence[Job], limits: Mapping[str, float | None]

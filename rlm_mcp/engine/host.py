@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlm_mcp.contexts.variable import Query, wire
-from rlm_mcp.engine import arguments, asking, observe
+from rlm_mcp.engine import arguments, asking, observe, replies
 from rlm_mcp.engine import schema as schemas
 from rlm_mcp.engine.calls import Account, Answer, Ask, Failed
 from rlm_mcp.engine.environment import Flights
@@ -21,8 +21,7 @@ from rlm_mcp.engine.handles import Handles
 from rlm_mcp.engine.reader import Reader
 from rlm_mcp.engine.run import Coverage, Job, Result
 from rlm_mcp.engine.shared import Shared
-from rlm_mcp.engine.trajectory import brief
-from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
+from rlm_mcp.errors import BadRequest, BudgetSpent, Denied
 from rlm_mcp.models.model import Model
 
 Starter = Callable[
@@ -34,7 +33,6 @@ HOOK = "session:hook:"
 """How the source begins that a client's hook opens: `session:hook:<event>:<transcript>`."""
 LONGEST_CELL_S = 600.0
 """The most time that an agent can ask for a cell to compute."""
-KEPT_ANSWERS = 20_000_000
 
 
 @dataclass
@@ -213,7 +211,7 @@ class Host:
             self._afford(len(prompts))
             asks = asking.plain(prompts, system, scope.question, schema)
         if not asks:
-            return _answers([], [], "", "")
+            return replies.answers([], [], "", "")
         return self._told(model, asks, bool(refs))
 
     def run(self, given: arguments.Arguments) -> Any:
@@ -221,7 +219,7 @@ class Host:
         self._may_ask()
         jobs = self._jobs(given)
         if not jobs:
-            return _answers([], [], "", "")
+            return replies.answers([], [], "", "")
         limits = {
             name: given.optional(f"max_{name}") for name in ("usd", "calls", "seconds", "depth")
         }
@@ -231,7 +229,7 @@ class Host:
             for result, job in zip(results, jobs, strict=True)
         ]
         failed = [str(n) for n, result in enumerate(results, 1) if isinstance(result, Failed)]
-        return _answers(answers, failed, "", "")
+        return replies.answers(answers, failed, "", "")
 
     def _jobs(self, given: arguments.Arguments) -> list[Job]:
         prompts, texts = given.texts("prompts"), given.optional_texts("contexts")
@@ -279,22 +277,22 @@ class Host:
             scope.shared.calls.each(model, asks, account, scope.tell)
         )
         good = [isinstance(item, Answer) for item in got]
-        named = [ask.part if by_ref else _digest(ask) for ask in asks]
+        named = [ask.part if by_ref else replies.name_of(ask) for ask in asks]
         scope.coverage.note(named, good)
         if not any(good):
-            _raise(got)
+            replies.no_answer(got)
         answers = [item.value if isinstance(item, Answer) else item for item in got]
         failed = [ask.part for ask, ok in zip(asks, good, strict=True) if not ok]
         handle = ""
         if len(asks) > 1:
-            handle = scope.handles.keep(_sheet(asks, got), "answers")
+            handle = scope.handles.keep(replies.sheet(asks, got), "answers")
         spent = ""
         if scope.agent:
             unpriced = account.budget.unpriced
             cost = None if unpriced else (account.budget.spent.usd_nano - before[2]) / 1e9
             calls = account.budget.spent.calls - before[0]
             spent = observe.spent_text(calls, account.cached - before[1], cost)
-        return _answers(answers, failed, handle, spent)
+        return replies.answers(answers, failed, handle, spent)
 
     def _answer_of(self, result: Result, job: Job) -> Any:
         if job.schema is not None and result.status in ("complete", "partial"):
@@ -343,47 +341,3 @@ class Host:
                 "can do that (model, sub_model)."
             )
         return scope.shared.model(spec)
-
-
-def _answers(
-    answers: Sequence[Any], failed: Sequence[str], handle: str, spent: str
-) -> dict[str, Any]:
-    failures = [
-        [place, item.reason, item.kind]
-        for place, item in enumerate(answers)
-        if isinstance(item, Failed)
-    ]
-    return {
-        "answers": [None if isinstance(item, Failed) else item for item in answers],
-        "failures": failures,
-        "asked": len(answers),
-        "done": len(answers) - len(failures),
-        "failed": list(failed),
-        "handle": handle,
-        "spent": spent,
-    }
-
-
-def _raise(got: Sequence[Answer | Failed]) -> None:
-    """Raise where not one of the answers came: silence is no result."""
-    reasons = dict.fromkeys((item.reason, item.kind) for item in got if isinstance(item, Failed))
-    reason, kind = next(iter(reasons))
-    said = f"None of {len(got)} calls was answered: {reason}" if len(got) > 1 else reason
-    if kind == "budget":
-        raise BudgetSpent(said, limit="calls", value=0)
-    raise ModelError(said, kind=kind)
-
-
-def _sheet(asks: Sequence[Ask], got: Sequence[Answer | Failed]) -> str:
-    """Return all answers whole, each under what it is about."""
-    parts = []
-    for number, (ask, item) in enumerate(zip(asks, got, strict=True), 1):
-        text = item.reply.text if isinstance(item, Answer) else f"<NO ANSWER: {item.reason}>"
-        parts.append(f"[{number}] {ask.part}\n{text}\n")
-    return "\n".join(parts)[:KEPT_ANSWERS]
-
-
-def _digest(ask: Ask) -> str:
-    """Return a name for a prompt, the same when it is asked again."""
-    text = "".join(message.text for message in ask.request.messages)
-    return f"{text.strip().partition(chr(10))[0][:80]} #{brief(text)['hash'][:6]}"
