@@ -121,7 +121,7 @@ class Builder:
             kinds = self.state.odd.setdefault(event.kind, {})
             kinds[event.name] = kinds.get(event.name, 0) + 1
         elif isinstance(event, Meta):
-            self.state.facts[event.key] = event.value
+            self.state.facts[event.key] = redact(event.value)
         elif isinstance(event, Rewind):
             self._rewind(event)
         else:

@@ -6,9 +6,11 @@ a link in such a folder that leads out of it is refused.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,10 @@ from rlm_mcp.errors import BadRequest, Denied, Unavailable, did_you_mean
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
 
+HINT_S = 3 * 86_400.0
+"""Age from which a hint of another server is removed."""
+
+_SERVER = os.urandom(8).hex()
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[45][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 
@@ -151,10 +157,20 @@ def note(session_id: str, transcript_path: str, settings: Settings) -> Path:
     target = _hint()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = target.with_suffix(".new")
-    fresh.write_text(json.dumps({"session": session_id, "path": str(real)}), "utf-8")
+    hint = {"session": session_id, "path": str(real), "server": _SERVER}
+    fresh.write_text(json.dumps(hint), "utf-8")
     os.chmod(fresh, 0o600)
     os.replace(fresh, target)
+    _sweep(target.parent)
     return real
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the hints of servers that ended days ago."""
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(OSError):
+            if path.stem.isdigit() and time.time() - path.stat().st_mtime > HINT_S:
+                path.unlink()
 
 
 def _hint() -> Path:
@@ -166,7 +182,9 @@ def _current(settings: Settings) -> Found | None:
     try:
         hint = json.loads(_hint().read_text("utf-8"))
         path = Path(hint["path"])
-        if path.is_file() and allowed(path, settings):
+        # A process of an earlier day may have had this number.
+        ours = hint["server"] == _SERVER
+        if ours and path.is_file() and allowed(path, settings):
             return Found("", str(hint["session"]), str(path))
     except (OSError, ValueError, KeyError, TypeError, Denied):
         pass

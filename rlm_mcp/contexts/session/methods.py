@@ -22,6 +22,7 @@ from rlm_mcp.contexts.session.turns import ABANDONED, BRANCHES, LIVE, SUPERSEDED
 from rlm_mcp.contexts.session.view import Place, View, rows_of
 from rlm_mcp.contexts.variable import Method, Query, wire
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.redact import redact
 from rlm_mcp.refs import parse
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Methods:
         return [
             {
                 "id": item.native, "open": f"session:{short(item.native)}", "agent": item.agent,
-                "project": item.project, "title": item.title, "started": item.started,
+                "project": item.project, "title": redact(item.title), "started": item.started,
                 "bytes": item.size, "path": item.path,
             }
             for item in found[:limit]

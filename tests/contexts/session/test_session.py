@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +140,17 @@ def test_broken_lines_are_counted_and_said(variable: Variable) -> None:
 def test_an_unknown_turn_is_named_with_what_there_is(variable: Variable) -> None:
     with pytest.raises(BadRequest, match="turns 1 to 6, not 99"):
         variable.read(parse("session#99.1"))
+
+
+def test_a_secret_in_a_title_or_prompt_comes_out_as_a_marker(
+    transcript: Callable[..., Path], opened: Callable[[Path], Any]
+) -> None:
+    key = "AKIA" + "QWERTYUIOPASDFGH"
+    path = transcript(
+        record("user", "u1", None, f"Use the key {key} for it."),
+        json.dumps({"type": "summary", "summary": f"Deploy with {key}", "leafUuid": "u1"}),
+    )
+    found = opened(path)
+    for text in (str(found.describe()), found.text(parse("session")), found.methods["brief"]()):
+        assert key not in text
+        assert "[secret:aws-key:" in text
