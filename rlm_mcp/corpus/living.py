@@ -30,6 +30,8 @@ _CODE = {reason: code for code, reason in enumerate(REASONS)}
 _STAMP = ("size", "mtime_ns", "ctime_ns", "inode")
 _INODE = (1 << 63) - 1
 _RETRIES = 3
+WHOLE_BYTES = 256 << 20
+"""What a file that was not loaded may have to be read into memory when asked for."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -340,6 +342,11 @@ def read_whole(root: Folder, path: bytes) -> bytes:
     try:
         handle, status = root.open(path)
         try:
+            if status.st_size > WHOLE_BYTES:
+                raise Unavailable(
+                    f"{name} has {status.st_size:,} bytes, too many to be opened whole; "
+                    "open it as a context of its own."
+                )
             room = bytearray(status.st_size)
             return bytes(room[: files.read(handle, memoryview(room))])
         finally:

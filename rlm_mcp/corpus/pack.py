@@ -7,7 +7,6 @@ business of an `Origin` (load.py).
 
 from __future__ import annotations
 
-import bisect
 import errno
 import mmap
 import os
@@ -144,9 +143,7 @@ class Corpus:
 
     def below(self, prefix: str) -> Sequence[str]:
         """Return the paths under a folder (given with its trailing slash), in reading order."""
-        names = self.snapshot.paths
-        start = bisect.bisect_left(names, prefix)
-        return [name for name in names[start:] if name.startswith(prefix)]
+        return [name for name in self.snapshot.paths if name.startswith(prefix)]
 
     @property
     def folder(self) -> Path:

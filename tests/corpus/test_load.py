@@ -69,6 +69,14 @@ def test_what_is_not_text_is_described_and_not_loaded(make_tree: Make, cache: Pa
     assert corpus.data("big.txt") == b"line\n" * 2000
     with pytest.raises(BadRequest, match=r"a\.txt"):
         corpus.data("a.tx")
+    with open(tree.folder / "huge.log", "wb") as huge:
+        huge.write(b"x\n")
+        huge.truncate(1 << 40)  # a hole: no disk is used
+    corpus.refresh()
+    assert set(corpus.skipped["huge.log"]) == {"too large"}
+    with pytest.raises(Unavailable, match="open it as a context"):
+        corpus.data("huge.log")
+    assert corpus.below("a") == ["a.txt"]
 
 
 def test_names_and_contents_need_not_be_utf8(make_tree: Make, cache: Path) -> None:
