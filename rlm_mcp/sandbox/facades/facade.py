@@ -13,6 +13,7 @@ class Facade:
     """Shows the exports of one module; raw `getattr` sees no more than a guard would."""
 
     __slots__ = ("_exports", "_label")
+    shown_as = guards.Label("module")
 
     def __init__(self, label: str, exports: Mapping[str, Any]) -> None:
         object.__setattr__(self, "_label", label)
@@ -24,7 +25,8 @@ class Facade:
             return exports[name]
         label = object.__getattribute__(self, "_label")
         raise AttributeError(
-            f"module {label!r} has no attribute {name!r} here.{did_you_mean(name, exports)}"
+            f"module {label!r} has no attribute {name!r} here."
+            f"{_ADVICE.get(label) or did_you_mean(name, exports)}"
         )
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -77,6 +79,7 @@ def exports_of(facade: Facade) -> dict[str, Any]:
 _FILES = " Files are read through the context variables: peek(ref), grep(pattern), repo, logs."
 _PROCESS = " Cells start no processes and reach no network."
 _ADVICE = {
+    "os": _FILES,
     "pathlib": _FILES,
     "glob": _FILES,
     "shutil": _FILES,

@@ -727,3 +727,21 @@ class Node:
 root = Node()
 leaf = Node(Node(root))
 print(len(Node.made), leaf.path(), root.children[0].parent is root)
+# %% a class that answers every attribute
+class Any1:
+    def __getattr__(self, name):
+        return name.upper()
+    def __repr__(self):
+        return "Any1()"
+class Strict(dict):
+    def __getattr__(self, name):
+        return self[name]
+    def __missing__(self, key):
+        raise LookupError(key)
+print(Any1().x, Strict(a=1).a)
+Any1()
+# %% a strict dict is echoed
+class Strict(dict):
+    def __getattr__(self, name):
+        raise KeyError(name)
+Strict(a=1)
