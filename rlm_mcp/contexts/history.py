@@ -44,7 +44,7 @@ MAX_FILE = 64 << 20
 """Bytes of a file that is read at a revision."""
 KEPT = 3
 """Earlier states that are kept open after new commits."""
-WAIT_S = 10.0
+WAIT_S = 5.0
 """Seconds that a search waits for patches to be packed."""
 
 

@@ -154,21 +154,7 @@ def run_git(
     ok: Sequence[int] = (0,),
 ) -> Iterator[IO[bytes]]:
     """Start git with everything that a repository could run switched off, and give its output."""
-    flags = [part for setting in _CONFIG for part in ("-c", setting)]
-    command = ["git", "--no-pager", *flags, *arguments]
-    try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=folder,
-            env=environment(protocols),
-        )
-    except FileNotFoundError:
-        raise Unavailable("The git command is not installed; install git.") from None
-    except OSError as error:
-        raise Unavailable(f"git cannot be started: {error.strerror}.") from None
+    child = _start(arguments, folder, bool(stdin), protocols)
     assert child.stdout is not None and child.stderr is not None
     errors = _Drain(child.stderr, stdin, child.stdin)
     late = threading.Timer(timeout_s, child.kill)
@@ -188,6 +174,27 @@ def run_git(
         said = errors.finish()
     if finished and code not in ok:
         _fail(arguments, code, said, timeout_s if expired else None)
+
+
+def _start(
+    arguments: Sequence[str], folder: Path, feeds: bool, protocols: str
+) -> subprocess.Popen[bytes]:
+    flags = [part for setting in _CONFIG for part in ("-c", setting)]
+    try:
+        return subprocess.Popen(
+            ["git", "--no-pager", *flags, *arguments],
+            stdin=subprocess.PIPE if feeds else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment(protocols),
+        )
+    except FileNotFoundError:
+        raise Unavailable(
+            "git cannot be started: it is not installed, or the folder is gone."
+        ) from None
+    except OSError as error:
+        raise Unavailable(f"git cannot be started: {error.strerror}.") from None
 
 
 class _Drain:
@@ -228,7 +235,8 @@ def environment(protocols: str = "none") -> dict[str, str]:
         for name in ("PATH", "HOME", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "SSH_AUTH_SOCK")
         if name in os.environ
     }
-    return {**kept, **_ENVIRONMENT, "GIT_ALLOW_PROTOCOL": protocols}
+    ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes"} if protocols == "ssh" else {}
+    return {**kept, **_ENVIRONMENT, **ssh, "GIT_ALLOW_PROTOCOL": protocols}
 
 
 def _fail(arguments: Sequence[str], code: int, said: str, timeout_s: float | None) -> None:

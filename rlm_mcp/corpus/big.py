@@ -44,7 +44,6 @@ class Big:
         self.size = size
         self._before = [0]
         """Newlines before each block that was counted, and behind the last one."""
-        self._ends_open = False
         self._lock = threading.Lock()
 
     def grow(self, size: int) -> None:

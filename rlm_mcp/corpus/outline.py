@@ -109,12 +109,6 @@ def outline(path: str, data: bytes) -> list[Symbol]:
     return _nest(found, data, by_level=key in _HEADINGS)
 
 
-def has_outline(path: str, head: bytes = b"") -> bool:
-    """Say whether this kind of document has definitions or headings to find."""
-    name = language(path, head)
-    return _SAME.get(name, name) in _PATTERNS
-
-
 @cache
 def _compiled(key: str) -> re2._Regexp:
     options = re2.Options()
