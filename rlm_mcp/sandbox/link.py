@@ -16,7 +16,7 @@ from typing import Any
 from rlm_mcp.errors import RlmError
 from rlm_mcp.sandbox import wire
 from rlm_mcp.sandbox.process import Process
-from rlm_mcp.sandbox.values import SNAPSHOT_BYTES, HostError
+from rlm_mcp.sandbox.values import SNAPSHOT_BYTES, HostError, Limits
 
 GRACE_SECONDS = 0.6
 """How long a cell that ran out of time may take to stop before its worker is killed."""
@@ -83,10 +83,11 @@ class Clock:
 class Link:
     """One worker, its line, and the host functions lent to it."""
 
-    def __init__(self, process: Process, host: Host, wire_bytes: int) -> None:
+    def __init__(self, process: Process, host: Host, limits: Limits) -> None:
         self.process = process
         self._host = host
-        self._limit = 2 * wire_bytes + (1 << 16)
+        self._limit = 2 * limits.wire_bytes + (1 << 16)
+        self._call_limit = max(self._limit, 2 * limits.call_bytes + (1 << 16))
         self._calls = 0
 
     def order(
@@ -100,7 +101,7 @@ class Link:
         line.send(wire.encode(order, raw), clock.deadline, fds)
         while True:
             try:
-                message, blob = line.receive(clock.wait, self._limit, SNAPSHOT_BYTES)
+                message, blob = line.receive(clock.wait, self._call_limit, SNAPSHOT_BYTES)
             except wire.Late:
                 if clock.overdue:
                     raise
@@ -108,6 +109,8 @@ class Link:
                     self.process.signal(signal.SIGINT)
                 continue
             if message.get("op") == "done":
+                if line.taken > self._limit:
+                    raise wire.Violation(f"an answer of {line.taken:,} bytes")
                 return message, blob
             started = time.monotonic()
             answer = self._answer(message, blob)

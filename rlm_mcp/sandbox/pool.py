@@ -36,6 +36,7 @@ class Config:
     memory_mb: int
     output_chars: int
     wire_bytes: int
+    call_bytes: int
     language: bool
     kernel: bool
 
@@ -126,6 +127,7 @@ def take(config: Config, *, reduced: bool) -> tuple[Process, tuple[str, ...]]:
             "memory_mb": config.memory_mb,
             "output_chars": config.output_chars,
             "wire_bytes": config.wire_bytes,
+            "call_bytes": config.call_bytes,
             "language": config.language,
             "kernel": config.kernel,
         }

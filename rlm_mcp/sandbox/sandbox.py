@@ -50,6 +50,7 @@ class Sandbox:
             self.limits.memory_mb,
             self.limits.output_chars,
             self.limits.wire_bytes,
+            self.limits.call_bytes,
             language,
             kernel,
         )
@@ -211,7 +212,7 @@ class Sandbox:
         lost: tuple[str, ...] = ()
         for with_snapshot in (True, False):
             process, self.layers = pool.take(self._config, reduced=self._reduced)
-            link = Link(process, self._host, self.limits.wire_bytes)
+            link = Link(process, self._host, self.limits)
             try:
                 lost = self._journal.replay(link, with_snapshot=with_snapshot)
             except (wire.Closed, wire.Late, wire.Violation):

@@ -27,7 +27,9 @@ class Limits:
     output_chars: int = 20_000
     """Characters of what a cell printed, and of its last value, that are passed on."""
     wire_bytes: int = 1 << 20
-    """Bytes that a cell may send in one call or one answer."""
+    """Bytes that a cell may send in one answer: what it printed, its last value, a variable."""
+    call_bytes: int = 32 << 20
+    """Bytes of arguments in one call of a host function: a batch of prompts is large."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,10 @@ class _Copy:
     def spend(self, amount: int) -> None:
         self.left -= amount
         if self.left < 0:
-            raise TooLarge(f"the value is larger than {self.limit:,} characters")
+            raise TooLarge(
+                f"the value is larger than {self.limit:,} characters; pass refs instead of texts, "
+                "or several smaller values"
+            )
 
 
 class Line:
@@ -141,6 +144,8 @@ class Line:
         self._socket = end
         self._poll = select.poll() if hasattr(select, "poll") else None
         self._buffer = bytearray()
+        self.taken = 0
+        """Bytes of JSON of the frame that was received last."""
 
     def send(self, frame: bytes, deadline: float, fds: Sequence[int] = ()) -> None:
         """Send one frame. Raises Late where the worker does not read, Closed where it is gone."""
@@ -192,6 +197,7 @@ class Line:
         message = decode(buffer[HEADER.size : HEADER.size + size])
         raw = bytes(buffer[HEADER.size + size : end])
         del buffer[:end]
+        self.taken = size
         return message, raw
 
     def _wait(self, deadline: float, *, writing: bool) -> None:

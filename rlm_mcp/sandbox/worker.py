@@ -81,6 +81,7 @@ class Worker:
     def __init__(self, inside: wire.Inside, config: dict[str, Any]) -> None:
         self.inside = inside
         self.wire_bytes: int = config["wire_bytes"]
+        self.call_bytes: int = config["call_bytes"]
         self.output = Output(config["output_chars"])
         self.environment = Environment(self.output, language=config["language"])
         self.environment.builtins_of_cells["HostError"] = HostError
@@ -231,8 +232,8 @@ class Worker:
 
     def ask(self, name: str, positional: Any, named: Any) -> Any:
         """Send a call to the host and return its answer."""
-        arguments = wire.plain(list(positional), self.wire_bytes)
-        keywords = wire.plain(named, self.wire_bytes)
+        arguments = wire.plain(list(positional), self.call_bytes)
+        keywords = wire.plain(named, self.call_bytes)
         if self.restoring:
             raise HostError("a definition that calls the host is not replayed")
         call = {"op": "host", "name": name, "args": arguments, "kwargs": keywords}
