@@ -181,6 +181,9 @@ def test_positions_hold_in_text_that_is_not_ascii() -> None:
         "\u043a\u043b\u044e\u0447 \u0130 \U0001d518 \udcff [secret:github-token:"
     )
     assert redacted.endswith("] é")
+    redacted = redact.redact(f"\u0130\u0130 DB_PASSWORD={secret[:20]}! \u0130")
+    assert redacted.startswith("\u0130\u0130 DB_PASSWORD=[secret:password:")
+    assert redacted.endswith("] \u0130")
 
 
 def test_markers_differ_between_installations(
