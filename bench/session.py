@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import sqlite3
 import statistics
@@ -270,8 +269,8 @@ def _cursor(path: Path) -> None:
                     "fullConversationHeadersOnly": heads}  # fmt: skip
             db.execute("INSERT INTO cursorDiskKV VALUES (?,?)",
                        (f"composerData:c{composer}", json.dumps(head)))  # fmt: skip
-            db.executemany("INSERT INTO cursorDiskKV VALUES (?,?)",
-                           ((f"bubbleId:c{composer}:b{n}", bubble) for n in range(100)))  # fmt: skip
+            bubbles = ((f"bubbleId:c{composer}:b{n}", bubble) for n in range(100))
+            db.executemany("INSERT INTO cursorDiskKV VALUES (?,?)", bubbles)
     reader = choose(path)
     assert reader is not None
     seconds = _timed(lambda: reader.keys(path))
@@ -284,18 +283,23 @@ def _child(path: Path) -> int:
     start = time.perf_counter()
     session = Session(str(path), "session", Settings(roots=(path.parent,)))
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = _memory("VmHWM")  # ru_maxrss would count the process that started this one
     found = session.search(Query("database is locked"), parse("session"))
     session.methods["brief"]()
-    status = Path("/proc/self/status")
-    anonymous = 0.0
-    if status.exists():
-        rows = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        anonymous = int(rows["RssAnon"].split()[0]) / 1024
+    anonymous = _memory("RssAnon")
     print(f"indexed in {seconds:.1f} s, peak {peak:.0f} MB; after a grep ({found.total:,} lines) "
           f"and a brief {anonymous:.0f} MB of its own")  # fmt: skip
     session.close()
     return 0
+
+
+def _memory(name: str) -> float:
+    """Return a figure of this process in MB; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0.0
+    rows = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(rows[name].split()[0]) / 1024
 
 
 def _spawn(path: Path) -> str:

@@ -32,6 +32,15 @@ class Trunk:
     """Messages that stayed in the window after the last compaction."""
 
 
+REMEMBERED = 60_000
+"""Messages that are held in memory."""
+FILTER_BYTES = 1 << 22
+
+
+def _bits(key: int) -> tuple[int, int]:
+    return key % (FILTER_BYTES * 8), (key >> 31) % (FILTER_BYTES * 8)
+
+
 def number(native: str) -> int:
     """Return a native id as a 63-bit number."""
     return int.from_bytes(blake2b(native.encode("utf-8", "replace"), digest_size=8).digest()) >> 1
@@ -56,6 +65,8 @@ class Tree:
         self._older = older
         """Whether nodes of earlier runs have to be looked up."""
         self._known: dict[int, int] = {}
+        self._dropped = bytearray()
+        """A Bloom filter of the messages that are only in the table; empty while there are none."""
         self._new: list[tuple[int, int, int]] = []
         self._kept: set[int] = set(trunk.kept)
         """Messages that stayed in the window after the last compaction, or were listed again."""
@@ -127,6 +138,21 @@ class Tree:
         self.trunk.kept = sorted(self._kept)[:10_000]
         self._db.executemany("INSERT INTO nodes VALUES (?,?,?)", self._new)
         self._new.clear()
+        if len(self._known) > REMEMBERED:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Leave the older half of the messages to the table: a long session costs no memory."""
+        self._dropped = self._dropped or bytearray(FILTER_BYTES)
+        for key in list(self._known)[: REMEMBERED // 2]:
+            del self._known[key]
+            for bit in _bits(key):
+                self._dropped[bit >> 3] |= 1 << (bit & 7)
+
+    def _maybe_dropped(self, key: int) -> bool:
+        return bool(self._dropped) and all(
+            self._dropped[bit >> 3] & 1 << (bit & 7) for bit in _bits(key)
+        )
 
     def _parent(self, piece: Piece, leaf: int) -> int:
         if not piece.parent:
@@ -146,7 +172,7 @@ class Tree:
 
     def _turn(self, key: int) -> int | None:
         turn = self._known.get(key)
-        if turn is None and self._older:
+        if turn is None and (self._older or self._maybe_dropped(key)):
             row = self._db.execute(
                 "SELECT turn FROM nodes WHERE doc=? AND uid=?", (self._doc, key)
             ).fetchone()

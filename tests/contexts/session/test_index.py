@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rlm_mcp import config
+from rlm_mcp.contexts.session import build, tree
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.refs import parse
@@ -134,3 +135,18 @@ def test_the_index_is_private(record: Record, transcript: Write, opened: Open) -
     files = list((config.cache_dir() / "sessions").glob("*.sqlite"))
     assert files
     assert all(file.stat().st_mode & 0o077 == 0 for file in files)
+
+
+def test_what_is_dropped_from_memory_is_still_known(
+    record: Record, transcript: Write, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "REMEMBERED", 8)
+    monkeypatch.setattr(build, "_BATCH", 4)
+    chain: list[dict[str, Any]] = []
+    for number in range(60):
+        parent = f"u{number - 1}" if number else None
+        chain.append(record("user", f"u{number}", parent, f"Step number {number}."))
+    again = [chain[3], record("user", "fork", "u20", "Back to step twenty.")]
+    session = opened(transcript(*chain, *again))
+    told = [prompt["text"] for prompt in session.methods["prompts"]()]
+    assert told == [f"Step number {number}." for number in range(21)] + ["Back to step twenty."]
