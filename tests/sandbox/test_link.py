@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox import Limits, wire
 from rlm_mcp.sandbox.journal import Journal
 from rlm_mcp.sandbox.link import Clock, Link
 from rlm_mcp.sandbox.process import Process
@@ -48,7 +48,8 @@ class Stage:
             "probe": self.probe,
             "grep": lambda pattern: [pattern],
         }
-        self.link = Link(Process(ours, self.handle), host, 1 << 16)
+        limits = Limits(wire_bytes=1 << 16, call_bytes=1 << 16)
+        self.link = Link(Process(ours, self.handle), host, limits)
 
     def probe(self, *values: Any, **named: Any) -> str:
         self.calls.append((values, named))

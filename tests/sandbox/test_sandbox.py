@@ -370,6 +370,14 @@ def test_long_texts_are_fetched_in_parts(make: Make) -> None:
         box.get("text")
 
 
+def test_a_batch_of_long_prompts_reaches_the_host_and_a_larger_one_is_refused(make: Make) -> None:
+    box = make(host={"measure": lambda prompts: [len(prompt) for prompt in prompts]})
+    assert box.run("measure(['x' * 100_000] * 64)").value == [100_000] * 64
+    refused = box.run("measure(['x' * 1_000_000] * 40)")
+    assert "pass refs instead of texts" in (refused.error or "")
+    assert box.run("print(6*7)").stdout == "42\n"
+
+
 def test_surrogates_and_control_characters_come_out_printable(make: Make) -> None:
     outcome = make().run("print('a\\ud800b')\n'\\udcff'")
     assert outcome.stdout == "a\ufffdb\n"
