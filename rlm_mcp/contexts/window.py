@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from rlm_mcp.contexts.variable import Passage
-from rlm_mcp.errors import BadRequest
+from rlm_mcp.errors import BadRequest, Unavailable
 from rlm_mcp.refs import Chars, Lines, Ref
 
 LONG_LINE = 2_000
@@ -69,13 +69,16 @@ def window(ref: Ref, document: Document, limit: int) -> Passage:
     stop = min(end, start + max(1, limit) - 1)
     taken: list[bytes] = []
     size = 0
-    for line in document.line_bytes(start, stop):
+    lines = document.line_bytes(start, stop)
+    if not lines:
+        raise Unavailable(f"{ref} was cut while it was read; ask again.")
+    for line in lines:
         if len(line) > LONG_LINE or size + len(line) > MAX_BYTES:
             break
         taken.append(line)
         size += len(line) + 1
     if not taken:
-        return _long_line(ref, document, start, total)
+        return _long_line(ref, document, start, lines[0], total)
     text = decode(b"\n".join(taken))
     last = start + len(taken) - 1
     return Passage(
@@ -118,10 +121,9 @@ def _next(ref: Ref, last: int, end: int, total: int, limit: int) -> str:
     return ""
 
 
-def _long_line(ref: Ref, document: Document, line: int, total: int) -> Passage:
+def _long_line(ref: Ref, document: Document, line: int, raw: bytes, total: int) -> Passage:
     """Return the start of a line that is too long to be shown whole, by characters."""
     before = sum(len(decode(part)) + 1 for part in document.line_bytes(1, line - 1))
-    raw = document.line_bytes(line, line)[0]
     text = decode(raw)
     end = min(CHARS, len(text))
     follows = ""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlm_mcp.corpus.gate import Gated, gate
-from rlm_mcp.errors import BadRequest
+from rlm_mcp.errors import BadRequest, Unavailable
 
 BLOCK = 1 << 20
 SCAN = 8 << 20
@@ -80,6 +80,8 @@ class Big:
         block = bisect_right(before, line - 2) - 1
         data = np.frombuffer(self.read(block * BLOCK, (block + 1) * BLOCK), np.uint8)
         inside = np.flatnonzero(data == 10)
+        if line - 2 - before[block] >= len(inside):
+            raise Unavailable("The file was cut while it was read; ask again.")
         return block * BLOCK + int(inside[line - 2 - before[block]]) + 1
 
     def line_of(self, offset: int) -> int:

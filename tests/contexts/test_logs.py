@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -350,3 +351,40 @@ def test_lines_are_found_by_number_across_blocks(folder: Path, catalog_of: Make)
     assert hit.line == 99_999
     with pytest.raises(BadRequest, match="120,000 lines"):
         catalog.read(f"app#L{count + 1}")
+
+
+def test_a_log_that_is_cut_under_a_reader_is_answered_or_refused(
+    folder: Path, catalog_of: Make
+) -> None:
+    path = folder / "app.log"
+    line = b"2026-03-14 09:00:00 INFO something happened here\n"
+    path.write_bytes(line * 60_000)
+    catalog = catalog_of(folder)
+    catalog.open("app.log", "app")
+    over = threading.Event()
+
+    def cut() -> None:
+        while not over.wait(0.005):
+            os.truncate(path, 1_000)
+            path.write_bytes(line * 60_000)
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    answers = 0
+    try:
+        for _ in range(25):
+            for call in (
+                lambda: catalog.search(Query("happened"), "app"),
+                lambda: catalog.read("app#L100"),
+                lambda: catalog.text("app#L1-L50"),
+                lambda: catalog.call("app", "at", ["09:00"], {}),
+            ):
+                try:
+                    call()
+                    answers += 1
+                except RlmError:
+                    pass
+    finally:
+        over.set()
+        thread.join()
+    assert answers
