@@ -12,6 +12,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import re
 import select
 import socket
 import struct
@@ -22,6 +23,10 @@ from typing import Any
 HEADER = struct.Struct(">II")
 MAX_TO_WORKER = 64 << 20
 """Bytes of one frame to a worker, JSON and raw bytes together."""
+MAX_VALUES = 250_000
+"""Values that one call of a cell may hold: parsing takes seventy bytes for each empty list."""
+_SMALL = 1 << 20
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 MAX_DEPTH = 40
 """Nesting of values that cross the wire."""
 
@@ -59,6 +64,15 @@ def decode(body: bytes | bytearray) -> Message:
     return message
 
 
+def check_values(body: bytes | bytearray) -> None:
+    """Refuse a large frame that holds far more values than text; raises Violation."""
+    if len(body) <= _SMALL:
+        return
+    bare = _STRING.sub(b"", body)
+    if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > 2 * MAX_VALUES + 1000:
+        raise Violation("a frame of too many values")
+
+
 def _no_constant(text: str) -> None:
     raise ValueError(text)
 
@@ -67,22 +81,24 @@ class TooLarge(ValueError):
     """A value that is over the limit of the wire."""
 
 
-def plain(value: object, limit: int = MAX_TO_WORKER) -> Json:
+def plain(value: object, limit: int = MAX_TO_WORKER, values: int | None = None) -> Json:
     """Copy a value of JSON types, by exact type: no method of a subclass is called.
 
     Tuples become lists. Raises TypeError for another type and TooLarge past `limit` (counted in
     characters, 8 for each number or container).
     """
-    return _Copy(limit).copy(value, 0)
+    return _Copy(limit, values).copy(value, 0)
 
 
 class _Copy:
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, values: int | None) -> None:
         self.left = limit
         self.limit = limit
+        self.values = values
 
     def copy(self, value: object, depth: int) -> Json:
         if value is None or value is True or value is False:
+            self.spend(4)
             return value
         if isinstance(value, str):
             self.spend(str.__len__(value))
@@ -129,6 +145,10 @@ class _Copy:
 
     def spend(self, amount: int) -> None:
         self.left -= amount
+        if self.values is not None:
+            self.values -= 1
+            if self.values < 0:
+                raise TooLarge(f"one call holds at most {MAX_VALUES:,} values; pass fewer")
         if self.left < 0:
             raise TooLarge(
                 f"the value is larger than {self.limit:,} characters; pass refs instead of texts, "
@@ -194,6 +214,7 @@ class Line:
         end = HEADER.size + size + raw_size
         if len(buffer) < end:
             return None
+        check_values(buffer[HEADER.size : HEADER.size + size])
         message = decode(buffer[HEADER.size : HEADER.size + size])
         raw = bytes(buffer[HEADER.size + size : end])
         del buffer[:end]

@@ -232,8 +232,8 @@ class Worker:
 
     def ask(self, name: str, positional: Any, named: Any) -> Any:
         """Send a call to the host and return its answer."""
-        arguments = wire.plain(list(positional), self.call_bytes)
-        keywords = wire.plain(named, self.call_bytes)
+        arguments = wire.plain(list(positional), self.call_bytes, wire.MAX_VALUES)
+        keywords = wire.plain(named, self.call_bytes, wire.MAX_VALUES)
         if self.restoring:
             raise HostError("a definition that calls the host is not replayed")
         call = {"op": "host", "name": name, "args": arguments, "kwargs": keywords}

@@ -183,3 +183,21 @@ def test_a_value_that_holds_itself_is_refused() -> None:
 def test_a_value_over_the_limit_is_refused_before_it_is_copied() -> None:
     with pytest.raises(wire.TooLarge, match="100 characters"):
         wire.plain(["x" * 60, "y" * 60], 100)
+
+
+@pytest.mark.parametrize("item", ["[]", "1", "{}", '""', "null", "[1]"])
+def test_a_large_frame_of_too_many_values_is_a_violation_before_it_is_parsed(item: str) -> None:
+    body = ('{"a":[' + ",".join([item] * 3_000_000) + "]}").encode()
+    with pytest.raises(wire.Violation, match="too many values"):
+        wire.check_values(body)
+
+
+def test_a_large_frame_of_text_is_no_violation() -> None:
+    text = 'def f(a, b): return [a, {"b": "\\\\"}]\n' * 100_000
+    wire.check_values(wire.encode({"args": [text, text]})[wire.HEADER.size :])
+
+
+def test_a_call_of_too_many_values_is_refused_where_it_is_made() -> None:
+    assert wire.plain([0] * 1000, 1 << 20, 2000) == [0] * 1000
+    with pytest.raises(wire.TooLarge, match="at most"):
+        wire.plain([None] * 3000, 1 << 20, 2000)
