@@ -43,6 +43,7 @@ TURN = """INSERT OR REPLACE INTO turns (doc, n, native, parent, segment, live, r
 BLOCK = """INSERT INTO blocks (doc, n, i, type, name, kind, call, status, exit, arg,
  data, note, start, end, part, pointer, spill, head, off, len, lines, sha, copy)
  VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
+_MOST = 1 << 53
 _BATCH = 2_000
 _BATCH_BYTES = 2 << 20
 _TEXTS = (4, 9, 10, 11)
@@ -121,7 +122,7 @@ class Builder:
             kinds = self.state.odd.setdefault(event.kind, {})
             kinds[event.name] = kinds.get(event.name, 0) + 1
         elif isinstance(event, Meta):
-            self.state.facts[event.key] = redact(event.value)
+            self.state.facts[event.key] = _plain(redact(event.value))
         elif isinstance(event, Rewind):
             self._rewind(event)
         else:
@@ -324,6 +325,9 @@ class Builder:
 
     def _see(self, piece: Piece) -> None:
         state = self.state
+        piece.ts, piece.cwd, piece.model = (
+            _plain(text) for text in (piece.ts[:40], piece.cwd, piece.model)
+        )
         if piece.ts:
             state.first = state.first or piece.ts
             state.last = max(state.last, piece.ts)
@@ -337,8 +341,8 @@ class Builder:
     def flush(self) -> None:
         """Write the rows that are waiting, and forget what is not needed for the next ones."""
         self._pack()
-        self._db.executemany(TURN, self._turns.values())
-        self._db.executemany(BLOCK, self._blocks)
+        self._db.executemany(TURN, map(_storable, self._turns.values()))
+        self._db.executemany(BLOCK, map(_storable, self._blocks))
         self._turns.clear()
         self._blocks.clear()
         self._tree.flush()
@@ -347,6 +351,23 @@ class Builder:
             self._older = True
         if len(self._sizes) > 10_000:
             self._sizes = dict(list(self._sizes.items())[-1_000:])
+
+
+def _storable(row: list[Any]) -> list[Any]:
+    """Return a row as SQLite takes it: no lone surrogates, no number beyond 53 bits."""
+    return [
+        _plain(value)
+        if isinstance(value, str)
+        else max(-_MOST, min(value, _MOST))
+        if isinstance(value, int) and not -_MOST <= value <= _MOST
+        else value
+        for value in row
+    ]
+
+
+def _plain(text: str) -> str:
+    """Return a text without lone surrogates, which no file and no database takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def digest(text: str | bytes) -> str:
@@ -358,9 +379,11 @@ def digest(text: str | bytes) -> str:
 def _data(block: Block) -> str:
     """Return a block's plan or file operations as JSON."""
     if block.plan is not None:
-        return json.dumps([[item.text, item.status, item.key] for item in block.plan])
+        return json.dumps(
+            [[item.text, item.status, item.key] for item in block.plan], ensure_ascii=False
+        )
     if block.ops:
-        return json.dumps([[op.path, op.op] for op in block.ops])
+        return json.dumps([[op.path, op.op] for op in block.ops], ensure_ascii=False)
     return ""
 
 

@@ -42,6 +42,8 @@ TEST = re.compile(
 _COMMIT = re.compile(r"^\[([^\s\]]+)(?: \([^)]*\))? ([0-9a-f]{7,40})\] (.*)$", re.MULTILINE)
 _AIDER_COMMIT = re.compile(r"^Commit ([0-9a-f]{7,40}) (.*)$", re.MULTILINE)
 _SHOWN = 4_000
+_KEPT = 1_000
+"""Characters that are kept of a good run's output: its result stands at the end."""
 
 
 @dataclass(slots=True)
@@ -85,6 +87,8 @@ def _runs(view: View, doc: int) -> list[Run]:
             known.result, known.exit_code = view.ref(row), row["exit"]
             known.text = _ends(view, row)
             known.status = row["status"] or ("error" if _FAILED.search(known.text) else "ok")
+            if known.status == "ok":
+                known.text = known.text[-_KEPT:]
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls, lines
 from rlm_mcp.contexts.session.readers import messages
-from rlm_mcp.contexts.session.readers.reader import Reader, first_records
+from rlm_mcp.contexts.session.readers.reader import Reader, first_records, guarded
 from rlm_mcp.contexts.session.turns import (
     Block,
     Child,
@@ -139,7 +139,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
             if record is None:
                 yield Odd("broken")
             else:
-                for event in _record(record, threads, subagent, said):
+                for event in guarded(_record(record, threads, subagent, said)):
                     if isinstance(event, Piece):
                         event.start, event.end = begin, end
                     yield event
@@ -155,7 +155,10 @@ def _web(source: Source) -> Iterator[Event]:
             return
     said: dict[str, str] = {}
     for number, record in enumerate(loglines if isinstance(loglines, list) else []):
-        for event in _record(record, {}, False, said) if isinstance(record, dict) else ():
+        if not isinstance(record, dict):
+            yield Odd("broken")
+            continue
+        for event in guarded(_record(record, {}, False, said)):
             if isinstance(event, Piece):
                 event.pointer = f"/loglines/{number}"
             yield event

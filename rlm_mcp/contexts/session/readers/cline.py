@@ -15,7 +15,7 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls
 from rlm_mcp.contexts.session.readers import messages, places
-from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.readers.reader import Reader, guarded
 from rlm_mcp.contexts.session.turns import Block, Event, Found, Meta, Odd, Piece, Source, Usage
 
 _EXTENSIONS = ("saoudrizwan.claude-dev", "rooveterinaryinc.roo-cline", "kilocode.kilo-code")
@@ -97,8 +97,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
         at = message.get("ts")
         while told and isinstance(at, (int, float)) and told[0][0] <= at:
             yield told.pop(0)[1]
-        for piece in _message(message, f"{prefix}/{number}", source.state):
-            yield piece
+        yield from guarded(_message(message, f"{prefix}/{number}", source.state))
     for _, piece in told:
         yield piece
 
@@ -120,7 +119,7 @@ def _condensed(path: Path) -> Iterator[tuple[float, Piece]]:
         yield float(item.get("ts") or 0), piece
 
 
-def _message(message: Mapping[str, Any], pointer: str, state: dict[str, Any]) -> Iterator[Piece]:
+def _message(message: Mapping[str, Any], pointer: str, state: dict[str, Any]) -> Iterator[Event]:
     content = message.get("content")
     parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
     role = message.get("role")

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls, lines
 from rlm_mcp.contexts.session.readers import places
-from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.readers.reader import Reader, guarded
 from rlm_mcp.contexts.session.turns import (
     Block,
     Event,
@@ -91,9 +91,9 @@ def _log(source: Source) -> Iterator[Event]:
                 told = cut
             try:
                 value = _apply(value, record)
-            except (KeyError, IndexError, TypeError, ValueError):
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError):
                 yield Odd("broken", "operation")
-    yield from _session(value, source)
+    yield from guarded(_session(value, source))
     yield from _requests(value, told, source)
 
 
@@ -153,12 +153,13 @@ def _requests(value: Mapping[str, Any], first: int, source: Source) -> Iterator[
     for number, request in enumerate(asked if isinstance(asked, list) else []):
         if number < first or not isinstance(request, dict):
             continue
-        for piece in _request(request, _id(request, number)):
-            piece.cwd = where
-            yield piece
+        for event in guarded(_request(request, _id(request, number))):
+            if isinstance(event, Piece):
+                event.cwd = where
+            yield event
 
 
-def _request(request: Mapping[str, Any], name: str) -> Iterator[Piece]:
+def _request(request: Mapping[str, Any], name: str) -> Iterator[Event]:
     message = request.get("message")
     text = message.get("text") if isinstance(message, dict) else message
     at = places.moment(request.get("timestamp"))

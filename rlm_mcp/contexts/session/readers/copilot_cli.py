@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls, lines
-from rlm_mcp.contexts.session.readers.reader import Reader, first_records
+from rlm_mcp.contexts.session.readers.reader import Reader, first_records, guarded
 from rlm_mcp.contexts.session.turns import (
     Block,
     Event,
@@ -80,7 +80,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
             if record is None:
                 yield Odd("broken")
             else:
-                for event in _record(record, source.state):
+                for event in guarded(_record(record, source.state)):
                     if isinstance(event, Piece):
                         event.start, event.end = begin, end
                         event.native = str(record.get("id") or "")

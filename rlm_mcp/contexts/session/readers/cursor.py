@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls, lines
-from rlm_mcp.contexts.session.readers.reader import Reader, first_records
+from rlm_mcp.contexts.session.readers.reader import Reader, first_records, guarded
 from rlm_mcp.contexts.session.turns import Block, Event, Found, Odd, Piece, Source
 
 _QUERY = re.compile(r"<user_query>\s*(.*?)\s*</user_query>", re.DOTALL)
@@ -91,7 +91,7 @@ def _line_events(source: Source, start: int) -> Iterator[Event]:
             if record is None:
                 yield Odd("broken")
             else:
-                for event in _message(record):
+                for event in guarded(_message(record)):
                     if isinstance(event, Piece):
                         event.start, event.end = begin, end
                     yield event

@@ -14,7 +14,7 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls
 from rlm_mcp.contexts.session.readers import database, places
-from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.readers.reader import Reader, guarded
 from rlm_mcp.contexts.session.turns import (
     Block,
     Event,
@@ -126,7 +126,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
                 source.key, ""
             )
             for name, bubble in _bubbles(db, source.key, head):
-                for event in _bubble(name, bubble):
+                for event in guarded(_bubble(name, bubble)):
                     if isinstance(event, Piece):
                         event.cwd = where
                     yield event

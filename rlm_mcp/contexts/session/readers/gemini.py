@@ -16,7 +16,7 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls, lines
 from rlm_mcp.contexts.session.readers import places
-from rlm_mcp.contexts.session.readers.reader import Reader, first_records
+from rlm_mcp.contexts.session.readers.reader import Reader, first_records, guarded
 from rlm_mcp.contexts.session.turns import (
     Block,
     Event,
@@ -89,7 +89,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
             if record is None:
                 yield Odd("broken")
             else:
-                for event in _record(record, source.state):
+                for event in guarded(_record(record, source.state)):
                     if isinstance(event, Piece):
                         event.start, event.end = begin, end
                         event.cwd = str(source.state.get("cwd") or "")
@@ -108,7 +108,10 @@ def _whole(source: Source) -> Iterator[Event]:
         yield Odd("broken")
         return
     for number, message in enumerate(messages):
-        for event in _record(message, source.state) if isinstance(message, dict) else ():
+        if not isinstance(message, dict):
+            yield Odd("broken")
+            continue
+        for event in guarded(_record(message, source.state)):
             if isinstance(event, Piece):
                 event.pointer = f"/messages/{number}"
                 event.cwd = str(source.state.get("cwd") or "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.contexts.session.turns import Child, Event, Found, Source
+from rlm_mcp.contexts.session.turns import Child, Event, Found, Odd, Source
 
 HEAD = 1 << 16
 """Bytes of a file that are read to see what it is."""
@@ -50,6 +50,14 @@ class Reader:
     """Return the id of the session that a file is."""
     limits: tuple[str, ...] = ()
     """What this format never holds, in sentences."""
+
+
+def guarded(events: Iterator[Event]) -> Iterator[Event]:
+    """Yield a record's events; a record of a shape that nobody expects is counted as broken."""
+    try:
+        yield from events
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
+        yield Odd("broken", "shape")
 
 
 def first_records(path: Path) -> Iterator[dict[str, Any]]:
