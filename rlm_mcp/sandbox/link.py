@@ -88,7 +88,8 @@ class Link:
         self._host = host
         self._limit = 2 * limits.wire_bytes + (1 << 16)
         self._call_limit = max(self._limit, 2 * limits.call_bytes + (1 << 16))
-        self._calls = 0
+        self.calls = 0
+        """Calls of the host that this worker has made."""
 
     def order(
         self, order: wire.Message, clock: Clock, raw: bytes = b"", fds: Sequence[int] = ()
@@ -124,11 +125,11 @@ class Link:
         positional, named = message.get("args"), message.get("kwargs")
         if message.get("op") != "host" or blob or len(message) != 5:
             raise wire.Violation("an unexpected frame")
-        if type(number) is not int or number != self._calls + 1:
+        if type(number) is not int or number != self.calls + 1:
             raise wire.Violation("a call out of order")
         if type(name) is not str or type(positional) is not list or type(named) is not dict:
             raise wire.Violation("a malformed call")
-        self._calls += 1
+        self.calls += 1
         answer = self._call(name, positional, named)
         try:
             return wire.encode({"op": "answer", "id": number, **answer})

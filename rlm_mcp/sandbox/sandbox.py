@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rlm_mcp.errors import BadRequest, SandboxError, did_you_mean
@@ -20,6 +21,8 @@ from rlm_mcp.sandbox.journal import Journal
 from rlm_mcp.sandbox.link import INTERRUPT_SECONDS, Clock, Link
 from rlm_mcp.sandbox.values import Attachment, Limits, Outcome
 
+IDLE_DEATH_S = 0.1
+"""A worker found dead so soon was dead before: the cell is run in its successor."""
 ORDER_SECONDS = 20.0
 """How long a worker may take over what is no cell (binding, copying a variable)."""
 
@@ -176,20 +179,31 @@ class Sandbox:
         with self._turn():
             if self._link is None:
                 self._start()
-            clock = self._clock = Clock(seconds)
-            started = time.monotonic()
-            try:
-                assert self._link is not None
-                done, snapshot = self._link.order(order, clock)
-                outcome = self._journal.outcome(done, snapshot, clock)
-            except (wire.Closed, wire.Late, wire.Violation) as error:
-                return self._replaced(error, clock, time.monotonic() - started)
-            except BaseException:  # from a host function: the worker still waits for its answer
-                self._drop()
-                raise
-            finally:
-                self._clock = None
-            return outcome(time.monotonic() - started)
+            assert self._link is not None
+            calls, started = self._link.calls, time.monotonic()
+            link, outcome = self._link, self._attempt(order, seconds)
+            died_idle = outcome.killed and link.calls == calls and not self._closed
+            if died_idle and time.monotonic() - started < IDLE_DEATH_S:
+                # The worker was gone before it began, and nothing was asked of the host.
+                again = self._attempt(order, seconds)
+                return replace(again, killed=True, lost=outcome.lost or again.lost)
+            return outcome
+
+    def _attempt(self, order: wire.Message, seconds: float) -> Outcome:
+        clock = self._clock = Clock(seconds)
+        started = time.monotonic()
+        try:
+            assert self._link is not None
+            done, snapshot = self._link.order(order, clock)
+            outcome = self._journal.outcome(done, snapshot, clock)
+        except (wire.Closed, wire.Late, wire.Violation) as error:
+            return self._replaced(error, clock, time.monotonic() - started)
+        except BaseException:  # from a host function: the worker still waits for its answer
+            self._drop()
+            raise
+        finally:
+            self._clock = None
+        return outcome(time.monotonic() - started)
 
     def _order(
         self, order: wire.Message, raw: bytes = b"", fds: tuple[int, ...] = ()

@@ -159,6 +159,12 @@ def test_only_patterns_that_mean_the_same_are_tried_on_bytes(pattern: str, same:
         assert over == [m.span() for m in re.finditer(pattern, text)]
 
 
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_an_empty_view_is_matched_as_an_empty_text(pattern: str) -> None:
+    got = regex.compile(pattern).finditer(view(b""))
+    assert [m.span() for m in got] == [m.span() for m in re.finditer(pattern, "")]
+
+
 def test_a_large_view_is_never_copied_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     from rlm_mcp.sandbox import view as module
 

@@ -106,6 +106,8 @@ class Pattern:
     def _by_lines(self, view: View) -> Iterator[Any]:
         before = 0
         mapped = view._bytes()
+        if not mapped.size:
+            yield from self._real.finditer("")
         for start, data in mapped.lines_from(0):
             text = data.decode("utf-8", "replace")
             size = len(text)
