@@ -72,6 +72,7 @@ class Conduct:
         """What it is about; lists behind handles are opened up before anything else."""
         self.coverage = Coverage()
         self.children = 0
+        self._began = False
         self.loop: Loop | None = None
         self.question = redact.redact(self.job.question.strip())
 
@@ -95,10 +96,12 @@ class Conduct:
         except TimeoutError:
             end = self._overtime()
         except asyncio.CancelledError:
-            self.account.record("run.end", status="failed", reason="cancelled")
+            if self._began:
+                self.account.record("run.end", status="failed", reason="cancelled")
             raise
-        except RlmError as error:
-            self.account.record("run.end", status="failed", reason=str(error))
+        except Exception as error:
+            if self._began:  # else it is a bad request, and there is no run
+                self.account.record("run.end", status="failed", reason=str(error))
             raise
         result = await self._result(chosen, end, started)
         self._finish(result)
@@ -337,6 +340,7 @@ class Conduct:
         )
 
     def _start(self, chosen: Route, variables: Mapping[str, Variable]) -> None:
+        self._began = True
         self.account.record(
             "run.start",
             question=self.question,

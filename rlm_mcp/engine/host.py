@@ -220,6 +220,7 @@ class Host:
         jobs = self._jobs(given)
         if not jobs:
             return replies.answers([], [], "", "")
+        self._afford(len(jobs))
         limits = {
             name: given.optional(f"max_{name}") for name in ("usd", "calls", "seconds", "depth")
         }

@@ -25,10 +25,10 @@ CONTENT_KINDS = frozenset({"too_long", "refused", "truncated"})
 
 BUSY_KINDS = frozenset({"rate", "overloaded"})
 """Failures of a provider that lives: its own repeats count only when all of them have failed."""
-QUICK_S = 0.05
+QUICK_S = 0.15
 """A model whose quickest reply takes less than this is waited for."""
 LOOK_S = 0.015
-"""How long the probes have the field to themselves where a sub-call's pace is slow or not known."""
+"""How long a slow model's probes have the field to themselves."""
 
 
 class _Gate:
@@ -197,8 +197,6 @@ class Breaker:
         if self._trouble or spec not in self._proven:
             return float("inf")
         began_at = self._burst_at[spec]
-        if began_at and self._quickest.get(spec, QUICK_S) < QUICK_S:
+        if began_at and self._quickest.get(spec, self._proven[spec]) < QUICK_S:
             return float("inf")
-        pace = self._proven[spec]
-        look = min(QUICK_S, max(LOOK_S, 3 * pace)) if pace < QUICK_S else LOOK_S
-        return max(0.0, began_at + look - time.monotonic())
+        return max(0.0, began_at + LOOK_S - time.monotonic())

@@ -53,12 +53,16 @@ class Runs:
         allowance: Allowance,
         on_event: Callable[[Event], None] | None = None,
         record: Record | None = None,
+        parent: Budget | None = None,
     ) -> Live:
-        """Start a run as a task of its own; with a record, it is a replay and leaves no file."""
+        """Start a run as a task of its own; with a record, it is a replay and leaves no file.
+
+        What it spends is drawn from `parent` as well, where there is one.
+        """
         if not job.question.strip():
             raise BadRequest("The question is empty.")
         id = new_id()
-        budget = Budget(allowance)
+        budget = Budget(allowance, parent=parent)
         extra = () if on_event is None else (on_event,)
         folder = None if record else self._shared.state / "runs"
         recorder = Recorder(folder, id, (*self._shared.listeners, *extra))

@@ -240,7 +240,7 @@ class Workspace:
             handles=self.handles,
             account=account,
             models=lambda: self.shared.pair("", ""),
-            start=self._start_runs,
+            start=lambda jobs, limits: self._start_runs(account.budget, jobs, limits),
             agent=True,
             opened=self._opened,
             tell=self._teller(progress),
@@ -283,11 +283,14 @@ class Workspace:
         return self._repls[name]
 
     async def _start_runs(
-        self, jobs: Sequence[Job], limits: Mapping[str, float | None]
+        self, budget: Budget, jobs: Sequence[Job], limits: Mapping[str, float | None]
     ) -> list[Result | Failed]:
-        """Begin a run for each job; one that takes long goes on, and its id is given."""
+        """Begin a run for each job; one that takes long goes on, and its id is given.
+
+        However many there are, together they spend no more than one call of a tool may.
+        """
         allowance = Allowance.of(self.settings).narrowed(**limits)
-        begun = [self.runs.begin(job, allowance) for job in jobs]
+        begun = [self.runs.begin(job, allowance, parent=budget) for job in jobs]
         self._opened()
         try:
             await asyncio.wait([live.task for live in begun], timeout=LONGEST_WAIT_S)
@@ -355,7 +358,10 @@ def _outcome_of(live: Live) -> Result | Failed:
     error = live.task.exception()
     if isinstance(error, RlmError):
         return Failed(str(error), getattr(error, "kind", "failed"))
-    return live.task.result()
+    result = live.task.result()
+    if result.status == "failed":
+        return Failed(f"{result.text()}\n{result.spent}", "failed")
+    return result
 
 
 def _shown(outcome: Outcome, failure: Exception | None) -> str:
@@ -364,4 +370,6 @@ def _shown(outcome: Outcome, failure: Exception | None) -> str:
         return outcome.shown if outcome.shown is not None else (outcome.value_repr or "")
     if isinstance(failure, RlmError) and str(failure) in outcome.error:
         raise failure
-    raise BadRequest(outcome.error)
+    # A tool that raises says what it has to say: the lines that led there are no one's concern.
+    _, raised, said = f"\n{outcome.error}".partition("\nRuntimeError: ")
+    raise BadRequest(said if raised else outcome.error)

@@ -84,7 +84,7 @@ def test_no_more_calls_are_in_flight_than_the_width(tmp_path: Path, width: int) 
 
 def test_a_model_that_has_answered_gets_the_whole_width(tmp_path: Path) -> None:
     async def go() -> None:
-        model = Fake(replies=echo, latency_s=0.1)
+        model = Fake(replies=echo, latency_s=0.5)
         async with calls(tmp_path, 64) as c:
             who = account()
             await c.each(model, plain("first"), who)

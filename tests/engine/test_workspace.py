@@ -180,7 +180,7 @@ def test_a_chunk_handle_names_all_its_parts(desk: Desks) -> None:
 def test_a_run_can_be_about_the_parts_behind_a_handle(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
-            model = scripted([cell("print(peek(context_ref).shown)\nFINAL('x')")])
+            model = scripted([cell("FINAL(str(len(repo)))")])
             d.use(model)
             shown = await d.workspace.call("chunk", {"ref": "repo:f1.txt", "tokens": 100})
             handle = shown.partition(":")[0]
@@ -237,6 +237,35 @@ def test_a_long_run_gives_its_id_and_wait_its_result(
             assert "still going" in await d.workspace.call("wait", {"run": id, "seconds": 0.01})
             release.set()
             assert "done at last" in await d.workspace.call("wait", {"run": id})
+
+    run(go())
+
+
+def test_a_failed_run_is_an_error_that_says_why_and_what_it_cost(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_iterations=1) as d:
+            d.use(scripted([cell("print(len(repo))")]))
+            with pytest.raises(RlmError) as caught:
+                await d.workspace.call("rlm_query", {"prompt": "Where?", "mode": "recursive"})
+            said = str(caught.value)
+            assert "status: failed" in said and "max_iterations" in said
+            assert "2 model calls" in said and "tools/rlm_query.py" not in said
+
+    run(go())
+
+
+def test_many_runs_of_one_cell_share_one_budget(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_calls=5) as d:
+            model = scripted([cell("print(len(repo))")])
+            d.use(model)
+            code = (
+                "from rlm_mcp.sdk import run\n"
+                "a = run(['q%d' % n for n in range({})], mode='recursive')\nprint(a.done)"
+            )
+            assert await execute(d, code.format(4)) == "0"
+            assert len(model.requests) <= 5
+            assert "raise max_calls" in await execute(d, code.format(1_000))
 
     run(go())
 

@@ -1,0 +1,124 @@
+"""Runs over the real SDK and real HTTP, against the simulated server."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from tests.engine.conftest import Desks, run
+from tests.sim.call import Call, Say
+from tests.sim.faults import Fault
+from tests.sim.server import SimServer
+
+MODEL = "anthropic:claude-haiku-5-5"
+LOOK = "print(grep('line', limit=8).shown)"
+
+
+def mind(*cells: str) -> Any:
+    def answer(call: Call) -> Say | str:
+        if len(call.system) < 2_000:
+            return "yes"
+        return f"```repl\n{cells[min(call.replies, len(cells) - 1)]}\n```"
+
+    return answer
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "simulated-key-4711")
+    return "simulated-key-4711"
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, sim: SimServer) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", sim.url)
+
+
+def bare(message: dict[str, Any]) -> str:
+    message = copy.deepcopy(message)
+    for block in message["content"]:
+        block.pop("cache_control", None)
+    return json.dumps(message)
+
+
+def test_a_long_run_is_billed_a_fraction_of_its_input(
+    desk: Desks, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    async def go() -> None:
+        async with desk(model=MODEL) as d:
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert result.status == "complete"
+            assert result.cost_usd is not None and 0 < result.cost_usd < 0.02
+
+    with SimServer(mind(*[LOOK] * 24, "FINAL('x')")) as sim:
+        serve(monkeypatch, sim)
+        run(go())
+        bodies = [log.body for log in sim.calls]
+        usage = [log.usage for log in sim.calls]
+    assert len(bodies) == 25
+    for earlier, later in itertools.pairwise(bodies):
+        assert later["system"] == earlier["system"]
+        sent = [bare(message) for message in earlier["messages"]]
+        assert [bare(message) for message in later["messages"]][: len(sent)] == sent
+    assert all(body["system"][0]["cache_control"] for body in bodies)
+    assert all(body["messages"][-1]["content"][-1]["cache_control"] for body in bodies)
+    fresh = sum(u["input_tokens"] for u in usage)
+    read = sum(u["cache_read_input_tokens"] for u in usage)
+    written = sum(u["cache_creation_input_tokens"] for u in usage)
+    assert fresh + 0.1 * read + 1.25 * written <= 0.25 * (fresh + read + written)
+
+
+def test_a_provider_that_asks_for_patience_gets_it(
+    desk: Desks, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    async def go() -> None:
+        async with desk(model=MODEL) as d:
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert (result.status, result.answer) == ("complete", "12")
+
+    cells = (
+        "a = llm_query_batched([str(n) for n in range(12)])\nprint(len(repo))",
+        "FINAL(str(a.done))",
+    )
+    faults = [Fault("rate", range(2, 8), retry_after_s=0.1)]
+    with SimServer(mind(*cells), faults=faults) as sim:
+        serve(monkeypatch, sim)
+        run(go())
+        assert len(sim.calls) == 14 + 6
+
+
+@pytest.mark.parametrize("kind", ["error", "overloaded", "rate", "drop", "malformed", "auth"])
+def test_sub_calls_that_all_fail_end_the_run_within_ten_sends(
+    desk: Desks, monkeypatch: pytest.MonkeyPatch, key: str, kind: Any
+) -> None:
+    async def go() -> None:
+        async with desk(model=MODEL, concurrency=64) as d:
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert (result.status, result.answer) == ("failed", "")
+
+    cells = (*["print(len(repo))"] * 3, "a = llm_query_batched([str(n) for n in range(64)])")
+    faults = [Fault(kind, range(5, 9_999), retry_after_s=0.05)]
+    with SimServer(mind(*cells), faults=faults) as sim:
+        serve(monkeypatch, sim)
+        run(go())
+        assert len(sim.calls) - 4 <= 10
+
+
+def test_the_key_is_in_no_prompt_record_or_cell(
+    desk: Desks, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    async def go() -> list[Any]:
+        async with desk(model=MODEL) as d:
+            (d.folder / "note.txt").write_text(f"ANTHROPIC_API_KEY={key}\n")
+            await d.workspace.ask("How many?", mode="recursive")
+            return [event.line() for event in d.events]
+
+    code = "import os\nprint(getattr(os, 'environ', {}), 'simulated' in str(dir()))"
+    with SimServer(mind(code, "FINAL(str(len(repo)))")) as sim:
+        serve(monkeypatch, sim)
+        events = run(go())
+        assert key not in json.dumps([log.body for log in sim.calls])
+    assert key not in str(events)
