@@ -24,7 +24,10 @@ from tests.sim.call import Call, Say
 from tests.sim.faults import Fault
 from tests.sim.server import SimServer
 
-STAND_IN = """#!{python}
+# A first line may not hold the spaces of a folder's name, so the shell starts Python.
+STAND_IN = """#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
 import json, os, subprocess, sys, time
 folder = os.path.dirname(__file__)
 prompt = sys.stdin.read()
