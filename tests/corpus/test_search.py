@@ -349,6 +349,20 @@ def test_much_text_is_shared_among_threads_with_the_same_answer(
     assert [search.search(corpus, query) for query in queries] == alone
 
 
+def test_block_borders_lose_no_line(
+    cache: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlm_mcp.corpus import scan
+
+    text = "\n" + "a;\n\n \nb\n\n\n" * 300
+    corpus = packed(cache, a=text, b="\n\nx")
+    for size in (3, 5, 7, 64):
+        monkeypatch.setattr(scan, "BLOCK", size)
+        search._recent.clear()
+        for pattern, total in ((r"^\s*$", 1203), (r"^$", 903), (r"^[^x]", 900), (r"\S", 601)):
+            assert search.search(corpus, Query(pattern)).total == total, (size, pattern)
+
+
 def test_searches_from_many_threads_agree(cache: Path, engine: str) -> None:
     corpus = packed(cache, **{f"d{n}": "one two\nthree\n" * 100 for n in range(10)})
     failures: list[object] = []
