@@ -262,8 +262,11 @@ class View:
         if not isinstance(word, str):
             raise TypeError(f"must be str, not {type(word).__name__}")
         begin, stop = self._range(start, end)
-        if not word and (start or 0) > len(self):
-            return -1, stop
+        if not word:
+            first, final, _ = slice(start, end).indices(len(self))
+            if (start or 0) > len(self) or first > final:
+                return -1, stop
+            return self._need().byte_of(final if last else first), stop
         if "\ufffd" in word:
             text = self._copy("a search for U+FFFD")
             at = (text.rfind if last else text.find)(word, start, end)

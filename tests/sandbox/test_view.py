@@ -203,6 +203,18 @@ def test_adjacent_spans_are_merged_and_none_is_lost(
     assert all(end != start for end, start in zip(following, places[1:], strict=False))
 
 
+@pytest.mark.parametrize("word", ["", "a", "é"])
+def test_searches_between_any_bounds_are_those_of_the_text(word: str) -> None:
+    text = "aéa"
+    found = view(text.encode())
+    bounds = [None, *range(-5, 6)]
+    for name in ("find", "rfind", "count"):
+        for start in bounds:
+            for end in bounds:
+                expected = getattr(text, name)(word, start, end)
+                assert getattr(found, name)(word, start, end) == expected, (name, start, end)
+
+
 def test_spans_outside_of_the_file_are_refused() -> None:
     with tempfile.TemporaryFile() as file:
         file.write(b"abc")
