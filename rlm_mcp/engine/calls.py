@@ -28,6 +28,9 @@ from rlm_mcp.models.model import Message, Model, Reply, Request, Usage
 
 _T = TypeVar("_T")
 
+NOT_STORED = frozenset({"extractive:"})
+"""Models whose replies cost nothing: asked again, they are right for the release that runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -111,7 +114,7 @@ class Calls:
         """
         key = stored.key(model.spec, request, texts)
         started = time.monotonic()
-        known = await self._known(key, account)
+        known = await self._known(model, key, account)
         if known is not None:
             account.count(Usage(), cached=1)
             self._tell(account, model, request, part, key, started, reply=known, cached=True)
@@ -214,10 +217,12 @@ class Calls:
                 return flaw
         return Failed(f"The reply did not fit the schema, twice: {'; '.join(wrong)}.", "malformed")
 
-    async def _known(self, key: bytes, account: Account) -> Reply | None:
+    async def _known(self, model: Model, key: bytes, account: Account) -> Reply | None:
         if account.recorded is not None:
             return account.recorded.take(key.hex())
-        return None if account.fresh else await self._on_disk(self._cache.get, key)
+        if account.fresh or model.spec in NOT_STORED:
+            return None
+        return await self._on_disk(self._cache.get, key)
 
     async def _send(self, model: Model, request: Request, account: Account, key: bytes) -> Reply:
         account.breaker.check()
@@ -233,7 +238,8 @@ class Calls:
             reply = await self._paid(model, request, account, hold, day)
             reply = replace(reply, text=redact.redact(_printable(reply.text)))
             # A call counts as in flight until its reply is safe: a kill loses no more than those.
-            await self._on_disk(self._cache.put, key, reply)
+            if model.spec not in NOT_STORED:
+                await self._on_disk(self._cache.put, key, reply)
             return reply
 
     async def _paid(

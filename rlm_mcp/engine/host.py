@@ -106,7 +106,7 @@ class Host:
         reader = self.scope.reader
         if name:
             return observe.describe_text(reader.variable(name).describe())
-        lines = [observe.describe_line(reader.variable(n).describe()) for n in reader.opened()]
+        lines = [observe.describe_brief(reader.variable(n).describe()) for n in reader.opened()]
         lines += [f"- {name} (not open yet): {said}" for name, said in reader.openable()]
         kept = self.scope.handles.names()
         if kept:

@@ -102,6 +102,11 @@ def describe_line(d: Description) -> str:
     )
 
 
+def describe_brief(d: Description) -> str:
+    """Return one line about a variable, and what its reader must know."""
+    return "\n".join([describe_line(d), *(f"  note: {note}" for note in d.notes)])
+
+
 def describe_text(d: Description) -> str:
     """Return everything that is known about a variable, a fact a line."""
     parts = [describe_line(d)]
