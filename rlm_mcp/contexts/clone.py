@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from rlm_mcp.config import cache_dir
+from rlm_mcp.contexts import repository
 from rlm_mcp.contexts.confine import Confine
 from rlm_mcp.contexts.plumbing import Git, run_git
 from rlm_mcp.contexts.repository import Repository
@@ -75,10 +76,23 @@ def _allowed(source: str, confine: Confine) -> tuple[str, str]:
             raise Denied("A URL that carries a password is not opened; use a credential of git's.")
         return parts.scheme, source
     if parts.scheme == "file":
-        return "file", os.fspath(confine.resolve(unquote(parts.path)))
+        return "file", os.fspath(_near(confine.resolve(unquote(parts.path)), source, confine))
     raise Denied(
         f"Repositories are cloned over https or ssh only, not {parts.scheme or 'this'}: {source!r}."
     )
+
+
+def _near(path: Path, source: str, confine: Confine) -> Path:
+    """Return the git folder of a repository under the roots that takes nothing from elsewhere.
+
+    Given a git folder, git looks for a `.git` inside it first, which may be a link.
+    """
+    known = repository.find(path, confine)
+    if known is None or path not in (known.top, known.git_dir):
+        raise BadRequest(f"{source!r} is no repository.")
+    if os.path.lexists(known.git_dir / ".git"):
+        raise Denied(f"The git folder of {source!r} holds another one.")
+    return known.git_dir
 
 
 def _update(folder: Path, protocol: str) -> None:

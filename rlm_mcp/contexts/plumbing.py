@@ -24,8 +24,9 @@ _CONFIG = (
     "core.quotePath=false", "core.attributesFile=/dev/null", "core.excludesFile=/dev/null",
     "core.sshCommand=false", "core.askPass=", "credential.helper=", "gpg.program=false",
     "gpg.ssh.program=false", "gpg.x509.program=false", "log.showSignature=false",
-    "log.decorate=false", "log.follow=false", "log.mailmap=true", "blame.ignoreRevsFile=",
-    "blame.markIgnoredLines=false", "color.ui=never", "color.diff=never", "diff.external=",
+    "log.decorate=false", "log.follow=false", "log.mailmap=true", "mailmap.file=/dev/null",
+    "blame.ignoreRevsFile=", "blame.markIgnoredLines=false", "color.ui=never",
+    "color.diff=never", "diff.external=",
     "diff.noprefix=false", "diff.mnemonicPrefix=false", "diff.algorithm=myers", "diff.context=3",
     "diff.interHunkContext=0", "diff.renames=true", "diff.submodule=short",
     "diff.relative=false", "diff.colorMoved=no", "diff.wsErrorHighlight=none",
@@ -33,7 +34,11 @@ _CONFIG = (
     "submodule.recurse=false", "advice.detachedHead=false",
 )  # fmt: skip
 
+_NOTHING = "RLM_MCP_NOTHING"
+"""A variable that is empty in every git child; as a setting it means no program, and no."""
+
 _ENVIRONMENT = {
+    _NOTHING: "",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_ATTR_NOSYSTEM": "1",
@@ -125,22 +130,20 @@ class Git:
     def inert(self) -> list[str]:
         """Return flags that switch off the filter programs which this repository names.
 
-        Commands that compare or read working files (status, blame) would run them.
+        Commands that compare or read working files (status, blame) would run them. A driver may
+        have any name, `a=b` and an empty one too, so its settings are not given by `-c`, which
+        ends a name at the first equals sign. Raises Unavailable where they cannot be listed.
         """
-        names = self.probe("config", "--name-only", "-z", "--get-regexp", r"^filter\..*\.").split(
-            "\0"
+        out = self.run(
+            "config", "--name-only", "-z", "--get-regexp", r"^filter\.", timeout_s=30.0, ok=(0, 1)
         )
-        drivers = {name[len("filter.") :].rpartition(".")[0] for name in names if name}
-        flags = []
-        for driver in sorted(drivers - {""}):
-            for key, value in (
-                ("clean", ""),
-                ("smudge", ""),
-                ("process", ""),
-                ("required", "false"),
-            ):
-                flags += ["-c", f"filter.{driver}.{key}={value}"]
-        return flags
+        names = (os.fsdecode(name)[len("filter.") :] for name in out.split(b"\0"))
+        drivers = {name.rpartition(".")[0] for name in names if "." in name}
+        return [
+            f"--config-env=filter.{driver}.{key}={_NOTHING}"
+            for driver in sorted(drivers)
+            for key in ("clean", "smudge", "process", "required")
+        ]
 
 
 @contextmanager
@@ -240,7 +243,7 @@ def environment(protocols: str = "none") -> dict[str, str]:
 
 
 def _fail(arguments: Sequence[str], code: int, said: str, timeout_s: float | None) -> None:
-    words = [part for part in arguments if not part.startswith(("-", "filter."))]
+    words = [part for part in arguments if not part.startswith("-")]
     name = words[0] if words else "git"
     if timeout_s is not None:
         raise Unavailable(f"git {name} took more than {timeout_s:.0f} s and was stopped.")

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlm_mcp.contexts import borrowed
 from rlm_mcp.contexts.confine import Confine
 from rlm_mcp.contexts.plumbing import Git
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
@@ -24,10 +25,6 @@ _STATES = {
     "REVERT_HEAD": "A revert is in progress",
     "BISECT_LOG": "A bisection is in progress",
 }
-
-
-_PARTS = ("objects", "objects/pack", "refs", "refs/heads", "packed-refs", "HEAD")
-"""What may be a link in a git folder, and must not lead out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ def find(folder: Path, confine: Confine) -> Repository | None:
     Raises Denied where its git folder lies elsewhere and does not name this working tree.
     """
     if _is_bare(folder):
-        _refuse_borrowed(folder, confine)
+        borrowed.refuse(folder, confine)
         return Repository(folder, None, folder)
     for top in (folder, *folder.parents):
         mark = top / ".git"
@@ -117,7 +114,7 @@ def find(folder: Path, confine: Confine) -> Repository | None:
                 f"The .git of {top.name!r} points to a repository outside the roots, which does "
                 "not know this folder; start the server with --root for that repository."
             )
-        _refuse_borrowed(git_dir, confine)
+        borrowed.refuse(git_dir, confine)
         return Repository(git_dir, top, folder)
     return None
 
@@ -132,54 +129,16 @@ def _git_dir(mark: Path) -> Path | None:
     if mark.is_dir():
         path = Path(os.path.realpath(mark))
     else:
-        text = _line(mark)
-        if not text.startswith("gitdir:"):
+        text = borrowed.content(mark)
+        if not text.startswith("gitdir: "):
             return None
-        path = Path(os.path.realpath(mark.parent / text[len("gitdir:") :].strip()))
+        path = Path(os.path.realpath(mark.parent / text[len("gitdir: ") :]))
     return path if (path / "HEAD").exists() else None
-
-
-def _refuse_borrowed(git_dir: Path, confine: Confine) -> None:
-    """Raise Denied where a git folder takes its objects or refs from outside the roots.
-
-    A linked worktree lies in its repository's own folder, which is its own in this sense.
-    """
-    common = git_dir
-    if text := _line(git_dir / "commondir"):
-        common = Path(os.path.realpath(git_dir / text))
-        if not git_dir.is_relative_to(common) and not confine.within(common):
-            raise Denied(_borrowed(git_dir))
-    lenders = [Path(os.path.realpath(common / name)) for name in _PARTS]
-    alternates = _text(common / "objects" / "info" / "alternates")
-    lenders += [
-        Path(os.path.realpath(common / "objects" / line)) for line in alternates.split("\n")
-    ]
-    for lender in lenders:
-        if not lender.is_relative_to(common) and not confine.within(lender):
-            raise Denied(_borrowed(git_dir))
-
-
-def _borrowed(git_dir: Path) -> str:
-    return (
-        f"The repository of {git_dir.parent.name!r} borrows objects from outside the roots; "
-        "start the server with --root for that folder as well."
-    )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes()[:65_536].decode("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-
-
-def _line(path: Path) -> str:
-    return _text(path).partition("\n")[0].strip()
 
 
 def _names(git_dir: Path, top: Path) -> bool:
     """Say whether the git folder itself names `top` as its working tree."""
-    if back := _line(git_dir / "gitdir"):
+    if back := borrowed.content(git_dir / "gitdir"):
         return Path(os.path.realpath(git_dir / back)) == top / ".git"
     tree = Git(git_dir, None, git_dir).probe("config", "--local", "core.worktree")
     return bool(tree) and Path(os.path.realpath(git_dir / tree)) == top
