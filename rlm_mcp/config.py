@@ -8,6 +8,7 @@ replies. It never sets a key, a URL, a model or anything that widens what may be
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -19,6 +20,8 @@ import platformdirs
 from rlm_mcp.errors import BadRequest, did_you_mean
 
 APP = "rlm-mcp"
+LARGEST = 1 << 20
+"""Bytes that a file of settings may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +121,23 @@ def _folder(variable: str, default: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(_content(path).decode("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadRequest(f"Cannot read the settings in {path}: {error}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        why = str(error) or type(error).__name__
+        raise BadRequest(f"Cannot read the settings in {path}: {why}.") from error
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a file that may be a project's: a pipe or a device, and of any size."""
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is not a plain file")
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} bytes")
+    return data
 
 
 def _merge(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
@@ -160,7 +175,16 @@ def _cast(name: str, value: Any, like: Any, source: str) -> Any:
         result = type(like)(value)
         if isinstance(result, (int, float)) and not result >= 0:
             raise ValueError(name)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         kind = type(like).__name__
-        raise BadRequest(f"Setting {name!r} in {source} wants {kind}, got {value!r}.") from error
+        raise BadRequest(
+            f"Setting {name!r} in {source} wants {kind}, got {_short(value)}."
+        ) from error
     return result
+
+
+def _short(value: Any) -> str:
+    try:
+        return repr(value)[:100]
+    except ValueError:
+        return "a number of thousands of digits"
