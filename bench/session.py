@@ -313,7 +313,7 @@ def _grow(path: Path, size: int, mode: str = "wb", salt: str = "") -> int:
     """Write (or add) records of many stories, chained one to the other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = 0
-    parent = _last(path) if mode == "ab" else None
+    parent: object = _last(path) if mode == "ab" else None
     with path.open(mode) as file:
         while written < size:
             for record in _records(f"{salt}{written}"):

@@ -20,7 +20,6 @@ from rlm_mcp.contexts import commits, patches
 from rlm_mcp.contexts.churn import Churn
 from rlm_mcp.contexts.commits import Commit
 from rlm_mcp.contexts.plumbing import Git
-from rlm_mcp.contexts.text import asked
 from rlm_mcp.contexts.variable import Chunk, Found, Hit, Query
 from rlm_mcp.corpus import chunk as chunking
 from rlm_mcp.corpus import load, tokens, words
@@ -107,7 +106,7 @@ class Packed:
         """Search messages and, as far as they are packed, patches; newest commits first."""
         self._pack(wait_s)
         segment, inner = _cursor(query.cursor)
-        wanted = asked(replace(query, cursor="", spread=False))
+        wanted = replace(query, cursor="", spread=False)
         hits: list[Hit] = []
         total = documents = 0
         cursor = ""
@@ -134,7 +133,7 @@ class Packed:
         """Search one commit's document."""
         corpus = self._pack_texts([data])
         try:
-            found = searching.search(corpus, asked(query), None)
+            found = searching.search(corpus, query, None)
         finally:
             corpus.close()
         hits = tuple(

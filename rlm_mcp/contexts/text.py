@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,7 +169,7 @@ class Text:
         paths = None if not scope.path else self.documents(scope)
         if isinstance(scope.span, Lines) and paths is not None and len(paths) == 1:
             return self._search_lines(query, paths[0], scope.span)
-        return self._found(searching.search(self.corpus, asked(query), paths), scope)
+        return self._found(searching.search(self.corpus, query, paths), scope)
 
     def rank(self, question: str, scope: Ref, limit: int = 10) -> Sequence[Hit]:
         from rlm_mcp.corpus import rank as ranking  # sqlite3 costs 26 ms
@@ -250,7 +250,7 @@ class Text:
 
     def _search_lines(self, query: Query, path: str, span: Lines) -> Found:
         """Search some lines of one document: all its matches are found, the others left out."""
-        every = asked(replace(query, limit=1_000_000, cursor="", spread=False))
+        every = replace(query, limit=1_000_000, cursor="", spread=False)
         matches = searching.search(self.corpus, every, [path])
         inside = [hit for hit in matches.hits if span.start <= hit.line <= span.end]
         start = int(query.cursor) if query.cursor.isdigit() else 0
@@ -310,11 +310,6 @@ class Text:
 def help_of(name: str, method: Method) -> str:
     """Return a method's signature and purpose: the first line of its docstring."""
     return (method.__doc__ or name).strip().splitlines()[0]
-
-
-def asked(query: Query) -> searching.Query:
-    """Return a variable's query as the corpus takes it."""
-    return searching.Query(**asdict(query))
 
 
 def token_kind(name: str) -> str:

@@ -10,7 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
+from rlm_mcp.corpus.query import Query
 from rlm_mcp.refs import Ref
+
+__all__ = [
+    "Chunk",
+    "Description",
+    "Found",
+    "Hit",
+    "Item",
+    "Kind",
+    "Method",
+    "Outline",
+    "Passage",
+    "Query",
+    "Source",
+    "Variable",
+    "wire",
+]
 
 Kind = Literal["repo", "history", "text", "session", "logs"]
 
@@ -52,22 +69,6 @@ class Hit:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     cut: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A search. `pattern` is RE2 syntax, ASCII classes unless `unicode`."""
-
-    pattern: str
-    limit: int = 30
-    ignore_case: bool = False
-    before: int = 0
-    after: int = 0
-    cursor: str = ""
-    unicode: bool = False
-    multiline: bool = False
-    spread: bool = False
-    """Whether to take hits from many documents instead of the first ones."""
 
 
 @dataclass(frozen=True, slots=True)

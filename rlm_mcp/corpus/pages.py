@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from rlm_mcp.corpus.gate import Gated
-from rlm_mcp.corpus.search import CUT, MOST_CONTEXT, Match, Query
+from rlm_mcp.corpus.query import CUT, MOST_CONTEXT, Match, Query
 from rlm_mcp.corpus.snapshot import Snapshot
 from rlm_mcp.errors import BadRequest
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rlm_mcp.corpus.query import Match, Matches, Query
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -22,57 +22,7 @@ if TYPE_CHECKING:
     from rlm_mcp.corpus.pack import Corpus
     from rlm_mcp.corpus.snapshot import Snapshot
 
-CUT = 300
-"""Characters of a line that a hit shows."""
-MOST_CONTEXT = 100
-"""Lines of context that a hit may have on each side."""
-SECONDS = 4.0
-"""What a search may take; what was found by then is labelled as not exact."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What to look for. `pattern` is RE2 syntax, ASCII classes unless `unicode`."""
-
-    pattern: str
-    limit: int = 30
-    ignore_case: bool = False
-    before: int = 0
-    after: int = 0
-    cursor: str = ""
-    unicode: bool = False
-    multiline: bool = False
-    spread: bool = False
-    """Whether to take the first hit of each document, then the second of each, and so on."""
-    literal: bool = False
-    totals: bool = True
-    """False: stop as soon as `limit` hits are known; the total is then a lower bound."""
-    seconds: float = SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A matching line. `text` is at most 300 characters of it, around the match."""
-
-    path: str
-    line: int
-    text: str
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-    cut: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """The answer to a query. `total` counts the matching lines of the whole scope."""
-
-    hits: tuple[Match, ...]
-    total: int
-    documents: int
-    cursor: str = ""
-    exact: bool = True
-    note: str = ""
-    per_folder: Mapping[str, int] = field(default_factory=dict)
+__all__ = ["Match", "Matches", "Query", "search"]
 
 
 def search(corpus: Corpus, query: Query, paths: Sequence[str] | None = None) -> Matches:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from rlm_mcp.contexts.session.turns import LIVE
@@ -47,10 +47,10 @@ def grep(
         return _filtered(view, query, places, branches, keep)
     from rlm_mcp.corpus.search import search
 
-    found = search(view.index.corpus, _plain(query), _paths(view, "text", places, branches))
+    found = search(view.index.corpus, query, _paths(view, "text", places, branches))
     heads = search(
         view.index.corpus,
-        _plain(replace(query, limit=1, cursor="")),
+        replace(query, limit=1, cursor=""),
         _paths(view, "head", places, branches),
     )
     hits: list[Hit] = []
@@ -60,7 +60,7 @@ def grep(
         if not cursor or len(hits) >= query.limit:
             break
         more = replace(query, cursor=cursor, limit=query.limit - len(hits))
-        found = search(view.index.corpus, _plain(more), _paths(view, "text", places, branches))
+        found = search(view.index.corpus, more, _paths(view, "text", places, branches))
         cursor = found.cursor
     return Found(
         hits=tuple(hits),
@@ -86,7 +86,7 @@ def _filtered(
     total = looked = 0
     cursor = ""
     while True:
-        page = search(view.index.corpus, _plain(replace(query, cursor=cursor, limit=PAGE)), paths)
+        page = search(view.index.corpus, replace(query, cursor=cursor, limit=PAGE), paths)
         for match in page.hits:
             row = _row(view, match)
             if not (_inside(row, inside) and (keep is None or keep(row))):
@@ -126,14 +126,6 @@ def _paths(view: View, kind: str, places: Sequence[Place], branches: Sequence[in
         )
         paths += [row["path"] for row in rows]
     return paths
-
-
-def _plain(query: Query) -> Any:
-    """Return the query as the corpus takes it."""
-    from rlm_mcp.corpus import search
-
-    names = [item.name for item in fields(search.Query)]
-    return search.Query(**{n: getattr(query, n) for n in names if hasattr(query, n)})
 
 
 def _offset(view: View, match: Any) -> int:
