@@ -10,10 +10,14 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from rlm_mcp.errors import Unavailable
+
+Admit = Callable[[Path], str | None]
+"""Asked about each path; returns a reason to leave it out, or None."""
 
 RELATIVE = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 SNIFF = 8192

@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from rlm_mcp.corpus import files, git, marks
-from rlm_mcp.corpus.load import Admit
+from rlm_mcp.corpus.files import Admit
 from rlm_mcp.corpus.table import REASONS, ROW, Change, Table
 from rlm_mcp.corpus.text import MAX_TEXT, Writer
 from rlm_mcp.errors import Unavailable

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rlm_mcp.corpus import ignore
+from rlm_mcp.corpus.files import Admit
 from rlm_mcp.corpus.living import Listed, Living
-from rlm_mcp.corpus.load import Admit
 from rlm_mcp.errors import Unavailable
 
 

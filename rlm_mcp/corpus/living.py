@@ -19,9 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus import files, marks
-from rlm_mcp.corpus.files import MISSING, NOWHEN, Folder, Refused, Stamp
+from rlm_mcp.corpus.files import MISSING, NOWHEN, Admit, Folder, Refused, Stamp
 from rlm_mcp.corpus.hints import Hints
-from rlm_mcp.corpus.load import Admit
 from rlm_mcp.corpus.table import REASONS, ROW, Change, Locked, Moving, Rows, Table
 from rlm_mcp.corpus.text import MAX_TEXT, Writer
 from rlm_mcp.errors import Unavailable

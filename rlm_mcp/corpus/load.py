@@ -12,17 +12,16 @@ not asked about again (without a name, everything is, each time a corpus is open
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.corpus import git
+from rlm_mcp.corpus.files import Admit
 from rlm_mcp.errors import BadRequest, Unavailable
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.pack import Corpus
-
-Admit = Callable[[Path], str | None]
 
 LIMIT_BYTES = 4 << 20
 """Files larger than this are described, and opened when asked for."""

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rlm_mcp.corpus import files, git, ignore
-from rlm_mcp.corpus.files import Stamp
+from rlm_mcp.corpus.files import Admit, Stamp
 from rlm_mcp.corpus.living import Listed, Living
-from rlm_mcp.corpus.load import Admit
 from rlm_mcp.corpus.table import Locked
 from rlm_mcp.errors import Denied, Unavailable
 
