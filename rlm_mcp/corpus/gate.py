@@ -32,6 +32,8 @@ SCAN_BYTES = 64 << 20
 MOST_POSITIONS = 300
 """States that Hyperscan may have to build; 300 took at most 40 ms to compile."""
 
+_EMPTY_LINE = patterns.Row((patterns.Edge("^"), patterns.Edge("$")))
+
 _UNICODE = {
     "\\d": r"\p{Nd}", "\\w": r"\p{L}\p{M}\p{N}\p{Pc}", "\\s": r"\s\x{85}\x{2028}\x{2029}\p{Z}",
     "\\D": r"\P{Nd}",
@@ -194,6 +196,9 @@ def _automaton(read: Pattern, across: bool = False) -> Automaton | None:
     """Return what reports each matching line at its end, or with `across`, once a document."""
     module = hyperscan()
     if module is None or patterns.positions(read.node) > MOST_POSITIONS:
+        return None
+    if read.node != _EMPTY_LINE and patterns.nullable(read.node, "^$\\b\\B"):
+        # Hyperscan (5.4) loses the last line of what it is given for patterns such as ^\s*$.
         return None
     flags = module.HS_FLAG_MULTILINE | (module.HS_FLAG_SINGLEMATCH if across else 0)
     try:

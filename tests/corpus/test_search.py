@@ -355,11 +355,12 @@ def test_block_borders_lose_no_line(
     from rlm_mcp.corpus import scan
 
     text = "\n" + "a;\n\n \nb\n\n\n" * 300
-    corpus = packed(cache, a=text, b="\n\nx")
-    for size in (3, 5, 7, 64):
+    long = "a line that is rather long, longer than a vector\n\n" * 40
+    corpus = packed(cache, a=text, b="\n\nx", c=long + "\n")
+    for size in (3, 7, 50, 51, 64, 101, 1 << 20):
         monkeypatch.setattr(scan, "BLOCK", size)
         search._recent.clear()
-        for pattern, total in ((r"^\s*$", 1203), (r"^$", 903), (r"^[^x]", 900), (r"\S", 601)):
+        for pattern, total in ((r"^\s*$", 1244), (r"^$", 944), (r"^[^x]", 940), (r"\S", 641)):
             assert search.search(corpus, Query(pattern)).total == total, (size, pattern)
 
 
