@@ -295,3 +295,6 @@ def wraps(wrapped: Any, *_: Any, **__: Any) -> Any:
 
 
 keep_internal(Type)
+
+
+formatting.read = read
