@@ -98,5 +98,5 @@ def _item(corpus: Corpus, path: str, scope: Ref, item: Definition, deeper: int =
 
 def _common_folder(paths: Sequence[str]) -> str:
     folders = [path.rpartition("/")[0] for path in paths]
-    shared = os.path.commonpath(folders) if all(folders) else ""
+    shared = os.path.commonpath(folders) if folders and all(folders) else ""
     return f"{shared}/" if shared else ""

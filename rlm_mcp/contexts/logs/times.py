@@ -17,6 +17,8 @@ from rlm_mcp.errors import BadRequest
 
 HEAD = 400
 """Bytes of a line that are looked at."""
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+"""The first and last second that have a date, from year 1 to 9999."""
 _MONTHS = {
     name: number
     for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
@@ -167,7 +169,7 @@ def at_least(wanted: str) -> frozenset[str]:
     return frozenset(LEVELS[LEVELS.index(word) :])
 
 
-_AGO = re.compile(r"-?(\d+)\s*(s|sec|m|min|h|d|w)[a-z]*(?:\s+ago)?\Z")
+_AGO = re.compile(r"-?(\d{1,12})\s*(s|sec|m|min|h|d|w)[a-z]*(?:\s+ago)?\Z")
 _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -180,7 +182,7 @@ def wish(text: str, last: float) -> float:
     if match := _AGO.match(text):
         return last - int(match[1]) * _UNITS[match[2]]
     if match := re.match(r"(\d{1,2}):(\d\d)(?::(\d\d))?\Z", text):
-        day = datetime.fromtimestamp(last, UTC)
+        day = datetime.fromtimestamp(min(max(last, _FIRST), _LAST), UTC)
         hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
         if hour < 24 and minute < 60 and second < 60:
             found = day.replace(hour=hour, minute=minute, second=second, microsecond=0)
@@ -191,13 +193,14 @@ def wish(text: str, last: float) -> float:
         read = datetime.fromisoformat(text.replace("/", "-").replace(",", "."))
     except ValueError:
         raise BadRequest(
-            f"{text!r} is no time; write 2026-03-14T09:30, 09:30 (of the last day) or 15m."
+            f"{text[:80]!r} is no time; write 2026-03-14T09:30, 09:30 (of the last day) or 15m."
         ) from None
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
 
 
 def show(seconds: float) -> str:
     """Return a time as ISO 8601 in UTC, with milliseconds where it has any."""
+    seconds = min(max(seconds, _FIRST), _LAST)  # a slot may begin before the first year
     found = datetime.fromtimestamp(0, UTC) + timedelta(seconds=round(seconds, 3))
     precise = "milliseconds" if found.microsecond else "seconds"
     return found.isoformat(timespec=precise).replace("+00:00", "Z")

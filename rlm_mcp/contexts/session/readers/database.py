@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +21,11 @@ from rlm_mcp import config
 
 COPY_LIMIT = 1 << 30
 """Bytes up to which a database in use is copied; of a larger one the log is left out."""
+
+LARGEST = 128 << 20
+"""Bytes that one value may have."""
+LONGEST_S = 60.0
+"""How long a database may be read."""
 
 
 @contextlib.contextmanager
@@ -39,9 +45,18 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
             uri = f"file:{quote(os.path.realpath(path))}?mode=ro&immutable=1"
         db = sqlite3.connect(uri, uri=True, check_same_thread=False)
         stack.callback(db.close)
+        _bound(db)
         db.row_factory = sqlite3.Row
         db.text_factory = lambda data: data.decode("utf-8", "replace")
         yield db
+
+
+def _bound(db: sqlite3.Connection) -> None:
+    """Let no schema of a stranger compute without an end, or make values of any size."""
+    deadline = time.monotonic() + LONGEST_S
+    db.set_progress_handler(lambda: time.monotonic() > deadline, 200)
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+    db.execute("PRAGMA trusted_schema = OFF")
 
 
 def tables(db: sqlite3.Connection) -> set[str]:
