@@ -323,7 +323,7 @@ class Host:
 
     def _model(self, spec: str, place: int) -> Model:
         """Return the model of a call; an empty spec is the root model (0) or sub-model (1)."""
-        scope = self.scope
+        scope, spec = self.scope, spec.strip()
         pair = scope.models()
         known = {"": pair[place], "root": pair[0], "sub": pair[1]}
         known |= {model.spec: model for model in pair}
@@ -341,4 +341,10 @@ class Host:
                 f"The model {spec!r} names an address or a file; only the user's own configuration "
                 "can do that (model, sub_model)."
             )
-        return scope.shared.model(spec)
+        model = scope.shared.model(spec)
+        if model.price is None and spec.startswith(("anthropic:", "claude-cli:")):
+            raise Denied(
+                f"The price of {spec!r} is not known, so no budget in USD would hold; the user can "
+                "give one in prices.toml, or set the model in their own configuration."
+            )
+        return model

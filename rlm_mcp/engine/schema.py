@@ -33,6 +33,8 @@ def parse(text: str) -> dict[str, Any]:
     """Read a schema. Raises BadRequest that says what is wrong with it."""
     try:
         schema = json.loads(text)
+    except RecursionError:
+        raise BadRequest("The schema is nested too deeply.") from None
     except ValueError as error:
         raise BadRequest(f"The schema is not JSON: {error}.") from error
     if not isinstance(schema, dict):
@@ -44,7 +46,10 @@ def parse(text: str) -> dict[str, Any]:
 def value_in(reply: str) -> Any:
     """Return the JSON value of a reply, which may stand in a fence. Raises ValueError."""
     found = _FENCE.search(reply)
-    return json.loads(found[1] if found else reply, parse_constant=_no_constant)
+    try:
+        return json.loads(found[1] if found else reply, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def errors(value: Any, schema: dict[str, Any], place: str = "$") -> Iterator[str]:

@@ -56,7 +56,7 @@ CASES: dict[str, tuple[str, Arguments, str]] = {
     "empty question": ("rlm_query", {"prompt": "  "}, "empty"),
     "empty prompt": ("llm_query", {"prompt": ""}, "empty"),
     "unknown model": ("llm_query", {"prompt": "a", "model": "nope:x"}, "nope:x"),
-    "missing key": ("llm_query", {"prompt": "a", "model": "anthropic:claude-x"}, "key"),
+    "missing key": ("llm_query", {"prompt": "a", "model": "anthropic:claude-opus-5"}, "key"),
     "unknown mode": ("rlm_query", {"prompt": "a", "mode": "recursiv"}, "recursive"),
     "negative budget": ("rlm_query", {"prompt": "a", "max_usd": -1}, "usd"),
     "refs of nothing": ("llm_query", {"prompt": "a", "refs": "nope:x"}, "nope"),
