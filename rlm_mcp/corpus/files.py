@@ -76,7 +76,7 @@ class Folder:
         self._above = b"\0"  # no folder's name
         self._name, self._folder = b"", -1
         try:
-            self._top = os.open(self.root, os.O_RDONLY | _ONLY_FOLDERS) if RELATIVE else -1
+            self._top = _open_folder(self.root) if RELATIVE else -1
         except OSError as error:
             raise Unavailable(f"{root} is gone or cannot be opened: {error.strerror}.") from error
 
@@ -148,6 +148,24 @@ class Folder:
             if not stat.S_ISDIR(os.lstat(whole).st_mode):
                 raise NotADirectoryError(whole)
         return os.lstat(os.path.join(self.root, path))
+
+
+def _open_folder(root: bytes) -> int:
+    """Open a folder by its whole path, following no link: callers resolve what a person wrote, so
+    a link has been put there since. Elsewhere than on Linux such a swap is not seen.
+    """
+    if not hasattr(os, "O_PATH") or not os.path.isabs(root):
+        return os.open(root, os.O_RDONLY | _ONLY_FOLDERS)
+    *above, last = [part for part in root.split(b"/") if part] or [b"."]
+    at = os.open(b"/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        for part in above:  # may be folders that can be passed through, but not listed
+            deeper = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = deeper
+        return os.open(last, _FOLDER, dir_fd=at)
+    finally:
+        os.close(at)
 
 
 def read(handle: int, room: memoryview) -> int:
