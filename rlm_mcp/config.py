@@ -24,11 +24,21 @@ LARGEST = 1 << 20
 """Bytes that a file of settings may have."""
 
 
+def here() -> Path:
+    """Return the current folder. Raises BadRequest where it was deleted under our feet."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise BadRequest(
+            "The current folder was deleted; change to one that exists, or pass --root."
+        ) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that a user can set. Limits of 0 mean "none of it", None means "no limit"."""
 
-    roots: tuple[Path, ...] = field(default_factory=lambda: (Path.cwd(),))
+    roots: tuple[Path, ...] = field(default_factory=lambda: (here(),))
     """Folders that sources are confined to."""
     model: str = ""
     """Spec of the root model; empty: the first that works."""

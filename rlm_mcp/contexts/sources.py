@@ -30,6 +30,8 @@ from rlm_mcp.errors import BadRequest, Denied, RlmError
 _REV = r"(?:[A-Za-z0-9][\w/~^{}+-]*(?:\.[\w/~^{}+-]+)*)?"
 _RANGE = re.compile(rf"(?:(?P<path>.*)@)?(?P<a>{_REV})(?P<dots>\.{{2,3}})(?P<b>{_REV})\Z")
 _REVISION = re.compile(r"(?P<path>.+)@(?P<rev>[A-Za-z0-9][A-Za-z0-9._/~^{}+-]*)\Z")
+NAMED_BYTES = 4 << 30
+"""A file that was named is loaded up to this size; of a folder, only smaller ones are."""
 MAX_GLOB = 100_000
 
 
@@ -140,7 +142,7 @@ def _open_folder(path: Path, source: str, name: str, confine: Confine) -> Text:
 def _open_files(paths: Sequence[Path], source: str, name: str, confine: Confine) -> Text:
     for path in paths:
         os.close(confine.open(path))  # says in one sentence why it cannot be had
-    corpus = load.folder(paths, cache=cache_dir(), admit=confine.admit)
+    corpus = load.folder(paths, cache=cache_dir(), admit=confine.admit, limit_bytes=NAMED_BYTES)
     folder = Path(os.path.commonpath([path.parent for path in paths]))
     return Text(name, source, corpus, confine, folder)
 

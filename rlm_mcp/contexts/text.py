@@ -115,7 +115,9 @@ class Text:
             ref_example=str(Ref(self.name, paths[0], "", Lines(1, 40))) if paths else self.name,
             lines=lines,
             facts={"languages": _languages(sizes)},
-            skipped=Counter(reason for item in self.corpus.skipped.values() for reason in item),
+            skipped=dict(
+                Counter(reason for item in self.corpus.skipped.values() for reason in item)
+            ),
             notes=() if paths else ("There is no text in it.",),
             methods=tuple(help_of(name, method) for name, method in self.methods.items()),
         )

@@ -31,7 +31,7 @@ SHORTEST = 2
 """A definition shorter than this joins the one before it."""
 SMALL = frozenset({"const", "let", "var", "define", "type"})
 """Definitions that are no passage of their own when they take one line."""
-MAX_DOCUMENT = 1 << 20
+MAX_DOCUMENT = 64 << 20
 """Bytes of a document that are indexed."""
 
 MAX_ALL = 4 << 30

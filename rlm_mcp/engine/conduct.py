@@ -86,6 +86,7 @@ class Conduct:
         try:
             async with asyncio.timeout(max(0.0, self.budget.seconds_left())):
                 variables = await asyncio.to_thread(self._variables)
+                await asyncio.to_thread(_refuse_nothing, variables)
                 chosen = self._route(variables)
                 self._start(chosen, variables)
                 end = await self._by(chosen, variables)
@@ -334,7 +335,7 @@ class Conduct:
             seconds=time.monotonic() - started,
             run=self.id,
             mode=chosen.mode,
-            reason=f"{chosen.reason}; {ended}" if ended else chosen.reason,
+            reason="; ".join(part for part in (ended.rstrip("."), chosen.reason) if part),
             model=self.job.root.spec,
             missing=self.coverage.missing,
         )
@@ -362,6 +363,17 @@ class Conduct:
         told["answer"], told["answer_chars"] = result.answer[:WHOLE], len(result.answer)
         told.pop("run")
         self.account.record("run.end", **told)
+
+
+def _refuse_nothing(variables: Mapping[str, Variable]) -> None:
+    """Raise BadRequest where no variable holds any text: no answer can come of it."""
+    described = [variable.describe() for variable in variables.values()]
+    if not described or any(d.size_bytes for d in described):
+        return
+    for d in described:
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in d.skipped.items())
+        reason = f" (not loaded: {left_out})" if left_out else ""
+        raise BadRequest(f"There is no text in {d.name}, opened from {d.source}{reason}.")
 
 
 def _named(d: Description) -> dict[str, Any]:
