@@ -83,11 +83,12 @@ def test_a_provider_that_asks_for_patience_gets_it(
         "a = llm_query_batched([str(n) for n in range(12)])\nprint(len(repo))",
         "FINAL(str(a.done))",
     )
-    faults = [Fault("rate", range(2, 8), retry_after_s=0.1)]
+    # A call is sent four times at most: three refusals can be borne by any one of them.
+    faults = [Fault("rate", range(2, 5), retry_after_s=0.1)]
     with SimServer(mind(*cells), faults=faults) as sim:
         serve(monkeypatch, sim)
         run(go())
-        assert len(sim.calls) == 14 + 6
+        assert len(sim.calls) == 14 + 3
 
 
 @pytest.mark.parametrize("kind", ["error", "overloaded", "rate", "drop", "malformed", "auth"])
