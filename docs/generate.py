@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import io
-import json
 import os
 import re
 import subprocess
@@ -53,17 +51,11 @@ def cli_help() -> str:
 def example() -> str:
     """Return a real question about this package with its real answer."""
     folder = str(ROOT / "rlm_mcp")
-    question = ["ask", EXAMPLE, "--open", folder, "--model", "extractive:", "--json"]
-    got = json.loads(run([*question, "--root", folder]))
-    verified = sum(item["verified"] for item in got["evidence"])
-    out = io.StringIO()
-    print("```console", file=out)
-    print(f'$ rlm-mcp ask "{EXAMPLE}" --open rlm_mcp/', file=out)
-    print(got["answer"].rstrip(), file=out)
-    counts = f"{verified} of {len(got['evidence'])} refs verified"
-    print(f"status: {got['status']} · {counts} · cost: ${got['cost_usd']:.2f}", file=out)
-    print("```", file=out)
-    return out.getvalue()
+    printed = run(["ask", EXAMPLE, "--open", folder, "--model", "extractive:", "--root", folder])
+    # Seconds and the run's name differ each time: the last line stands without them.
+    printed = re.sub(r" · [0-9.]+ s · ", " · ", printed)
+    printed = re.sub(r" · run \S+", "", printed)
+    return f'```console\n$ rlm-mcp ask "{EXAMPLE}" --open rlm_mcp/\n{printed.strip()}\n```\n'
 
 
 def run(arguments: list[str]) -> str:

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 NAMES = re.compile(r"(?i)(?:\.log(?:[.-]\d[\w-]*)?|\Asyslog(?:\.\d+)?)(?:\.(?:gz|bz2|xz|zst))?\Z")
 """What log files are called; rotated and compressed ones too."""
+PACKED = re.compile(r"(?i)(?<!\.tar)\.(?:gz|bz2|xz|zst)\Z")
+"""A single compressed file, which is read as a log reads it, whatever it is called."""
 
 
 def detect(path: Path) -> bool:
-    """Say whether a file is a log, by its name."""
-    return bool(NAMES.search(path.name))
+    """Say whether a file is a log, by its name, or compressed like one."""
+    return bool(NAMES.search(path.name) or PACKED.search(path.name))
 
 
 def open(paths: Sequence[Path], name: str, settings: Settings) -> Variable:

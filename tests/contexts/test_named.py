@@ -1,0 +1,77 @@
+"""A file that was named is opened whatever its size; nothing to read is said, never answered."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.cli.main import run
+from rlm_mcp.config import Settings
+from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts.variable import Query, wire
+
+NEEDLE = "# The spare key of the observatory hangs behind the barometer.\n"
+LINE = "value = compute(value, step)  # an ordinary line of an ordinary program\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    half = LINE * (5 * 2**20 // len(LINE) // 2)
+    (tmp_path / "big.txt").write_text(half + NEEDLE + half)
+    (tmp_path / "small.txt").write_text("nothing of interest\n")
+    return tmp_path
+
+
+@pytest.fixture
+def catalog(folder: Path) -> Iterator[Catalog]:
+    catalog = Catalog(Settings(roots=(folder,)))
+    yield catalog
+    catalog.close()
+
+
+def test_a_large_file_that_was_named_is_searched_and_ranked(catalog: Catalog, folder: Path) -> None:
+    name = catalog.open(str(folder / "big.txt")).name
+    found = catalog.search(Query("observatory"), name)
+    assert (found.total, found.exact) == (1, True)
+    best = catalog.rank("Where does the spare key of the observatory hang?", name, 3)
+    assert any("observatory" in hit.text for hit in best)
+
+
+def test_in_a_folder_it_is_counted_as_left_out_and_opens_by_its_path(
+    catalog: Catalog, folder: Path
+) -> None:
+    variable = catalog.open(str(folder), "whole")
+    assert wire(variable.describe())["skipped"] == {"too large": 1}
+    assert catalog.read("whole:big.txt#L1-L2", 2).text.startswith("value = compute")
+
+
+def test_a_compressed_text_of_any_name_is_read(catalog: Catalog, folder: Path) -> None:
+    (folder / "notes.txt.gz").write_bytes(gzip.compress(NEEDLE.encode()))
+    name = catalog.open(str(folder / "notes.txt.gz")).name
+    assert catalog.search(Query("barometer"), name).total == 1
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256)) * 40])
+def test_a_question_about_nothing_is_refused(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "empty"
+    path.write_bytes(content)
+    arguments = ["ask", "What is in it?", "--open", str(path), "--model", "extractive:"]
+    assert run([*arguments, "--root", str(tmp_path)]) == 2
+    assert "There is no text in empty" in capsys.readouterr().err
+
+
+def test_a_deleted_current_folder_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.delenv("CLAUDE_PROJECT_DIR", raising=False)
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run(["contexts"]) == 2
+    assert "The current folder was deleted" in capsys.readouterr().err
