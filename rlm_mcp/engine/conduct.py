@@ -368,7 +368,8 @@ class Conduct:
 def _refuse_nothing(variables: Mapping[str, Variable]) -> None:
     """Raise BadRequest where no variable holds any text: no answer can come of it."""
     described = [variable.describe() for variable in variables.values()]
-    if not described or any(d.size_bytes for d in described):
+    # What was too large to load can still be opened by its path.
+    if not described or any(d.size_bytes or "too large" in d.skipped for d in described):
         return
     for d in described:
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in d.skipped.items())
