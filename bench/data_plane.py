@@ -292,10 +292,11 @@ def fetch(folder: Path) -> tuple[list[Path], str | None]:
     steps = {
         "Django": "pip download -q --no-deps --no-binary :all: Django==3.2.25"
         " && tar xzf Django-*.tar.gz --no-same-owner && mv Django-*/ Django",
-        "cpython": "mkdir -p apt/lists/partial && echo 'deb-src http://deb.debian.org/debian"
-        " bookworm main' > apt/src && O='-o Dir::Etc::sourcelist='$PWD'/apt/src -o"
-        " Dir::Etc::sourceparts=/dev/null -o Dir::State::lists='$PWD'/apt/lists' &&"
-        " apt-get $O update && apt-get $O source --download-only python3.11 &&"
+        "cpython": "mkdir -p apt/lists/partial apt/parts && for list in"
+        " /etc/apt/sources.list.d/*.sources; do sed 's/^Types:.*/Types: deb-src/' $list"
+        " > apt/parts/${list##*/}; done && O='-o Dir::Etc::sourcelist=/dev/null -o"
+        " Dir::Etc::sourceparts='$PWD'/apt/parts -o Dir::State::lists='$PWD'/apt/lists' &&"
+        " apt-get $O update && apt-get $O source --download-only python3.11;"
         " tar xzf python3.11_*.orig.tar.gz --no-same-owner && mv Python-*/ cpython",
         "linux": "apt-get download linux-source-6.1 && dpkg-deb -x linux-source-6.1_*.deb deb &&"
         " tar xJf deb/usr/src/linux-source-6.1.tar.xz --no-same-owner && rm -rf deb"
