@@ -42,13 +42,16 @@ from tests.contexts.session.generator.story import tell  # noqa: E402
 COLUMNS = ("prompts", "files", "commands", "errors", "tasks", "refs", "ledger", "brief", "handoff",
            "cited", "audit", "alarms", "dead", "inject", "summary", "secrets")  # fmt: skip
 
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "sessions"
+"""Real transcripts beside the checkout, measured where they are present."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--mb", type=int, default=40)
     parser.add_argument("--large", action="store_true")
-    parser.add_argument("--shared", type=Path, default=Path("/work/shared/data/sessions"))
+    parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

@@ -78,5 +78,5 @@ def test_nothing_committed_names_a_machine() -> None:
         path = ROOT / name
         if path.is_file() and path.suffix in {".py", ".md", ".toml", ".json", ".ts", ".yml"}:
             text = path.read_text("utf-8", "replace")
-            assert "/".join(["", "work", "main"]) not in text, name
+            assert "/".join(["", "work", ""]) not in text, name
             assert "/".join(["", "root", ""]) not in text, name

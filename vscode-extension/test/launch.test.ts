@@ -5,7 +5,7 @@ import { environment, find, type Surroundings } from "../src/launch";
 function around(files: readonly string[], more: Partial<Surroundings> = {}): Surroundings {
   return {
     configured: [],
-    folders: ["/work/one", "/work/two"],
+    folders: ["/home/dev/one", "/home/dev/two"],
     path: "/usr/bin:relative:/opt/bin",
     platform: "linux",
     version: "0.1.0",
@@ -14,7 +14,7 @@ function around(files: readonly string[], more: Partial<Surroundings> = {}): Sur
   };
 }
 
-const EVERYWHERE = ["/work/two/.venv/bin/rlm-mcp", "/opt/bin/rlm-mcp", "/usr/bin/uvx"];
+const EVERYWHERE = ["/home/dev/two/.venv/bin/rlm-mcp", "/opt/bin/rlm-mcp", "/usr/bin/uvx"];
 
 test("the setting wins over everything that is installed", () => {
   const launch = find(around(EVERYWHERE, { configured: ["/my/python", "-m", "rlm_mcp"] }));
@@ -26,7 +26,7 @@ test("the setting wins over everything that is installed", () => {
 });
 
 test("the workspace's .venv wins over the PATH, which wins over uvx", () => {
-  assert.equal(find(around(EVERYWHERE))?.command, "/work/two/.venv/bin/rlm-mcp");
+  assert.equal(find(around(EVERYWHERE))?.command, "/home/dev/two/.venv/bin/rlm-mcp");
   assert.equal(find(around(EVERYWHERE.slice(1)))?.command, "/opt/bin/rlm-mcp");
   assert.deepEqual(find(around(EVERYWHERE.slice(2))), {
     command: "/usr/bin/uvx",

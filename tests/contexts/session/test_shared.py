@@ -11,7 +11,7 @@ from rlm_mcp.contexts.session.index import Index
 from rlm_mcp.contexts.session.readers import choose
 from rlm_mcp.contexts.session.turns import BRANCHES
 
-SHARED = Path("/work/shared/data/sessions")
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "sessions"
 OTHER = ("LICENSE", "SOURCES", "taskHistory", "history_item", "ui_messages", "task_metadata",
          "workspace", "projects.json", ".meta.json", "session_index", "input.history", "prt_",
          "msg_", "_k3x9a.json")  # fmt: skip
