@@ -49,6 +49,7 @@ _PART = re.compile(r'<part ref="([^"]*)">\n(.*?)\n</part>', re.DOTALL)
 _VARIABLE = re.compile(r"^\W{0,4}([A-Za-z_]\w{0,60})`? \((repo|history|text|session|logs)\b", re.M)
 _FILLER = """
 a about all an and any are as at be been being between but by can code come could defined
+depend depends
 describe did do does doing each explain file files find for from get gets give given had has
 have how i if implemented in into is it its line lines list locate located me may more most much
 must my name named no not of on one only or other our out please say see should show so some
@@ -66,7 +67,19 @@ _NAMED = (
     re.compile(rf"\b([A-Z]\w+|\w+_\w+)\s+(?:{_KINDS})\b"),
     re.compile(r"\b([A-Za-z_]\w*)\(\)"),
 )
+_RELATIONS = {
+    "call": re.compile(r"\b(?:call(?:s|ed|ers?|ing)?|invok(?:e|es|ed|ing))\b", re.IGNORECASE),
+    "import": re.compile(r"\bimport(?:s|ed|ers?|ing)?\b|\bdepends? on\b", re.IGNORECASE),
+    "use": re.compile(r"\b(?:us(?:e|es|ed|ers?|ages?)|referenc(?:e|es|ed|ing))\b", re.IGNORECASE),
+}
+"""How a question may relate code to a name; each is looked up in the parsed source."""
+_RELATED = re.compile(
+    r"\b(?:calls?|invokes?|imports?|importing|depends? on|importers? of|callers? of)"
+    r"\s+(?:the\s+|a\s+)?([A-Za-z_][\w.]*\w)",
+    re.IGNORECASE,
+)
 _STOP = frozenset(_FILLER.split())
+_ARTICLES = frozenset(_KINDS.split("|")) | {"a", "the", "other", "its", "their", "these"}
 _PAST = frozenset({"added", "introduc", "wrote", "chang", "remov", "revert", "history", "author"})
 _HISTORY = re.compile(
     r"\b(commits?|committed|history|when was|when did"
@@ -118,6 +131,16 @@ def names_in(question: str) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))[:6]
 
 
+def relations_in(question: str, names: list[str]) -> list[tuple[str, str]]:
+    """Return (call, import or use; a name) for a question about who does that with a name."""
+    kinds = [kind for kind, pattern in _RELATIONS.items() if pattern.search(question)]
+    if "use" in kinds[1:]:
+        kinds.remove("use")  # "Which callers use ..." asks for the calls.
+    said = [name for name in _RELATED.findall(question) if name.lower() not in _STOP | _ARTICLES]
+    wanted = dict.fromkeys([*names, *(said if kinds else [])])
+    return [(kind, name) for name in wanted for kind in kinds][:6]
+
+
 def _can_be_name(word: str) -> bool:
     """Say whether a word beside "class" or "function" is a name and not a verb or filler."""
     plain = word.islower() and "_" not in word
@@ -156,6 +179,7 @@ def root(request: Request) -> str:
     cell = CELL.format(
         question=_topic(question) if past else question[:2_000],
         names=names,
+        relations=relations_in(question, names),
         words=[w for w in dict.fromkeys(words_of(question)) if w not in used | _PAST][:24],
         past=past,
         counting=bool(_COUNTING.search(question)),

@@ -17,6 +17,7 @@ from rlm_mcp.sdk import rank
 
 question = {question!r}  # without the words that only say that it is about commits
 names = {names!r}    # what looks like a name of code, a phrase in quotes
+relations = {relations!r}  # who calls, imports or uses a name
 words = {words!r}    # the other words that count, without their endings
 past, counting = {past!r}, {counting!r}
 bound, facts, parts, shown, outlines = dict(), [], [], dict(), dict()
@@ -112,6 +113,33 @@ def define(place, name):
         facts.append(f"Further places where {{name}} is {{verb}}: {{more}}")
     return found
 
+def relate(place, kind, name):
+    """Tell how many lines call, import or use a name, and quote the first of each document."""
+    own = name.split(".")[-1]
+    if kind == "call":
+        found = attempt(lambda: bound[place].callers(own, 2000))
+    else:
+        found = attempt(lambda: bound[place].references(own, 2000))
+        found = [use for use in found if kind == "use" or use.kind == "import"]
+    if kind == "import":  # of core.json and json, one is meant
+        whole = r"(?<![\w.])" + re.escape(name) + r"\b"
+        found = [use for use in found if re.search(whole, use.text)] or found
+    if not found:
+        return []
+    first = dict()
+    for use in found:
+        first.setdefault(use.path, use)
+    more = "at least " * (len(found) >= 2000)
+    facts.append(f"{{more}}{{len(found):,}} lines of {{len(first):,}} documents {{kind}} {{name}}, "
+                 "by the names in the parsed source")
+    spread = list(first.values()) + [use for use in found if first[use.path] is not use]
+    for use in spread[:10]:
+        inside = f" in {{use.inside}}" if use.inside else ""
+        facts.append(f"{{use.kind}}{{inside}}: {{use.ref}} ``{{use.text.strip()[:160]}}``")
+    if len(spread) > 10:
+        facts.append(f"{{len(spread) - 10:,}} more lines that {{kind}} {{name}}")
+    return found
+
 def passages(place, kind, limit):
     """Quote what ranks best, within the function or section that it stands in."""
     for hit in attempt(lambda: rank(question, place, limit)):
@@ -168,6 +196,9 @@ for place, kind in places:
         continue
     if past and facts:
         continue
+    related = []
+    if kind in ("repo", "text"):
+        related = [pair for pair in relations if stage(relate, place, *pair)]
     defined = [name for name in names if kind in ("repo", "text") and stage(define, place, name)]
     for name in names if counting or kind not in ("repo", "text") else []:
         hits = attempt(lambda: [grep(re.escape(name), place, 3, True)])
@@ -175,7 +206,7 @@ for place, kind in places:
             facts.append(f"{{hits[0].total:,}} lines of {{place}} hold {{name}}, in any case; "
                          f"the first is {{hits[0][0].ref}} ``{{hits[0][0].text.strip()}}``")
     # Ranking reads everything once; a question that names only what was found needs none.
-    if words or not defined:
+    if not related and (words or not defined):
         stage(passages, place, kind, 5 if defined else 8)
 
 found = "\n\n".join(["\n".join("- " + fact for fact in facts)] * bool(facts) + parts)

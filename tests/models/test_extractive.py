@@ -12,7 +12,15 @@ import pytest
 from rlm_mcp import promptbook, toolbox
 from rlm_mcp.config import Settings
 from rlm_mcp.engine import Result, Workspace
-from rlm_mcp.models.extractive import NOTHING, NOTICE, Extractive, names_in, rank, words_of
+from rlm_mcp.models.extractive import (
+    NOTHING,
+    NOTICE,
+    Extractive,
+    names_in,
+    rank,
+    relations_in,
+    words_of,
+)
 from rlm_mcp.models.model import Message, Reply, Request
 
 VARIABLES = "Context variables:\n- repo (repo): /x; 1 KB\n- history (history): /x; 1 KB"
@@ -44,6 +52,24 @@ def cell(text: str) -> str:
 )
 def test_names_of_code_are_told_from_words(question: str, names: list[str]) -> None:
     assert names_in(question) == names
+
+
+@pytest.mark.parametrize(
+    ("question", "relations"),
+    [
+        ("What calls get_prep_value?", [("call", "get_prep_value")]),
+        ("How many files import json?", [("import", "json")]),
+        ("Who uses MAX_SIZE?", [("use", "MAX_SIZE")]),
+        ("Which modules depend on the app.core.io?", [("import", "app.core.io")]),
+        ("Which callers use QuerySet.filter?", [("call", "QuerySet.filter")]),
+        ("Where is QuerySet defined?", []),
+        ("Who calls the other function?", []),
+    ],
+)
+def test_a_question_may_ask_who_relates_to_a_name(
+    question: str, relations: list[tuple[str, str]]
+) -> None:
+    assert relations_in(question, names_in(question)) == relations
 
 
 def test_words_are_split_and_stemmed_and_filler_is_left_out() -> None:
@@ -193,6 +219,12 @@ def test_a_question_without_names_gets_the_function_that_fits(project: Path) -> 
     answer = check(ask(project, "What happens when the connection is refused?"))
     assert "In function send: repo:src/net.py#L4" in answer
     assert ">         except ConnectionRefusedError:" in answer
+
+
+def test_callers_are_counted_and_quoted_with_what_they_stand_in(project: Path) -> None:
+    answer = check(ask(project, "What calls _chain?"))
+    assert "1 lines of 1 documents call _chain" in answer
+    assert "call in QuerySet.filter: repo:src/query.py#L14 ``return self._chain(wanted)``" in answer
 
 
 def test_a_question_about_the_past_names_commits(project: Path) -> None:
