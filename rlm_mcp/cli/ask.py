@@ -183,7 +183,8 @@ def page(result: Result) -> str:
         result.status,
         *([f"{result.done} of {result.total} parts answered"] if result.total else []),
         f"{result.seconds:.1f} s",
-        f"{result.calls} model calls" + (f" ({result.cached} cached)" if result.cached else ""),
+        f"{result.calls} model call{'s' * (result.calls != 1)}"
+        + (f" ({result.cached} cached)" if result.cached else ""),
         cost,
         f"model {result.model}",
         f"run {result.run}",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from rlm_mcp.contexts.variable import Variable
+from rlm_mcp.engine import manual
 from rlm_mcp.engine.observe import describe_text
 from rlm_mcp.errors import BadRequest, Cancelled, SandboxError
 from rlm_mcp.sandbox import Attachment, Limits, Outcome, Sandbox
@@ -251,13 +251,9 @@ class Environment:
 def attachment(variable: Variable) -> Attachment:
     """Return a variable as a sandbox binds it: its mapped text, and the calls on it."""
     source = variable.source()
-    methods = {}
-    for name, method in variable.methods.items():
-        purpose = (method.__doc__ or "").strip().partition("\n")[0]
-        methods[name] = f"{name}{inspect.signature(method)}: {purpose}"
     return Attachment(
         kind=variable.kind,
         describe=describe_text(variable.describe()),
         source=(source.fd, source.spans, source.generation),
-        methods=methods,
+        methods=manual.entries(variable.methods),
     )

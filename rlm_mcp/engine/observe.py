@@ -133,7 +133,7 @@ def spent_text(calls: int, cached: int, cost_usd: float | None) -> str:
     """Return what something cost, for the one who asked for it."""
     price = "price unknown" if cost_usd is None else f"${cost_usd:.4f}"
     stored = f", {cached:,} answered from the cache" if cached else ""
-    return f"({calls:,} model calls{stored}, {price})"
+    return f"({calls:,} model call{'s' * (calls != 1)}{stored}, {price})"
 
 
 def first_lines(texts: Sequence[str], limit: int) -> list[str]:

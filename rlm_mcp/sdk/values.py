@@ -59,6 +59,11 @@ class Passage(str):
         return "\n".join(parts)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the singular for one: "1 line", "2,000 lines"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _fitting(lines: list[str]) -> int:
     room = WINDOW_CHARS
     for count, line in enumerate(lines):
@@ -97,8 +102,9 @@ class Hits(list[Hit]):
     @property
     def shown(self) -> str:
         """Return counts first, then a line a hit, then how to get the rest."""
-        count = f"{self.total:,}" if self.exact else f"at least {self.total:,}"
-        head = f"{count} matching lines in {self.documents:,} documents; {len(self)} shown."
+        total = counted(self.total, "matching line")
+        total = total if self.exact else f"at least {total}"
+        head = f"{total} in {counted(self.documents, 'document')}; {len(self)} shown."
         parts = [head]
         if self.note:
             parts.append(self.note)
@@ -135,7 +141,7 @@ class Chunks(list[Chunk]):
     def shown(self) -> str:
         """Return a table of the parts, without their text."""
         total = sum(chunk.tokens for chunk in self)
-        head = f"{self.handle}: {len(self)} chunks, ~{total:,} tokens in all."
+        head = f"{self.handle}: {counted(len(self), 'chunk')}, ~{total:,} tokens in all."
         use = f'Read one with peek(ref), ask all with llm_query(prompt, refs="{self.handle}").'
         return "\n".join([head, use, *(str(chunk) for chunk in self)])
 
@@ -164,7 +170,7 @@ class Items(list[Item]):
     @property
     def shown(self) -> str:
         """Return a line an item."""
-        parts = [f"{self.total:,} items; {len(self)} shown."]
+        parts = [f"{counted(self.total, 'item')}; {len(self)} shown."]
         if self.note:
             parts.append(self.note)
         return "\n".join([*parts, *map(str, self)])

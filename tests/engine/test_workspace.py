@@ -211,7 +211,7 @@ def test_a_whole_run_by_tool_gives_answer_status_and_cost(desk: Desks) -> None:
             d.use(scripted([cell("h = grep('line 7 of file 3')\nFINAL('at ' + h[0].ref)")]))
             shown = await d.workspace.call("rlm_query", {"prompt": "Where?", "mode": "recursive"})
             assert "at repo:f3.txt#L8" in shown and "status: complete" in shown
-            assert "1 of 1 refs verified" in shown and "model calls" in shown
+            assert "1 of 1 refs verified" in shown and "1 model call," in shown
 
     run(go())
 
@@ -422,3 +422,15 @@ def test_a_denied_ref_is_denied_in_a_cell_too(desk: Desks) -> None:
             assert "root" in said
 
     run(go())
+
+
+def test_help_of_a_variable_names_each_method_once_and_the_fields_of_its_results(
+    desk: Desks,
+) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            said = await d.workspace.call("execute", {"code": "help(repo)"})
+            assert said.count("symbols(") == 1
+            assert "[each: ref, name, kind, owner, path, line, text]" in said
+
+    asyncio.run(go())

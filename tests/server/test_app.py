@@ -59,7 +59,7 @@ def test_a_call_gives_one_text_and_nothing_structured(talk: Talk) -> None:
 def test_search_and_windows_work_in_both_eras(era: Talk) -> None:
     said = era.call("grep", pattern=r"def \w+")
     assert not said.error
-    assert said.text.startswith("2 matching lines in 1 documents")
+    assert said.text.startswith("2 matching lines in 1 document")
     ref = re.search(r"repo:src/greet\.py#L\d+", said.text)
     assert ref is not None
     assert "def greet" in era.call("peek", ref=ref[0]).text
@@ -74,7 +74,7 @@ def test_an_edit_shows_in_the_next_call(talk: Talk, repository: Path) -> None:
 def test_a_cut_reply_tells_the_totals_and_the_whole_opens(talk: Talk) -> None:
     said = talk.call("grep", pattern="row", limit=1_000)
     assert len(said.text) <= 6_000
-    assert said.text.startswith("5,000 matching lines in 1 documents; 1000 shown.")
+    assert said.text.startswith("5,000 matching lines in 1 document; 1000 shown.")
     onward = re.search(r'peek\("(r\d+)#L(\d+)"\)', said.text)
     assert onward is not None
     rest = talk.call("peek", ref=f"{onward[1]}#L{onward[2]}")

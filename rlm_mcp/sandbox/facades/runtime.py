@@ -7,7 +7,7 @@ import inspect
 import posixpath
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
 
@@ -142,13 +142,21 @@ def describe(value: Any) -> str:
     if type(shown) is str:
         return shown
     if hasattr(type(value), "_methods"):
-        return f"{value!r}\n" + "\n".join(f"  .{line}" for line in value._methods.values())
+        entries = value._methods.values()
+        about = [line for line in repr(value).split("\n") if not _tells_a_method(line, entries)]
+        return "\n".join([*about, *(f"  .{entry}" for entry in entries)])
     name = getattr(value, "__name__", type(value).__name__)
     signature = ""
     if isinstance(value, types.FunctionType):
         signature = str(inspect.signature(value))
     text = getattr(value, "__doc__", None)
     return f"{name}{signature}\n{inspect.cleandoc(text) if type(text) is str else ''}".rstrip()
+
+
+def _tells_a_method(line: str, entries: Iterable[str]) -> bool:
+    """Whether a line of a description says what an entry of the manual says."""
+    said = line.strip().rstrip(">").partition(".")[2]
+    return bool(said) and any(entry.startswith(said) for entry in entries)
 
 
 def traceback_exports(write: Write, explain: Callable[[BaseException], str]) -> dict[str, Any]:

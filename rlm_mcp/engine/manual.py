@@ -1,0 +1,49 @@
+"""What `help` says of a variable's methods: how each is called, and what its results hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def entries(methods: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
+    """Return the manual of each method, a line each."""
+    return {name: entry(name, method) for name, method in methods.items()}
+
+
+def entry(name: str, method: Callable[..., Any]) -> str:
+    """Return `name(parameters) -> what it gives`, and the fields of what a list of it holds."""
+    purpose = (method.__doc__ or "").strip().partition("\n")[0]
+    usage = (
+        purpose if purpose.startswith(f"{name}(") else f"{name}{_signature(method)} -> {purpose}"
+    )
+    fields = ", ".join(_fields(method))
+    return f"{usage} [each: {fields}]" if fields else usage
+
+
+def _signature(method: Callable[..., Any]) -> str:
+    """Return the parameters as a person writes them: names and defaults."""
+    bare = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in inspect.signature(method).parameters.values()
+    ]
+    return str(inspect.Signature(bare))
+
+
+def _fields(method: Callable[..., Any]) -> list[str]:
+    """Return the fields of the records that a method gives a list of, or nothing."""
+    try:
+        result = typing.get_type_hints(method).get("return")
+    except NameError:  # A type that is imported for the type checker alone.
+        return []
+    for kind in typing.get_args(result):
+        if dataclasses.is_dataclass(kind):
+            return [field.name for field in dataclasses.fields(kind)]
+        if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            return list(kind._fields)
+        if typing.is_typeddict(kind):
+            return list(typing.get_type_hints(kind))
+    return []
