@@ -106,6 +106,24 @@ def test_a_named_source_outside_the_folder_is_consent(tmp_path: Path, capsys: Ca
     assert "MAGENTA" in capsys.readouterr().out
 
 
+def test_a_source_beside_the_folder_may_be_named_by_dots(
+    tmp_path: Path, project: Path, capsys: Capture
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").write_text("The keeper of the owl is Ada.\n")
+    assert run(["ask", "Who is the keeper of the owl?", "--open", "../notes", "-q"]) == 0
+    assert "notes:a.md#L1" in capsys.readouterr().out
+
+
+def test_a_history_that_is_not_there_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    (tmp_path / "plain").mkdir()
+    monkeypatch.chdir(tmp_path / "plain")
+    assert run(["ask", "Who?", "--history", "-q"]) == 2
+    assert "is in no git repository" in capsys.readouterr().err
+
+
 def test_a_dry_run_says_what_it_may_cost_and_calls_nothing(capsys: Capture) -> None:
     assert run(["ask", "Where is class Greeter?", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["at_most_usd"] > 0

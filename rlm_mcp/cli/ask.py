@@ -100,9 +100,10 @@ def _folders(sources: Sequence[str]) -> list[Path]:
     """Return the folders that a person named on the command line: naming one is consent."""
     folders = []
     for source in sources:
-        plain = Path(source.split("*", 1)[0]).expanduser().absolute()
+        plain = Path(source.split("*", 1)[0]).expanduser()
         if plain.exists():
-            folders.append(plain if plain.is_dir() else plain.parent)
+            whole = plain.resolve()
+            folders.append(whole if whole.is_dir() else whole.parent)
     return folders
 
 

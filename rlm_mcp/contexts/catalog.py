@@ -32,6 +32,12 @@ from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
 from rlm_mcp.refs import Ref
 
 DEFAULTS = ("repo", "history", "session", "logs")
+ABSENT = {
+    "history": "There is no history: {root} is in no git repository.",
+    "session": "There is no session: no coding agent has a transcript of {root}.",
+    "logs": "There are no logs: no log files were found under {root}.",
+}
+"""Why a default variable cannot open itself."""
 LONGEST = 2_000
 """Characters of a source."""
 _RUNNING = "session:current"
@@ -100,9 +106,11 @@ class Catalog:
                 return variable
         known = {*self._open, *(name for name, _ in self.openable())}
         listed = ", ".join(sorted(known)) or "none"
+        why = ABSENT.get(name, "There is no context {name!r}.").format(
+            name=name, root=self.confine.roots[0]
+        )
         raise BadRequest(
-            f"There is no context {name!r}.{did_you_mean(name, known)} Known: {listed}; "
-            "open_context(source) opens more."
+            f"{why}{did_you_mean(name, known)} Known: {listed}; open_context(source) opens more."
         )
 
     def hook(self, event: str, transcript: str) -> str:
@@ -161,7 +169,7 @@ class Catalog:
             variable = self._open.pop(name, None)
             self._sources = {key: known for key, known in self._sources.items() if known != name}
         if variable is None:
-            raise BadRequest(f"{name!r} is not open.")
+            raise BadRequest(f"There is no context {name!r}.")
         variable.close()
 
     def describe(self, name: str) -> Description:
