@@ -12,6 +12,7 @@ finds ten times as fast as an alternation.
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import math
@@ -168,6 +169,53 @@ RULES = (
     ),
     Rule(r"AccountKey=", r"AccountKey=(?P<azure_key>[A-Za-z0-9+/]{40,90}={0,2})", inside=True),
     Rule(
+        r"shp",
+        r"(?P<shopify_token>shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32})",
+    ),
+    Rule(r"hvs\.", r"(?P<vault_token>hvs\.[A-Za-z0-9_-]{24,300})"),
+    Rule(r"hvb\.", r"(?P<vault_token>hvb\.[A-Za-z0-9_-]{24,300})"),
+    Rule(r"dapi", r"(?P<databricks_token>dapi[a-f0-9]{32}(?:-\d)?(?![A-Za-z0-9]))"),
+    Rule(r"dckr_", r"(?P<docker_token>dckr_[po]at_[A-Za-z0-9_-]{20,60})"),
+    Rule(r"lin_api_", r"(?P<linear_key>lin_api_[A-Za-z0-9]{32,60})"),
+    Rule(r"rubygems_", r"(?P<rubygems_key>rubygems_[a-f0-9]{48})"),
+    *(
+        # Keys of services that serve models: a short word, then at least 32 random characters.
+        Rule(word, rf"(?P<model_key>{word}[A-Za-z0-9_-]{{32,250}})")
+        for word in ("gsk_", "xai-", "nvapi-", "pplx-", "r8_")
+    ),
+    Rule(
+        r":AA",
+        r"(?<=\d{8}):(?P<telegram_token>AA[A-Za-z0-9_-]{32,40})(?![A-Za-z0-9_-])",
+        inside=True,
+    ),
+    Rule(
+        r"machine ",
+        r"machine {1,4}\S{1,200}\s{1,20}login {1,4}\S{1,100}\s{1,20}"
+        r"password {1,4}(?P<password5>\S{4,200})",
+    ),
+    Rule(
+        r"curl ",
+        r"curl [^\n|;]{0,300}?(?:-u|--user)[ =]{0,4}[\"']?[^\s:\"'$]{1,100}:"
+        r"(?P<password6>[^\s\"']{4,200})",
+    ),
+    Rule(
+        r"mysql",
+        r"mysql(?:dump|admin|import|show)? (?:[^\n|;]{0,300}? )?"
+        r"-p[\"']?(?P<password7>[^\s\"']{4,100})",
+    ),
+    Rule(
+        r"\"auth\":",
+        r"\"auth\":\s{0,4}\"(?P<basic_auth2>[A-Za-z0-9+/]{12,400}={0,2})\"",
+        inside=True,
+    ),
+    Rule(
+        r"cookie",
+        r"cookie[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:[^\n\"'=;]{1,80}=[^\n\"';]{0,400};\s?){0,20}?"
+        r"[\w.-]{0,40}(?:sess|auth|sid|token|jwt)[\w.-]{0,40}=(?P<cookie>[A-Za-z0-9%._~+/-]{16,500})",
+        inside=True,
+        any_case=True,
+    ),
+    Rule(
         r"eyJ",
         r"(?P<jwt>eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,8000}\.[A-Za-z0-9_-]{8,2000})",
     ),
@@ -269,11 +317,32 @@ def _is_random(value: str, whole: str) -> bool:
     return _classes(_OTHERS.sub("", value)) >= 2 and entropy(value) >= 3.0
 
 
+def _is_typed(value: str, whole: str) -> bool:
+    """Say whether what a person passes a program as a password is one, not a variable or port."""
+    return not _FILLERS.search(value) and not value.isdigit()
+
+
+def _is_login(value: str, whole: str) -> bool:
+    """Say whether an encoded value is a name and a password."""
+    try:
+        return b":" in base64.b64decode(value, validate=True)
+    except ValueError:
+        return False
+
+
 CHECKS: Mapping[str, Callable[[str, str], bool]] = {
     "password1": _is_quoted,
     "password2": _is_quoted,
     "password3": _is_quoted,
     "password4": _is_bare,
+    "password5": _is_typed,
+    "password6": _is_typed,
+    "password7": _is_typed,
+    "basic_auth2": _is_login,
+    "model_key": _is_random,
+    "vault_token": _is_random,
+    "telegram_token": _is_random,
+    "cookie": _is_random,
     "aws_key": lambda value, whole: not _FILLERS.search(value),
     "anthropic_key": _is_random,
     "openai_key": lambda value, whole: _is_random(value, whole) and bool(_DIGITS.search(value)),
