@@ -20,7 +20,7 @@ import re2
 
 from rlm_mcp.corpus import pattern as patterns
 from rlm_mcp.corpus import syntax
-from rlm_mcp.corpus.pattern import Pattern, Unknown
+from rlm_mcp.corpus.pattern import Node, Pattern, Unknown
 from rlm_mcp.errors import BadRequest
 
 LONGEST = 10_000
@@ -31,8 +31,7 @@ SCAN_BYTES = 64 << 20
 """Memory for RE2's automata while scanning; they grow as states are met."""
 MOST_POSITIONS = 300
 """States that Hyperscan may have to build; 300 took at most 40 ms to compile."""
-
-_EMPTY_LINE = patterns.Row((patterns.Edge("^"), patterns.Edge("$")))
+_EDGES = "^$\\b\\B"
 
 _UNICODE = {
     "\\d": r"\p{Nd}", "\\w": r"\p{L}\p{M}\p{N}\p{Pc}", "\\s": r"\s\x{85}\x{2028}\x{2029}\p{Z}",
@@ -54,6 +53,8 @@ class Gated:
     one: int = 0
     """A set of bytes (as bits) any of which makes a line match, where the pattern is so simple."""
     every_line: bool = False
+    empty_lines: bool = False
+    """Whether every empty line matches, and the automaton does not tell them."""
     per_document: bool = False
     """Whether lines cannot be looked at one by one (multi-line, or \\A and \\z)."""
     multiline: bool = False
@@ -130,13 +131,15 @@ def gate(
     if read is None or wide:
         return Gated(regex, per_document=multiline or _asks_whole(pattern), multiline=multiline)
     if multiline or read.whole_text:
-        across = None if read.whole_text else _automaton(read, across=True)
+        across = None if read.whole_text else _automaton(patterns.loosened(read.node), across=True)
         return Gated(regex, automaton=across, per_document=True, multiline=multiline)
+    automaton, empty_lines = _line_finder(read)
     return Gated(
         regex,
-        automaton=_automaton(read),
-        one=patterns.any_of(read.node),
+        automaton=automaton,
+        one=patterns.any_of(patterns.lean(read.node)),
         every_line=_every_line(read),
+        empty_lines=empty_lines,
     )
 
 
@@ -152,7 +155,7 @@ def _literal(text: str, ignore_case: bool, multiline: bool) -> Gated:
         regex,
         one=patterns.any_of(node) if usable else 0,
         text=None if ignore_case else data,
-        automaton=_automaton(Pattern(node, False, False, False), across) if usable else None,
+        automaton=_automaton(node, across) if usable else None,
         per_document=across,
         multiline=across,
     )
@@ -192,23 +195,41 @@ def _options(wide: bool, ignore_case: bool) -> re2.Options:
     return options
 
 
-def _automaton(read: Pattern, across: bool = False) -> Automaton | None:
-    """Return what reports each matching line at its end, or with `across`, once a document."""
-    module = hyperscan()
-    if module is None or patterns.positions(read.node) > MOST_POSITIONS:
-        return None
-    if read.node != _EMPTY_LINE and patterns.nullable(read.node, "^$\\b\\B"):
-        # Hyperscan (5.4) loses the last line of what it is given for patterns such as ^\s*$.
-        return None
-    flags = module.HS_FLAG_MULTILINE | (module.HS_FLAG_SINGLEMATCH if across else 0)
+def _line_finder(read: Pattern) -> tuple[Automaton | None, bool]:
+    """Return what reports each matching line at its end, and whether empty lines match too.
+
+    Hyperscan (5.4) loses some empty lines, and a call for each of millions of them takes long:
+    it is given the pattern without them, and they are told from the newlines.
+    """
+    node = patterns.lean(read.node)
+    if not patterns.nullable(node, _EDGES):
+        return _automaton(node), False
+    if patterns.nullable(node, "^\\b\\B") or patterns.nullable(node, "$\\b\\B"):
+        # An edge alone is a match, in nearly every line that has anything in it.
+        return None, False
     try:
-        data = patterns.source(read.node if across else patterns.to_line_end(read.node))
+        rest = patterns.some(node)
+    except Unknown:
+        return None, False
+    automaton = _automaton(patterns.One(0) if rest is None else rest)
+    return automaton, automaton is not None and patterns.nullable(node, "^$\\B")
+
+
+def _automaton(node: Node, across: bool = False) -> Automaton | None:
+    """Return what reports each matching line at its end, or with `across`, each match."""
+    module = hyperscan()
+    if module is None or patterns.positions(node) > MOST_POSITIONS:
+        return None
+    if patterns.nullable(node, _EDGES):
+        return None
+    try:
+        data = patterns.source(node if across else patterns.to_line_end(node))
     except Unknown:
         return None
 
     def build() -> Any:
         database = module.Database(mode=module.HS_MODE_BLOCK)
-        database.compile(expressions=[data], flags=flags)
+        database.compile(expressions=[data], flags=module.HS_FLAG_MULTILINE)
         return database
 
     automaton = Automaton(build)
@@ -231,10 +252,12 @@ def _backtracking(pattern: str, read: Pattern, ignore_case: bool, multiline: boo
         regex = _compile(loose, wide=False, ignore_case=ignore_case, lines=not multiline)
     except re2.error as error:
         raise BadRequest(f"The pattern {_short(pattern)} is too large.") from error
+    automaton, empty_lines = (None, False) if multiline else _line_finder(read)
     return Gated(
         regex,
-        automaton=None if multiline else _automaton(read),
+        automaton=automaton,
         every_line=not multiline and _every_line(read),
+        empty_lines=empty_lines,
         per_document=multiline or read.whole_text,
         multiline=multiline,
         backtrack=pattern,

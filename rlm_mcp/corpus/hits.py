@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus import backtrack
+from rlm_mcp.corpus import across, backtrack
 from rlm_mcp.corpus import scan as scanning
 from rlm_mcp.corpus.gate import Gated
 from rlm_mcp.corpus.snapshot import Scope, Snapshot, scope
@@ -102,21 +102,25 @@ def find(
     seconds: float,
     enough: int = 0,
 ) -> Hits:
-    """Return the matching lines of some documents (None: all)."""
+    """Return the matching lines of some documents (None: all).
+
+    With `enough`, documents are looked at in reading order, and not many after so many lines.
+    """
     among = snapshot.whole_scope if paths is None else scope(snapshot, paths)
     if not len(among.places):
         return Hits(among.places, among.places, np.empty(0, np.int64), True)
     if gated.every_line and not gated.backtrack:
-        order = np.argsort(among.places)
-        return Hits(among.places[order], among.lines[order], None, True)
+        return Hits(among.places[among.order], among.lines[among.order], None, True)
     clock = scanning.Clock(seconds)
     if gated.per_document:
-        return _by_document(snapshot, gated, among, clock, enough)
+        starts, whole = across.starts(snapshot, gated, among, clock, enough)
+        ordinals = snapshot.ends.searchsorted(starts.astype(np.uint32))
+        return _grouped(among, ordinals, whole)
     if gated.every_line:
         ordinals, whole = _all_lines(among), True
     else:
-        runs = scanning.runs_of(among.offsets, among.lengths)
-        scanned = scanning.scan(snapshot, gated, runs, seconds, enough)
+        runs = among.reading_runs if enough else among.runs
+        scanned = scanning.scan(snapshot, gated, runs, clock, enough)
         ordinals, whole = scanned.ordinals, scanned.whole
     if gated.backtrack:
         spans = _line_spans(snapshot, among, ordinals)
@@ -129,19 +133,23 @@ def _grouped(among: Scope, ordinals: Numbers, whole: bool) -> Hits:
     """Turn ordinals of newlines into documents and lines, leaving out what is no document."""
     which = among.firsts.searchsorted(ordinals, "right") - 1
     inside = which >= 0
-    inside &= ordinals < (among.firsts + among.lines)[which]
-    which, ordinals = which[inside], ordinals[inside]
+    inside &= ordinals < among.firsts[which] + among.lines[which]
+    if not inside.all():
+        which, ordinals = which[inside], ordinals[inside]
     lines = ordinals - among.firsts[which] + 1
     places = among.places[which]
-    if len(places) and (np.diff(places) < 0).any():
+    if not len(places):
+        return Hits(places, places, lines, whole)
+    steps = np.diff(places)
+    if (steps < 0).any():
         order = np.lexsort((lines, places))
         places, lines = places[order], lines[order]
-    if len(places):
-        fresh = np.concatenate(([True], (np.diff(places) != 0) | (np.diff(lines) != 0)))
+        steps = np.diff(places)
+    fresh = np.concatenate(([True], (steps != 0) | (np.diff(lines) != 0)))
+    if not fresh.all():
         places, lines = places[fresh], lines[fresh]
-    starts = (
-        np.flatnonzero(np.concatenate(([True], np.diff(places) != 0))) if len(places) else places
-    )
+        steps = np.diff(places)
+    starts = np.concatenate(([0], np.flatnonzero(steps) + 1))
     counts = np.diff(np.concatenate((starts, [len(places)])))
     return Hits(places[starts], counts, lines, whole)
 
@@ -163,50 +171,3 @@ def _line_spans(snapshot: Snapshot, among: Scope, ordinals: Numbers) -> Numbers:
     which = np.maximum(among.firsts.searchsorted(ordinals, "right") - 1, 0)
     starts = np.maximum(before, among.offsets[which])
     return np.stack([starts, np.maximum(starts, ends)], axis=1)
-
-
-def _by_document(
-    snapshot: Snapshot, gated: Gated, among: Scope, clock: scanning.Clock, enough: int
-) -> Hits:
-    """Search each document as a whole; a match counts as the line where it starts."""
-    places: list[int] = []
-    lines: list[int] = []
-    whole = True
-    order = np.argsort(among.places)
-    if gated.backtrack:
-        spans = np.stack([among.offsets[order], (among.offsets + among.lengths)[order]], axis=1)
-        starts, whole = backtrack.starts(snapshot, gated, spans, clock.until)
-        ordinals = snapshot.ends.searchsorted(starts.astype(np.uint32))
-        return _grouped(among, ordinals, whole)
-    for number in order.tolist():
-        if clock.is_over() or (enough and len(lines) >= enough):
-            whole = False
-            break
-        place, offset = int(among.places[number]), int(among.offsets[number])
-        length = int(among.lengths[number])
-        if gated.automaton and not scanning.any_match(snapshot, gated, offset, offset + length):
-            continue
-        for start in _starts(snapshot, gated, offset, length, clock):
-            places.append(place)
-            lines.append(snapshot.line_of(place, start))
-    found, counts = np.unique(np.array(places, np.int64), return_counts=True)
-    return Hits(found, counts, np.array(lines, np.int64), whole)
-
-
-def _starts(
-    snapshot: Snapshot, gated: Gated, offset: int, length: int, clock: scanning.Clock
-) -> Sequence[int]:
-    """Return where matches start, at most one for each line."""
-    text = snapshot.buffer[offset : offset + length]
-    found, position = [], 0
-    search = gated.regex.search
-    while position < length and (match := search(text, position)) is not None:
-        start, end = match.span()
-        if start >= length:
-            break
-        found.append(offset + start)
-        line_end = snapshot.find_newline(offset + start) + 1 - offset
-        position = max(end, line_end)
-        if len(found) % 1024 == 0 and clock.is_over():
-            break
-    return found

@@ -118,7 +118,7 @@ class Corpus:
         place = snapshot.index.get(path)
         if place is None:
             return self._described(snapshot, path)
-        offset, length = snapshot.spans[place]
+        offset, length = int(snapshot.offsets[place]), int(snapshot.lengths[place])
         return bytes(snapshot.buffer[offset : offset + length])
 
     def line_count(self, path: str) -> int:
@@ -128,7 +128,7 @@ class Corpus:
         if place is None:
             data = self._described(snapshot, path)
             return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
-        return int(snapshot.rows["lines"][place])
+        return int(snapshot.lines[place])
 
     def line_bytes(self, path: str, start: int, end: int) -> list[bytes]:
         """Return lines `start` to `end` (from 1, both included), without their newlines."""

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from hashlib import blake2b
 
+import numpy as np
+
 from rlm_mcp.corpus.gate import Gated
 from rlm_mcp.corpus.query import CUT, MOST_CONTEXT, Match, Query
 from rlm_mcp.corpus.snapshot import Snapshot
@@ -16,8 +18,37 @@ _SHOWN_LINES = 20
 """Lines of a match across lines that a hit shows."""
 
 
-def show(snapshot: Snapshot, gated: Gated, query: Query, place: int, line: int) -> Match:
-    """Return one hit as the caller sees it."""
+def show(
+    snapshot: Snapshot, gated: Gated, query: Query, places: list[int], lines: list[int]
+) -> tuple[Match, ...]:
+    """Return hits as the caller sees them."""
+    if not places:
+        return ()
+    paths, buffer = snapshot.paths, snapshot.buffer
+    plain = not (gated.multiline or query.before or query.after)
+    found = []
+    begins, ends = _spans(snapshot, places, lines)
+    for place, line, begin, end in zip(places, lines, begins, ends, strict=True):
+        if plain and end - begin <= CUT:
+            text = str(buffer[begin:end], "utf-8", "replace")
+            found.append(Match(paths[place], line, text))
+        else:
+            found.append(_show(snapshot, gated, query, place, line))
+    return tuple(found)
+
+
+def _spans(
+    snapshot: Snapshot, places: list[int], lines: list[int]
+) -> tuple[list[int], list[int]]:
+    """Return where lines begin and end, without their newlines."""
+    which, number = np.array(places), np.array(lines)
+    offsets, last = snapshot.offsets[which], snapshot.firsts[which] + number - 1
+    begins = np.where(number == 1, offsets, snapshot.ends[np.maximum(last - 1, 0)] + np.int64(1))
+    return begins.tolist(), snapshot.ends[last].tolist()
+
+
+def _show(snapshot: Snapshot, gated: Gated, query: Query, place: int, line: int) -> Match:
+    """Return one hit, with what is around it."""
     begin, end = _lines_span(snapshot, place, line, line)
     last = line
     if end - begin <= CUT and not gated.multiline:
@@ -73,9 +104,8 @@ def _matched(
     """Return the bytes that match and the line in which the match ends, as RE2 sees them."""
     begin, end = _lines_span(snapshot, place, line, line)
     if gated.per_document:
-        row = snapshot.rows[place]
-        offset = int(row["offset"])
-        text = snapshot.buffer[offset : offset + int(row["length"])]
+        offset = int(snapshot.offsets[place])
+        text = snapshot.buffer[offset : offset + int(snapshot.lengths[place])]
         match = gated.regex.search(text, begin - offset)
     else:
         offset = begin
@@ -114,7 +144,7 @@ def _around(snapshot: Snapshot, start: int, stop: int, begin: int, end: int) -> 
 def _context(snapshot: Snapshot, place: int, first: int, last: int) -> tuple[str, ...]:
     """Return some lines, each cut."""
     found = []
-    for line in range(max(1, first), min(last, int(snapshot.rows["lines"][place])) + 1):
+    for line in range(max(1, first), min(last, int(snapshot.lines[place])) + 1):
         begin, end = _lines_span(snapshot, place, line, line)
         text = bytes(snapshot.buffer[begin : min(end, begin + 4 * CUT)]).decode("utf-8", "replace")
         found.append(text[:CUT])

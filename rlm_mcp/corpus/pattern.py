@@ -153,6 +153,112 @@ def to_line_end(node: Node) -> Node:
     return Row((node, Many(One(BYTES & ~NEWLINE), 0, -1), One(NEWLINE)))
 
 
+def lean(node: Node) -> Node:
+    """Return a smaller node that is somewhere in just the same lines.
+
+    What may be left out at either end is: `.*a\\w*` is in a line where `a` is.
+    """
+    match node:
+        case Many(inner, low, _) if low > 0:
+            return lean(inner) if low == 1 else Many(inner, low, low)
+        case Either(nodes):
+            return Either(tuple(map(lean, nodes)))
+        case Row(nodes):
+            first, last = 0, len(nodes)
+            while last > first and nullable(nodes[last - 1]):
+                last -= 1
+            while first < last and nullable(nodes[first]):
+                first += 1
+            parts = [*nodes[first:last]]
+            if len(parts) == 1:
+                return lean(parts[0])
+            for place in {0, len(parts) - 1} if parts else ():
+                parts[place] = _fewest(parts[place])
+            return Row(tuple(parts))
+    return node
+
+
+def _fewest(node: Node) -> Node:
+    """Return what a node at the end of a row must have."""
+    if isinstance(node, Many):
+        return node.node if node.low == 1 else Many(node.node, node.low, node.low)
+    return node
+
+
+def loosened(node: Node) -> Node:
+    """Return a node that matches wherever this one does in a document, in a text of many too.
+
+    The end of a document is no edge there: what asks for one is left out.
+    """
+    match node:
+        case Edge(name) if name in ("$", "\\B"):
+            return Row(())
+        case Many(inner, low, high):
+            return Many(loosened(inner), low, high)
+        case Row(nodes):
+            return Row(tuple(map(loosened, nodes)))
+        case Either(nodes):
+            return Either(tuple(map(loosened, nodes)))
+    return node
+
+
+def some(node: Node) -> Node | None:
+    """Return the node that matches the same texts but the empty one; None where that is all.
+
+    Raises Unknown where that cannot be told apart.
+    """
+    match node:
+        case One():
+            return node
+        case Edge():
+            return None
+        case Many(inner, low, high):
+            part = some(inner)
+            if part is None or high == 0:
+                return None
+            if nullable(inner):
+                return Many(part, 1, high)
+            if nullable(inner, "^$\\b\\B"):
+                raise Unknown("an edge that is counted")
+            return Many(inner, max(1, low), high)
+        case Either(nodes):
+            parts = [part for part in map(some, nodes) if part is not None]
+            return Either(tuple(parts)) if parts else None
+        case Row(nodes):
+            return _some_row(nodes)
+
+
+def _some_row(nodes: tuple[Node, ...]) -> Node | None:
+    """Let each node in turn be the first that is not empty."""
+    ways: list[Node] = []
+    before: list[Node] = []
+    for place, node in enumerate(nodes):
+        part = some(node)
+        if part is not None:
+            ways.append(Row((*before, part, *nodes[place + 1 :])))
+        if not nullable(node, "^$\\b\\B"):
+            break
+        before.append(_empty(node))
+    return Either(tuple(ways)) if len(ways) > 1 else ways[0] if ways else None
+
+
+def _empty(node: Node) -> Node:
+    """Return what must hold where a node matches the empty text."""
+    match node:
+        case Edge():
+            return node
+        case _ if nullable(node):
+            return Row(())
+        case Many(inner, _, _):
+            return _empty(inner)
+        case Row(nodes):
+            return Row(tuple(map(_empty, nodes)))
+        case Either(nodes):
+            held = [inner for inner in nodes if nullable(inner, "^$\\b\\B")]
+            return Either(tuple(map(_empty, held)))
+    raise Unknown("a byte is never empty")
+
+
 def _ends(node: Node) -> bool:
     match node:
         case Edge(name):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 CUT = 300
 """Characters of a line that a hit shows."""
 MOST_CONTEXT = 100
 """Lines of context that a hit may have on each side."""
-SECONDS = 4.0
+SECONDS = 1.5
 """What a search may take; what was found by then is labelled as not exact."""
 
 
@@ -33,8 +34,7 @@ class Query:
     seconds: float = SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A matching line. `text` is at most 300 characters of it, around the match."""
 
     path: str

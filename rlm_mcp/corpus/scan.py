@@ -27,8 +27,6 @@ BLOCK = 8 << 20
 """Bytes between two looks at the clock."""
 THREADED = 64 << 20
 """Bytes from which on several threads share the work."""
-GAP = 8 << 10
-"""Bytes that are scanned over rather than stopped at."""
 SPARSE = 21_000
 """Bytes a hit from which on RE2 is faster than Hyperscan at plain text."""
 LOOK = 64
@@ -39,8 +37,7 @@ DENSE = 60
 """Bytes a hit below which bytes are looked up in a table instead."""
 CROWDED = 4_000
 """Bytes a hit below which one thread is faster than several."""
-SAMPLE = 1 << 20
-PATIENCE = 2.5
+PATIENCE = 1.2
 """How many times the limit of processor time may pass by the clock on the wall."""
 PAUSE_S = 0.05
 """How long a block may take; the next one is smaller where it took longer."""
@@ -49,13 +46,17 @@ PAUSE_S = 0.05
 class Clock:
     """A limit on the processor time of the thread that asks, and a wider one on the time by it.
 
-    A busy machine alone does not make an answer a partial one.
+    Threads that share the work have a clock each, with the same end.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self.until = time.monotonic() + PATIENCE * seconds
+    def __init__(self, seconds: float, until: float | None = None) -> None:
+        self.until = time.monotonic() + PATIENCE * seconds if until is None else until
         self._seconds = seconds
         self._begun: float | None = None
+
+    def another(self) -> Clock:
+        """Return a clock for another thread."""
+        return Clock(self._seconds, self.until)
 
     def is_over(self) -> bool:
         """Whether a limit is passed; counting begins with the first question."""
@@ -67,64 +68,51 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """Ordinals of the newlines of matching lines, sorted; `whole` unless time ran out."""
+    """Ordinals of the newlines of matching lines, sorted; `whole` unless time ran out.
+
+    `told` counts the hits that each took a call into Python.
+    """
 
     ordinals: Ordinals
     whole: bool
+    told: int
 
 
-def runs_of(
-    offsets: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
-) -> list[tuple[int, int]]:
-    """Return the spans of documents (sorted by offset), those that are close as one."""
-    if not len(offsets):
-        return []
-    stops = offsets + lengths + 1
-    cuts = np.flatnonzero(offsets[1:] - stops[:-1] > GAP) + 1
-    starts = offsets[np.concatenate(([0], cuts))]
-    ends = stops[np.concatenate((cuts - 1, [len(stops) - 1]))]
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
-
-
-def scan(snapshot: Snapshot, gated: Gated, runs: Runs, seconds: float, enough: int = 0) -> Scanned:
+def scan(snapshot: Snapshot, gated: Gated, runs: Runs, clock: Clock, enough: int = 0) -> Scanned:
     """Return the matching lines of some spans; with `enough`, stop soon after so many."""
     size = sum(end - start for start, end in runs)
     workers = min(4, os.cpu_count() or 1)
     if size < THREADED or workers == 1 or enough:
-        return _scan(snapshot, gated, _blocks(snapshot, runs, bool(enough)), Clock(seconds), enough)
+        return _scan(snapshot, gated, _blocks(snapshot, runs, bool(enough)), clock, enough)
     head, *rest = _blocks(snapshot, runs, False)
-    first = _scan(snapshot, gated, iter([head]), Clock(seconds), 0)
-    if len(first.ordinals) * CROWDED > head[1] - head[0]:
+    first = _scan(snapshot, gated, iter([head]), clock, 0)
+    if first.told * CROWDED > head[1] - head[0]:
         # Each hit is told to Python, one thread at a time: more threads would only queue.
-        results = [first, _scan(snapshot, gated, iter(rest), Clock(seconds), 0)]
+        results = [first, _scan(snapshot, gated, iter(rest), clock, 0)]
     else:
         with ThreadPoolExecutor(workers, "rlm-scan") as pool:
             more = pool.map(
-                lambda part: _scan(snapshot, gated, iter(part), Clock(seconds), 0),
-                _share(rest, workers),
+                lambda part: _scan(snapshot, gated, iter(part), clock.another(), 0),
+                share(rest, workers),
             )
             results = [first, *more]
     # Where time ran out in one part, what later parts found still counts.
     return Scanned(
         np.concatenate([result.ordinals for result in results]),
         all(result.whole for result in results),
+        sum(result.told for result in results),
     )
 
 
-def any_match(snapshot: Snapshot, gated: Gated, start: int, end: int) -> bool:
-    """Whether Hyperscan finds a match in a document; where it cannot be sure, it may be."""
-    alone = start == 0 or end >= len(snapshot.buffer)
-    return alone or bool(_reports(snapshot, gated, start, end))
-
-
-def _share(blocks: Sequence[Span], parts: int) -> list[Sequence[Span]]:
+def share(blocks: Sequence[Span], parts: int) -> list[Sequence[Span]]:
+    """Cut a list into parts of about the same length."""
     size = -(-len(blocks) // parts)
     return [blocks[start : start + size] for start in range(0, len(blocks), size)]
 
 
 def _blocks(snapshot: Snapshot, runs: Runs, growing: bool) -> Iterator[Span]:
     """Cut spans into blocks on line borders; `growing` ones begin small."""
-    size = BLOCK >> 6 if growing else BLOCK
+    size = BLOCK >> 9 if growing else BLOCK
     for start, end in runs:
         while start < min(end, len(snapshot.buffer)):
             border = _border(snapshot, start + size, min(end, len(snapshot.buffer)))
@@ -160,7 +148,7 @@ def _scan(
             start = stop
         if not whole:
             break
-    return Scanned(np.concatenate(found) if found else np.empty(0, np.int64), whole)
+    return Scanned(np.concatenate(found) if found else np.empty(0, np.int64), whole, way.told)
 
 
 class _Way:
@@ -169,11 +157,13 @@ class _Way:
     def __init__(self, snapshot: Snapshot, gated: Gated) -> None:
         self.snapshot, self.gated = snapshot, gated
         self.step = BLOCK
+        self.told = 0
+        """Hits that an engine told to Python, one by one."""
         self._table: npt.NDArray[np.bool_] | None = None
         self._regex = gated.automaton is None
         if gated.text is not None and gated.automaton is not None:
-            sample = np.frombuffer(snapshot.buffer[:SAMPLE], np.uint8)
-            self._regex = int(np.count_nonzero(sample == gated.text[0])) * RARE < len(sample)
+            counts = snapshot.byte_counts
+            self._regex = int(counts[gated.text[0]]) * RARE < int(counts.sum())
 
     def lines(self, start: int, end: int) -> Ordinals:
         """Return the ordinals of the matching lines of a block."""
@@ -187,6 +177,10 @@ class _Way:
                 ordinals = snapshot.ends.searchsorted(np.array(positions, np.uint32))
             else:
                 ordinals = np.empty(0, np.int64)
+            self.told += len(positions)
+            if self.gated.empty_lines and not self._regex:
+                ordinals = np.concatenate((ordinals, _empty_lines(snapshot, start, end)))
+                ordinals.sort(kind="stable")
             if self.gated.one and len(positions) * DENSE > end - start:
                 self._table = table_of(self.gated.one)
         took = time.monotonic() - begun
@@ -205,6 +199,15 @@ class _Way:
             self._regex = False
             found += _by_automaton(snapshot, gated, stopped, end)
         return found
+
+
+def _empty_lines(snapshot: Snapshot, start: int, end: int) -> Ordinals:
+    """Return the ordinals of the lines of a block that hold nothing."""
+    low, high = snapshot.ends.searchsorted(np.array([start, end], np.uint32)).tolist()
+    ends = snapshot.ends[max(0, low - 1) : high]
+    found = np.flatnonzero(np.diff(ends) == 1) + max(1, low)
+    first = low == 0 and high > 0 and ends[0] == 0
+    return np.concatenate(([0], found)) if first else found
 
 
 def table_of(bits: int) -> npt.NDArray[np.bool_]:

@@ -45,10 +45,7 @@ def search(corpus: Corpus, query: Query, paths: Sequence[str] | None = None) -> 
     places, lines = hits.window(start, query.limit, query.spread)
     more = start + len(places) < hits.total or (not hits.whole and not query.totals)
     return Matches(
-        hits=tuple(
-            pages.show(snapshot, gated, query, place, line)
-            for place, line in zip(places, lines, strict=True)
-        ),
+        hits=pages.show(snapshot, gated, query, places, lines),
         total=hits.total,
         documents=hits.documents,
         cursor=pages.cursor(digest, snapshot.table.generation, start + len(places))
