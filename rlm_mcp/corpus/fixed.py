@@ -49,9 +49,9 @@ class Revision:
         listed.sort()
         rows = np.zeros(len(listed), ROW)
         wanted = []
-        for place, (path, mode, oid, size) in enumerate(listed):
+        for place, (path, mode, _oid, size) in enumerate(listed):
             reason = self._reason(path, mode, size)
-            rows[place] = (0, 0, 0, 0, size, 0, 0, 0, _CODE[reason], 0, oid)
+            rows[place] = (0, 0, 0, 0, size, 0, 0, 0, _CODE[reason], 0)
             if not reason:
                 wanted.append(place)
         oids = [listed[place][2] for place in wanted]
@@ -65,7 +65,8 @@ class Revision:
                 row["offset"], row["length"] = writer.add(data)
                 row["lines"] = -1
                 row["mark"] = marks.mark(listed[place][0], data[: marks.HEAD], len(data))
-        return Table("", 0, 0, 0, [item[0] for item in listed], rows, {}), True
+        known = np.array([item[2] for item in listed], np.bytes_) if listed else None
+        return Table("", 0, 0, 0, [item[0] for item in listed], rows, {}, known), True
 
     def open(self, path: bytes) -> bytes:
         """Return a blob that was too large to load."""
@@ -107,7 +108,7 @@ class Texts:
         rows = np.zeros(len(items), ROW)
         for place, (_path, data) in enumerate(items):
             span = writer.add(data)
-            rows[place] = (*span, 0, -1, len(data), 0, 0, 0, 0, 0, b"")
+            rows[place] = (*span, 0, -1, len(data), 0, 0, 0, 0, 0)
         return Table("", 0, 0, 0, [path for path, _ in items], rows, {}), True
 
     def open(self, path: bytes) -> bytes:

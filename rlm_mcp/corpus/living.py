@@ -268,22 +268,22 @@ class Living:
             at = self._content(root, path, reason, writer)
         except Refused as refused:
             code = _CODE[refused.reason]
-            row = (0, 0, 0, 0, *_stored(refused.at), code, 0, b"")
+            row = (0, 0, 0, 0, *_stored(refused.at), code, 0)
             return row, _is(kept, code)
         except (FileNotFoundError, NotADirectoryError):
             code = _CODE["gone"]
-            return (0, 0, 0, 0, *MISSING, code, 0, b""), _is(kept, code)
+            return (0, 0, 0, 0, *MISSING, code, 0), _is(kept, code)
         except OSError:
             code = _CODE["unreadable"]
-            return (0, 0, 0, 0, *NOWHEN, code, 0, b""), _is(kept, code)
+            return (0, 0, 0, 0, *NOWHEN, code, 0), _is(kept, code)
         size, stamp = at
         if kept is not None and not kept["reason"] and int(kept["length"]) == size:
             offset = int(kept["offset"])
             if writer.peek(size) == old[offset : offset + size]:
                 span = (offset, size, int(kept["first"]), int(kept["lines"]))
-                return (*span, *_stored(stamp), 0, int(kept["mark"]), b""), True
+                return (*span, *_stored(stamp), 0, int(kept["mark"])), True
         mark = marks.mark(path, writer.peek(min(size, marks.HEAD)), size)
-        return (*writer.keep(size), 0, -1, *_stored(stamp), 0, mark, b""), False
+        return (*writer.keep(size), 0, -1, *_stored(stamp), 0, mark), False
 
     def _content(self, root: Folder, path: bytes, reason: str, writer: Writer) -> tuple[int, Stamp]:
         """Read a file into the writer's room; return its size and stamp. Raises Refused."""

@@ -77,7 +77,7 @@ class Corpus:
         self._closed = False
         self._release = weakref.finalize(self, _release, self._files, origin, store, lasting)
         self._table: Table | None = None
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self.note = ""
         """What a reader must know about this state; mostly empty."""
         self.snapshot = self._current()
@@ -199,7 +199,15 @@ class Corpus:
                 if change is None:
                     assert self._table is not None
                     return self._map(self._table)
-            return self._write(change)
+            try:
+                return self._write(change)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise Unavailable(
+                    f"No room on the disk of the cache folder ({self._store.folder.parent}); "
+                    "make some, or set RLM_MCP_CACHE_DIR to another disk."
+                ) from error
 
     def _adopt(self) -> bool:
         """Take over the table on disk where it is another one; say whether it is."""
@@ -231,14 +239,9 @@ class Corpus:
                 table, differs = self._origin.write(change, writer, old)
             finally:
                 writer.close()
-        except BaseException as error:
+        except BaseException:
             if base is None:
                 self._store.discard(text_id)
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise Unavailable(
-                    f"No room on the disk of the cache folder ({self._store.folder.parent}); "
-                    "make some, or set RLM_MCP_CACHE_DIR to another disk."
-                ) from error
             raise
         if base is None:
             table = replace(table, generation=int(time.time() * 1000))
@@ -248,7 +251,8 @@ class Corpus:
         table = replace(
             table, text_id=text_id, text_bytes=writer.text_bytes, ends_count=writer.ends_count
         )
-        self._commit(table)
+        small = base is not None and table.paths is base.paths
+        self._commit(table, [place for place, _ in change.todo] if small else None)
         snapshot = self._map(self._table or table)
         if differs and snapshot.dead > DEAD_SHARE * table.text_bytes and snapshot.dead > SMALL:
             return self._compact(snapshot)
@@ -258,9 +262,13 @@ class Corpus:
         """Write the live documents to new files. Holds the lock."""
         text_id, writer = self._store.create()
         try:
-            table = _copy(old, writer)
-        finally:
-            writer.close()
+            try:
+                table = _copy(old, writer)
+            finally:
+                writer.close()
+        except BaseException:
+            self._store.discard(text_id)
+            raise
         table = replace(
             table,
             text_id=text_id,
@@ -270,9 +278,9 @@ class Corpus:
         )
         return self._map(self._commit(table))
 
-    def _commit(self, table: Table) -> Table:
-        table = _index_lines(table, self._store)
-        self._store.commit(table)
+    def _commit(self, table: Table, places: Sequence[int] | None = None) -> Table:
+        """Put a table in force; `places` are the rows that changed, where it is no more."""
+        table = self._store.commit(_index_lines(table, self._store), places)
         self._stamp, self._table = self._store.stamp(), table
         return table
 
@@ -282,7 +290,7 @@ class Corpus:
         same = current is not None and (
             (current.table.generation, current.table.text_id) == (table.generation, table.text_id)
         )
-        return self.snapshot if same else Snapshot(table, *self._open_files(table))
+        return self.snapshot if same else Snapshot(table, *self._open_files(table), current)
 
     def _open_files(self, table: Table) -> tuple[FileIO, FileIO]:
         """Return the files of a table, opened once; those of earlier tables stay open."""
@@ -316,8 +324,8 @@ def _release(files: list[OpenFiles], origin: Origin, store: Store, lasting: bool
 
 
 def _index_lines(table: Table, store: Store) -> Table:
-    """Return the table with the lines of each newly written document looked up."""
-    rows = table.rows.copy()
+    """Look up the lines of each newly written document of a table; return it."""
+    rows = table.rows
     new = np.flatnonzero(rows["lines"] < 0)
     if len(new):
         marks = _numbers(store.ends_path(table.text_id), table.ends_count)
@@ -330,7 +338,7 @@ def _index_lines(table: Table, store: Store) -> Table:
         whole[last > 0] = marks[last[last > 0] - 1] == stop[last > 0] - 1
         rows["first"][new] = first
         rows["lines"][new] = last - first + ((stop > start) & ~whole)
-    return replace(table, rows=rows)
+    return table
 
 
 def _same(table: Table, base: Table) -> bool:

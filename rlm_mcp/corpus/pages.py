@@ -37,9 +37,7 @@ def show(
     return tuple(found)
 
 
-def _spans(
-    snapshot: Snapshot, places: list[int], lines: list[int]
-) -> tuple[list[int], list[int]]:
+def _spans(snapshot: Snapshot, places: list[int], lines: list[int]) -> tuple[list[int], list[int]]:
     """Return where lines begin and end, without their newlines."""
     which, number = np.array(places), np.array(lines)
     offsets, last = snapshot.offsets[which], snapshot.firsts[which] + number - 1

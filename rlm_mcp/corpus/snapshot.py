@@ -41,7 +41,9 @@ class Document:
 class Snapshot:
     """One state of a corpus. Never changes; safe to read from any thread."""
 
-    def __init__(self, table: Table, text: FileIO, ends: FileIO) -> None:
+    def __init__(
+        self, table: Table, text: FileIO, ends: FileIO, before: Snapshot | None = None
+    ) -> None:
         self.table = table
         self.text, self._ends_file = text, ends
         size, count = table.text_bytes, table.ends_count
@@ -59,6 +61,19 @@ class Snapshot:
         self.live: npt.NDArray[np.int64] = np.flatnonzero(table.rows["reason"] == 0)
         """Rows that are documents, in reading order."""
         self._blobs: dict[int, str] = {}
+        if before is not None and before.table.paths is table.paths:
+            self._inherit(before)
+
+    def _inherit(self, before: Snapshot) -> None:
+        """Take over what is the same for the same documents: half a second for a million."""
+        if not np.array_equal(self.live, before.live):
+            return
+        self.live, known = before.live, before.__dict__
+        self.__dict__.update({name: known[name] for name in ("paths", "index") if name in known})
+        if before._blobs:
+            moved = np.flatnonzero(self.offsets != before.offsets).tolist()
+            gone = dict.fromkeys(moved)
+            self._blobs = {at: blob for at, blob in [*before._blobs.items()] if at not in gone}
 
     @cached_property
     def rows(self) -> Rows:
@@ -134,9 +149,10 @@ class Snapshot:
 
     def document(self, place: int) -> Document:
         """Return the document at a place in reading order."""
-        row = self.table.rows[self.live[place]]
+        row, known = self.table.rows[self.live[place]], self.table.blobs
         offset, length = int(row["offset"]), int(row["length"])
-        blob = row["blob"].decode() or self._blobs.get(place)
+        blob = "" if known is None else known[self.live[place]].decode()
+        blob = blob or self._blobs.get(place, "")
         if not blob:
             data = self.buffer[offset : offset + length]
             digest = hashlib.sha1(b"blob %d\0" % length, usedforsecurity=False)

@@ -2,13 +2,14 @@
 
     lock          held while a process writes
     table         which text file counts, how much of it, and every row; replaced by rename
+    journal       small changes since the table was written
     <id>.text     the bytes of the documents, only ever appended to
     <id>.ends     the positions of the newlines in it
 
-A table names what it needs of the other two, and is renamed into place after they are written:
-a writer that is killed leaves the old state, with at most some unnamed bytes behind it that the
-next writer cuts off. Nothing is synced to the disk, so a table from before a crash of the whole
-machine is not believed: it carries the machine's boot id.
+A table names what it needs of the text files. After these are written, it is renamed into place
+or its journal gets another record: a writer that is killed leaves the old state, with at most
+some unnamed bytes behind it that the next writer cuts off. Nothing is synced to the disk, so a
+table from before a crash of the whole machine is not believed: it carries the machine's boot id.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+from rlm_mcp.corpus import journal
 from rlm_mcp.corpus import table as tables
 from rlm_mcp.corpus.table import Table
-from rlm_mcp.corpus.text import Writer, truncate
+from rlm_mcp.corpus.text import Writer, truncate, write
 from rlm_mcp.errors import Unavailable
 
 LIMIT_BYTES = 8 << 30
@@ -61,8 +64,9 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock of this folder, across processes. Raises Unavailable after a minute."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(self.folder / "lock", "ab") as lock:
+        for folder in (self.folder.parent, self.folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(self.folder / "lock", "ab", opener=_private) as lock:
             deadline = time.monotonic() + WAIT_S
             while not _take(lock):
                 if time.monotonic() > deadline:
@@ -75,13 +79,18 @@ class Store:
             finally:
                 _give(lock)
 
-    def stamp(self) -> tuple[int, int, int] | None:
+    def stamp(self) -> tuple[int, ...] | None:
         """Return what tells one table on disk from another, or None where there is none."""
-        try:
-            status = os.stat(self.folder / "table")
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        found: list[int] = []
+        for name in ("table", "journal"):
+            try:
+                status = os.stat(self.folder / name)
+            except OSError:
+                if not found:
+                    return None
+            else:
+                found += (status.st_ino, status.st_mtime_ns, status.st_size)
+        return tuple(found)
 
     def read(self) -> Table | None:
         """Return the table in force, or None where there is none to believe."""
@@ -91,6 +100,7 @@ class Store:
             return None
         if table is None or table.facts.get("boot") != boot_id():
             return None
+        table = journal.apply(self.folder / "journal", table)
         try:
             whole = (
                 self.text_path(table.text_id).stat().st_size >= table.text_bytes
@@ -103,8 +113,8 @@ class Store:
     def create(self) -> tuple[str, Writer]:
         """Begin new files. The caller holds the lock."""
         text_id = f"{int(time.time() * 1000):x}{secrets.token_hex(4)}"
-        text = open(self.text_path(text_id), "xb", buffering=0)  # noqa: SIM115
-        ends = open(self.ends_path(text_id), "xb", buffering=0)  # noqa: SIM115
+        text = open(self.text_path(text_id), "xb", buffering=0, opener=_private)  # noqa: SIM115
+        ends = open(self.ends_path(text_id), "xb", buffering=0, opener=_private)  # noqa: SIM115
         return text_id, Writer(text, ends, 0, 0)
 
     def extend(self, table: Table) -> Writer:
@@ -113,17 +123,30 @@ class Store:
         ends = truncate(self.ends_path(table.text_id), table.ends_count * 4)
         return Writer(text, ends, table.text_bytes, table.ends_count)
 
-    def commit(self, table: Table) -> None:
-        """Put a table in force and remove what it does not name. The caller holds the lock."""
+    def commit(self, table: Table, places: Sequence[int] | None = None) -> Table:
+        """Put a table in force and remove what it does not name. The caller holds the lock.
+
+        Where only the rows at `places` differ from the table in force, they may be all that is
+        written.
+        """
         table.facts["boot"] = boot_id()
+        if places is not None and journal.fits(table, places):
+            return journal.append(self.folder / "journal", table, places)
+        table = replace(table, id=secrets.token_hex(8), journal_bytes=0)
         fresh = self.folder / f"table.{secrets.token_hex(4)}.new"
-        fresh.write_bytes(tables.dump(table))
-        os.replace(fresh, self.folder / "table")
+        try:
+            with open(fresh, "xb", buffering=0, opener=_private) as file:
+                write(file, memoryview(tables.dump(table)))
+            os.replace(fresh, self.folder / "table")
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
         for other in os.scandir(self.folder):
-            stale = other.name.endswith((".text", ".ends", ".new"))
+            stale = other.name.endswith((".text", ".ends", ".new")) or other.name == "journal"
             if stale and not other.name.startswith(table.text_id):
                 with contextlib.suppress(OSError):
                     os.unlink(other.path)
+        return table
 
     def discard(self, text_id: str) -> None:
         """Delete files that no table names."""
@@ -138,6 +161,11 @@ class Store:
         """Note that this corpus was used now."""
         with contextlib.suppress(OSError):
             os.utime(self.folder)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read, whatever the umask is."""
+    return os.open(path, flags, 0o600)
 
 
 def boot_id() -> str:

@@ -1,7 +1,8 @@
 """The side table of a packed corpus: one row for each listed path, in reading order.
 
 A row is either a document (its span of the text file) or something described but not loaded
-(why, and how large). On disk it is one file: a header, the columns, a checksum.
+(why, and how large). On disk it is one file: a header, the columns, a checksum; small changes
+are in a journal beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MAGIC = b"rlm-mcp table 1\n"
+MAGIC = b"rlm-mcp table 2\n"
 REASONS = (
     "", "binary", "too large", "link", "not a file", "unreadable", "denied", "submodule",
     "over the total", "not checked out", "gone",
@@ -29,11 +30,12 @@ ROW = np.dtype(
     [
         ("offset", "<i8"), ("length", "<i8"), ("first", "<i8"), ("lines", "<i8"),
         ("size", "<i8"), ("mtime_ns", "<i8"), ("ctime_ns", "<i8"), ("inode", "<u8"),
-        ("reason", "u1"), ("mark", "u1"), ("blob", "S64"),
+        ("reason", "u1"), ("mark", "u1"),
     ]
 )  # fmt: skip
 
 Rows = npt.NDArray[np.void]
+Blobs = npt.NDArray[np.bytes_]
 _HEAD = struct.Struct("<II")
 
 
@@ -48,6 +50,12 @@ class Table:
     paths: Sequence[bytes]
     rows: Rows
     facts: dict[str, Any] = field(default_factory=dict)
+    blobs: Blobs | None = None
+    """Git's id of each row's content, where it is known without reading that."""
+    id: str = ""
+    """What the journal of small changes names this table by, once it is on disk."""
+    journal_bytes: int = 0
+    """How much of the journal is in these rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +91,13 @@ def dump(table: Table) -> bytes:
             "generation": table.generation,
             "rows": len(table.rows),
             "facts": table.facts,
+            "id": table.id,
+            "blobs": 0 if table.blobs is None else table.blobs.itemsize,
         }
     ).encode()
     names = b"\0".join(table.paths)
-    body = b"".join((_HEAD.pack(len(head), len(names)), head, names, table.rows.tobytes()))
+    blobs = b"" if table.blobs is None else table.blobs.tobytes()
+    body = b"".join((_HEAD.pack(len(head), len(names)), head, names, table.rows.tobytes(), blobs))
     return MAGIC + struct.pack("<I", zlib.crc32(body)) + body
 
 
@@ -102,7 +113,9 @@ def parse(data: bytes) -> Table | None:
     head = json.loads(bytes(body[_HEAD.size : start]))
     names = bytes(body[start : start + names_size])
     count = head["rows"]
-    rows = np.frombuffer(body, ROW, count=count, offset=start + names_size)
+    place = start + names_size
+    rows = np.frombuffer(body, ROW, count, place)
+    blobs = head["blobs"] and np.frombuffer(body, f"S{head['blobs']}", count, place + rows.nbytes)
     return Table(
         text_id=head["text_id"],
         text_bytes=head["text_bytes"],
@@ -111,4 +124,6 @@ def parse(data: bytes) -> Table | None:
         paths=names.split(b"\0") if count else [],
         rows=rows,
         facts=head["facts"],
+        blobs=blobs if head["blobs"] else None,
+        id=head["id"],
     )

@@ -120,8 +120,8 @@ class Writer:
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10)
         ends += offset
         _reserve(self.text, offset, len(data))
-        _write(self.text, data)
-        _write(self.ends, ends.astype("<u4").data.cast("B"))
+        write(self.text, data)
+        write(self.ends, ends.astype("<u4").data.cast("B"))
         return len(ends)
 
 
@@ -132,7 +132,7 @@ def _reserve(file: BinaryIO, offset: int, size: int) -> None:
             os.posix_fallocate(file.fileno(), offset, size)
 
 
-def _write(file: BinaryIO, data: memoryview) -> None:
+def write(file: BinaryIO, data: memoryview) -> None:
     """Write all of `data`: an unbuffered file may take less than it is given."""
     while data:
         data = data[file.write(data) :]

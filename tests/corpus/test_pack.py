@@ -213,7 +213,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_old_state(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(text, "_write", full)
+        patch.setattr(text, "write", full)
         with pytest.raises(Unavailable, match="No room on the disk"):
             corpus.refresh()
         assert corpus.data("a") == b"1\n"
