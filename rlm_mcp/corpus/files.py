@@ -26,7 +26,7 @@ TICK_NS = 25_000_000
 """A file changed this close to its reading may change again without a new time stamp."""
 _ONLY_FOLDERS = getattr(os, "O_DIRECTORY", 0)
 _FOLDER = os.O_RDONLY | _ONLY_FOLDERS | getattr(os, "O_NOFOLLOW", 0)
-_FILE = (
+FILE = (
     os.O_RDONLY
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_NONBLOCK", 0)
@@ -99,8 +99,8 @@ class Folder:
         """Return lstat of a path under the root, following no link on the way."""
         if not RELATIVE:
             return self._slow_status(path)
-        self._enter(path)
-        return os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+        name, folder = self.enter(path)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
     def open(self, path: bytes) -> tuple[int, os.stat_result]:
         """Open a regular file for reading; return its handle and its status before that.
@@ -113,16 +113,16 @@ class Folder:
             raise Refused(kind, stamp(before))
         try:
             if RELATIVE:
-                return os.open(self._name, _FILE, dir_fd=self._folder), before
-            return os.open(os.path.join(self.root, path), _FILE), before
+                return os.open(self._name, FILE, dir_fd=self._folder), before
+            return os.open(os.path.join(self.root, path), FILE), before
         except PermissionError as error:
             raise Refused("unreadable", stamp(before)) from error
 
-    def _enter(self, path: bytes) -> None:
-        """Open the folder that holds `path`, as `_folder`; its last component is `_name`."""
+    def enter(self, path: bytes) -> tuple[bytes, int]:
+        """Return the last component of `path` and the open folder that holds it."""
         above, _, self._name = path.rpartition(b"/")
         if above == self._above:
-            return
+            return self._name, self._folder
         parts = above.split(b"/") if above else []
         depth = 0
         for part, (known, _) in zip(parts, self._chain, strict=False):
@@ -135,6 +135,7 @@ class Folder:
             self._chain.append((part, os.open(part, _FOLDER, dir_fd=inside)))
         self._above = above
         self._folder = self._chain[-1][1] if self._chain else self._top
+        return self._name, self._folder
 
     def _shorten(self, depth: int) -> None:
         self._above = b"\0"

@@ -7,7 +7,6 @@ that was changed within a clock tick of its reading is read again next time.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,17 +17,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus import files, marks
-from rlm_mcp.corpus.files import MISSING, NOWHEN, Admit, Folder, Refused, Stamp
+from rlm_mcp.corpus import files
+from rlm_mcp.corpus.files import MISSING, Admit, Folder, Refused
 from rlm_mcp.corpus.hints import Hints
+from rlm_mcp.corpus.reading import INODE, Reader
 from rlm_mcp.corpus.table import REASONS, ROW, Change, Locked, Moving, Rows, Table
-from rlm_mcp.corpus.text import MAX_TEXT, Writer
+from rlm_mcp.corpus.text import Writer
 from rlm_mcp.errors import Unavailable
 
 _CODE = {reason: code for code, reason in enumerate(REASONS)}
 _STAMP = ("size", "mtime_ns", "ctime_ns", "inode")
-_INODE = (1 << 63) - 1
-_RETRIES = 3
 WHOLE_BYTES = 256 << 20
 """What a file that was not loaded may have to be read into memory when asked for."""
 
@@ -147,14 +145,17 @@ class Living:
         `old` is the text file of the table that the change starts from. Raises Moving.
         """
         rows, base = change.rows, change.base
-        before = {} if base is None else self._places(base)
         differs = base is None or len(change.paths) != len(base.paths)
         with Folder(self.root) as root:
-            for place, reason in change.todo:
+            reader = Reader(root, writer, self.limit_bytes)
+            if base is None:
+                reader.read(change.paths, change.todo, rows)
+            before = {} if base is None else self._places(base)
+            for place, reason in change.todo if base is not None else ():
                 path = change.paths[place]
                 was = before.get(path)
                 kept = None if was is None or base is None else base.rows[was]
-                rows[place], same = self._row(root, path, reason, writer, kept, old)
+                rows[place], same = reader.row(path, reason, kept, old)
                 differs |= not same
         if change.state is not None and change.state != self.state():
             raise Moving
@@ -250,68 +251,9 @@ class Living:
                 flat += MISSING
             else:
                 flat += (
-                    status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & _INODE,
+                    status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & INODE,
                 )  # fmt: skip
         return np.array(flat, np.int64).reshape(-1, 4)
-
-    def _row(
-        self,
-        root: Folder,
-        path: bytes,
-        reason: str,
-        writer: Writer,
-        kept: np.void | None,
-        old: memoryview,
-    ) -> tuple[tuple[object, ...], bool]:
-        """Return the row of a path, and whether it says the same as the row that was kept."""
-        try:
-            at = self._content(root, path, reason, writer)
-        except Refused as refused:
-            code = _CODE[refused.reason]
-            row = (0, 0, 0, 0, *_stored(refused.at), code, 0)
-            return row, _is(kept, code)
-        except (FileNotFoundError, NotADirectoryError):
-            code = _CODE["gone"]
-            return (0, 0, 0, 0, *MISSING, code, 0), _is(kept, code)
-        except OSError:
-            code = _CODE["unreadable"]
-            return (0, 0, 0, 0, *NOWHEN, code, 0), _is(kept, code)
-        size, stamp = at
-        if kept is not None and not kept["reason"] and int(kept["length"]) == size:
-            offset = int(kept["offset"])
-            if writer.peek(size) == old[offset : offset + size]:
-                span = (offset, size, int(kept["first"]), int(kept["lines"]))
-                return (*span, *_stored(stamp), 0, int(kept["mark"])), True
-        mark = marks.mark(path, writer.peek(min(size, marks.HEAD)), size)
-        return (*writer.keep(size), 0, -1, *_stored(stamp), 0, mark), False
-
-    def _content(self, root: Folder, path: bytes, reason: str, writer: Writer) -> tuple[int, Stamp]:
-        """Read a file into the writer's room; return its size and stamp. Raises Refused."""
-        if reason:
-            raise Refused(reason, files.stamp(root.status(path)))
-        for _ in range(_RETRIES):
-            handle, before = root.open(path)
-            try:
-                expected = before.st_size
-                if expected > self.limit_bytes:
-                    raise Refused("too large", files.stamp(before))
-                if writer.end + expected > MAX_TEXT:
-                    raise Refused("over the total", files.stamp(before))
-                size = files.read(handle, writer.room(expected))
-                after = os.fstat(handle)
-            finally:
-                os.close(handle)
-            at, whole = files.stamp(after), size == expected
-            whole = whole and at == files.stamp(before)
-            if whole:
-                break
-        if not stat.S_ISREG(after.st_mode):
-            raise Refused("not a file", at)
-        if not whole or not files.settled(after):
-            at = at._replace(ctime_ns=-1)  # No file has this time: it is read again.
-        if writer.has_nul(min(size, files.SNIFF)):
-            raise Refused("binary", at)
-        return size, at
 
 
 _SETTLED = [_CODE[reason] for reason in ("link", "denied", "submodule", "not checked out")]
@@ -325,10 +267,6 @@ def _equal(rows: Rows, stamps: npt.NDArray[np.int64]) -> Flags:
     for column, name in enumerate(_STAMP):
         same &= rows[name].astype(np.int64) == stamps[:, column]
     return same
-
-
-def _is(kept: np.void | None, code: int) -> bool:
-    return kept is not None and int(kept["reason"]) == code
 
 
 def _digest(raw: bytes) -> str:
@@ -354,7 +292,3 @@ def read_whole(root: Folder, path: bytes) -> bytes:
         raise Unavailable(f"{name} is {refused.reason}; it cannot be opened.") from refused
     except OSError as error:
         raise Unavailable(f"{name} cannot be read now: {error.strerror}.") from error
-
-
-def _stored(at: Stamp) -> Stamp:
-    return at._replace(inode=at.inode & _INODE)
