@@ -59,6 +59,8 @@ class Code:
         self._name = name
         self._corpus = corpus
         self._symbols = Symbols(corpus, cache)
+        self._rated: tuple[tuple[int, list[str]], list[graph.Rated]] | None = None
+        """What was rated last, for which state and documents of the corpus."""
 
     @property
     def methods(self) -> Mapping[str, Callable[..., object]]:
@@ -76,6 +78,14 @@ class Code:
     def definitions(self, path: str) -> list[Definition]:
         """Return what one document defines, in order."""
         return self._symbols.one(path).definitions
+
+    def headline(self, path: str, item: Definition) -> str:
+        """Return the line that names a definition: in C a type may stand on the line before."""
+        last = min(item.stop, item.line + 3)
+        raw = self._corpus.line_bytes(path, item.line, last)
+        texts = [line.decode("utf-8", "replace").strip() for line in raw]
+        named = next((text for text in texts if item.name in text), "")
+        return (named or (texts[0] if texts else ""))[:200]
 
     def symbols(self, name: str, kind: str = "", limit: int = 50) -> list[Symbol]:
         """symbols(name, kind="", limit=50) -> definitions; get_* and Class.name work"""
@@ -133,9 +143,12 @@ class Code:
         code = [path for path in paths if language(path) in CODE]
         kept = sorted(code, key=lambda path: (is_test(path), is_doc(path)))[:MAX_MAPPED]
         left = f"Drawn from {len(kept):,} of {len(code):,} documents, tests last."
-        rated = graph.rate(self._symbols.parsed(kept))
-        named = [item for item in rated if not is_test(item.path)] or rated
-        return named, left if len(kept) < len(code) else ""
+        now = (self._corpus.generation, kept)
+        if self._rated is None or self._rated[0] != now:
+            rated = graph.rate(self._symbols.parsed(kept))
+            named = [item for item in rated if not is_test(item.path)] or rated
+            self._rated = (now, named)
+        return self._rated[1], left if len(kept) < len(code) else ""
 
     def _draw(self, rated: Sequence[graph.Rated], note: str, budget: int) -> str:
         """Return a map as text: each document with its most used definitions."""
@@ -143,7 +156,7 @@ class Code:
         spent = tokens.estimate(note)
         for item in rated:
             line = item.definition.line
-            text = f"  {line} {self._first_line(item.path, line)}"
+            text = f"  {line} {self.headline(item.path, item.definition)}"
             head = "" if item.path in chosen else str(Ref(self._name, item.path))
             spent += tokens.estimate(f"{head}\n{text}\n")
             if spent > budget:
@@ -156,8 +169,10 @@ class Code:
         return "\n".join(lines)
 
     def _uses(self, name: str) -> list[Use]:
-        word = name.rsplit(".", 1)[-1]
-        query = searching.Query(rf"\b{re.escape(word)}\b", limit=MAX_LINES)
+        word = _parts(name)[-1]
+        if not word:
+            return []
+        query = searching.Query(_whole_word(word), limit=MAX_LINES)
         hits = searching.search(self._corpus, query, None).hits
         parsed = self._symbols.parsed(dict.fromkeys(hit.path for hit in hits))
         uses = []
@@ -176,7 +191,7 @@ class Code:
 
     def _symbol(self, path: str, item: Definition) -> Symbol:
         ref = str(Ref(self._name, path, "", Lines(item.line, item.stop)))
-        text = self._first_line(path, item.line)
+        text = self.headline(path, item)
         return Symbol(ref, item.name, item.kind, item.owner, path, item.line, text)
 
     def _first_line(self, path: str, line: int) -> str:
@@ -195,10 +210,13 @@ class Code:
 
 def _pattern(name: str) -> Callable[[Definition], bool]:
     """Return a test of definitions by name: exact, with `*`, or with an owner (Class.name)."""
-    owner, _, last = name.rpartition(".")
+    *owners, last = _parts(name)
+    owner = ".".join(owners)
     pieces = last.split("*")
 
     def fits(item: Definition) -> bool:
+        if item.name == name:
+            return True
         if owner and not f".{item.owner}".endswith(f".{owner}"):
             return False
         if len(pieces) == 1:
@@ -223,20 +241,47 @@ def _star(text: str, pieces: Sequence[str]) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    return [max(name.rsplit(".", 1)[-1].split("*"), key=len)]
+    return [max(_parts(name)[-1].split("*"), key=len)]
+
+
+def _parts(name: str) -> list[str]:
+    """Return a dotted name's parts, whatever its language joins them by."""
+    if name.startswith("operator"):
+        return [name]
+    head, mark, private = name.rpartition("#")  # Ruby's Class#method, but #private in JavaScript
+    whole = name if mark and not head else f"{head}.{private}" if mark else name
+    return whole.replace("::", ".").replace("\\", ".").replace("->", ".").split(".")
+
+
+def _whole_word(word: str) -> str:
+    """Return a pattern for a name that is not a part of a longer one."""
+    left = r"\b" if re.match(r"\w", word) else ""
+    right = r"\b" if re.search(r"\w$", word) else ""
+    return f"{left}{re.escape(word)}{right}"
+
+
+_WEIGHTS = ("type", "import", "call", "base")
+"""Kinds of use; where a line has several, the last one says most."""
 
 
 def _kinds(parsed: Parsed, word: str) -> dict[int, str]:
     """Return what each line of a document does with a word."""
     found: dict[int, str] = {}
-    for kind, names in parsed.uses.items():
-        for name, lines in names.items():
-            if name == word or (kind == "import" and word in re.split(r"\W+", name)):
+    for kind in _WEIGHTS:
+        for name, lines in parsed.uses.get(kind, {}).items():
+            if _means(kind, name, word):
                 found.update(dict.fromkeys(lines, kind))
     for item in parsed.definitions:
         if item.name == word:
             found[item.line] = "definition"
     return found
+
+
+def _means(kind: str, name: str, word: str) -> bool:
+    """Say whether a used name is the word, or holds it as an import or a qualified one does."""
+    if name == word:
+        return True
+    return word in re.split(r"\W+", name) if kind == "import" else name.endswith(f"::{word}")
 
 
 def _around(parsed: Parsed, line: int) -> str:
@@ -245,7 +290,7 @@ def _around(parsed: Parsed, line: int) -> str:
     for item in parsed.definitions:
         if item.line > line:
             break
-        if item.stop >= line and item.kind != "constant":
+        if item.stop >= line and item.kind not in ("constant", "field"):
             inside = f"{item.owner}.{item.name}" if item.owner else item.name
     return inside
 

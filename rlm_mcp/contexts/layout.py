@@ -20,15 +20,15 @@ RANKED = 400
 """Documents up to which an outline of a folder also names what is used most."""
 
 
-def document(corpus: Corpus, code: Code, path: str, scope: Ref, limit: int) -> Outline:
+def document(code: Code, path: str, scope: Ref, limit: int) -> Outline:
     """Return the definitions or headings of one document, the outer ones where there are many."""
-    found = code.definitions(path)
+    found = [item for item in code.definitions(path) if item.kind != "field"]
     if isinstance(scope.span, Lines):
         first, last = scope.span.start, scope.span.end
         found = [item for item in found if item.line <= last and item.stop >= first]
     shown = sorted(found, key=lambda item: item.depth)[:limit]
     items = tuple(
-        _item(corpus, path, scope, item) for item in sorted(shown, key=lambda item: item.line)
+        _item(code, path, scope, item) for item in sorted(shown, key=lambda item: item.line)
     )
     note = "" if found else "This kind of document has no definitions or headings to show."
     return Outline(items, len(found), note)
@@ -54,10 +54,10 @@ def folder(corpus: Corpus, code: Code, paths: Sequence[str], scope: Ref, limit: 
         items.append(Item(ref, kind, path[len(base) :], 0, detail))
         if len(paths) <= FEW and not inside:
             outer = [item for item in code.definitions(path) if item.depth == 0]
-            items += [_item(corpus, path, scope, item, 1) for item in outer]
+            items += [_item(code, path, scope, item, 1) for item in outer]
     note = f"{len(paths):,} documents below {base or 'the top'}."
     if FEW < len(paths) <= RANKED:
-        items += _most_used(corpus, code, paths, scope, max(0, limit - len(items)))
+        items += _most_used(code, paths, scope, max(0, limit - len(items)))
     elif len(paths) > RANKED:
         note += f" {scope.variable}.map() in a cell ranks what they define."
     return Outline(tuple(items[:limit]), len(items), note)
@@ -80,18 +80,15 @@ def listing(paths: Sequence[str], ref: Ref, limit: int) -> Passage:
     return Passage(str(ref), "\n".join(lines[:limit]), None, len(lines), "", note)
 
 
-def _most_used(
-    corpus: Corpus, code: Code, paths: Sequence[str], scope: Ref, room: int
-) -> Iterator[Item]:
+def _most_used(code: Code, paths: Sequence[str], scope: Ref, room: int) -> Iterator[Item]:
     rated, _ = code.rated(paths)
     for one in rated[:room]:
         if one.weight > 0:
-            yield _item(corpus, one.path, scope, one.definition, 0)
+            yield _item(code, one.path, scope, one.definition, 0)
 
 
-def _item(corpus: Corpus, path: str, scope: Ref, item: Definition, deeper: int = 0) -> Item:
-    raw = corpus.line_bytes(path, item.line, item.line)
-    text = raw[0].decode("utf-8", "replace").strip()[:160] if raw else ""
+def _item(code: Code, path: str, scope: Ref, item: Definition, deeper: int = 0) -> Item:
+    text = code.headline(path, item)[:160]
     ref = str(Ref(scope.variable, path, scope.rev, Lines(item.line, item.stop)))
     return Item(ref, item.kind, item.name, item.depth + deeper, text)
 

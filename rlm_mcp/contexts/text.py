@@ -185,7 +185,7 @@ class Text:
         scope = self._whole(scope)
         paths = self.documents(scope)
         if len(paths) == 1:
-            return layout.document(self.corpus, self.code, paths[0], scope, limit)
+            return layout.document(self.code, paths[0], scope, limit)
         return layout.folder(self.corpus, self.code, paths, scope, limit)
 
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:

@@ -7,15 +7,18 @@ grammars come in wheels of their own; nothing is fetched at run time.
 from __future__ import annotations
 
 import importlib
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rlm_mcp.corpus.tags import QUERIES
 
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Parser, Query
 
-VERSION = 1
+VERSION = 2
 """Raised when the queries change: what was parsed with older ones is parsed again."""
 
 _MODULES = {
@@ -36,198 +39,6 @@ _MODULES = {
 LANGUAGES = frozenset(_MODULES)
 """Languages with a grammar."""
 
-_ECMA = """
-(function_declaration name: (identifier) @name) @def.function
-(generator_function_declaration name: (identifier) @name) @def.function
-(method_definition name: (property_identifier) @name) @def.method
-(lexical_declaration (variable_declarator name: (identifier) @name
-    value: [(arrow_function) (function_expression)])) @def.function
-(program (lexical_declaration (variable_declarator name: (identifier) @name)) @def.constant)
-(program (export_statement (lexical_declaration
-    (variable_declarator name: (identifier) @name)) @def.constant))
-(call_expression function: [(identifier) @name
-    (member_expression property: (property_identifier) @name)]) @ref.call
-(new_expression constructor: [(identifier) @name
-    (member_expression property: (property_identifier) @name)]) @ref.call
-(import_statement source: (string) @name) @ref.import
-(export_statement source: (string) @name) @ref.import
-(call_expression function: [(identifier) (import)] @require arguments: (arguments . (string) @name)
-    (#match? @require "^(require|import)$")) @ref.import
-"""
-_TYPESCRIPT = (
-    _ECMA
-    + """
-(class_declaration name: (type_identifier) @name) @def.class
-(abstract_class_declaration name: (type_identifier) @name) @def.class
-(interface_declaration name: (type_identifier) @name) @def.interface
-(type_alias_declaration name: (type_identifier) @name) @def.type
-(enum_declaration name: (identifier) @name) @def.enum
-(function_signature name: (identifier) @name) @def.function
-(abstract_method_signature name: (property_identifier) @name) @def.method
-(internal_module name: (identifier) @name) @def.module
-(class_heritage (extends_clause value: (identifier) @name)) @ref.base
-(class_heritage (implements_clause (type_identifier) @name)) @ref.base
-(type_annotation (type_identifier) @name) @ref.type
-"""
-)
-_QUERIES = {
-    "python": """
-(class_definition name: (identifier) @name) @def.class
-(function_definition name: (identifier) @name) @def.function
-(module (expression_statement (assignment left: (identifier) @name)) @def.constant)
-(call function: [(identifier) @name (attribute attribute: (identifier) @name)]) @ref.call
-(decorator [(identifier) @name (attribute attribute: (identifier) @name)]) @ref.call
-(class_definition superclasses: (argument_list
-    [(identifier) @name (attribute attribute: (identifier) @name)])) @ref.base
-(import_statement name: [(dotted_name) @name (aliased_import name: (dotted_name) @name)])
-    @ref.import
-(import_from_statement) @ref.from
-""",
-    "javascript": _ECMA
-    + """
-(class_declaration name: (identifier) @name) @def.class
-(class_heritage (identifier) @name) @ref.base
-""",
-    "typescript": _TYPESCRIPT,
-    "tsx": _TYPESCRIPT,
-    "go": """
-(function_declaration name: (identifier) @name) @def.function
-(method_declaration name: (field_identifier) @name) @def.method
-(type_declaration (type_spec name: (type_identifier) @name)) @def.type
-(source_file (const_declaration (const_spec name: (identifier) @name) @def.constant))
-(source_file (var_declaration (var_spec name: (identifier) @name) @def.constant))
-(call_expression function: [(identifier) @name
-    (selector_expression field: (field_identifier) @name)]) @ref.call
-(composite_literal type: (type_identifier) @name) @ref.type
-(import_spec path: (interpreted_string_literal) @name) @ref.import
-""",
-    "rust": """
-(function_item name: (identifier) @name) @def.function
-(function_signature_item name: (identifier) @name) @def.function
-(struct_item name: (type_identifier) @name) @def.struct
-(enum_item name: (type_identifier) @name) @def.enum
-(union_item name: (type_identifier) @name) @def.union
-(trait_item name: (type_identifier) @name) @def.trait
-(type_item name: (type_identifier) @name) @def.type
-(mod_item name: (identifier) @name) @def.module
-(macro_definition name: (identifier) @name) @def.macro
-(const_item name: (identifier) @name) @def.constant
-(static_item name: (identifier) @name) @def.constant
-(impl_item type: [(type_identifier) @name (generic_type type: (type_identifier) @name)]) @def.impl
-(impl_item trait: (type_identifier) @name) @ref.base
-(call_expression function: [(identifier) @name (field_expression field: (field_identifier) @name)
-    (scoped_identifier name: (identifier) @name)]) @ref.call
-(macro_invocation macro: (identifier) @name) @ref.call
-(use_declaration argument: (_) @name) @ref.import
-(mod_item name: (identifier) @name !body) @ref.import
-""",
-    "java": """
-(class_declaration name: (identifier) @name) @def.class
-(interface_declaration name: (identifier) @name) @def.interface
-(enum_declaration name: (identifier) @name) @def.enum
-(record_declaration name: (identifier) @name) @def.class
-(annotation_type_declaration name: (identifier) @name) @def.interface
-(method_declaration name: (identifier) @name) @def.method
-(constructor_declaration name: (identifier) @name) @def.method
-(method_invocation name: (identifier) @name) @ref.call
-(object_creation_expression type: (type_identifier) @name) @ref.call
-(superclass (type_identifier) @name) @ref.base
-(super_interfaces (type_list (type_identifier) @name)) @ref.base
-(import_declaration (scoped_identifier) @name) @ref.import
-""",
-    "c": """
-(function_definition declarator: (function_declarator declarator: (identifier) @name))
-    @def.function
-(function_definition declarator: (pointer_declarator declarator: (function_declarator
-    declarator: (identifier) @name))) @def.function
-(struct_specifier name: (type_identifier) @name body: (_)) @def.struct
-(union_specifier name: (type_identifier) @name body: (_)) @def.union
-(enum_specifier name: (type_identifier) @name body: (_)) @def.enum
-(type_definition declarator: (type_identifier) @name) @def.type
-(preproc_function_def name: (identifier) @name) @def.macro
-(preproc_def name: (identifier) @name) @def.macro
-(call_expression function: [(identifier) @name
-    (field_expression field: (field_identifier) @name)]) @ref.call
-(preproc_include path: (_) @name) @ref.import
-""",
-    "cpp": """
-(function_definition declarator: (function_declarator declarator: [(identifier) @name
-    (field_identifier) @name (qualified_identifier name: (_) @name) (destructor_name) @name]))
-    @def.function
-(function_definition declarator: (pointer_declarator declarator: (function_declarator
-    declarator: [(identifier) @name (field_identifier) @name
-    (qualified_identifier name: (_) @name)]))) @def.function
-(function_definition declarator: (reference_declarator (function_declarator
-    declarator: [(identifier) @name (field_identifier) @name
-    (qualified_identifier name: (_) @name)]))) @def.function
-(class_specifier name: (type_identifier) @name body: (_)) @def.class
-(struct_specifier name: (type_identifier) @name body: (_)) @def.struct
-(union_specifier name: (type_identifier) @name body: (_)) @def.union
-(enum_specifier name: (type_identifier) @name body: (_)) @def.enum
-(namespace_definition name: (namespace_identifier) @name) @def.module
-(type_definition declarator: (type_identifier) @name) @def.type
-(alias_declaration name: (type_identifier) @name) @def.type
-(preproc_function_def name: (identifier) @name) @def.macro
-(preproc_def name: (identifier) @name) @def.macro
-(call_expression function: [(identifier) @name
-    (field_expression field: (field_identifier) @name)
-    (qualified_identifier name: (identifier) @name)]) @ref.call
-(base_class_clause (type_identifier) @name) @ref.base
-(preproc_include path: (_) @name) @ref.import
-""",
-    "csharp": """
-(class_declaration name: (identifier) @name) @def.class
-(interface_declaration name: (identifier) @name) @def.interface
-(struct_declaration name: (identifier) @name) @def.struct
-(enum_declaration name: (identifier) @name) @def.enum
-(record_declaration name: (identifier) @name) @def.class
-(delegate_declaration name: (identifier) @name) @def.type
-(method_declaration name: (identifier) @name) @def.method
-(constructor_declaration name: (identifier) @name) @def.method
-(property_declaration name: (identifier) @name) @def.property
-(namespace_declaration name: (_) @name) @def.module
-(invocation_expression function: [(identifier) @name
-    (member_access_expression name: (identifier) @name)]) @ref.call
-(object_creation_expression type: (identifier) @name) @ref.call
-(base_list (identifier) @name) @ref.base
-(using_directive [(identifier) @name (qualified_name) @name]) @ref.import
-""",
-    "ruby": """
-(method name: (_) @name) @def.method
-(singleton_method name: (_) @name) @def.method
-(class name: [(constant) @name (scope_resolution name: (constant) @name)]) @def.class
-(module name: [(constant) @name (scope_resolution name: (constant) @name)]) @def.module
-(program (assignment left: (constant) @name) @def.constant)
-(superclass [(constant) @name (scope_resolution name: (constant) @name)]) @ref.base
-(call method: (identifier) @name) @ref.call
-(call method: (identifier) @require arguments: (argument_list . (string) @name)
-    (#match? @require "^(require|require_relative|load)$")) @ref.import
-""",
-    "php": """
-(function_definition name: (name) @name) @def.function
-(method_declaration name: (name) @name) @def.method
-(class_declaration name: (name) @name) @def.class
-(interface_declaration name: (name) @name) @def.interface
-(trait_declaration name: (name) @name) @def.trait
-(enum_declaration name: (name) @name) @def.enum
-(const_element (name) @name) @def.constant
-(function_call_expression function: [(name) @name (qualified_name (name) @name)]) @ref.call
-(member_call_expression name: (name) @name) @ref.call
-(scoped_call_expression name: (name) @name) @ref.call
-(object_creation_expression [(name) @name (qualified_name (name) @name)]) @ref.call
-(base_clause (name) @name) @ref.base
-(class_interface_clause (name) @name) @ref.base
-(namespace_use_clause [(name) @name (qualified_name) @name]) @ref.import
-""",
-    "bash": """
-(function_definition name: (word) @name) @def.function
-(command name: (command_name (word) @name)) @ref.call
-(command name: (command_name (word) @require) argument: (word) @name
-    (#match? @require "^(source|\\.)$")) @ref.import
-(program (variable_assignment name: (variable_name) @name) @def.constant)
-""",
-}
-
 
 class Definition(NamedTuple):
     """What a document defines. Lines count from 1; `stop` is included."""
@@ -245,23 +56,69 @@ Uses = dict[str, dict[str, list[int]]]
 """Kind (call, base, type, import) to name to lines; an import's name is what is imported."""
 
 
+Brief = tuple[dict[str, int], list[str]]
+
+
 class Parsed:
     """What one document defines and uses.
 
-    Definitions are kept as columns: a repository has hundreds of thousands, and most questions
-    look at few of them.
+    Both are read from their text when they are asked for, and definitions kept as columns: a
+    repository has hundreds of thousands, and most questions look at few of them.
     """
 
-    __slots__ = ("columns", "uses")
+    __slots__ = ("_brief", "_columns", "_uses", "_written")
 
     def __init__(self, columns: list[list[Any]], uses: Uses) -> None:
-        self.columns = columns
-        self.uses = uses
+        self._columns: list[list[Any]] | None = columns
+        self._uses: Uses | None = uses
+        self._written = ""
+        self._brief: Brief | None = None
 
     @classmethod
     def of(cls, definitions: Sequence[Definition], uses: Uses) -> Parsed:
         """Make it from definitions in order."""
         return cls([list(column) for column in zip(*definitions, strict=True)], uses)
+
+    @classmethod
+    def read(cls, text: str) -> Parsed:
+        """Make it from what `written` returned."""
+        made = cls([], {})
+        made._columns = made._uses = None
+        made._written = text
+        return made
+
+    def written(self) -> str:
+        """Return it as text: a line each for the definitions, the uses and the brief."""
+        parts = (self.columns, self.uses, self.brief)
+        return "\n".join(json.dumps(part, separators=(",", ":")) for part in parts)
+
+    @property
+    def columns(self) -> list[list[Any]]:
+        if self._columns is None:
+            self._columns = json.loads(self._written.split("\n")[0])
+        return self._columns
+
+    @property
+    def uses(self) -> Uses:
+        if self._uses is None:
+            self._uses = json.loads(self._written.split("\n")[1])
+        return self._uses
+
+    @property
+    def brief(self) -> Brief:
+        """How often each name is called, inherited from or used as a type; what is imported."""
+        if self._brief is None:
+            self._brief = (
+                json.loads(self._written.split("\n")[2]) if self._written else (self._count())
+            )
+        return self._brief
+
+    def _count(self) -> Brief:
+        counts: dict[str, int] = {}
+        for kind in ("call", "base", "type"):
+            for name, lines in self.uses.get(kind, {}).items():
+                counts[name] = counts.get(name, 0) + len(lines)
+        return counts, [re.split(r"\W+", text)[-1] for text in self.uses.get("import", {})]
 
     @property
     def names(self) -> Sequence[str]:
@@ -274,6 +131,21 @@ class Parsed:
         return list(map(Definition._make, zip(*self.columns, strict=True)))
 
 
+_WEAK = ("constant", "field", "type")
+"""Kinds that give way to another one for the same name."""
+_FLAT = ("constant", "field", "type", "property")
+"""Kinds that nothing is inside of."""
+_BUILT_IN = frozenset(
+    {
+        "any", "bool", "byte", "error", "float32", "float64", "int", "int8", "int16", "int32",
+        "int64", "rune", "string", "uint", "uint8", "uint16", "uint32", "uint64", "uintptr",
+    }
+)  # fmt: skip
+"""Types of Go that no document defines."""
+
+_Found = dict[int, tuple[str, str, "Node"]]
+
+
 def parse(language: str, data: bytes) -> Parsed:
     """Parse one document; broken code gives what can be made out of it."""
     from tree_sitter import QueryCursor
@@ -281,31 +153,105 @@ def parse(language: str, data: bytes) -> Parsed:
     parser, query = _tools(language)
     tree = parser.parse(data)
     cursor = QueryCursor(query, match_limit=100_000)
-    found: dict[int, tuple[str, str, Node]] = {}
+    found: _Found = {}
     uses: Uses = {}
     tags = _tags(language)
     for pattern, captures in cursor.matches(tree.root_node):
-        tag = tags[pattern]
-        if tag == "ref.from":
-            for name, line in _from(captures[tag][0]):
-                uses.setdefault("import", {}).setdefault(name, []).append(line)
-            continue
-        place = captures["name"][0]
-        name = _text(place)
-        if tag.startswith("ref."):
-            line = place.start_point.row + 1
-            uses.setdefault(tag[4:], {}).setdefault(name, []).append(line)
+        what, kind = tags[pattern]
+        if what == "def":
+            _define(found, kind, captures)
+        elif kind in _SPREAD:
+            into = uses.setdefault("import", {})
+            for name, line in _SPREAD[kind](captures[f"ref.{kind}"][0]):
+                into.setdefault(name, []).append(line)
         else:
-            key = place.start_byte
-            if key not in found or found[key][1] == "constant":
-                found[key] = (name, tag[4:], captures[tag][0])
+            place = captures["name"][0]
+            name = _text(place)
+            if "prefix" in captures:
+                name = f"{_text(captures['prefix'][0])}\\{name}"
+            uses.setdefault(kind, {}).setdefault(name, []).append(place.start_point.row + 1)
+    _settle(language, uses)
     return Parsed.of(_nest(list(found.values())), uses)
 
 
 @cache
-def _tags(language: str) -> list[str]:
-    """Return the tag (def.class, ref.call) of each pattern of a language's query, in order."""
-    return re.findall(r"@((?:def|ref)\.\w+)", _QUERIES[language])
+def _tags(language: str) -> list[tuple[str, str]]:
+    """Return the tag of each pattern of a language's query, in order, as (def or ref, kind)."""
+    return re.findall(r"@(def|ref)\.(\w+)", QUERIES[language])
+
+
+def _define(found: _Found, kind: str, captures: dict[str, list[Node]]) -> None:
+    """Note a definition by where its name stands; a name may fit several patterns."""
+    places = captures.get("name")
+    place = places[0] if places else _declared(captures["decl"][0])
+    if place is None:
+        return
+    known = found.get(place.start_byte)
+    if known is not None and known[1] not in _WEAK:
+        return
+    name = _text(place).lstrip(":") if place.type == "simple_symbol" else _text(place)
+    if place.type in ("qualified_identifier", "operator_cast"):
+        name = _plain(name)
+    if "owner" in captures:
+        name = f"{_text(captures['owner'][0])}::{name}"
+
+    node = captures[f"def.{kind}"][0]
+    if kind == "field" and captures.get("decl") and _calls(captures["decl"][0]):
+        kind = "method"
+    found[place.start_byte] = (name, kind, node)
+
+
+_NAMES = frozenset(
+    {
+        "identifier", "field_identifier", "type_identifier", "qualified_identifier",
+        "destructor_name", "operator_name", "operator_cast", "template_function",
+    }
+)  # fmt: skip
+
+
+def _declared(node: Node) -> Node | None:
+    """Return the name in a C or C++ declarator, whatever pointers and brackets are around it."""
+    for _ in range(20):
+        if node.type in _NAMES:
+            return node.child_by_field_name("name") if node.type == "template_function" else node
+        inner = node.child_by_field_name("declarator")
+        if inner is None:
+            some = [child for child in node.named_children if child.type != "ms_call_modifier"]
+            inner = some[-1] if some else None
+        if inner is None:
+            return None
+        node = inner
+    return None
+
+
+def _plain(name: str) -> str:
+    """Return a C++ name without template arguments and parameters."""
+    head, operator, rest = name.partition("operator")
+    while (cut := re.sub(r"<[^<>]*>", "", head)) != head:
+        head = cut
+    return head + operator + rest.split("()")[0].split(" const")[0].rstrip()
+
+
+def _calls(node: Node) -> bool:
+    """Say whether a member's declarator is a function's (and not a pointer to one)."""
+    while node.type in ("pointer_declarator", "reference_declarator"):
+        node = node.child_by_field_name("declarator") or node.named_children[-1]
+    if node.type != "function_declarator":
+        return node.type == "operator_cast"
+    inner = node.child_by_field_name("declarator")
+    return inner is not None and inner.type != "parenthesized_declarator"
+
+
+def _settle(language: str, uses: Uses) -> None:
+    """Take out what only the whole document tells: local words, types that are built in."""
+    bare, local = uses.pop("bare", {}), uses.pop("local", {})
+    calls = uses.setdefault("call", {}) if bare else {}
+    for name, lines in bare.items():
+        if name not in local:
+            calls[name] = sorted({*calls.get(name, []), *lines})
+    if language == "go":
+        for name in _BUILT_IN & uses.get("type", {}).keys():
+            del uses["type"][name]
 
 
 def _from(node: Node) -> Iterator[tuple[str, int]]:
@@ -321,42 +267,64 @@ def _from(node: Node) -> Iterator[tuple[str, int]]:
         yield f"{base}{joint}{_text(target)}", target.start_point.row + 1
 
 
+def _use(node: Node) -> Iterator[tuple[str, int]]:
+    """Read Rust's `use a::{b, c::d as e}` as uses of a::b and a::c::d."""
+    argument = node.child_by_field_name("argument")
+    todo = [("", argument, 0)] if argument is not None else []
+    while todo:
+        above, part, depth = todo.pop()
+        if part.type == "use_as_clause":
+            part = part.child_by_field_name("path") or part
+        listed = part if part.type == "use_list" else part.child_by_field_name("list")
+        if listed is None:
+            last = _text(part).removesuffix("::*")
+            name = above if last == "self" else f"{above}::{last}" if above else last
+            yield name, part.start_point.row + 1
+        elif depth < 20:
+            path = part.child_by_field_name("path")
+            inner = "::".join(filter(None, [above, _text(path) if path is not None else ""]))
+            todo += [(inner, child, depth + 1) for child in reversed(listed.named_children)]
+
+
+_SPREAD: dict[str, Callable[[Node], Iterator[tuple[str, int]]]] = {"from": _from, "use": _use}
+"""Statements that import several things."""
+
+
 def _nest(found: list[tuple[str, str, Node]]) -> list[Definition]:
     found.sort(key=lambda item: (item[2].start_byte, -item[2].end_byte))
-    stack: list[tuple[int, str]] = []
+    stack: list[tuple[int, str, str]] = []
     definitions = []
     for name, kind, node in found:
+        start, end = node.start_point, node.end_point
         while stack and stack[-1][0] <= node.start_byte:
             stack.pop()
-        *outside, name = name.split("::")
-        owner = ".".join([*(outer for _, outer in stack), *outside])
-        if kind == "function" and stack and found and _in_class(node):
+        *outside, name = name.split("::") if "::" in name else [name]
+        outside = list(filter(None, outside))
+        owner = ".".join([*(outer for _, outer, _ in stack), *outside])
+        if kind == "function" and (outside or (stack and stack[-1][2] in _BODIES)):
             kind = "method"
-        stop = node.end_point.row + (node.end_point.column > 0)
-        line = node.start_point.row + 1
+        stop = end.row + (end.column > 0)
+        line = start.row + 1
         definitions.append(Definition(name, kind, line, max(line, stop), len(stack), owner))
-        if kind != "constant":
-            stack.append((node.end_byte, name))
+        if kind not in _FLAT:
+            stack.append((node.end_byte, ".".join([*outside, name]), kind))
     return definitions
 
 
-_BODIES = ("class_definition", "class_specifier", "struct_specifier", "impl_item", "trait_item")
-
-
-def _in_class(node: Node) -> bool:
-    around = node.parent
-    for _ in range(3):
-        if around is None:
-            return False
-        if around.type in _BODIES:
-            return True
-        around = around.parent
-    return False
+_BODIES = ("class", "struct", "union", "impl", "trait", "interface")
+"""Kinds in which a function is a method."""
 
 
 def _text(node: Node) -> str:
     text = (node.text or b"").decode("utf-8", "replace")
-    return text if text.isidentifier() else " ".join(text.strip("\"'`<>").split())[:200]
+    if text.isidentifier():
+        return text
+    if node.type in _QUOTED or text[:1] in ("'", '"', "`"):
+        text = text.strip("\"'`<>")
+    return " ".join(text.split())[:200]
+
+
+_QUOTED = ("system_lib_string", "string_literal", "string", "encapsed_string", "raw_string")
 
 
 @cache
@@ -365,4 +333,4 @@ def _tools(language: str) -> tuple[Parser, Query]:
 
     module, function = _MODULES[language]
     grammar: Language = Language(getattr(importlib.import_module(module), function)())
-    return Parser(grammar), Query(grammar, _QUERIES[language])
+    return Parser(grammar), Query(grammar, QUERIES[language])

@@ -7,9 +7,7 @@ edges are uses of names; a name that many documents define says little and count
 from __future__ import annotations
 
 import builtins
-import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlm_mcp.corpus.grammar import Definition, Parsed
@@ -19,7 +17,8 @@ ROUNDS = 40
 COMMON = 12
 """Documents that define a name above which its uses say nothing."""
 SHORTEST = 3
-_KINDS = ("call", "base", "type")
+LIMIT = 5_000
+"""Definitions that are rated; a map of them takes about 80,000 tokens."""
 _COMMON_NAMES = frozenset(
     name for kind in (builtins, str, list, dict, set, bytes) for name in dir(kind)
 )
@@ -34,26 +33,24 @@ class Rated(NamedTuple):
     weight: float
 
 
-def rate(parsed: Mapping[str, Parsed]) -> list[Rated]:
-    """Return the definitions of some documents, the most used first."""
+def rate(parsed: Mapping[str, Parsed], limit: int = LIMIT) -> list[Rated]:
+    """Return definitions of some documents, the most used first, at most about `limit`."""
     import numpy as np  # 100 ms
 
     paths = list(parsed)
-    number = {path: index for index, path in enumerate(paths)}
-    definers: dict[str, set[int]] = defaultdict(set)
-    for path, item in parsed.items():
-        for name in item.names:
-            definers[name].add(number[path])
-    edges = _edges(parsed, number, definers)
-    if not edges:
-        return [
-            Rated(path, definition, 0.0)
-            for path, item in parsed.items()
-            for definition in item.definitions
-        ]
-    sources = np.array([edge[0] for edge in edges])
-    targets = np.array([edge[1] for edge in edges])
-    weights = np.array([edge[3] for edge in edges])
+    items = list(parsed.values())
+    slots = _slots(items)
+    users, entries, strengths = _uses(items, slots)
+    if not users:
+        return _unused(parsed, limit)
+    # A use of a name is an edge to each of its slots, and those of a name lie side by side.
+    counts = np.array(slots.counts)[entries]
+    starts = np.array(slots.starts)[entries]
+    sources = np.repeat(np.array(users), counts)
+    drawn = np.arange(len(sources)) - np.repeat(counts.cumsum() - counts, counts)
+    drawn += np.repeat(starts, counts)
+    targets = np.array(slots.documents)[drawn]
+    weights = np.repeat(np.array(strengths) / counts, counts) * np.array(slots.depths)[drawn]
     out = np.bincount(sources, weights, len(paths))
     share = weights / out[sources]
     rank = np.full(len(paths), 1.0 / len(paths))
@@ -61,47 +58,86 @@ def rate(parsed: Mapping[str, Parsed]) -> list[Rated]:
     for _ in range(ROUNDS):
         flow = np.bincount(targets, rank[sources] * share, len(paths))
         rank = (1 - DAMPING) / len(paths) + DAMPING * (flow + rank[dangling].sum() / len(paths))
-    drawn: Counter[tuple[int, str]] = Counter()
-    for (_, target, name, _), part in zip(edges, (rank[sources] * share).tolist(), strict=True):
-        drawn[target, name] += part
-    rated = [
-        Rated(path, definition, drawn.get((number[path], definition.name), 0.0))
-        for path, item in parsed.items()
-        for definition in item.definitions
-    ]
-    rated.sort(key=lambda item: -item.weight)
-    first: dict[tuple[str, str], Rated] = {}
-    for one in rated:
-        first.setdefault((one.path, one.definition.name), one)
-    return list(first.values())
+    flows = np.bincount(drawn, rank[sources] * share, len(slots.documents))
+    rated = []
+    for slot in np.argsort(-flows, kind="stable")[:limit].tolist():
+        path = paths[slots.documents[slot]]
+        rated.append(Rated(path, _first(parsed[path], slots.names[slot]), float(flows[slot])))
+    if len(rated) < limit:
+        known = {(item.path, item.definition.name) for item in rated}
+        rest = _unused(parsed, limit)
+        rated += [item for item in rest if (item.path, item.definition.name) not in known]
+    return rated[:limit]
 
 
-def _edges(
-    parsed: Mapping[str, Parsed], number: Mapping[str, int], definers: Mapping[str, set[int]]
-) -> list[tuple[int, int, str, float]]:
-    """Return (user, definer, name, weight) of every use that leads to another document."""
-    edges: list[tuple[int, int, str, float]] = []
-    top = {
-        (number[path], name)
-        for path, item in parsed.items()
-        for name, depth in zip(item.names, item.columns[4] if item.columns else [], strict=True)
-        if not depth
-    }
+def _first(item: Parsed, name: str) -> Definition:
+    """Return the first definition of a name, one that is no field before one that is."""
+    names, kinds = item.names, item.columns[1]
+    first = place = names.index(name)
+    while kinds[place] == "field" and name in names[place + 1 :]:
+        place = names.index(name, place + 1)
+    best = first if kinds[place] == "field" else place
+    return Definition._make(column[best] for column in item.columns)
+
+
+def _unused(parsed: Mapping[str, Parsed], limit: int) -> list[Rated]:
+    """Return definitions in the order of their documents, once each."""
+    found: dict[tuple[str, str], Rated] = {}
     for path, item in parsed.items():
-        source = number[path]
-        imported = {re.split(r"\W+", text)[-1] for text in item.uses.get("import", {})}
-        counts: Counter[str] = Counter()
-        for kind in _KINDS:
-            for name, lines in item.uses.get(kind, {}).items():
-                counts[name] += len(lines)
-        for name, count in counts.items():
-            known = definers.get(name)
-            if not known or len(known) > COMMON or len(name) < SHORTEST or source in known:
-                continue
-            weight = count**0.5 / len(known) * (3.0 if name in imported else 1.0)
-            weight *= 0.02 if name in _COMMON_NAMES else 0.2 if name.startswith("_") else 1.0
-            edges.extend(
-                (source, target, name, weight * (1.0 if (target, name) in top else 0.1))
-                for target in known
-            )
-    return edges
+        for definition in item.definitions if len(found) < limit else ():
+            if definition.kind != "field":
+                found.setdefault((path, definition.name), Rated(path, definition, 0.0))
+    return list(found.values())[:limit]
+
+
+class _Slots(NamedTuple):
+    """Pairs of a name and a document that defines it; those of a name lie side by side."""
+
+    entries: dict[str, int]
+    """The number of each name that tells something: few documents define it."""
+    starts: list[int]
+    counts: list[int]
+    names: list[str]
+    documents: list[int]
+    depths: list[float]
+    """What a use weighs: less for what is defined inside of something else."""
+
+
+def _slots(items: Sequence[Parsed]) -> _Slots:
+    definers: dict[str, list[tuple[int, float]]] = {}
+    for number, item in enumerate(items):
+        if item.columns:
+            names, kinds, _, _, depths, _ = item.columns
+            weighed: dict[str, float] = {}
+            for name, kind, depth in zip(names, kinds, depths, strict=True):
+                if kind != "field":
+                    weighed[name] = max(weighed.get(name, 0.1), 0.1 if depth else 1.0)
+            for name, weight in weighed.items():
+                definers.setdefault(name, []).append((number, weight))
+    slots = _Slots({}, [], [], [], [], [])
+    for name, found in definers.items():
+        if len(found) <= COMMON and len(name) >= SHORTEST:
+            slots.entries[name] = len(slots.starts)
+            slots.starts.append(len(slots.names))
+            slots.counts.append(len(found))
+            slots.names.extend([name] * len(found))
+            slots.documents.extend(number for number, _ in found)
+            slots.depths.extend(weight for _, weight in found)
+    return slots
+
+
+def _uses(items: Sequence[Parsed], slots: _Slots) -> tuple[list[int], list[int], list[float]]:
+    """Return user, entry and strength of every use that leads to another document."""
+    users: list[int] = []
+    entries: list[int] = []
+    strengths: list[float] = []
+    for number, item in enumerate(items):
+        counts, some = item.brief
+        imported = frozenset(some)
+        for name in (counts.keys() & slots.entries.keys()) - set(item.names):
+            strength = counts[name] ** 0.5 * (3.0 if name in imported else 1.0)
+            strength *= 0.02 if name in _COMMON_NAMES else 0.2 if name[0] == "_" else 1.0
+            users.append(number)
+            entries.append(slots.entries[name])
+            strengths.append(strength)
+    return users, entries, strengths

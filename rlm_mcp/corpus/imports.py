@@ -36,7 +36,10 @@ def means(
     if importer == target:
         return False
     if language == "csharp":
-        return text in modules
+        # A `using static` names a class, an alias perhaps one too.
+        above, _, last = text.rpartition(".")
+        stem = posixpath.basename(target).partition(".")[0]
+        return text in modules or (above in modules and last == stem)
     rule = _RULES.get(language)
     return rule is not None and rule(importer, text, target, paths)
 
@@ -90,25 +93,47 @@ def _java(importer: str, text: str, target: str, paths: Container[str]) -> bool:
     wanted = text.replace(".", "/")
     stem = target.rpartition(".")[0]
     folder = posixpath.dirname(target)
-    return f"/{stem}".endswith(f"/{wanted}") or f"/{folder}".endswith(f"/{wanted}")
+    if f"/{stem}".endswith(f"/{wanted}") or f"/{folder}".endswith(f"/{wanted}"):
+        return True
+    inside = wanted.rpartition("/")[0]  # a static import, or a class inside of the class
+    return "/" in inside and f"/{stem}".endswith(f"/{inside}")
 
 
 def _rust(importer: str, text: str, target: str, paths: Container[str]) -> bool:
     folder = posixpath.dirname(importer)
-    if "::" not in text and not text.startswith(("crate", "self", "super")):
+    if "::" not in text and text not in ("crate", "self", "super"):
         inside = posixpath.join(folder, posixpath.basename(importer).removesuffix(".rs"))
         return target in {
             f"{base}/{text}{end}".lstrip("/")
             for base in (folder, inside)
             for end in (".rs", "/mod.rs")
         }
-    parts = [part.strip() for part in text.split("{", 1)[0].split("::") if part.strip()]
-    if parts and parts[0] in ("crate", "self", "super"):
-        parts = parts[1:]
-    stem = target.removesuffix(".rs").removesuffix("/mod").removesuffix("/lib")
-    own = [part for part in stem.split("/") if part != "src"]
-    length = min(len(own), len(parts))
-    return any(own[-size:] == parts[:size] for size in range(1, length + 1))
+    parts = [part.strip() for part in text.split("::") if part.strip()]
+    own = [part for part in _module(target).split("/") if part != "src"]
+    if parts[:1] == ["crate"]:
+        return _leads(own, parts[1:])
+    if parts[:1] in (["self"], ["super"]):
+        here = _module(importer).split("/")
+        while parts and parts[0] in ("self", "super"):
+            here = here[:-1] if parts.pop(0) == "super" else here
+        # What is imported may be a module, or something inside of one.
+        wanted = ["/".join([*here, *parts]), "/".join([*here, *parts[:-1]])]
+        return bool(parts) and _module(target) in wanted
+    return _leads(own, parts)
+
+
+def _module(path: str) -> str:
+    """Return a Rust file's place among the modules."""
+    stem = path.removesuffix(".rs")
+    for ending in ("/mod", "/lib", "/main"):
+        stem = stem.removesuffix(ending)
+    return stem
+
+
+def _leads(own: list[str], parts: list[str]) -> bool:
+    """Say whether a path begins with the last parts of a module's own."""
+    longest = min(len(own), len(parts))
+    return any(own[-size:] == parts[:size] for size in range(1, longest + 1))
 
 
 def _ruby(importer: str, text: str, target: str, paths: Container[str]) -> bool:
@@ -118,6 +143,8 @@ def _ruby(importer: str, text: str, target: str, paths: Container[str]) -> bool:
 
 
 def _php(importer: str, text: str, target: str, paths: Container[str]) -> bool:
+    if "\\" not in text and text.endswith((".php", ".inc", ".phtml")):
+        return _include(importer, text.lstrip("/"), target, paths)
     parts = text.strip("\\").split("\\")
     own = target.rpartition(".")[0].split("/")
     length = min(2, len(parts), len(own))

@@ -99,9 +99,17 @@ class Symbol:
     """The line it stands on, without its indentation."""
 
 
-def outline(path: str, data: bytes) -> list[Symbol]:
-    """Return the definitions (code) or headings (text) of one document, in order."""
-    name = language(path, data[:120])
+def known(name: str) -> bool:
+    """Say whether documents of a language have an outline."""
+    return _SAME.get(name, name) in _PATTERNS
+
+
+def outline(path: str, data: bytes, name: str = "") -> list[Symbol]:
+    """Return the definitions (code) or headings (text) of one document, in order.
+
+    Its language goes by its path, or is `name`.
+    """
+    name = name or language(path, data[:120])
     key = _SAME.get(name, name)
     if key not in _PATTERNS or not data:
         return []

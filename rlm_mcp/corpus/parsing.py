@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +41,12 @@ class Job:
 
 
 def parse_all(text: Path, jobs: Sequence[Job], workers: int = WORKERS) -> Iterator[tuple[str, str]]:
-    """Give (key, JSON of what was parsed) for each job, in any order.
+    """Give (key, what was parsed, as `Parsed.written`) for each job, in any order.
 
     A document that cannot be parsed comes back as an empty string.
     """
-    wanted = [job for job in jobs if job.length <= MAX_BYTES]
+    # The largest first, so that the workers end at about the same time.
+    wanted = sorted((job for job in jobs if job.length <= MAX_BYTES), key=lambda job: -job.length)
     yield from ((job.key, "") for job in jobs if job.length > MAX_BYTES)
     count = min(workers, 1 + len(wanted) // 64)
     shares = [_Share(text, wanted[number::count]) for number in range(count)]
@@ -107,7 +109,7 @@ class _Share:
         """Work with one process from job `at` on; return the job to go on with."""
         child = self._child = _spawn(self._text)
         assert child.stdin is not None and child.stdout is not None
-        late = threading.Timer(DOCUMENT_S, child.kill)
+        watch = _Watch(child)
         try:
             sent = at
             while at < len(self._jobs):
@@ -115,21 +117,18 @@ class _Share:
                     _send(child.stdin, self._jobs[sent])
                     sent += 1
                 child.stdin.flush()
-                late = threading.Timer(DOCUMENT_S, child.kill)
-                late.daemon = True
-                late.start()
+                watch.begin()
                 line = child.stdout.readline()
-                late.cancel()
                 if not line.endswith(b"\n"):
                     break
-                self._add(self._jobs[at].key, line[:-1].decode("utf-8"))
+                self._add(self._jobs[at].key, str(json.loads(line)))
                 at += 1
             else:
                 return at
-        except OSError:
-            pass  # the process died while it was written to: same as no answer
+        except (OSError, ValueError):
+            pass  # the process died while it was written to, or raved: same as no answer
         finally:
-            late.cancel()
+            watch.end()
             _end(child)
         if not self._stopped:
             self._add(self._jobs[at].key, "")
@@ -139,6 +138,30 @@ class _Share:
         with self._news:
             self._done.append((key, parsed))
             self._news.notify_all()
+
+
+class _Watch:
+    """Kills a worker that is at one document for too long; a timer a document would cost more."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self._begun = time.monotonic()
+        self._over = threading.Event()
+        self._limit_s = DOCUMENT_S
+        threading.Thread(target=self._look, name="parse limit", daemon=True).start()
+
+    def begin(self) -> None:
+        """Begin the time of the next document."""
+        self._begun = time.monotonic()
+
+    def end(self) -> None:
+        self._over.set()
+
+    def _look(self) -> None:
+        while not self._over.wait(min(0.5, self._limit_s)):
+            if time.monotonic() - self._begun > self._limit_s:
+                self._child.kill()
+                return
 
 
 def _spawn(text: Path) -> subprocess.Popen[bytes]:
@@ -182,8 +205,7 @@ def main() -> None:
             language, offset, length = line.split()
             text.seek(int(offset))
             parsed = parse(language.decode("ascii"), text.read(int(length)))
-            body = json.dumps([parsed.columns, parsed.uses], separators=(",", ":"))
-            answers.write(body.encode() + b"\n")
+            answers.write(json.dumps(parsed.written()).encode() + b"\n")
             answers.flush()
 
 

@@ -7,12 +7,12 @@ Documents without a grammar, or that their parser gives up on, have an RE2 outli
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_CACHE = 1 << 30
 """Bytes of the file above which it is begun anew."""
+HEADER = 16 << 10
+"""Bytes of a header that are looked at for its language."""
 _READ = 500
 _WRITE = 200
 
@@ -49,16 +51,16 @@ class Symbols:
             if place is None:
                 continue
             offset, length = snapshot.spans[place]
-            name = language(path, bytes(snapshot.buffer[offset : offset + min(length, 120)]))
-            if name not in LANGUAGES or not length:
-                found[path] = by_pattern(path, bytes(snapshot.buffer[offset : offset + length]))
+            name = _language(snapshot, path, offset, length)
+            if not length or not (name in LANGUAGES or outline.known(name)):
+                found[path] = Parsed([], {})
                 continue
             key = f"{name}:{snapshot.document(place).blob}"
             keys.setdefault(key, []).append(path)
             jobs[key] = parsing.Job(key, name, offset, length)
         for key, text in self._answers(snapshot, jobs):
             for path in keys[key]:
-                found[path] = _read(text) if text else self._fallback(snapshot, path)
+                found[path] = Parsed.read(text) if text else self._fallback(snapshot, path)
         return found
 
     def one(self, path: str) -> Parsed:
@@ -87,13 +89,25 @@ class Symbols:
         if not missing:
             return
         fresh: list[tuple[str, str]] = []
-        for answer in parsing.parse_all(Path(os.fspath(snapshot.text.name)), missing):
+        for answer in self._parse(snapshot, missing):
             yield answer
             fresh.append(answer)
             if len(fresh) >= _WRITE:
                 self._keep(fresh)
                 fresh = []
         self._keep(fresh)
+
+    def _parse(
+        self, snapshot: Snapshot, missing: Sequence[parsing.Job]
+    ) -> Iterator[tuple[str, str]]:
+        """Parse documents in the workers, and the outline of others here meanwhile."""
+        by_grammar = [job for job in missing if job.language in LANGUAGES]
+        for job in missing:
+            if job.language not in LANGUAGES:
+                data = bytes(snapshot.buffer[job.offset : job.offset + job.length])
+                yield job.key, by_pattern("", data, job.language).written()
+        if by_grammar:
+            yield from parsing.parse_all(Path(os.fspath(snapshot.text.name)), by_grammar)
 
     def _known(self, keys: Sequence[str]) -> dict[str, str]:
         base = self._connect()
@@ -127,11 +141,26 @@ class Symbols:
         return self._base
 
 
-def by_pattern(path: str, data: bytes) -> Parsed:
+_CPLUSPLUS = re.compile(
+    rb"^[ \t]*(?:class|namespace|template|using|public:|private:)\b|\bstd::", re.M
+)
+"""What C++ has and C has not."""
+
+
+def _language(snapshot: Snapshot, path: str, offset: int, length: int) -> str:
+    """Return the language to parse a document with; a header may be C++ under C's suffix."""
+    name = language(path, bytes(snapshot.buffer[offset : offset + min(length, 120)]))
+    if name == "c" and path.endswith(".h"):
+        head = bytes(snapshot.buffer[offset : offset + min(length, HEADER)])
+        name = "cpp" if _CPLUSPLUS.search(head) else name
+    return name
+
+
+def by_pattern(path: str, data: bytes, name: str = "") -> Parsed:
     """Return the RE2 outline of a document in the same form; it has no references."""
     stack: list[str] = []
     definitions = []
-    for item in outline.outline(path, data):
+    for item in outline.outline(path, data, name):
         del stack[item.depth :]
         owner = ".".join(stack)
         definitions.append(Definition(item.name, item.kind, item.line, item.end, item.depth, owner))
@@ -145,8 +174,3 @@ def _open(path: Path) -> sqlite3.Connection:
     base.execute("pragma synchronous = off")
     base.execute("create table if not exists documents(key text primary key, parsed blob)")
     return base
-
-
-def _read(text: str) -> Parsed:
-    columns, uses = json.loads(text)
-    return Parsed(columns, uses)

@@ -147,6 +147,14 @@ def test_an_edit_is_parsed_anew(code: Catalog, work: Work) -> None:
         ({"S/A/B.php": "<?php", "c.php": "<?php\nuse App\\A\\B;"}, "S/A/B.php", ["c.php"]),
         ({"N.cs": "namespace N.M { }", "P.cs": "using N.M;"}, "N.cs", ["P.cs"]),
         ({"lib.sh": "", "m.sh": "source ./lib.sh\n"}, "lib.sh", ["m.sh"]),
+        ({"N.cs": "namespace N.M;\nclass N {}", "P.cs": "using static N.M.N;"}, "N.cs", ["P.cs"]),
+        ({"i/c.php": "<?php", "m.php": "<?php\nrequire 'i/c.php';"}, "i/c.php", ["m.php"]),
+        ({"A/M/U.php": "<?php", "m.php": "<?php\nuse A\\M\\{U, V};"}, "A/M/U.php", ["m.php"]),
+        ({"src/a/b.rs": "", "src/m.rs": "use crate::{x::Y, a::{b}};"}, "src/a/b.rs", ["src/m.rs"]),
+        ({"src/a/b.rs": "", "src/a/c.rs": "use super::b::T;"}, "src/a/b.rs", ["src/a/c.rs"]),
+        ({"c/U.java": "", "D.java": "import static c.U.of;\nclass D{}"}, "c/U.java", ["D.java"]),
+        ({"l/u.sh": "", "m.sh": '. "$(dirname "$0")/l/u.sh"\n'}, "l/u.sh", ["m.sh"]),
+        ({"a/x.ts": "", "a/y.ts": 'import x = require("./x");'}, "a/x.ts", ["a/y.ts"]),
         ({"src/p/m.py": "", "src/p/__init__.py": "", "t.py": "import p.m"}, "src/p/m.py", ["t.py"]),
     ],
 )  # fmt: skip
@@ -159,6 +167,39 @@ def test_importers_in_every_language(
     catalog = catalog_of(work.path)
     found = catalog.call("repo", "importers", [target], {})
     assert [use.path for use in found] == importers
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "asked", "owner", "callers"),
+    [
+        ("a.cpp", "void S<T>::push(int v) {}\nvoid f() { s.push(1); }", "S::push", "S", [2]),
+        ("a.cpp", "S::~S() {}\n", "S::~S", "S", []),
+        ("a.rb", "class A\n  def ok?; end\n  def b; ok?; end\nend", "A#ok?", "A", [3]),
+        ("a.js", "class A { #x() {}\n f() { this.#x(); } }", "#x", "A", [2]),
+        ("a.php", "<?php class A { function go() {} }\nA::go();", "A::go", "A", [2]),
+        ("a.sh", "log::x() { :; }\nlog::x 1\n", "log::x", "log", [2]),
+        ("a.rs", "impl<T> P<T> { fn new() {} }\nfn f() { P::<u8>::new(); }", "P::new", "P", [2]),
+        ("a.go", "package a\nfunc (s *S[K]) Get() {}\nfunc f() { s.Get() }", "S.Get", "S", [3]),
+    ],
+)
+def test_names_may_be_written_as_their_language_does(
+    work: Work, catalog_of: Make, file: str, text: str, asked: str, owner: str, callers: list[int]
+) -> None:
+    work.write(file, text)
+    catalog = catalog_of(work.path)
+    assert [item.owner for item in _symbols(catalog, asked)] == [owner]
+    assert [use.line for use in _uses(catalog, "callers", asked)] == callers
+
+
+def test_a_header_of_cpp_is_read_as_cpp(work: Work, catalog_of: Make) -> None:
+    work.write("a.h", "#pragma once\nnamespace n {\nclass A {\n  int size() const;\n};\n}\n")
+    found = _symbols(catalog_of(work.path), "A.size")
+    assert [(item.kind, item.line) for item in found] == [("method", 4)]
+
+
+def test_a_definition_is_shown_by_the_line_with_its_name(work: Work, catalog_of: Make) -> None:
+    work.write("a.c", "static int\nf(int x)\n{\n  return x;\n}\n")
+    assert [(i.line, i.text) for i in _symbols(catalog_of(work.path), "f")] == [(1, "f(int x)")]
 
 
 def test_hostile_names_are_only_text(code: Catalog) -> None:
