@@ -270,7 +270,7 @@ class Text:
 
     def _ranked(self, item: ranking.Ranked, scope: Ref) -> Hit:
         ref = self._ref(item.path, scope, Lines(item.start, item.end))
-        return Hit(ref, item.path, item.line, item.text, cut=item.cut)
+        return Hit(ref, item.path, item.line, item.text, cut=item.cut, note=item.note)
 
     def _skipped(self, path: str) -> Mapping[str, int] | None:
         return self.corpus.skipped.get(path.removeprefix("./"))

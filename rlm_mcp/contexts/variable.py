@@ -69,6 +69,8 @@ class Hit:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     cut: bool = False
+    note: str = ""
+    """What limits the answer that the hit is a part of, as one sentence."""
 
 
 @dataclass(frozen=True, slots=True)

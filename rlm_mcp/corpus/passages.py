@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,8 @@ SMALL = frozenset({"const", "let", "var", "define", "type"})
 MAX_DOCUMENT = 64 << 20
 """Bytes of a document that are indexed."""
 
+STEP = 64
+"""Documents that are indexed between two looks at the clock."""
 MAX_ALL = 4 << 30
 """Bytes of all indexes of a user."""
 _EMPTY = "insert into body(body) values('delete-all')"
@@ -62,6 +65,17 @@ class Passage(NamedTuple):
     score: float
 
 
+class Coverage(NamedTuple):
+    """How many of the documents are indexed."""
+
+    documents: int
+    total: int
+
+    @property
+    def complete(self) -> bool:
+        return self.documents >= self.total
+
+
 class Index:
     """The index of one corpus. Safe from several threads; one builds, the others wait."""
 
@@ -71,27 +85,28 @@ class Index:
         self._lock = threading.Lock()
         self._base: sqlite3.Connection | None = None
         self._generation = -1
+        self._passages = -1
         self._live: dict[int, str] = {}
         self._seen = -1
         """SQLite's number for what other processes wrote; they may renumber documents."""
 
-    def update(self, snapshot: Snapshot, deadline_s: float) -> bool:
-        """Index what is new; say whether everything is indexed."""
+    def update(self, snapshot: Snapshot, deadline_s: float) -> Coverage:
+        """Index what is new, for so long; say how far it came."""
         with self._lock:
             base = self._connect()
             seen = base.execute("pragma data_version").fetchone()[0]
             if self._generation == snapshot.table.generation and seen == self._seen:
-                return True
+                return Coverage(len(snapshot.paths), len(snapshot.paths))
             deadline = time.monotonic() + deadline_s
             try:
-                complete = self._fill(snapshot, deadline)
+                coverage = self._fill(snapshot, deadline)
             except sqlite3.DatabaseError:
                 self._forget()
-                complete = self._fill(snapshot, deadline)
+                coverage = self._fill(snapshot, deadline)
             self._seen = self._connect().execute("pragma data_version").fetchone()[0]
-            if complete:
+            if coverage.complete:
                 self._generation = snapshot.table.generation
-            return complete
+            return coverage
 
     def find(self, match: str, limit: int) -> list[Passage]:
         """Return the passages that fit an FTS5 expression, best first by BM25."""
@@ -117,8 +132,10 @@ class Index:
     def size(self) -> int:
         """Return how many passages there are."""
         with self._lock:
-            row = self._connect().execute("select count(*) from passages").fetchone()
-            return int(row[0])
+            if self._passages < 0:
+                row = self._connect().execute("select count(*) from passages").fetchone()
+                self._passages = int(row[0])
+            return self._passages
 
     def close(self) -> None:
         with self._lock:
@@ -156,7 +173,7 @@ class Index:
         self._generation = -1
         self._live = {}
 
-    def _fill(self, snapshot: Snapshot, deadline: float) -> bool:
+    def _fill(self, snapshot: Snapshot, deadline: float) -> Coverage:
         base = self._connect()
         wanted = {}
         for place, path in enumerate(snapshot.paths):
@@ -177,17 +194,18 @@ class Index:
             (key for key in wanted if key not in known),
             key=lambda key: (is_test(key[0]), is_doc(key[0])),
         )
-        complete = True
         batch = _Batch(base)
-        for count, key in enumerate(missing):
-            if count % 64 == 0 and time.monotonic() > deadline:
-                complete = False
-                break
-            live[batch.add(snapshot, wanted[key], key)] = snapshot.paths[wanted[key]]
-        batch.flush()
+        try:
+            for count, key in enumerate(missing):
+                if count % STEP == 0 and time.monotonic() > deadline:
+                    break
+                live[batch.add(snapshot, wanted[key], key)] = snapshot.paths[wanted[key]]
+        finally:
+            batch.end()
         base.execute("commit")
         self._live = live
-        return complete
+        self._passages = -1
+        return Coverage(len(live), len(wanted))
 
 
 def _evict(folder: Path, keep: Path) -> None:
@@ -217,12 +235,16 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 class _Batch:
-    """Rows that are written together: a call a row costs more than the row."""
+    """Rows that are written together, by a thread of its own: SQLite releases Python's lock.
+
+    Errors of the thread are raised by the next call.
+    """
 
     def __init__(self, base: sqlite3.Connection) -> None:
         self._base = base
-        self._passages: list[tuple[int, int, int, int, str]] = []
-        self._bodies: list[tuple[int, str, str, str]] = []
+        self._writer = ThreadPoolExecutor(1, "rank")
+        self._writing: Future[None] | None = None
+        self._rows = _Rows([], [], [])
         top = base.execute("select max(id) from documents").fetchone()[0]
         self._document: int = top or 0
         top = base.execute("select max(id) from passages").fetchone()[0]
@@ -231,27 +253,47 @@ class _Batch:
     def add(self, snapshot: Snapshot, place: int, key: tuple[str, str]) -> int:
         """Index one document and return its number."""
         self._document += 1
-        self._base.execute("insert into documents values(?, ?, ?)", (self._document, *key))
+        self._rows.documents.append((self._document, *key))
         offset, length = snapshot.spans[place]
         data = bytes(snapshot.buffer[offset : offset + min(length, MAX_DOCUMENT)])
         path = " ".join(words.parts(key[0]))
         for start, stop, symbol, text in split(key[0], data):
             self._passage += 1
-            self._passages.append((self._passage, self._document, start, stop, symbol))
+            self._rows.passages.append((self._passage, self._document, start, stop, symbol))
             name = " ".join(words.parts(symbol))
-            self._bodies.append((self._passage, path, name, text))
-        if len(self._bodies) > 2_000:
-            self.flush()
+            self._rows.bodies.append((self._passage, path, name, text))
+        if len(self._rows.bodies) > 2_000:
+            self._flush()
         return self._document
 
-    def flush(self) -> None:
-        """Write what has come together."""
-        sql = "insert into passages values(?, ?, ?, ?, ?)"
-        self._base.executemany(sql, self._passages)
+    def end(self) -> None:
+        """Write what has come together, and wait until all is written."""
+        try:
+            self._flush()
+            if self._writing is not None:
+                self._writing.result()
+        finally:
+            self._writer.shutdown()
+
+    def _flush(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+        self._writing = self._writer.submit(self._rows.write, self._base)
+        self._rows = _Rows([], [], [])
+
+
+class _Rows(NamedTuple):
+    """Rows of the three tables: a call a row costs more than the row."""
+
+    documents: list[tuple[int, str, str]]
+    passages: list[tuple[int, int, int, int, str]]
+    bodies: list[tuple[int, str, str, str]]
+
+    def write(self, base: sqlite3.Connection) -> None:
+        base.executemany("insert into documents values(?, ?, ?)", self.documents)
+        base.executemany("insert into passages values(?, ?, ?, ?, ?)", self.passages)
         sql = "insert into body(rowid, path, symbol, text) values(?, ?, ?, ?)"
-        self._base.executemany(sql, self._bodies)
-        self._passages.clear()
-        self._bodies.clear()
+        base.executemany(sql, self.bodies)
 
 
 def split(path: str, data: bytes) -> Iterator[tuple[int, int, str, str]]:

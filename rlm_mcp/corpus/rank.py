@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rlm_mcp.corpus import words
 from rlm_mcp.corpus.language import is_doc, is_test
-from rlm_mcp.corpus.passages import Index, Passage
+from rlm_mcp.corpus.passages import Coverage, Index, Passage
 from rlm_mcp.corpus.words import Term
+from rlm_mcp.errors import Unavailable
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.pack import Corpus
 
-CANDIDATES = 300
+CANDIDATES = 200
 """Passages that are looked at closely."""
 BUILD_S = 60.0
 """Seconds that one call may spend on building the index."""
@@ -54,6 +55,8 @@ class Ranked:
     score: float
     symbol: str = ""
     cut: bool = False
+    note: str = ""
+    """How far the index came, where it does not hold everything yet."""
 
 
 class Weighed(NamedTuple):
@@ -66,12 +69,17 @@ class Weighed(NamedTuple):
 def rank(
     corpus: Corpus, question: str, paths: Sequence[str] | None = None, limit: int = 10
 ) -> list[Ranked]:
-    """Return the passages that best fit a question; empty where no word of it occurs."""
+    """Return the passages that best fit a question; empty where no word of it occurs.
+
+    Where the index does not hold all documents yet, each passage says so; raises Unavailable
+    where it holds none that fits.
+    """
     want, asked = _wants(words.terms(question))
     if not asked or limit < 1:
         return []
     index = _index(corpus)
-    index.update(corpus.snapshot, BUILD_S)
+    coverage = index.update(corpus.snapshot, BUILD_S)
+    note = "" if coverage.complete else _partly(coverage)
     weights = _weights(index, asked)
     found = index.defining([_name(term) for term in asked], CANDIDATES)
     found += index.find(_expression(asked), CANDIDATES)
@@ -83,7 +91,16 @@ def rank(
     }
     scored = [(_score(corpus, passage, weights, want), passage) for passage in chosen.values()]
     scored.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start))
-    return [_shown(corpus, passage, weights, score) for score, passage in scored[:limit]]
+    if note and not scored:
+        raise Unavailable(note)
+    return [_shown(corpus, passage, weights, score, note) for score, passage in scored[:limit]]
+
+
+def _partly(coverage: Coverage) -> str:
+    return (
+        f"Ranked over {coverage.documents:,} of {coverage.total:,} documents, as far as the index "
+        f"came in {BUILD_S:.0f} s; ask again and it goes on from there."
+    )
 
 
 def _name(term: Term) -> str:
@@ -174,7 +191,9 @@ def _lines(corpus: Corpus, passage: Passage) -> list[str]:
     return [line.decode("utf-8", "replace") for line in raw]
 
 
-def _shown(corpus: Corpus, passage: Passage, asked: Sequence[Weighed], score: float) -> Ranked:
+def _shown(
+    corpus: Corpus, passage: Passage, asked: Sequence[Weighed], score: float, note: str
+) -> Ranked:
     lines = _lines(corpus, passage)
     best, place = -1.0, 0
     for number, line in enumerate(lines):
@@ -197,4 +216,5 @@ def _shown(corpus: Corpus, passage: Passage, asked: Sequence[Weighed], score: fl
         score=round(score, 3),
         symbol=passage.symbol,
         cut=len(text) > CUT,
+        note=note,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ class Term(NamedTuple):
     exact: bool
 
 
+@lru_cache(1 << 16)
 def parts(word: str) -> tuple[str, ...]:
     """Return the lower-case parts of an identifier: getUserName, get_user_name → get user name."""
     return tuple(part.lower() for part in _PART.findall(word))
@@ -82,6 +84,7 @@ def separate(data: bytes) -> bytes:
     return np.insert(array, places, 32).tobytes() if len(places) else data
 
 
+@lru_cache(1 << 16)
 def stem(word: str) -> str:
     """Return a word without its commonest endings, as a cheap stand-in for Porter's stem."""
     for ending in ("ings", "ing", "ies", "ied", "es", "ed", "s", "e"):

@@ -84,9 +84,11 @@ class Hit:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     cut: bool = False
+    note: str = ""
+    """What limits the answer that the hit is a part of."""
 
     def __str__(self) -> str:
-        return f"{self.ref}: {self.text}"
+        return f"{self.ref}: {self.text}" + (f"  [{self.note}]" if self.note else "")
 
 
 class Hits(list[Hit]):

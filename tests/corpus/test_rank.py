@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from rlm_mcp.corpus import load
+from rlm_mcp.corpus import load, passages
+from rlm_mcp.corpus import rank as ranking
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.corpus.passages import split
 from rlm_mcp.corpus.rank import rank
 from rlm_mcp.corpus.words import parts, separate, terms
+from rlm_mcp.errors import Unavailable
 
 FILES = {
     "src/session.py": '''"""Sessions."""
@@ -158,3 +161,26 @@ def test_passages_cover_every_line_once() -> None:
         for line in range(start, stop + 1)
     ]
     assert covered == list(range(1, text.count("\n") + 1))
+
+
+def test_an_index_that_is_not_complete_says_how_far_it_came_and_goes_on(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "BUILD_S", 0.0)
+    monkeypatch.setattr(passages, "STEP", 1)
+    with pytest.raises(Unavailable, match=r"0 of 5 documents.*ask again"):
+        rank(corpus, "session store")
+    monkeypatch.setattr(ranking, "BUILD_S", 60.0)
+    assert [item.note for item in rank(corpus, "session store")][:1] == [""]
+
+
+def test_hits_of_a_partial_index_carry_the_note(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passages, "STEP", 1)
+    clock = iter(range(1_000))
+    monkeypatch.setattr(passages, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(ranking, "BUILD_S", 3.0)
+    first = rank(corpus, "session store")
+    assert first and all("3 of 5 documents" in item.note for item in first)
+    assert all(not item.note for item in rank(corpus, "session store"))
