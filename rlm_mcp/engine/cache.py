@@ -2,17 +2,18 @@
 
 A reply is committed before it is handed on, so that a killed run never pays for it twice. The
 key is a digest of model, parameters and every text of the request. Texts are redacted before
-they come here. Used from one thread at a time; several processes may share the file.
+they come here. Nothing here commits: `disk` does, for all that waits. Several processes may share
+the file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import time
 from pathlib import Path
 
+from rlm_mcp.engine.disk import opened
 from rlm_mcp.models.model import Reply, Request, Usage
 
 KEEP_BYTES = 512 << 20
@@ -49,17 +50,12 @@ class Cache:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._db = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
-        path.chmod(0o600)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        with self._db:
-            self._db.execute(_SCHEMA)
+        self.db = opened(path, _SCHEMA)
         self._trim()
 
     def get(self, wanted: bytes) -> Reply | None:
         """Return the stored reply, as it came."""
-        row = self._db.execute(
+        row = self.db.execute(
             "SELECT text, usage, model, cost, stop FROM reply WHERE key = ?", (wanted,)
         ).fetchone()
         if row is None:
@@ -68,33 +64,28 @@ class Cache:
         return Reply(text, Usage(*json.loads(usage)), model, cost, stop)
 
     def put(self, wanted: bytes, reply: Reply) -> None:
-        """Store a reply and commit it."""
+        """Store a reply."""
         usage = reply.usage
         numbers = [usage.input, usage.output, usage.cache_read, usage.cache_write]
-        with self._db:
-            self._db.execute(
-                "INSERT OR REPLACE INTO reply VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    wanted,
-                    reply.model,
-                    reply.text,
-                    reply.stop,
-                    json.dumps(numbers),
-                    reply.cost_usd,
-                    time.time(),
-                ),
-            )
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        self.db.execute(
+            "INSERT OR REPLACE INTO reply VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                wanted,
+                reply.model,
+                reply.text,
+                reply.stop,
+                json.dumps(numbers),
+                reply.cost_usd,
+                time.time(),
+            ),
+        )
 
     def _trim(self) -> None:
         if self._path.stat().st_size <= KEEP_BYTES:
             return
-        with self._db:
-            self._db.execute(
+        with self.db:
+            self.db.execute(
                 "DELETE FROM reply WHERE used < (SELECT used FROM reply ORDER BY used LIMIT 1 "
                 "OFFSET (SELECT count(*) / 2 FROM reply))"
             )
-        self._db.execute("VACUUM")
+        self.db.execute("VACUUM")

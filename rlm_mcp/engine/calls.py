@@ -10,23 +10,21 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from rlm_mcp import redact
 from rlm_mcp.engine import cache as stored
 from rlm_mcp.engine import schema as schemas
 from rlm_mcp.engine.budget import NANO, Budget, Hold, nano, worst_case
 from rlm_mcp.engine.cache import Cache
+from rlm_mcp.engine.disk import Disk
 from rlm_mcp.engine.lanes import Breaker, Lanes
 from rlm_mcp.engine.replay import Record
 from rlm_mcp.engine.spending import Day
 from rlm_mcp.engine.trajectory import brief
 from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
 from rlm_mcp.models.model import Message, Model, Reply, Request, Usage
-
-_T = TypeVar("_T")
 
 NOT_STORED = frozenset({"extractive:"})
 """Models whose replies cost nothing: asked again, they are right for the release that runs."""
@@ -94,8 +92,7 @@ class Calls:
     def __init__(self, cache: Cache, day: Day, width: int) -> None:
         self._cache, self._day = cache, day
         self._lanes = Lanes(width)
-        # SQLite may wait for another process: never on the event loop.
-        self._disk = ThreadPoolExecutor(1, "rlm-disk")
+        self._disk = Disk(cache.db, day.db)
         self._day_waiters: list[asyncio.Future[None]] = []
         self._day_held = 0
 
@@ -168,13 +165,11 @@ class Calls:
 
     async def close(self) -> None:
         """Finish what is being written, and close the files."""
-        await self._on_disk(self._cache.close)
-        await self._on_disk(self._day.close)
-        self._disk.shutdown(wait=False)
+        await self._disk.close()
 
     async def spent_today(self) -> float:
         """Return what all runs of this user have spent today, in USD."""
-        return await self._on_disk(self._day.spent_usd)
+        return await self._disk.do(self._day.spent_usd)
 
     async def _answer(self, model: Model, ask: Ask, account: Account) -> Answer | Failed:
         try:
@@ -222,7 +217,7 @@ class Calls:
             return account.recorded.take(key.hex())
         if account.fresh or model.spec in NOT_STORED:
             return None
-        return await self._on_disk(self._cache.get, key)
+        return await self._disk.do(self._cache.get, key)
 
     async def _send(self, model: Model, request: Request, account: Account, key: bytes) -> Reply:
         account.breaker.check()
@@ -239,7 +234,7 @@ class Calls:
             reply = replace(reply, text=redact.redact(_printable(reply.text)))
             # A call counts as in flight until its reply is safe: a kill loses no more than those.
             if model.spec not in NOT_STORED:
-                await self._on_disk(self._cache.put, key, reply)
+                await asyncio.shield(self._disk.do(self._cache.put, key, reply))
             return reply
 
     async def _paid(
@@ -272,7 +267,7 @@ class Calls:
     async def _hold_day(self, amount: int) -> str:
         while amount:
             try:
-                day = await self._on_disk(self._day.hold, amount)
+                day = await self._held_today(amount)
                 self._day_held += 1
                 return day
             except BudgetSpent:
@@ -287,20 +282,27 @@ class Calls:
         if not day:
             return
         self._day_held -= 1
-        done = asyncio.get_running_loop().run_in_executor(
-            self._disk, self._day.settle, day, held, cost
-        )
-        done.add_done_callback(lambda _: self._wake_day())
+        self._disk.do(self._day.settle, day, held, cost).add_done_callback(self._wake_day)
 
-    def _wake_day(self) -> None:
+    async def _held_today(self, amount: int) -> str:
+        """Hold an amount; one that nobody waits for any more is given back."""
+        held = self._disk.do(self._day.hold, amount)
+        try:
+            return await asyncio.shield(held)
+        except asyncio.CancelledError:
+            held.add_done_callback(lambda done: self._give_back(done, amount))
+            raise
+
+    def _give_back(self, held: asyncio.Future[str], amount: int) -> None:
+        if held.exception() is None:
+            self._disk.do(self._day.settle, held.result(), amount, 0)
+
+    def _wake_day(self, settled: asyncio.Future[None]) -> None:
+        settled.exception()  # the day stays counted too high, which is safe
         waiters, self._day_waiters = self._day_waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-
-    async def _on_disk(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._disk, work, *arguments)
 
     def _tell(
         self,

@@ -6,32 +6,31 @@ killed process held stays counted until the day ends: nobody knows what it was b
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rlm_mcp.engine.budget import NANO
+from rlm_mcp.engine.disk import opened
 from rlm_mcp.errors import BudgetSpent
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS day (day TEXT PRIMARY KEY, nano INTEGER NOT NULL) STRICT"
 
 
 class Day:
-    """The sum of today (UTC). Used from one thread at a time."""
+    """The sum of today (UTC). Nothing here commits: `disk` does."""
 
     def __init__(self, path: Path, limit_usd: float) -> None:
         self._limit = int(limit_usd * NANO)
-        self._db = _open(path)
+        self.db = opened(path, _SCHEMA)
 
     def hold(self, nano: int) -> str:
         """Add a call's worst case and return the day it counts for. Raises BudgetSpent."""
         day = today()
-        with self._db:
-            self._db.execute("INSERT OR IGNORE INTO day VALUES (?, 0)", (day,))
-            changed = self._db.execute(
-                "UPDATE day SET nano = nano + ?1 WHERE day = ?2 AND nano + ?1 <= ?3",
-                (nano, day, self._limit),
-            ).rowcount
+        self.db.execute("INSERT OR IGNORE INTO day VALUES (?, 0)", (day,))
+        changed = self.db.execute(
+            "UPDATE day SET nano = nano + ?1 WHERE day = ?2 AND nano + ?1 <= ?3",
+            (nano, day, self._limit),
+        ).rowcount
         if not changed:
             raise BudgetSpent(
                 f"The budget of the day does not allow it: ${self.spent_usd():.2f} of "
@@ -44,29 +43,14 @@ class Day:
 
     def settle(self, day: str, held: int, nano: int) -> None:
         """Replace a call's worst case by what it cost."""
-        with self._db:
-            self._db.execute("UPDATE day SET nano = nano + ? WHERE day = ?", (nano - held, day))
+        self.db.execute("UPDATE day SET nano = nano + ? WHERE day = ?", (nano - held, day))
 
     def spent_usd(self) -> float:
         """Return what today's calls cost, those in flight at their worst case."""
-        row = self._db.execute("SELECT nano FROM day WHERE day = ?", (today(),)).fetchone()
+        row = self.db.execute("SELECT nano FROM day WHERE day = ?", (today(),)).fetchone()
         return row[0] / NANO if row else 0.0
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
 
 def today() -> str:
     """Return today's date (UTC)."""
     return datetime.now(UTC).date().isoformat()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=10.0, check_same_thread=False)
-    path.chmod(0o600)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")
-    with db:
-        db.execute(_SCHEMA)
-    return db

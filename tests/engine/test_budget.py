@@ -178,11 +178,14 @@ def test_no_schedule_overspends(
 
 def test_the_day_is_shared_by_all_who_open_its_file(tmp_path: Path) -> None:
     one, other = Day(tmp_path / "spend.sqlite", 1.0), Day(tmp_path / "spend.sqlite", 1.0)
-    day = one.hold(NANO * 6 // 10)
-    with pytest.raises(BudgetSpent, match="max_usd_day"):
+    with one.db:
+        day = one.hold(NANO * 6 // 10)
+    with pytest.raises(BudgetSpent, match="max_usd_day"), other.db:
         other.hold(NANO * 6 // 10)
-    one.settle(day, NANO * 6 // 10, NANO // 10)
-    other.hold(NANO * 6 // 10)
+    with one.db:
+        one.settle(day, NANO * 6 // 10, NANO // 10)
+    with other.db:
+        other.hold(NANO * 6 // 10)
     assert one.spent_usd() == pytest.approx(0.7)
-    one.close()
-    other.close()
+    one.db.close()
+    other.db.close()

@@ -1,0 +1,171 @@
+"""The stores of one process: what waits is written together, and committed before it is told.
+
+Work that comes in one turn of the event loop is one transaction. It is tried at once, without
+waiting for anybody: a commit takes 0.1 ms, a change of threads and back three times that. Where
+another process holds a store, or the disk was slow last time, it goes to a thread of its own,
+which takes everything that has come meanwhile. The event loop waits for neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+PATIENCE_S = 10.0
+"""How long the thread waits for another process."""
+SLOW_S = 0.005
+"""A write that took longer is no longer made on the event loop."""
+AVOIDED_S = 60.0
+"""For how long."""
+CHECKPOINT_EVERY = 200
+"""Transactions after which the log is moved into the stores: that waits for the disk."""
+
+_T = TypeVar("_T")
+
+
+class _Job(NamedTuple):
+    future: asyncio.Future[Any]
+    work: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+class Disk:
+    """Runs work on databases in the order in which it came. Used from one event loop."""
+
+    def __init__(self, *stores: sqlite3.Connection) -> None:
+        self._stores = stores
+        self._thread = ThreadPoolExecutor(1, "rlm-disk")
+        self._waiting: list[_Job] = []
+        self._planned = self._busy = False
+        self._avoid_until = 0.0
+        self._written = 0
+        self._patience_ms = -1
+
+    def do(self, work: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
+        """Return the outcome of `work(*arguments)`, which must not commit, once it is committed.
+
+        Cancelled before it began, it is left out.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+        self._waiting.append(_Job(future, work, arguments))
+        if not self._planned and not self._busy:
+            self._planned = True
+            loop.call_soon(self._begin)
+        return future
+
+    async def close(self) -> None:
+        """Finish what is waiting, and close the stores."""
+        while self._waiting or self._busy:
+            await asyncio.sleep(0.001)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    def _begin(self) -> None:
+        self._planned = False
+        jobs = self._taken()
+        if not jobs:
+            return
+        if time.monotonic() >= self._avoid_until and self._written < CHECKPOINT_EVERY:
+            outcomes = self._together(jobs, 0.0)
+            if outcomes is not None:
+                self._tell(jobs, outcomes)
+                return
+        self._busy = True
+        future = asyncio.get_running_loop().run_in_executor(self._thread, self._in_thread, jobs)
+        future.add_done_callback(lambda done: self._end(jobs, done))
+
+    def _in_thread(self, jobs: Sequence[_Job]) -> list[Any]:
+        outcomes = self._together(jobs, PATIENCE_S)
+        assert outcomes is not None
+        if self._written >= CHECKPOINT_EVERY:
+            self._checkpoint()
+        return outcomes
+
+    def _end(self, jobs: Sequence[_Job], done: asyncio.Future[list[Any]]) -> None:
+        self._busy = False
+        error = done.exception()
+        self._tell(jobs, [error] * len(jobs) if error else done.result())
+        if self._waiting and not self._planned:
+            self._begin()
+
+    def _taken(self) -> list[_Job]:
+        jobs, self._waiting = self._waiting, []
+        return [job for job in jobs if not job.future.cancelled()]
+
+    def _together(self, jobs: Sequence[_Job], patience_s: float) -> list[Any] | None:
+        """Run jobs in one transaction and return their results or errors.
+
+        None where another process was in the way and there was no patience: nothing is done then.
+        """
+        started = time.monotonic()
+        outcomes: list[Any] = []
+        try:
+            self._wait_for(patience_s)
+            for job in jobs:
+                outcomes.append(_outcome(job))
+            for store in self._stores:
+                store.commit()
+        except sqlite3.Error as error:
+            for store in self._stores:
+                store.rollback()
+            if not patience_s and isinstance(error, sqlite3.OperationalError):
+                return None
+            return [error] * len(jobs)
+        self._written += 1
+        if time.monotonic() - started > SLOW_S:
+            self._avoid_until = time.monotonic() + AVOIDED_S
+        return outcomes
+
+    def _wait_for(self, seconds: float) -> None:
+        patience_ms = int(seconds * 1000)
+        if patience_ms != self._patience_ms:
+            for store in self._stores:
+                store.execute(f"PRAGMA busy_timeout={patience_ms}")
+            self._patience_ms = patience_ms
+
+    def _checkpoint(self) -> None:
+        self._written = 0
+        for store in self._stores:
+            store.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _close(self) -> None:
+        self._checkpoint()
+        for store in self._stores:
+            store.close()
+
+    def _tell(self, jobs: Sequence[_Job], outcomes: Sequence[Any]) -> None:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(outcome, BaseException):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
+
+
+def opened(path: Path, schema: str) -> sqlite3.Connection:
+    """Return a store: readable by its owner alone, shared by processes, checkpointed by `Disk`."""
+    db = sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False)
+    path.chmod(0o600)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=NORMAL")
+    db.execute("PRAGMA wal_autocheckpoint=0")
+    with db:
+        db.execute(schema)
+    return db
+
+
+def _outcome(job: _Job) -> Any:
+    """Return a job's result, or the error that it alone has; errors of the store are raised."""
+    try:
+        return job.work(*job.arguments)
+    except sqlite3.Error:
+        raise
+    except Exception as error:
+        return error
