@@ -166,9 +166,15 @@ def test_bad_use_is_one_sentence_and_a_code(
         assert err.count("\n") == 1
 
 
-def test_a_missing_key_is_a_failure_with_the_remedy(capsys: Capture) -> None:
+@pytest.mark.parametrize("limit", ["calls", "seconds"])
+def test_a_limit_of_nothing_is_bad_use(limit: str, capsys: Capture) -> None:
+    assert run(["ask", "Where is class Greeter?", f"--max-{limit}", "0", "-q"]) == 2
+    assert f"max_{limit} is 0" in capsys.readouterr().err
+
+
+def test_a_missing_key_is_bad_use_with_the_remedy(capsys: Capture) -> None:
     code = run(["ask", "Where is class Greeter?", "--model", "anthropic:claude-x", "-q"])
-    assert code == 4
+    assert code == 2
     out, err = capsys.readouterr()
     assert "key" in (out + err).lower()
 

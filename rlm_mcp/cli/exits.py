@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from rlm_mcp.errors import BadRequest, Cancelled, Denied, RlmError
+from rlm_mcp.errors import BadRequest, BudgetSpent, Cancelled, Denied, RlmError
 
 COMPLETE = 0
 BAD_USE = 2
@@ -22,8 +22,8 @@ def code_of(error: BaseException) -> int | None:
     """Return the exit code of an expected error, or None for a crash."""
     if isinstance(error, Cancelled):
         return INTERRUPTED
-    if isinstance(error, (BadRequest, Denied)):
-        return BAD_USE
+    if isinstance(error, (BadRequest, Denied, BudgetSpent)):
+        return BAD_USE  # a limit that ends a run is its status; one that is raised began none
     # A folder that cannot be written, a full disk: the system's own sentence names the path.
     return FAILED if isinstance(error, (RlmError, OSError)) else None
 

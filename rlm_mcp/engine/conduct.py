@@ -11,6 +11,7 @@ from typing import Any
 from rlm_mcp import redact
 from rlm_mcp.contexts.variable import Description, Variable
 from rlm_mcp.engine import asking, cells, evidence, forecast, opening, route
+from rlm_mcp.engine.begin import may_begin
 from rlm_mcp.engine.budget import Budget
 from rlm_mcp.engine.calls import Account, Answer, Failed
 from rlm_mcp.engine.environment import Environment
@@ -80,6 +81,8 @@ class Conduct:
         """Return the result. Raises Cancelled or what the job got wrong; else failures are told."""
         if not self.question:
             raise BadRequest("The question is empty.")
+        if self.recorded is None:
+            await may_begin(self.job, self.budget.allowance)
         started = time.monotonic()
         chosen = Route("recursive", "")
         end = End("", failed="The run did not begin.")

@@ -330,21 +330,8 @@ class Host:
         if spec in known:
             return known[spec]
         settings = scope.shared.settings
-        if spec in (settings.model, settings.sub_model):
-            return scope.shared.model(spec)
-        if not scope.agent:
+        if not scope.agent and spec not in (settings.model, settings.sub_model):
             raise BadRequest(
                 f"This run's models are {pair[0].spec} and {pair[1].spec}; leave model empty."
             )
-        if "@" in spec or spec.partition(":")[0] in ("fake", "openai"):
-            raise Denied(
-                f"The model {spec!r} names an address or a file; only the user's own configuration "
-                "can do that (model, sub_model)."
-            )
-        model = scope.shared.model(spec)
-        if model.price is None and spec.startswith(("anthropic:", "claude-cli:")):
-            raise Denied(
-                f"The price of {spec!r} is not known, so no budget in USD would hold; the user can "
-                "give one in prices.toml, or set the model in their own configuration."
-            )
-        return model
+        return scope.shared.asked_for(spec)

@@ -142,7 +142,7 @@ class Loop:
             await self._environment.set("answer", {"content": "", "ready": False})
             shown += f"\n{problem}"
         self._add(reply.text, code, shown)
-        if self._errors >= self._scope.account.budget.allowance.errors:
+        if self._errors >= max(1, self._scope.account.budget.allowance.errors):
             return await self._force(f"{self._errors} cells in a row failed.")
         return None
 

@@ -59,6 +59,9 @@ class Silent:
     price: Price | None = None
     concurrency: int | None = None
 
+    async def ready(self) -> None:
+        """Need nothing."""
+
     async def complete(self, request: Request) -> Reply:
         """Refuse: a replay sends nothing."""
         raise ModelError("A replay calls no model.", kind="network", attempts=0)

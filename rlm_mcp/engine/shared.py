@@ -15,6 +15,7 @@ from rlm_mcp.engine.environment import Environment
 from rlm_mcp.engine.handles import Handles
 from rlm_mcp.engine.reader import Contexts, Texts
 from rlm_mcp.engine.trajectory import Listener
+from rlm_mcp.errors import Denied
 from rlm_mcp.models.model import Model
 
 ENVIRONMENTS_PER_LEVEL = 16
@@ -56,6 +57,26 @@ class Shared:
         if spec not in self.chosen:
             self.chosen[spec] = self.choose(spec, self.settings)
         return self.chosen[spec]
+
+    def asked_for(self, spec: str) -> Model:
+        """Return a model that somebody else than the user names: an agent, a client over HTTP.
+
+        Only configured models, and others whose price is known. Raises Denied or BadRequest.
+        """
+        if spec in (self.settings.model, self.settings.sub_model):
+            return self.model(spec)
+        if "@" in spec or spec.partition(":")[0] in ("fake", "openai"):
+            raise Denied(
+                f"The model {spec!r} names an address or a file; only the user's own configuration "
+                "can do that (model, sub_model)."
+            )
+        model = self.model(spec)
+        if model.price is None and spec.startswith(("anthropic:", "claude-cli:")):
+            raise Denied(
+                f"The price of {spec!r} is not known, so no budget in USD would hold; the user can "
+                "give one in prices.toml, or set the model in their own configuration."
+            )
+        return model
 
     def pair(self, root: str, sub: str) -> tuple[Model, Model]:
         """Return root model and sub-model for these specs (empty: as set)."""

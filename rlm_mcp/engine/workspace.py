@@ -166,6 +166,12 @@ class Workspace:
         allowance = Allowance.of(self.settings).narrowed(**(budget or {}))
         return await asyncio.to_thread(self.runs.forecast, job, allowance)
 
+    def permit(self, model: str, mode: str) -> None:
+        """Raise BadRequest or Denied for what a client over HTTP may not ask for."""
+        route.check(mode)
+        if model:
+            self.shared.asked_for(model)
+
     async def replay(self, run: str) -> Replay:
         """Repeat a recorded run without a model (see `replay`). Raises BadRequest."""
         record = Record(trajectory.read(trajectory.find(self.state / "runs", run)))

@@ -65,6 +65,10 @@ class Anthropic:
     def price(self) -> Price | None:
         return prices.card(self.model).price
 
+    async def ready(self) -> None:
+        """Raise ModelError where there is no key."""
+        await _client()
+
     async def complete(self, request: Request) -> Reply:
         """Return the model's reply. Raises ModelError; a cancelled call closes its request."""
         client = await _client()

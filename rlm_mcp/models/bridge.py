@@ -46,6 +46,10 @@ class Bridge:
         """Return None: what the editor's provider charges is not known here."""
         return None
 
+    async def ready(self) -> None:
+        """Raise ModelError where no editor lends a model."""
+        where()
+
     async def complete(self, request: Request) -> Reply:
         """Return the model's reply. Raises ModelError; a cancelled call closes its connection."""
         body = {

@@ -80,18 +80,17 @@ class ClaudeCli:
     def price(self) -> Price | None:
         return prices.card(self.model).price
 
+    async def ready(self) -> None:
+        """Raise ModelError where there is no such command, or this process may not start it."""
+        self._found()
+
     async def complete(self, request: Request) -> Reply:
         """Return the model's reply. Raises ModelError; a cancelled call ends its process."""
-        if depth() > 0:
-            raise ModelError(
-                "This copy of rlm-mcp was started below a sub-call and starts no further `claude`.",
-                kind="refused",
-                attempts=0,
-            )
+        found = self._found()
         try:
             async with asyncio.timeout(request.timeout_s):
                 async with _turnstile():
-                    code, out, err = await self._run(request)
+                    code, out, err = await self._run(found, request)
         except TimeoutError as error:
             raise ModelError(
                 f"`claude` gave no reply within {request.timeout_s:g} s; it was ended.",
@@ -108,7 +107,14 @@ class ClaudeCli:
     async def close(self) -> None:
         """Hold nothing between calls, so release nothing."""
 
-    async def _run(self, request: Request) -> tuple[int, bytes, bytes]:
+    def _found(self) -> str:
+        """Return the command's path. Raises ModelError."""
+        if depth() > 0:
+            raise ModelError(
+                "This copy of rlm-mcp was started below a sub-call and starts no further `claude`.",
+                kind="refused",
+                attempts=0,
+            )
         found = shutil.which(self.command)
         if found is None:
             raise ModelError(
@@ -116,6 +122,9 @@ class ClaudeCli:
                 kind="auth",
                 attempts=0,
             )
+        return found
+
+    async def _run(self, found: str, request: Request) -> tuple[int, bytes, bytes]:
         with tempfile.TemporaryDirectory(prefix=FOLDER, dir=_swept()) as folder:
             # A file, not an argument: arguments are bounded and visible to other users.
             system = Path(folder) / "system.txt"

@@ -98,6 +98,9 @@ class Extractive:
     price: Price | None = Price(0.0, 0.0, 0.0, 0.0, "no charge")  # noqa: RUF009
     concurrency: int | None = None
 
+    async def ready(self) -> None:
+        """Need nothing."""
+
     async def complete(self, request: Request) -> Reply:
         """Return a cell (as a root model) or quotations (as a sub-model)."""
         text = root(request) if request.purpose == "root" else sub(request)

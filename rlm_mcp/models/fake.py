@@ -70,6 +70,9 @@ class Fake:
     _used: int = 0
     _active: int = 0
 
+    async def ready(self) -> None:
+        """Need nothing."""
+
     async def complete(self, request: Request) -> Reply:
         """Return the next scripted reply, or raise the scripted failure."""
         self.requests.append(request)

@@ -53,6 +53,17 @@ class OpenAI:
     def price(self) -> Price | None:
         return prices.card(self.model).price
 
+    async def ready(self) -> None:
+        """Raise ModelError where the extra is missing, or the key for OpenAI itself."""
+        await asyncio.to_thread(_sdk)
+        if self.url == OWN_URL and not os.environ.get("OPENAI_API_KEY"):
+            raise ModelError(
+                "There is no key for OpenAI; set OPENAI_API_KEY, or name a server of your own: "
+                "openai:<model>@<base url>.",
+                kind="auth",
+                attempts=0,
+            )
+
     async def complete(self, request: Request) -> Reply:
         """Return the model's reply. Raises ModelError; a cancelled call closes its request."""
         client = await self._client()

@@ -79,6 +79,10 @@ class Sampling:
     price: Price | None = None
     concurrency: int | None = 1
 
+    async def ready(self) -> None:
+        """Raise ModelError where the client lends no model."""
+        _lender()
+
     async def complete(self, request: Request) -> Reply:
         """Return the client's reply. Raises ModelError."""
         ask = _lender()

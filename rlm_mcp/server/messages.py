@@ -3,7 +3,8 @@
 A client that only changes its base URL can send a prompt of any size: what is too long to read
 becomes the variable `context` of a run. Usage is summed over the run. Status, cost and run id
 are headers; where the reply is streamed they are not known that early and stand in the last
-message_delta. What a run cannot honour (tools, images, sampling) is refused with a sentence.
+message_delta. What a run cannot honour (tools, images, sampling) is refused with a sentence. The
+header rlm-mode chooses how the run works; a model is configured or has a known price.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ log = logging.getLogger("rlm_mcp")
 
 LARGEST_BODY = 256 << 20
 """Bytes of one request: 10 million tokens are about 50 MB of JSON."""
+MODE_HEADER = "rlm-mode"
+"""How a request names the mode (auto, direct, environment, recursive), and a reply the one used."""
+REASON_CHARS = 500
 PING_S = 5.0
 PIECE = 2_000
 """Characters of one streamed piece."""
@@ -40,11 +44,13 @@ def routes(office: Office) -> list[Route]:
         try:
             body = await _body(request)
             prompt = await asyncio.to_thread(parse, body)
+            mode = request.headers.get(MODE_HEADER, "auto")
+            (await office.workspace()).permit(prompt.model, mode)
         except ClientDisconnect:
             return Response(status_code=499)
         except RlmError as error:
             return _refused(error)
-        run = asyncio.create_task(_run(office, prompt))
+        run = asyncio.create_task(_run(office, prompt, mode))
         if prompt.stream:
             return StreamingResponse(_streamed(run, prompt), media_type="text/event-stream")
         return await _whole(request, run, prompt)
@@ -68,7 +74,7 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _run(office: Office, prompt: Prompt) -> Any:
+async def _run(office: Office, prompt: Prompt, mode: str) -> Any:
     workspace = await office.workspace()
     variables = {}
     if prompt.texts:
@@ -84,6 +90,7 @@ async def _run(office: Office, prompt: Prompt) -> Any:
                 contexts=tuple(variables),
                 variables=variables,
                 model=prompt.model,
+                mode=mode,
             )
     finally:
         for variable in variables.values():
@@ -183,6 +190,11 @@ def _headers(result: Any) -> dict[str, str]:
         "rlm-coverage": f"{result.done}/{result.total}",
         "rlm-cost-usd": cost,
         "rlm-run": result.run,
+        MODE_HEADER: result.mode,
+        # A header holds one line of printable ASCII.
+        "rlm-reason": "".join(
+            char if " " <= char <= "~" else "?" for char in redact(result.reason)[:REASON_CHARS]
+        ),
     }
 
 

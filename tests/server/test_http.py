@@ -35,6 +35,8 @@ class Web:
     process: subprocess.Popen[str]
     port: int
     token: str
+    script: str = ""
+    """The spec of a configured model: it says forty-two, and fails what asks for the dead."""
 
     @property
     def url(self) -> str:
@@ -59,10 +61,13 @@ class Web:
 
 
 def start(folder: Path, *arguments: str) -> Web:
+    script = folder.parent / "script.json"
+    dead = {"match": "provider dead", "reply": {"error": "server"}}
+    script.write_text(json.dumps({"rules": [dead, {"match": ".*", "reply": "forty-two"}]}))
     process = subprocess.Popen(
         [sys.executable, "-m", "rlm_mcp.cli", "serve", "--http", "127.0.0.1:0", *arguments],
         cwd=folder,
-        env={**os.environ, "RLM_MCP_MODEL": "extractive:"},
+        env={**os.environ, "RLM_MCP_MODEL": "extractive:", "RLM_MCP_SUB_MODEL": f"fake:{script}"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -71,7 +76,7 @@ def start(folder: Path, *arguments: str) -> Web:
     port = re.search(r"http://127\.0\.0\.1:(\d+)/mcp", said)
     token = re.search(r"bearer token (\S+)", said)
     assert port and token, said
-    return Web(process, int(port[1]), token[1])
+    return Web(process, int(port[1]), token[1], f"fake:{script}")
 
 
 def stop(web: Web) -> int:
@@ -324,22 +329,40 @@ def test_what_cannot_be_honoured_is_refused_with_a_sentence(
     assert given["x-should-retry"] == "false"
 
 
-def test_a_model_named_in_the_request_answers_it(web: Web, tmp_path: Path) -> None:
-    script = tmp_path / "script.json"
-    script.write_text(json.dumps({"rules": [{"match": ".*", "reply": "forty-two"}]}))
-    status, given, text = web.post(question("How much is it?", model=f"fake:{script}"))
+def test_a_configured_model_named_in_the_request_answers_it(web: Web) -> None:
+    status, given, text = web.post(question("How much is it?", model=web.script))
     assert status == 200, text
     assert "forty-two" in json.loads(text)["content"][0]["text"]
     assert given["rlm-status"] in ("complete", "partial", "forced")
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_dead_provider_is_an_error_that_is_not_worth_a_retry(
+def test_a_request_names_no_file_no_address_and_no_unknown_price(
     stream: bool, web: Web, tmp_path: Path
 ) -> None:
-    script = tmp_path / "script.json"
-    script.write_text(json.dumps({"replies": [{"error": "server"}], "repeat": True}))
-    body = question("How much is it?", model=f"fake:{script}", stream=stream)
+    script = tmp_path / "other.json"
+    script.write_text(json.dumps({"rules": [{"match": ".*", "reply": "read"}]}))
+    for model in (
+        f"fake:{script}", "openai:gpt-x@http://127.0.0.1:1/v1", "openai:gpt-6-sol", "claude-new-99"
+    ):  # fmt: skip
+        status, _, text = web.post(question("How much is it?", model=model, stream=stream))
+        assert (status, json.loads(text)["error"]["type"]) == (403, "permission_error"), model
+
+
+def test_the_mode_of_a_run_is_chosen_by_a_header_and_told_in_one(web: Web) -> None:
+    for mode in ("direct", "environment", "recursive"):
+        _, given, text = web.post(
+            question("How much is it?\n" + haystack(3_000), model=web.script), **{"rlm-mode": mode}
+        )
+        assert given.get("rlm-mode") == mode, text
+        assert given["rlm-reason"].endswith("asked for")
+    status, _, text = web.post(question("How much?"), **{"rlm-mode": "sideways"})
+    assert status == 400 and "environment" in text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_dead_provider_is_an_error_that_is_not_worth_a_retry(stream: bool, web: Web) -> None:
+    body = question("Is the provider dead?", model=web.script, stream=stream)
     status, given, text = web.post(body)
     if stream:
         assert "event: error" in text
