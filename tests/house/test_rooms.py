@@ -68,6 +68,7 @@ DEPENDENCIES = {
     "jsonschema": "engine",
     "opentelemetry": "engine",
     "zstandard": "contexts",
+    "jiter": "contexts",
 }
 """Which room each third-party package lives in."""
 

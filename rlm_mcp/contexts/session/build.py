@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rlm_mcp.contexts.session.clean import clean, suspects
+from rlm_mcp.contexts.session.filing import MARK, MOST, Filing, Row, plain, within
 from rlm_mcp.contexts.session.tree import Tree, Trunk
 from rlm_mcp.contexts.session.turns import (
     ABANDONED,
@@ -27,27 +27,17 @@ from rlm_mcp.contexts.session.turns import (
     Piece,
     Result,
     Rewind,
+    ToolKind,
 )
 from rlm_mcp.redact import redact
 
-if TYPE_CHECKING:
-    from rlm_mcp.corpus.text import Writer
-
-MARK = "\u258c"
-"""Starts the line above each block in the packed text; a line of a transcript never does."""
-_MARK = MARK.encode()
-
-TURN = """INSERT OR REPLACE INTO turns (doc, n, native, parent, segment, live, role, origin, ts,
- model, cwd, input, cache_read, cache_write, output, usage_key)
- VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
-BLOCK = """INSERT INTO blocks (doc, n, i, type, name, kind, call, status, exit, arg,
- data, note, start, end, part, pointer, spill, head, off, len, lines, sha, copy)
- VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
-_MOST = 1 << 53
+_json = json.JSONEncoder(ensure_ascii=False).encode
 _BATCH = 2_000
 _BATCH_BYTES = 2 << 20
-_TEXTS = (4, 9, 10, 11)
-"""Columns of a block's row that hold words of the transcript."""
+_MEMORY = 10_000
+"""Turns and calls that are remembered; of more, the newest tenth."""
+_USAGE = slice(11, 16)
+"""Columns of a turn's row that hold the usage."""
 
 
 @dataclass(slots=True)
@@ -86,23 +76,23 @@ class Builder:
         db: sqlite3.Connection,
         doc: int,
         name: str,
-        writer: Writer,
+        filing: Filing,
         state: State,
         spilled: Callable[[str], str | None],
     ) -> None:
-        self._db, self._doc, self._writer, self._spilled = db, doc, writer, spilled
+        self._db, self._doc, self._filing, self._spilled = db, doc, filing, spilled
         self._label = f"{name}#" if name else "#"
         self.state = state
-        older = state.turns > 0
-        self._older = older
-        self._tree = Tree(db, doc, state.trunk, older=older, settle=self.flush)
-        self._turns: dict[int, list[Any]] = {}
-        self._blocks: list[list[Any]] = []
+        self._forgotten = state.turns
+        """The last turn of which something may be in the tables alone."""
+        self._tree = Tree(db, doc, state.trunk, settle=self._settle)
+        self._turns: dict[int, Row] = {}
+        self._blocks: list[Row] = []
         self._heads: list[bytes] = []
         self._bodies: list[bytes] = []
         self._waiting = 0
         self._sizes: dict[int, int] = {}
-        self._calls: dict[str, tuple[int, str, str]] = {}
+        self._calls: dict[str, tuple[int, str, ToolKind]] = {}
 
     @property
     def changed(self) -> int | None:
@@ -122,14 +112,16 @@ class Builder:
             kinds = self.state.odd.setdefault(event.kind, {})
             kinds[event.name] = kinds.get(event.name, 0) + 1
         elif isinstance(event, Meta):
-            self.state.facts[event.key] = _plain(redact(event.value))
+            self.state.facts[event.key] = plain(redact(event.value))
         elif isinstance(event, Rewind):
             self._rewind(event)
         else:
             self._outcome(event)
 
     def finish(self) -> State:
-        self.flush()
+        """Write everything, and return what to go on from."""
+        self._settle()
+        self._tree.save()
         return self.state
 
     def _piece(self, piece: Piece) -> None:
@@ -140,14 +132,11 @@ class Builder:
         rest = []
         turn = 0
         for part, block in enumerate(piece.blocks):
-            home = self._calls.get(block.call) if block.type == "result" else None
-            if home is None and block.type == "result":
-                home = self._older_call(block.call)
+            home = self._call(block.call) if block.type == "result" else None
             if home is None:
                 rest.append((part, block))
                 continue
-            turn, block.name, kind = home
-            block.kind = kind  # type: ignore[assignment]
+            turn, block.name, block.kind = home
             self._write(turn, block, piece, part)
         if not rest:
             if piece.usage is not None and self.state.group_turn:
@@ -160,8 +149,7 @@ class Builder:
         turn = self._turn_for(piece, rest)
         for part, block in rest:
             if block.type == "result" and block.call in self._calls:
-                _, block.name, kind = self._calls[block.call]
-                block.kind = kind  # type: ignore[assignment]
+                _, block.name, block.kind = self._calls[block.call]
             self._write(turn, block, piece, part)
             if block.type == "call" and block.call:
                 self._calls[block.call] = (turn, block.name, block.kind)
@@ -173,7 +161,7 @@ class Builder:
             self._tree.note(piece.native, turn)
             self._usage(turn, piece)
             return turn
-        if all(block.type == "result" for _, block in rest) and state.trunk.leaf:
+        if state.trunk.leaf and all(block.type == "result" for _, block in rest):
             self._tree.note(piece.native, state.trunk.leaf)
             return state.trunk.leaf  # results whose calls were never written down
         turn = state.turns + 1
@@ -191,18 +179,20 @@ class Builder:
 
     def _usage(self, turn: int, piece: Piece) -> None:
         """Set the turn's usage: one reply's records repeat it, the last one stands."""
-        if piece.usage is None:
+        used = piece.usage
+        if used is None:
             return
         row = self._row(turn)
         if row is not None:
-            used = piece.usage
-            row[11:] = [
-                used.input, used.cache_read, used.cache_write, used.output, piece.usage_key,
-            ]  # fmt: skip
+            counts = [used.input, used.cache_read, used.cache_write, used.output]
+            if min(counts) < -MOST or max(counts) > MOST:  # sums of them must not overflow
+                counts = list(map(within, counts))
+            row[_USAGE] = *counts, piece.usage_key
 
-    def _row(self, turn: int) -> list[Any] | None:
+    def _row(self, turn: int) -> Row | None:
         row = self._turns.get(turn)
         if row is None:
+            self._filing.settle()
             found = self._db.execute(
                 "SELECT * FROM turns WHERE doc=? AND n=?", (self._doc, turn)
             ).fetchone()
@@ -230,7 +220,7 @@ class Builder:
             self._doc, turn, number, block.type, block.name, block.kind, block.call,
             block.status, block.exit_code, block.arg[:4_000], _data(block), block.note,
             piece.start, piece.end, part, piece.pointer, spill, 0, 0, 0, 0,
-            digest(raw), 0,
+            sha256(raw).hexdigest()[:8], 0,
         ])  # fmt: skip
         if len(self._blocks) >= _BATCH or self._waiting > _BATCH_BYTES:
             self.flush()
@@ -244,59 +234,35 @@ class Builder:
         words = (ref, block.type, block.name, block.status, code, block.note)
         return " ".join(filter(None, words)).replace("\n", " ")[:400] + "\n"
 
-    def _pack(self) -> None:
-        """Clean the waiting texts and append them; then the heads once more, together.
-
-        Matches in the copies are no matches in the text: a search takes them off its total.
-        """
-        rows, heads, bodies, writer = self._blocks, self._heads, self._bodies, self._writer
-        for at in suspects([head + body for head, body in zip(heads, bodies, strict=True)]):
-            whole = heads[at] + bodies[at]
-            if clean(whole) == whole:
-                continue  # the columns hold nothing that the text has not
-            heads[at] = clean(heads[at])
-            bodies[at] = clean(bodies[at])
-            for column in _TEXTS:
-                rows[at][column] = redact(rows[at][column])
-        for row, head, body in zip(rows, heads, bodies, strict=True):
-            if _MARK in body:
-                body = (b"\n" + body).replace(b"\n" + _MARK, b"\n " + _MARK)[1:]
-            place = writer.end
-            writer.add(b"%b%b\n" % (head, body))
-            row[17:21] = [place, place + len(head), len(body), body.count(b"\n") + 1]
-        place = writer.end
-        for row, head in zip(rows, heads, strict=True):
-            row[22] = place
-            place += len(head)
-        if heads:
-            writer.add(b"".join(heads))
-        heads.clear()
-        bodies.clear()
-        self._waiting = 0
-
     def _size(self, turn: int) -> int:
+        """Return how many blocks a turn has."""
         size = self._sizes.get(turn)
         if size is None:
-            size = 0
-            if self._older or turn != self.state.turns:
-                row = self._db.execute(
-                    "SELECT max(i) FROM blocks WHERE doc=? AND n=?", (self._doc, turn)
-                ).fetchone()
-                size = row[0] or 0
+            if turn > self._forgotten:
+                return 0
+            self._filing.index()
+            row = self._db.execute(
+                "SELECT max(i) FROM blocks WHERE doc=? AND n=?", (self._doc, turn)
+            ).fetchone()
+            size = row[0] or 0
         return size
 
-    def _older_call(self, call: str) -> tuple[int, str, str] | None:
-        if not (call and self._older):
-            return None
-        row = self._db.execute(
-            "SELECT n, name, kind FROM blocks WHERE call=? AND doc=? AND type='call'",
-            (call, self._doc),
-        ).fetchone()
-        return tuple(row) if row else None
+    def _call(self, call: str) -> tuple[int, str, ToolKind] | None:
+        """Return the turn, name and kind of a call; None where it was never written down."""
+        home = self._calls.get(call)
+        if home is None and call and self._forgotten:
+            self._filing.index()
+            row = self._db.execute(
+                "SELECT n, name, kind FROM blocks WHERE call=? AND doc=? AND type='call'",
+                (call, self._doc),
+            ).fetchone()
+            home = tuple(row) if row else None
+        return home
 
     def _outcome(self, event: Result) -> None:
         """Change the outcome of a call's result that is already there."""
-        self.flush()
+        self._settle()
+        self._filing.index()
         self._db.execute(
             "UPDATE blocks SET status=?, exit=coalesce(?, exit) "
             "WHERE doc=? AND call=? AND type='result'",
@@ -306,7 +272,7 @@ class Builder:
     def _rewind(self, event: Rewind) -> None:
         branch = SUPERSEDED if event.superseded else ABANDONED
         if event.prompts:
-            self.flush()
+            self._settle()
             rows = self._db.execute(
                 "SELECT n FROM turns WHERE doc=? AND live=? AND origin='human' AND role='user' "
                 "ORDER BY n DESC LIMIT ?",
@@ -325,49 +291,43 @@ class Builder:
 
     def _see(self, piece: Piece) -> None:
         state = self.state
-        piece.ts, piece.cwd, piece.model = (
-            _plain(text) for text in (piece.ts[:40], piece.cwd, piece.model)
-        )
+        piece.ts = plain(piece.ts[:40])
         if piece.ts:
             state.first = state.first or piece.ts
-            state.last = max(state.last, piece.ts)
+            if piece.ts > state.last:
+                state.last = piece.ts
         if piece.cwd and (not state.cwds or piece.cwd != state.cwds[-1]):
+            piece.cwd = plain(piece.cwd)
             if piece.cwd in state.cwds:
                 state.cwds.remove(piece.cwd)
             state.cwds.append(piece.cwd)
         if piece.model and piece.model not in state.models:
-            state.models.append(piece.model)
+            piece.model = plain(piece.model)
+            state.models += [] if piece.model in state.models else [piece.model]
 
     def flush(self) -> None:
-        """Write the rows that are waiting, and forget what is not needed for the next ones."""
-        self._pack()
-        self._db.executemany(TURN, map(_storable, self._turns.values()))
-        self._db.executemany(BLOCK, map(_storable, self._blocks))
+        """Hand on the rows that are waiting, and forget what is not needed for the next ones."""
+        self._filing.pack(self._blocks, self._heads, self._bodies)
+        # The usage of the newest reply may still change: its row is written once more then.
+        last = self._turns.pop(self.state.group_turn, None)
+        turns = [*self._turns.values(), *([list(last)] if last else [])]
+        self._filing.put(turns, self._blocks)
+        self._turns = {self.state.group_turn: last} if last else {}
+        self._blocks, self._heads, self._bodies, self._waiting = [], [], [], 0
+        self._tree.trim()
+        if len(self._calls) > _MEMORY:
+            self._calls = dict(list(self._calls.items())[-_MEMORY // 10 :])
+            self._forgotten = self.state.turns
+        if len(self._sizes) > _MEMORY:
+            self._forgotten = self.state.turns
+            self._sizes = dict(list(self._sizes.items())[-_MEMORY // 10 :])
+
+    def _settle(self) -> None:
+        """Write everything, so that the tables may be read and changed."""
+        if self._blocks or self._turns:
+            self.flush()
         self._turns.clear()
-        self._blocks.clear()
-        self._tree.flush()
-        if len(self._calls) > 10_000:
-            self._calls = dict(list(self._calls.items())[-1_000:])
-            self._older = True
-        if len(self._sizes) > 10_000:
-            self._sizes = dict(list(self._sizes.items())[-1_000:])
-
-
-def _storable(row: list[Any]) -> list[Any]:
-    """Return a row as SQLite takes it: no lone surrogates, no number beyond 53 bits."""
-    return [
-        _plain(value)
-        if isinstance(value, str)
-        else max(-_MOST, min(value, _MOST))
-        if isinstance(value, int) and not -_MOST <= value <= _MOST
-        else value
-        for value in row
-    ]
-
-
-def _plain(text: str) -> str:
-    """Return a text without lone surrogates, which no file and no database takes."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+        self._filing.settle()
 
 
 def digest(text: str | bytes) -> str:
@@ -379,12 +339,8 @@ def digest(text: str | bytes) -> str:
 def _data(block: Block) -> str:
     """Return a block's plan or file operations as JSON."""
     if block.plan is not None:
-        return json.dumps(
-            [[item.text, item.status, item.key] for item in block.plan], ensure_ascii=False
-        )
-    if block.ops:
-        return json.dumps([[op.path, op.op] for op in block.ops], ensure_ascii=False)
-    return ""
+        return _json([[item.text, item.status, item.key] for item in block.plan])
+    return _json([[op.path, op.op] for op in block.ops]) if block.ops else ""
 
 
 def total(states: Iterable[State], kind: str) -> Counter[str]:

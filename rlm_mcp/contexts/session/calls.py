@@ -231,7 +231,7 @@ def outcome(text: str, failed: bool | None) -> tuple[Status, int | None]:
         return "denied", None
     if head.startswith("[Request interrupted by user"):
         return "cancelled", None
-    match = _EXIT.search(head) or _EXIT.search(text[-200:])
+    match = _EXIT.search(head) or (_EXIT.search(text[-200:]) if len(text) > 200 else None)
     code = int(match[1]) if match else None
     if failed is None:
         return ("" if code is None else "error" if code else "ok"), code
@@ -267,5 +267,5 @@ def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> str:
     return next((v for name in names if isinstance(v := values.get(name), str)), "")
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+_json = json.JSONEncoder(ensure_ascii=False).encode
+"""As `json.dumps`, which would make this encoder anew each time."""

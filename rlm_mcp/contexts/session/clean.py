@@ -25,7 +25,7 @@ REACH = 32_000
 def _finder() -> Callable[[bytes], Iterator[int]]:
     from rlm_mcp.corpus.starts import finder
 
-    return finder({rule.begin.pattern for rule in RULES})
+    return finder({rule.sign for rule in RULES})
 
 
 def suspects(texts: Sequence[bytes]) -> set[int]:

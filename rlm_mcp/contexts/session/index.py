@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import config
 from rlm_mcp.contexts.session import build, tables
+from rlm_mcp.contexts.session.filing import Filing
 from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.turns import Block, Child, Piece, Source
 from rlm_mcp.errors import Unavailable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from rlm_mcp.corpus.runs import Run
     from rlm_mcp.corpus.text import Writer
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of the tables, of rendering or of redaction."""
 
 SPILL_LIMIT = 16 << 20
@@ -101,6 +102,7 @@ class Index:
 
     def write(self, writer: Writer, *, anew: bool) -> Sequence[Run]:
         """Append what is new to the packed text, and return its runs; the store is locked."""
+        filing = Filing(self.db, writer)
         self.db.execute("BEGIN IMMEDIATE")
         try:
             stamps = self._stamps()
@@ -108,12 +110,14 @@ class Index:
                 for table in ("docs", "turns", "blocks", "nodes", "runs"):
                     self.db.execute(f"DELETE FROM {table}")
                 self.db.execute("DROP TABLE IF EXISTS fts")
+                tables.unindex(self.db)
                 self.db.execute("DELETE FROM meta WHERE key IN ('fts', 'stamps', 'text')")
             before = self._meta("stamps") or {}
             size = self._recut = writer.end
             for name, path in list(self._files()):
                 if stamps.get(name) != before.get(name):
-                    self._read(name, path, writer)
+                    self._read(name, path, filing)
+            filing.index()
             self._set(stamps=stamps)
             runs = self._runs(size)
             if anew:
@@ -122,9 +126,11 @@ class Index:
             self._set(text=["" if anew else self._text_id, writer.end])
             self.db.execute("COMMIT")
         except BaseException:
+            filing.close()
             with contextlib.suppress(sqlite3.Error):
                 self.db.execute("ROLLBACK")
             raise
+        filing.close()
         return runs
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -218,17 +224,8 @@ class Index:
             self._cut(size)
         last = self.db.execute("SELECT max(substr(path, -8)) FROM runs").fetchone()[0]
         number = int(last or 0)
-        blocks = self.db.execute(
-            "SELECT b.doc, t.live, b.head, b.off, b.len, b.copy FROM blocks b "
-            "JOIN turns t ON t.doc=b.doc AND t.n=b.n WHERE b.head>=? ORDER BY b.head",
-            (size,),
-        )
-        texts: list[list[int]] = []
-        heads: list[list[int]] = []
-        for doc, live, head, off, length, copy in blocks:
-            _join(texts, doc, live, head, off + length + 1)
-            _join(heads, doc, live, copy, copy + off - head)
-        rows = [("text", run) for run in texts] + [("head", run) for run in heads]
+        found = self.db.execute(tables.RUNS, (size,)).fetchall()
+        rows = [("text", row[:4]) for row in found] + [("head", row[:2] + row[4:]) for row in found]
         for kind, (doc, live, begin, stop) in rows:
             number += 1
             path = f"{kind}/{doc:06}/{live}/{number:08}"
@@ -259,7 +256,7 @@ class Index:
         except OSError:
             return name == ""
 
-    def _read(self, name: str, path: Path, writer: Writer) -> None:
+    def _read(self, name: str, path: Path, filing: Filing) -> None:
         """Read what a file holds since the last time, with the threads inside it."""
         child = next((c for c in self._children if c.name == name), None)
         builders: dict[str, build.Builder] = {}
@@ -271,7 +268,7 @@ class Index:
             if label not in builders:
                 doc, state = self._doc(label, path, child)
                 builders[label] = build.Builder(
-                    self.db, doc, label, writer, state, lambda spill: _spilled(path, spill)
+                    self.db, doc, label, filing, state, lambda spill: _spilled(path, spill)
                 )
             return builders[label]
 
@@ -303,14 +300,6 @@ class Index:
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid, state
-
-
-def _join(runs: list[list[int]], doc: int, live: int, begin: int, stop: int) -> None:
-    """Add a span to the last run where it goes on with it, else as a run of its own."""
-    if runs and runs[-1][:2] == [doc, live] and runs[-1][3] == begin:
-        runs[-1][3] = stop
-    else:
-        runs.append([doc, live, begin, stop])
 
 
 def _spilled(path: Path, spill: str) -> str | None:

@@ -12,13 +12,18 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from jiter import from_json
+
 LARGE = 1 << 20
 KEEP = 1 << 18
 """Bytes kept of each string in a line longer than LARGE."""
+MOST = 256 << 20
+"""Bytes of a line that is read at all."""
 
-_decode = json.JSONDecoder().raw_decode
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _CUT = re.compile(rb"(?:\\u[0-9a-fA-F]{0,3}|\\)\Z")
+_DIGITS = 4_000
+"""Digits of a number that Python still reads as one."""
 
 Line = tuple[int, int, dict[str, Any] | None, bool]
 """(start, end, record or None where it is broken, whether strings were cut)."""
@@ -28,12 +33,15 @@ def records(file: BinaryIO, start: int) -> Iterator[Line]:
     """Yield the lines from byte `start` on; a line that is not finished yet has end == start."""
     file.seek(start)
     offset = start
-    for raw in file:
+    while raw := file.readline(MOST):
         begin, offset = offset, offset + len(raw)
-        if len(raw) > LARGE:
-            record, cut = parse(shrink(raw)), True
+        cut = len(raw) > LARGE
+        if len(raw) == MOST and not raw.endswith(b"\n"):
+            offset, raw = _passed(file, offset)
+            record = None
+        elif cut:
+            record = parse(shrink(raw))
         else:
-            cut = False
             record = parse(raw)
             if record is None and raw.isspace():
                 continue
@@ -46,13 +54,45 @@ def records(file: BinaryIO, start: int) -> Iterator[Line]:
 
 
 def parse(raw: bytes) -> Any:
-    """Return the JSON value of a line, or None. Quicker than json.loads by a fifth."""
+    """Return the JSON value of a line, or None.
+
+    The strict parser takes half the time of `json.loads`, with the same values. What it refuses
+    is read with patience: lone surrogates, broken UTF-8, bare control characters, a byte-order
+    mark, deep nesting, numbers of any length.
+    """
     try:
-        text = raw.decode("utf-8", "surrogatepass")
-        value, end = _decode(text)
-        return value if text[end:].isspace() or end == len(text) else None
-    except (ValueError, RecursionError, StopIteration):
+        return from_json(raw, cache_mode="keys")
+    except ValueError:
+        return _patiently(raw)
+
+
+def _patiently(raw: bytes) -> Any:
+    try:
+        try:
+            text = raw.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            text = raw.decode("utf-8", "replace")
+        return _tolerant.decode(text.lstrip("\ufeff \t\r\n"))
+    except (ValueError, RecursionError):
         return None
+
+
+def _number(digits: str) -> int | str:
+    return int(digits) if len(digits) < _DIGITS else digits
+
+
+_tolerant = json.JSONDecoder(strict=False, parse_int=_number)
+
+
+def _passed(file: BinaryIO, offset: int) -> tuple[int, bytes]:
+    """Pass over the rest of a line; return where it ends, and its last part."""
+    raw = b""
+    while part := file.readline(LARGE):
+        raw = part
+        offset += len(raw)
+        if raw.endswith(b"\n"):
+            break
+    return offset, raw
 
 
 def shrink(raw: bytes) -> bytes:

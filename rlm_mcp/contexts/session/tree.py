@@ -10,8 +10,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
+from rlm_mcp.contexts.session.nodes import Nodes, number
 from rlm_mcp.contexts.session.turns import ABANDONED, LIVE, SUPERSEDED, Piece
 
 
@@ -32,20 +32,6 @@ class Trunk:
     """Messages that stayed in the window after the last compaction."""
 
 
-REMEMBERED = 60_000
-"""Messages that are held in memory."""
-FILTER_BYTES = 1 << 22
-
-
-def _bits(key: int) -> tuple[int, int]:
-    return key % (FILTER_BYTES * 8), (key >> 31) % (FILTER_BYTES * 8)
-
-
-def number(native: str) -> int:
-    """Return a native id as a 63-bit number."""
-    return int.from_bytes(blake2b(native.encode("utf-8", "replace"), digest_size=8).digest()) >> 1
-
-
 class Tree:
     """The tree of one thread, kept in the tables `nodes` and `turns` of its index."""
 
@@ -55,23 +41,18 @@ class Tree:
         doc: int,
         trunk: Trunk,
         *,
-        older: bool,
         settle: Callable[[], None],
     ) -> None:
         self._db = db
         self._doc = doc
         self._settle = settle
         """Writes the turns that are not in the table yet."""
-        self._older = older
-        """Whether nodes of earlier runs have to be looked up."""
-        self._known: dict[int, int] = {}
-        self._dropped = bytearray()
-        """A Bloom filter of the messages that are only in the table; empty while there are none."""
-        self._new: list[tuple[int, int, int]] = []
+        self._nodes = Nodes(db, doc)
         self._kept: set[int] = set(trunk.kept)
         """Messages that stayed in the window after the last compaction, or were listed again."""
-        self._last = ("", 0)
-        """The last native id that was looked at, with its number."""
+        self._seen = ("", 0)
+        self._noted = ("", 0)
+        """The native ids that were looked at and noted last, with their numbers."""
         self.trunk = trunk
         self.changed = 0
         """The first turn that changed its branch; 0 where none did."""
@@ -80,8 +61,9 @@ class Tree:
         """Say whether a message was read before; a repeated one may be a parent again."""
         if not native:
             return False
-        key = self._number(native)
-        if self._turn(key) is None:
+        key = number(native)
+        self._seen = (native, key)
+        if self._nodes.get(key) is None:
             return False
         self._kept.add(key)
         return True
@@ -89,9 +71,9 @@ class Tree:
     def note(self, native: str, turn: int) -> None:
         """Remember that a message is (part of) a turn."""
         if native:
-            key = self._number(native)
-            self._known[key] = turn
-            self._new.append((self._doc, key, turn))
+            key = self._seen[1] if native == self._seen[0] else number(native)
+            self._nodes[key] = turn
+            self._noted = (native, key)
             self.trunk.last = key
 
     def carry(self, piece: Piece) -> None:
@@ -131,53 +113,25 @@ class Tree:
         self.trunk.leaf = turn
 
     def turn_of(self, native: str) -> int | None:
-        return self._turn(number(native))
+        return self._nodes.get(number(native))
 
-    def flush(self) -> None:
+    def trim(self) -> None:
+        """Hold no more messages loosely than is needed."""
+        self._nodes.trim()
+
+    def save(self) -> None:
         """Write what was noted."""
         self.trunk.kept = sorted(self._kept)[:10_000]
-        self._db.executemany("INSERT INTO nodes VALUES (?,?,?)", self._new)
-        self._new.clear()
-        if len(self._known) > REMEMBERED:
-            self._forget()
-
-    def _forget(self) -> None:
-        """Leave the older half of the messages to the table: a long session costs no memory."""
-        self._dropped = self._dropped or bytearray(FILTER_BYTES)
-        for key in list(self._known)[: REMEMBERED // 2]:
-            del self._known[key]
-            for bit in _bits(key):
-                self._dropped[bit >> 3] |= 1 << (bit & 7)
-
-    def _maybe_dropped(self, key: int) -> bool:
-        return bool(self._dropped) and all(
-            self._dropped[bit >> 3] & 1 << (bit & 7) for bit in _bits(key)
-        )
+        self._nodes.save()
 
     def _parent(self, piece: Piece, leaf: int) -> int:
         if not piece.parent:
             return leaf
-        key = number(piece.parent)
-        if key == self.trunk.last and key in self._known:
-            return self._known[key]
+        key = self._noted[1] if piece.parent == self._noted[0] else number(piece.parent)
         if key in self._kept and key != self.trunk.last:
             return leaf
-        turn = self._turn(key)
+        turn = self._nodes.get(key)
         return leaf if turn is None else turn
-
-    def _number(self, native: str) -> int:
-        if native != self._last[0]:
-            self._last = (native, number(native))
-        return self._last[1]
-
-    def _turn(self, key: int) -> int | None:
-        turn = self._known.get(key)
-        if turn is None and (self._older or self._maybe_dropped(key)):
-            row = self._db.execute(
-                "SELECT turn FROM nodes WHERE doc=? AND uid=?", (self._doc, key)
-            ).fetchone()
-            turn = row[0] if row else None
-        return turn
 
     def _fork(self, parent: int, turn: int) -> None:
         """Make `parent` the end of the live path: what came after it is abandoned."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from rlm_mcp.contexts.session.build import MARK
+from rlm_mcp.contexts.session.filing import MARK
 from rlm_mcp.contexts.session.index import Index
 from rlm_mcp.contexts.session.turns import BRANCHES, LIVE
 from rlm_mcp.contexts.variable import Passage

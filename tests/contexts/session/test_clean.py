@@ -60,3 +60,26 @@ def test_every_text_that_redact_changes_is_suspect() -> None:
     texts = [f"{filler(rng, 20)}{secret(rng)}" for _ in range(60)]
     found = suspects([text.encode() for text in texts])
     assert {n for n, text in enumerate(texts) if redact(text) != text} <= found
+
+
+def test_every_way_to_write_an_assignment_is_suspect() -> None:
+    rng = random.Random(7)
+    names = [
+        "password", "PASSPHRASE", "passwd", "db_pass", "clientSecret", "secret_access_key",
+        "secretkey", "token", "credentials", "api_key", "apikey", "access-key", "signing_key",
+        "token_prod", "secret-1", "password_value",
+    ]  # fmt: skip
+    signs = ["=", ": ", ":=", "=>", " = ", "\t:\n ", ": str =", "] = ", "\x0b=\x1c", "        ="]
+    changed = 0
+    for name in names:
+        for sign in signs:
+            for quote in ("'", '"', "`", ""):
+                value = "".join(rng.choice(MIXED) for _ in range(24)) + "9Zz"
+                text = f"x {quote}{name}{quote}{sign}{quote}{value}{quote} y"
+                if redact(text) != text:
+                    changed += 1
+                    assert suspects([b"plain", text.encode()]) == {1}, text
+    assert changed > 100
+    for url in ("https://u:p4ssw0rdX@h", "x://:aB3%^&*()@h", f"a://{'u' * 100}:secretX1@[::1]"):
+        assert redact(url) != url
+        assert suspects([url.encode()]) == {0}

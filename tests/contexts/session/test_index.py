@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rlm_mcp import config
-from rlm_mcp.contexts.session import build, tree
+from rlm_mcp.contexts.session import build, nodes
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.refs import parse
@@ -140,7 +140,8 @@ def test_the_index_is_private(record: Record, transcript: Write, opened: Open) -
 def test_what_is_dropped_from_memory_is_still_known(
     record: Record, transcript: Write, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tree, "REMEMBERED", 8)
+    monkeypatch.setattr(nodes, "RECENT", 8)
+    monkeypatch.setattr(build, "_MEMORY", 10)
     monkeypatch.setattr(build, "_BATCH", 4)
     chain: list[dict[str, Any]] = []
     for number in range(60):

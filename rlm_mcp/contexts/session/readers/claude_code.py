@@ -16,7 +16,7 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls, lines
 from rlm_mcp.contexts.session.readers import messages
-from rlm_mcp.contexts.session.readers.reader import Reader, first_records, guarded
+from rlm_mcp.contexts.session.readers.reader import SHAPES, Reader, first_records, guarded
 from rlm_mcp.contexts.session.turns import (
     Block,
     Child,
@@ -139,7 +139,11 @@ def events(source: Source, start: int) -> Iterator[Event]:
             if record is None:
                 yield Odd("broken")
             else:
-                for event in guarded(_record(record, threads, subagent, said)):
+                try:
+                    found = list(_record(record, threads, subagent, said))
+                except SHAPES:
+                    found = [Odd("broken", "shape")]
+                for event in found:
                     if isinstance(event, Piece):
                         event.start, event.end = begin, end
                     yield event

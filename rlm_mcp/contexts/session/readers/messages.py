@@ -15,6 +15,10 @@ _REMINDER = re.compile(
     re.DOTALL,
 )
 
+_COUNTS = (
+    "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens",
+)  # fmt: skip
+
 
 def reply_block(part: Mapping[str, Any]) -> Block:
     kind = part.get("type")
@@ -89,14 +93,5 @@ def split_reminders(text: str) -> list[Block]:
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Return the usage that the Messages API reports."""
-
-    def count(name: str) -> int:
-        value = usage.get(name)
-        return value if isinstance(value, int) else 0
-
-    return Usage(
-        count("input_tokens"),
-        count("cache_read_input_tokens"),
-        count("cache_creation_input_tokens"),
-        count("output_tokens"),
-    )
+    counts = [value if isinstance(value := usage.get(name), int) else 0 for name in _COUNTS]
+    return Usage(*counts)

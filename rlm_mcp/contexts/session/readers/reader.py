@@ -52,11 +52,15 @@ class Reader:
     """What this format never holds, in sentences."""
 
 
+SHAPES = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError)
+"""What a record of a shape that nobody expects raises."""
+
+
 def guarded(events: Iterator[Event]) -> Iterator[Event]:
     """Yield a record's events; a record of a shape that nobody expects is counted as broken."""
     try:
         yield from events
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError):
+    except SHAPES:
         yield Odd("broken", "shape")
 
 

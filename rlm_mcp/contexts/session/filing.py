@@ -1,0 +1,159 @@
+"""Write turns and blocks: their cleaned text behind the packed file's end, their rows to SQLite.
+
+Rows go in by hundreds with one statement, in a thread of their own: SQLite works without the
+interpreter's lock, so on a second processor it costs the reading nothing. Nobody else uses the
+connection meanwhile; who wants to read from it calls `settle` first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from rlm_mcp.contexts.session import tables
+from rlm_mcp.contexts.session.clean import clean, suspects
+from rlm_mcp.redact import redact
+
+if TYPE_CHECKING:
+    from rlm_mcp.corpus.text import Writer
+
+MARK = "\u258c"
+"""Starts the line above each block in the packed text; a line of a transcript never does."""
+_MARK = MARK.encode()
+
+_TURN = (
+    "doc n native parent segment live role origin ts model cwd input cache_read cache_write "
+    "output usage_key"
+)
+_BLOCK = (
+    "doc n i type name kind call status exit arg data note start end part pointer spill "
+    "head off len lines sha copy"
+)
+TURN, BLOCK = _TURN.split(), _BLOCK.split()
+_TEXTS = [BLOCK.index(name) for name in ("name", "arg", "data", "note")]
+"""Columns of a block's row that hold words of the transcript."""
+_PLACES = slice(BLOCK.index("head"), BLOCK.index("lines") + 1)
+_COPY = BLOCK.index("copy")
+
+AT_ONCE = 400
+"""Rows of one statement."""
+AHEAD = 3
+"""Batches that may wait to be written: more would only cost memory."""
+MOST = 1 << 53
+
+Row = list[Any]
+
+
+class Filing:
+    """Takes the rows of all threads of one reading."""
+
+    def __init__(self, db: sqlite3.Connection, writer: Writer) -> None:
+        self._db, self._writer = db, writer
+        self._thread: ThreadPoolExecutor | None = None
+        self._waiting: list[Future[None]] = []
+        self._indexed = False
+        most = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        self._at_once = max(1, min(AT_ONCE, most // len(BLOCK)))
+
+    def pack(self, rows: Sequence[Row], heads: list[bytes], bodies: list[bytes]) -> None:
+        """Append blocks to the packed text, then the heads once more, together.
+
+        Matches in the copies are no matches in the text: a search takes them off its total.
+        """
+        texts = [head + body for head, body in zip(heads, bodies, strict=True)]
+        for at in sorted(suspects(texts)):
+            if clean(texts[at]) == texts[at]:
+                continue  # the columns hold nothing that the text has not
+            heads[at], bodies[at] = clean(heads[at]), clean(bodies[at])
+            texts[at] = heads[at] + bodies[at]
+            for column in _TEXTS:
+                rows[at][column] = redact(rows[at][column])
+        place = self._writer.end
+        for at, (row, head) in enumerate(zip(rows, heads, strict=True)):
+            text = texts[at]
+            if text.count(_MARK) > 1:
+                body = (b"\n" + text[len(head) :]).replace(b"\n" + _MARK, b"\n " + _MARK)[1:]
+                text = texts[at] = head + body
+            start = len(head)
+            size = len(text)
+            row[_PLACES] = place, place + start, size - start, text.count(b"\n", start) + 1
+            place += size + 1
+        for row, head in zip(rows, heads, strict=True):
+            row[_COPY] = place
+            place += len(head)
+        if texts:
+            self._writer.add(b"\n".join([*texts, b"".join(heads)]))
+
+    def put(self, turns: Sequence[Row], blocks: Sequence[Row]) -> None:
+        """Write rows, in a thread where there are many."""
+        if self._thread is None and len(blocks) < self._at_once:
+            self._put(turns, blocks)
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "rlm-session")
+        while len(self._waiting) >= AHEAD:
+            self._waiting.pop(0).result()
+        self._waiting.append(self._thread.submit(self._put, turns, blocks))
+
+    def settle(self) -> None:
+        """Wait until everything is written, so that the connection may be used."""
+        while self._waiting:
+            self._waiting.pop(0).result()
+
+    def index(self) -> None:
+        """Make the indexes that a reading needs to look at what lies behind it."""
+        self.settle()
+        if not self._indexed:
+            tables.index(self._db)
+            self._indexed = True
+
+    def close(self) -> None:
+        """End the thread. What waits is dropped: after `settle`, nothing does."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+
+    def _put(self, turns: Sequence[Row], blocks: Sequence[Row]) -> None:
+        self._insert("turns", TURN, turns)
+        self._insert("blocks", BLOCK, blocks)
+
+    def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        query = f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES "
+        marks = f"({', '.join('?' * len(columns))})"
+        whole = len(rows) - len(rows) % self._at_once
+        many = query + ", ".join([marks] * self._at_once)
+        for at in range(0, whole, self._at_once):
+            part = rows[at : at + self._at_once]
+            try:
+                self._db.execute(many, list(chain.from_iterable(part)))
+            except (UnicodeEncodeError, OverflowError):
+                self._db.execute(many, list(chain.from_iterable(_storable(part))))
+        try:
+            self._db.executemany(query + marks, rows[whole:])
+        except (UnicodeEncodeError, OverflowError):
+            self._db.executemany(query + marks, list(_storable(rows[whole:])))
+
+
+def _storable(rows: Iterable[Row]) -> Iterable[Row]:
+    """Return rows as SQLite takes them: no lone surrogates, no number beyond 53 bits."""
+    for row in rows:
+        yield [
+            plain(value)
+            if isinstance(value, str)
+            else within(value)
+            if isinstance(value, int)
+            else value
+            for value in row
+        ]
+
+
+def plain(text: str) -> str:
+    """Return a text without lone surrogates, which no file and no database takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def within(value: int) -> int:
+    """Return a number, or the nearest that every reader of JSON takes."""
+    return max(-MOST, min(value, MOST))
