@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from rlm_mcp.contexts.session.readers import (
@@ -39,7 +40,7 @@ def choose(path: Path) -> Reader | None:
     """Return the reader that understands the file, or None. It is only read, never locked."""
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(HEAD).removeprefix(BOM_UTF8)
     except OSError:
         return None
     return next((reader for reader in READERS if reader.detect(path, head)), None)

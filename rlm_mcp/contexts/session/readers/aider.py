@@ -62,7 +62,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
         kind, begin, offset = "", start, start
         held: list[str] = []
         for raw in file:
-            line = raw.decode("utf-8", "replace").rstrip("\r\n")
+            line = raw.decode("utf-8", "replace").lstrip("\ufeff").rstrip("\r\n")
             now = _kind(line, kind)
             if now != kind and held:
                 yield from _placed(chat.pieces(kind, held), begin, offset, folder)

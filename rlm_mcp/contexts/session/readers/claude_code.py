@@ -14,9 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.contexts.session import calls, lines
-from rlm_mcp.contexts.session.readers import messages
-from rlm_mcp.contexts.session.readers.reader import SHAPES, Reader, first_records, guarded
+from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers import messages, places
+from rlm_mcp.contexts.session.readers.reader import (
+    Reader,
+    first_records,
+    json_lines,
+    json_list,
+)
 from rlm_mcp.contexts.session.turns import (
     Block,
     Child,
@@ -33,7 +38,7 @@ _NOISE_NAMES = (
     "file-history-snapshot attachment queue-operation last-prompt progress mode cost-state "
     "tools-used api-request api-request-blob api-request-shape permission-mode agent-name "
     "agent-color agent-setting pr-link tag content-replacement worktree-state speculation-accept "
-    "attribution-snapshot marble-origami-commit"
+    "attribution-snapshot marble-origami-commit atis-latch"
 )
 _NOISE = frozenset(_NOISE_NAMES.split())
 _TITLES = {"summary": "summary", "custom-title": "customTitle", "ai-title": "aiTitle"}
@@ -129,43 +134,17 @@ def events(source: Source, start: int) -> Iterator[Event]:
     subagent = _AGENT.search(source.path) is not None
     threads: dict[str, str] = source.state.setdefault("threads", {})
     said: dict[str, str] = source.state.setdefault("said", {})
-    with open(source.path, "rb") as file:
-        for begin, end, record, cut in lines.records(file, start):
-            if end == begin:
-                yield Odd("unfinished")
-                return
-            if cut:
-                yield Odd("large")
-            if record is None:
-                yield Odd("broken")
-            else:
-                try:
-                    found = list(_record(record, threads, subagent, said))
-                except SHAPES:
-                    found = [Odd("broken", "shape")]
-                for event in found:
-                    if isinstance(event, Piece):
-                        event.start, event.end = begin, end
-                    yield event
-            source.offset = end
+    yield from json_lines(source, start, lambda record: _record(record, threads, subagent, said))
 
 
 def _web(source: Source) -> Iterator[Event]:
-    with open(source.path, "rb") as file:
-        try:
-            loglines = json.load(file)["loglines"]
-        except (ValueError, KeyError, TypeError):
-            yield Odd("broken")
-            return
+    value = places.load(Path(source.path))
+    loglines = value.get("loglines") if isinstance(value, dict) else None
+    if not isinstance(loglines, list):
+        yield Odd("broken")
+        return
     said: dict[str, str] = {}
-    for number, record in enumerate(loglines if isinstance(loglines, list) else []):
-        if not isinstance(record, dict):
-            yield Odd("broken")
-            continue
-        for event in guarded(_record(record, {}, False, said)):
-            if isinstance(event, Piece):
-                event.pointer = f"/loglines/{number}"
-            yield event
+    yield from json_list(loglines, "/loglines", lambda record: _record(record, {}, False, said))
 
 
 def _record(

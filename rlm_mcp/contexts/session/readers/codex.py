@@ -14,8 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.contexts.session import calls, lines
-from rlm_mcp.contexts.session.readers.reader import Reader, first_records, guarded
+from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers import places
+from rlm_mcp.contexts.session.readers.reader import (
+    Reader,
+    first_records,
+    json_lines,
+    json_list,
+)
 from rlm_mcp.contexts.session.turns import (
     Block,
     Child,
@@ -23,7 +29,6 @@ from rlm_mcp.contexts.session.turns import (
     Found,
     Meta,
     Odd,
-    Origin,
     Piece,
     Rewind,
     Source,
@@ -33,6 +38,11 @@ from rlm_mcp.contexts.session.turns import (
 
 _NAME = re.compile(r"rollout-.*?-?([0-9a-f]{8}-[0-9a-f-]{27})\Z")
 _TYPES = ("session_meta", "turn_context", "response_item", "event_msg", "compacted")
+_EDITOR = "# Context from my IDE setup:"
+_REQUEST = re.compile(r"^## My request for Codex:\s*$", re.MULTILINE)
+_OLD = re.compile(rb'\s*\{\s*"session"\s*:\s*\{[^{}]*"(?:id|timestamp)"')
+_BARE = re.compile(rb'\{(?=[^{}]{0,200}"id")(?=[^{}]{0,200}"timestamp")[^{}]*"instructions"\s*:')
+"""The first line of a rollout of early 2025."""
 _REPEATED = frozenset(
     [
         "user_message", "agent_message", "agent_reasoning", "agent_reasoning_raw_content",
@@ -58,9 +68,13 @@ def folders() -> list[Path]:
 
 
 def detect(path: Path, head: bytes) -> bool:
+    if path.suffix == ".json":
+        return _OLD.match(head) is not None and b'"items"' in head
     if path.suffix != ".jsonl":
         return False
     for raw in head.splitlines()[:5]:
+        if _BARE.match(raw):
+            return True
         if re.search(rb'"payload"\s*:', raw) and re.search(
             rb'"type"\s*:\s*"(' + b"|".join(name.encode() for name in _TYPES) + rb')"', raw
         ):
@@ -75,7 +89,7 @@ def native(path: Path) -> str:
 
 def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
-        for path in sorted(folder.glob("**/rollout-*.jsonl")):
+        for path in sorted(folder.glob("**/rollout-*.json*")):
             facts: dict[str, Any] = {}
             for record in first_records(path):
                 payload = record.get("payload")
@@ -94,9 +108,12 @@ def find(roots: Sequence[Path]) -> Iterator[Found]:
 
 
 def children(path: Path) -> Sequence[Child]:
-    """Return the subagents' rollouts of the same day that name this one as their parent."""
+    """Return the subagents' rollouts of this day and the next that name this one as parent."""
     own, found = native(path), []
-    for other in sorted(path.parent.glob("rollout-*.jsonl")):
+    days = sorted(path.parents[2].glob("*/*")) if path.parent.name.isdigit() else []
+    at = days.index(path.parent) if path.parent in days else 0
+    near = days[at : at + 2] or [path.parent]
+    for other in sorted(other for day in near for other in day.glob("rollout-*.jsonl")):
         if other == path:
             continue
         record = next(first_records(other), {})
@@ -122,38 +139,36 @@ def _parent(payload: Mapping[str, Any]) -> tuple[str, str]:
 
 def events(source: Source, start: int) -> Iterator[Event]:
     state = source.state
-    with open(source.path, "rb") as file:
-        for begin, end, record, cut in lines.records(file, start):
-            if end == begin:
-                yield Odd("unfinished")
-                return
-            if cut:
-                yield Odd("large")
-            if record is None:
-                yield Odd("broken")
-            else:
-                for event in guarded(_record(record, state, begin)):
-                    if isinstance(event, Piece):
-                        event.start, event.end = begin, end
-                        event.ts = str(record.get("timestamp") or "")
-                        event.cwd = str(state.get("cwd") or "")
-                        if state.get("subagent") and event.origin == "human":
-                            event.origin = "subagent"
-                    yield event
-            source.offset = end
+
+    def read(record: dict[str, Any]) -> Iterator[Event]:
+        for event in _record(record, state):
+            if isinstance(event, Piece):
+                event.ts = str(record.get("timestamp") or "")
+                event.cwd = str(state.get("cwd") or "")
+                if state.get("subagent") and event.origin == "human":
+                    event.origin = "subagent"
+            yield event
+
+    if source.path.endswith(".json"):
+        value = places.load(Path(source.path))
+        whole = value if isinstance(value, dict) else {}
+        yield from read({"type": "session_meta", "payload": whole.get("session")})
+        yield from json_list(whole.get("items"), "/items", read)
+        return
+    yield from json_lines(source, start, read)
 
 
-def _record(record: dict[str, Any], state: dict[str, Any], begin: int) -> Iterator[Event]:
+def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
     kind, payload = record.get("type"), record.get("payload")
     if not isinstance(payload, dict):
-        yield Odd("unknown", str(kind))
+        yield from _bare(record, state)
     elif kind == "session_meta":
         yield from _meta(payload, state)
     elif kind == "turn_context":
         state["cwd"] = payload.get("cwd") or state.get("cwd")
         state["model"] = payload.get("model") or state.get("model")
     elif kind == "response_item":
-        yield from _item(payload, state, begin)
+        yield from _item(payload, state)
     elif kind == "event_msg":
         yield from _event(payload, state)
     elif kind == "compacted":
@@ -166,8 +181,23 @@ def _record(record: dict[str, Any], state: dict[str, Any], begin: int) -> Iterat
         yield Odd("noise" if kind == "world_state" else "unknown", str(kind))
 
 
+def _bare(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
+    """Read a record of early 2025, when the items stood in the file without an envelope."""
+    if "instructions" in record and "id" in record:
+        yield from _meta(record, state)
+    elif record.get("record_type") == "state":
+        yield Odd("noise", "state")
+    elif "payload" not in record and isinstance(record.get("type"), str):
+        yield from _item(record, state)
+    else:
+        yield Odd("unknown", str(record.get("type")))
+
+
 def _meta(payload: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]:
-    state["cwd"] = payload.get("cwd")
+    if payload.get("id") != state.setdefault("id", payload.get("id")):
+        yield Odd("noise", "session_meta of the session that this one came from")
+        return
+    state["cwd"] = payload.get("cwd") or state.get("cwd")
     for name, key in (("cli_version", "version"), ("originator", "originator")):
         if value := payload.get(name):
             yield Meta(key, str(value))
@@ -181,7 +211,7 @@ def _meta(payload: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]:
         yield Meta("parent", f"{parent} {how}")
 
 
-def _item(payload: Mapping[str, Any], state: dict[str, Any], begin: int) -> Iterator[Event]:
+def _item(payload: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]:
     kind = payload.get("type") or ("message" if "role" in payload else "")
     if kind == "message" and payload.get("role") != "assistant":
         state["open"] = ""
@@ -190,7 +220,9 @@ def _item(payload: Mapping[str, Any], state: dict[str, Any], begin: int) -> Iter
         state["open"] = ""
         yield Piece("user", "agent", [_output(payload)])
     elif (block := _reply_block(str(kind), payload)) is not None:
-        state["open"] = state.get("open") or f"@{begin}"
+        if not state.get("open"):
+            state["replies"] = state.get("replies", 0) + 1
+            state["open"] = f"@{state['replies']}"
         piece = Piece("assistant", "agent", [block], group=state["open"])
         piece.model = str(state.get("model") or "")
         yield piece
@@ -201,18 +233,30 @@ def _item(payload: Mapping[str, Any], state: dict[str, Any], begin: int) -> Iter
 
 
 def _prompt(payload: Mapping[str, Any]) -> Piece:
+    """Return a message that is not the agent's; each of its parts may be the harness's."""
     blocks = []
     content = payload.get("content")
     for part in content if isinstance(content, list) else [{"text": content}]:
         if isinstance(part, dict) and part.get("type") == "input_image":
             blocks.append(Block("image", "[image]", note="image"))
         elif isinstance(part, dict):
-            blocks.append(Block("text", str(part.get("text") or "")))
-    first = blocks[0].text.lstrip() if blocks else ""
-    origin: Origin = "human" if payload.get("role") == "user" else "harness"
-    if first.startswith(_HARNESS):
-        origin = "harness"
-    return Piece("user" if origin == "human" else "system", origin, blocks)
+            blocks += _typed(str(part.get("text") or ""))
+    typed = [block for block in blocks if block.type != "notice"]
+    if payload.get("role") == "user" and typed:
+        return Piece("user", "human", blocks)
+    for block in blocks:
+        block.type = "image" if block.type == "image" else "text"
+    return Piece("system", "harness", blocks)
+
+
+def _typed(text: str) -> list[Block]:
+    """Set apart what the harness or an editor's extension wrote into a prompt."""
+    if text.lstrip().startswith(_HARNESS):
+        return [Block("notice", text)]
+    if text.lstrip().startswith(_EDITOR) and (match := _REQUEST.search(text)):
+        rest = text[match.end() :].strip()
+        return [Block("notice", text[: match.start()].strip()), Block("text", rest)]
+    return [Block("text", text)]
 
 
 def _reply_block(kind: str, payload: Mapping[str, Any]) -> Block | None:
@@ -300,7 +344,7 @@ def _text(content: Any) -> str:
 READER = Reader(
     agent="codex",
     layout="Codex CLI rollout",
-    version=1,
+    version=2,
     detect=detect,
     events=events,
     folders=folders,

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.contexts.session import calls, lines
-from rlm_mcp.contexts.session.readers.reader import Reader, first_records, guarded
+from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers.reader import Reader, first_records, json_lines
 from rlm_mcp.contexts.session.turns import (
     Block,
     Event,
@@ -70,26 +70,19 @@ def find(roots: Sequence[Path]) -> Iterator[Found]:
 
 
 def events(source: Source, start: int) -> Iterator[Event]:
-    with open(source.path, "rb") as file:
-        for begin, end, record, cut in lines.records(file, start):
-            if end == begin:
-                yield Odd("unfinished")
-                return
-            if cut:
-                yield Odd("large")
-            if record is None:
-                yield Odd("broken")
-            else:
-                for event in guarded(_record(record, source.state)):
-                    if isinstance(event, Piece):
-                        event.start, event.end = begin, end
-                        event.native = str(record.get("id") or "")
-                        parent = record.get("parentId", "")
-                        event.parent = None if parent is None else str(parent)
-                        event.ts = str(record.get("timestamp") or "")
-                        event.cwd = str(source.state.get("cwd") or "")
-                    yield event
-            source.offset = end
+    state = source.state
+
+    def read(record: dict[str, Any]) -> Iterator[Event]:
+        for event in _record(record, state):
+            if isinstance(event, Piece):
+                event.native = str(record.get("id") or "")
+                parent = record.get("parentId", "")
+                event.parent = None if parent is None else str(parent)
+                event.ts = str(record.get("timestamp") or "")
+                event.cwd = str(state.get("cwd") or "")
+            yield event
+
+    return json_lines(source, start, read)
 
 
 def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:

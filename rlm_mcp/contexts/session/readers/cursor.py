@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.contexts.session import calls, lines
-from rlm_mcp.contexts.session.readers.reader import Reader, first_records, guarded
+from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers.reader import Reader, first_records, json_lines
 from rlm_mcp.contexts.session.turns import Block, Event, Found, Odd, Piece, Source
 
 _QUERY = re.compile(r"<user_query>\s*(.*?)\s*</user_query>", re.DOTALL)
@@ -76,26 +76,9 @@ def _title(path: Path) -> str:
 
 
 def events(source: Source, start: int) -> Iterator[Event]:
-    reader = _text_events if source.path.endswith(".txt") else _line_events
-    yield from reader(source, start)
-
-
-def _line_events(source: Source, start: int) -> Iterator[Event]:
-    with open(source.path, "rb") as file:
-        for begin, end, record, cut in lines.records(file, start):
-            if end == begin:
-                yield Odd("unfinished")
-                return
-            if cut:
-                yield Odd("large")
-            if record is None:
-                yield Odd("broken")
-            else:
-                for event in guarded(_message(record)):
-                    if isinstance(event, Piece):
-                        event.start, event.end = begin, end
-                    yield event
-            source.offset = end
+    if source.path.endswith(".txt"):
+        return _text_events(source, start)
+    return json_lines(source, start, _message)
 
 
 def _message(record: dict[str, Any]) -> Iterator[Event]:

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.contexts.session import calls, lines
+from rlm_mcp.contexts.session import calls
 from rlm_mcp.contexts.session.readers import places
-from rlm_mcp.contexts.session.readers.reader import Reader, first_records, guarded
+from rlm_mcp.contexts.session.readers.reader import Reader, first_records, json_lines, json_list
 from rlm_mcp.contexts.session.turns import (
     Block,
     Event,
@@ -76,46 +76,27 @@ def events(source: Source, start: int) -> Iterator[Event]:
     if start == 0:
         where = _projects(path.parents[3]).get(path.parents[1].name, "") if _nested(path) else ""
         source.state["cwd"] = where
+    state = source.state
+
+    def read(record: dict[str, Any]) -> Iterator[Event]:
+        for event in _record(record, state):
+            if isinstance(event, Piece):
+                event.cwd = str(state.get("cwd") or "")
+            yield event
+
     if path.suffix == ".json":
-        yield from _whole(source)
-        return
-    with path.open("rb") as file:
-        for begin, end, record, cut in lines.records(file, start):
-            if end == begin:
-                yield Odd("unfinished")
-                return
-            if cut:
-                yield Odd("large")
-            if record is None:
-                yield Odd("broken")
-            else:
-                for event in guarded(_record(record, source.state)):
-                    if isinstance(event, Piece):
-                        event.start, event.end = begin, end
-                        event.cwd = str(source.state.get("cwd") or "")
-                    yield event
-            source.offset = end
+        value = places.load(path)
+        messages = value.get("messages") if isinstance(value, dict) else None
+        if not isinstance(messages, list):
+            yield Odd("broken")
+            return
+        yield from json_list(messages, "/messages", read)
+    else:
+        yield from json_lines(source, start, read)
 
 
 def _nested(path: Path) -> bool:
     return len(path.parents) > 3 and path.parent.name == "chats"
-
-
-def _whole(source: Source) -> Iterator[Event]:
-    value = places.load(Path(source.path))
-    messages = value.get("messages") if isinstance(value, dict) else None
-    if not isinstance(messages, list):
-        yield Odd("broken")
-        return
-    for number, message in enumerate(messages):
-        if not isinstance(message, dict):
-            yield Odd("broken")
-            continue
-        for event in guarded(_record(message, source.state)):
-            if isinstance(event, Piece):
-                event.pointer = f"/messages/{number}"
-                event.cwd = str(source.state.get("cwd") or "")
-            yield event
 
 
 def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:

@@ -41,10 +41,10 @@ def project(workspace: Path) -> str:
 
 
 def load(path: Path, limit: int = 1 << 28) -> Any:
-    """Return the JSON value in a file, or None."""
+    """Return the JSON value in a file, or None. Bytes that are no text spoil only themselves."""
     try:
         with path.open("rb") as file:
-            return json.loads(file.read(limit))
+            return json.loads(file.read(limit).decode("utf-8-sig", "replace"))
     except (OSError, ValueError, RecursionError):
         return None
 

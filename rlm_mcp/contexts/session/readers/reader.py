@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.contexts.session.turns import Child, Event, Found, Odd, Source
+from rlm_mcp.contexts.session import lines
+from rlm_mcp.contexts.session.turns import Child, Event, Found, Odd, Piece, Source
 
 HEAD = 1 << 16
 """Bytes of a file that are read to see what it is."""
@@ -64,11 +66,67 @@ def guarded(events: Iterator[Event]) -> Iterator[Event]:
         yield Odd("broken", "shape")
 
 
+Read = Callable[[dict[str, Any]], Iterator[Event]]
+"""Yields the events of one record."""
+
+
+def json_lines(source: Source, start: int, read: Read) -> Iterator[Event]:
+    """Yield the events of a JSON-lines file from a byte on; each piece knows its record's bytes.
+
+    What cannot be parsed is counted; an unfinished last line is left for the next time.
+    """
+    source.offset = start
+    with open(source.path, "rb") as file:
+        for begin, end, record, cut in lines.records(file, start):
+            if end == begin:
+                yield Odd("unfinished")
+                return
+            if cut:
+                yield Odd("large")
+            if record is None and (record := _mended(source, begin, end)) is None:
+                yield Odd("broken")
+            else:
+                found: list[Event] = []
+                try:
+                    found.extend(read(record))
+                except SHAPES:
+                    found.append(Odd("broken", "shape"))
+                for event in found:
+                    if isinstance(event, Piece):
+                        event.start, event.end = begin, end
+                    yield event
+            source.offset = end
+
+
+def _mended(source: Source, begin: int, end: int) -> dict[str, Any] | None:
+    """Return the record of a line that only a byte order mark or bytes of no text spoil."""
+    if end - begin > lines.LARGE:
+        return None
+    with open(source.path, "rb") as file:
+        file.seek(begin)
+        raw = file.read(end - begin)
+    text = raw.decode("utf-8-sig" if begin == 0 else "utf-8", "replace")
+    record = lines.parse(text.encode()) if "\ufffd" in text or begin == 0 else None
+    return record if isinstance(record, dict) else None
+
+
+def json_list(items: Any, prefix: str, read: Read) -> Iterator[Event]:
+    """Yield the events of a list of records inside one JSON value; each piece knows its place."""
+    for number, record in enumerate(items if isinstance(items, list) else []):
+        if not isinstance(record, dict):
+            yield Odd("broken", "record")
+            continue
+        for event in guarded(read(record)):
+            if isinstance(event, Piece):
+                event.pointer = f"{prefix}/{number}"
+            yield event
+
+
 def first_records(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the whole JSON records in the first bytes of a JSON-lines file."""
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(HEAD).removeprefix(BOM_UTF8)
     except OSError:
         return
     for raw in head.splitlines():
