@@ -18,11 +18,11 @@ _NAMES: Mapping[ToolKind, str] = {
         "bash shell exec exec_command shell_command local_shell local_shell_call "
         "run_shell_command run_terminal_command run_terminal_cmd run_in_terminal "
         "execute_command runinterminal terminal run_command powershell run_terminal_command_v2 "
-        "container.exec"
+        "container.exec run_commands"
     ),
     "read": (
         "read read_file readfile view open_file view_image notebookread read_many_files "
-        "cat list_code_definition_names read_file_v2 copilot_readfile"
+        "cat list_code_definition_names read_file_v2 copilot_readfile read_files"
     ),
     "write": (
         "write write_file create_file createfile create write_to_file new_file "
@@ -32,12 +32,12 @@ _NAMES: Mapping[ToolKind, str] = {
         "edit multiedit str_replace str_replace_editor str_replace_based_edit_tool "
         "replace replace_in_file apply_patch apply_diff edit_file notebookedit search_replace "
         "insert_edit_into_file replace_string_in_file edit_file_v2 insert_content patch "
-        "search_and_replace copilot_replacestring multi_replace_string_in_file"
+        "search_and_replace copilot_replacestring multi_replace_string_in_file editor"
     ),
     "search": (
         "grep glob ls list list_dir list_directory search_files grep_search "
         "file_search codebase_search search_file_content find list_files ripgrep semantic_search "
-        "ripgrep_raw_search glob_file_search copilot_findtextinfiles toolsearch"
+        "ripgrep_raw_search glob_file_search copilot_findtextinfiles toolsearch search_codebase"
     ),
     "web": (
         "webfetch websearch web_search web_fetch google_web_search fetch browser_action "
@@ -131,6 +131,10 @@ def command(values: Mapping[str, Any]) -> str:
         if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
             shell = value[0].rpartition("/")[2] in ("bash", "sh", "zsh")
             return value[-1] if shell and len(value) == 3 else " ".join(value)
+    several = values.get("commands")
+    if isinstance(several, list):
+        parts = [command(part) if isinstance(part, Mapping) else part for part in several]
+        return "\n".join(part for part in parts if isinstance(part, str))
     action = values.get("action")
     return command(action) if isinstance(action, Mapping) else ""
 

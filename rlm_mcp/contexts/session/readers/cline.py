@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
-from rlm_mcp.contexts.session.readers import messages, places
-from rlm_mcp.contexts.session.readers.reader import Reader, guarded
+from rlm_mcp.contexts.session.readers import messages, places, tags
+from rlm_mcp.contexts.session.readers.reader import Reader, json_list
 from rlm_mcp.contexts.session.turns import Block, Event, Found, Meta, Odd, Piece, Source, Usage
 
 _EXTENSIONS = ("saoudrizwan.claude-dev", "rooveterinaryinc.roo-cline", "kilocode.kilo-code")
-_EDITORS = ("Code", "Code - Insiders", "Cursor", "VSCodium", "Windsurf")
+_EDITORS = ("Code", "Code - Insiders", "Cursor", "VSCodium", "Windsurf", "code-server")
 _TYPED = re.compile(
     r"\s*<(task|feedback|user_message|answer|user_feedback)>\n?(.*?)\n?</\1>\s*\Z", re.DOTALL
 )
 _CWD = re.compile(r"# Current (?:Working|Workspace) Directory \((.+?)\) Files")
-_XML_RESULT = re.compile(r"\[(\w+)(?: for '(.*?)')?\] Result:\n?", re.DOTALL)
+_RESULT = re.compile(r"\[(\w+)(?: for '(.*?)')?\] Result:\n?", re.DOTALL)
+_FEEDBACK = re.compile(
+    r"<(feedback|answer|user_message|user_feedback)>\s*(.*?)\s*</\1>\s*\Z", re.DOTALL
+)
+_ASKING = frozenset(["attempt_completion", "ask_followup_question", "plan_mode_respond"])
+"""Tools whose result is what the person says to it."""
 
 
 def folders() -> list[Path]:
@@ -88,23 +93,36 @@ def events(source: Source, start: int) -> Iterator[Event]:
     facts = _facts(path)
     if title := facts.get("task") or (facts.get("metadata") or {}).get("title"):
         yield Meta("title", str(title)[:300])
-    source.state["cwd"] = _project(facts)
-    told = list(_condensed(path))
-    for number, message in enumerate(value):
-        if not isinstance(message, dict):
-            yield Odd("broken", "message")
-            continue
+    shown = places.load(path.with_name("ui_messages.json"))
+    state = source.state
+    state["cwd"], state["typed"] = _project(facts), _said(shown)
+    told = list(_condensed(shown))
+
+    def read(message: dict[str, Any]) -> Iterator[Event]:
         at = message.get("ts")
         while told and isinstance(at, (int, float)) and told[0][0] <= at:
             yield told.pop(0)[1]
-        yield from guarded(_message(message, f"{prefix}/{number}", source.state))
+        yield from _message(message, state)
+
+    yield from json_list(value, prefix, read)
     for _, piece in told:
         yield piece
+    state["typed"] = []
 
 
-def _condensed(path: Path) -> Iterator[tuple[float, Piece]]:
+def _said(shown: Any) -> list[str]:
+    """Return what the extension's log of its window says that the person typed."""
+    return [
+        str(item["text"]).strip()
+        for item in (shown if isinstance(shown, list) else [])
+        if isinstance(item, dict)
+        and item.get("say") in ("user_feedback", "user_feedback_diff")
+        and item.get("text")
+    ]
+
+
+def _condensed(shown: Any) -> Iterator[tuple[float, Piece]]:
     """Yield the compactions, which only the extension's own log of its window holds."""
-    shown = places.load(path.with_name("ui_messages.json"))
     for number, item in enumerate(shown if isinstance(shown, list) else []):
         if not isinstance(item, dict):
             continue
@@ -116,80 +134,143 @@ def _condensed(path: Path) -> Iterator[tuple[float, Piece]]:
         block = Block("compaction", str(text or ""))
         piece = Piece("user", "compaction", [block], boundary=True)
         piece.ts, piece.pointer = places.moment(item.get("ts")), f"/ui/{number}"
-        yield float(item.get("ts") or 0), piece
+        yield _time(item), piece
 
 
-def _message(message: Mapping[str, Any], pointer: str, state: dict[str, Any]) -> Iterator[Event]:
+def _time(item: Mapping[str, Any]) -> float:
+    value = item.get("ts")
+    return float(value) if isinstance(value, (int, float)) and abs(value) < 1e300 else 0.0
+
+
+def _message(message: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]:
+    role = message.get("role")
+    if role not in ("user", "assistant"):
+        yield Odd("unknown", f"role {role}")
+        return
     content = message.get("content")
     parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    role = message.get("role")
-    piece = Piece("assistant", "agent", []) if role == "assistant" else Piece("user", "agent", [])
-    for part in parts:
-        if not isinstance(part, dict):
-            continue
-        if role == "assistant":
-            piece.blocks.append(messages.reply_block(part))
-        elif part.get("type") == "tool_result":
-            piece.blocks.append(messages.result_block(part, None))
-        elif part.get("type") == "text":
-            _typed(str(part.get("text") or ""), piece, state)
-        else:
-            piece.blocks.append(messages.other_block(part))
-    if role != "assistant" and piece.origin != "human":
-        typed = any(block.type in ("text", "image") for block in piece.blocks)
-        piece.origin = "harness" if typed or not piece.blocks else "agent"
+    whole = [part for part in parts if isinstance(part, dict)]
+    state["messages"] = state.get("messages", 0) + 1
+    piece = Piece(role, "agent", [])
+    if role == "assistant":
+        _replied(whole, piece, state)
+    else:
+        _answered(whole, piece, state)
     piece.native = str(message.get("id") or "")
-    piece.pointer, piece.ts = pointer, places.moment(message.get("ts"))
+    piece.ts = places.moment(message.get("ts"))
     piece.cwd = str(state.get("cwd") or "")
     model = message.get("modelInfo")
     if isinstance(model, dict):
         piece.model = str(model.get("modelId") or model.get("id") or "")
-    _metrics(message, piece)
+    _metrics(message, piece, state["messages"])
     yield piece
 
 
-def _typed(text: str, piece: Piece, state: dict[str, Any]) -> None:
-    """Tell what a person typed from what the extension wrote into the same message."""
-    if match := _TYPED.match(text):
-        piece.origin = "human"
-        piece.blocks.append(Block("text", match[2]))
-    elif text.lstrip().startswith("<environment_details>"):
+def _replied(parts: Sequence[Mapping[str, Any]], piece: Piece, state: dict[str, Any]) -> None:
+    for number, part in enumerate(parts):
+        if part.get("type") == "text":
+            text = str(part.get("text") or "")
+            piece.blocks += tags.reply(text, f"@{state['messages']}.{number}")
+        else:
+            piece.blocks.append(messages.reply_block(part))
+    found = [block for block in piece.blocks if block.type == "call"]
+    state["waiting"] = [[block.call, block.name] for block in found if block.call[:1] == "@"]
+    state["asking"] = [block.call for block in found if block.name in _ASKING]
+
+
+def _answered(parts: Sequence[Mapping[str, Any]], piece: Piece, state: dict[str, Any]) -> None:
+    """Take a message of the user's side: mostly results and what the extension adds."""
+    result: Block | None = None
+    for part in parts:
+        if part.get("type") == "tool_result":
+            block = messages.result_block(part, None)
+            piece.blocks.append(block)
+            _say(block.text, block.call in state.get("asking", ()), piece, state)
+        elif part.get("type") == "text":
+            result = _typed(str(part.get("text") or ""), piece, state, result)
+        else:
+            piece.blocks.append(messages.other_block(part))
+    if piece.origin != "human":
+        typed = any(block.type in ("text", "image") for block in piece.blocks)
+        piece.origin = "harness" if typed or not piece.blocks else "agent"
+
+
+def _typed(text: str, piece: Piece, state: dict[str, Any], result: Block | None) -> Block | None:
+    """Tell what a person typed from what the extension wrote into the same message.
+
+    Behind the head of a result all text is that result's, whatever tags it has.
+    """
+    if text.lstrip().startswith("<environment_details>"):
         if (found := _CWD.search(text)) and not state.get("cwd"):
             state["cwd"] = found[1]
         piece.blocks.append(Block("notice", text, name="environment"))
-    elif match := _XML_RESULT.match(text):
-        name, arg = match[1], match[2] or ""
-        block = Block("result", text[match.end() :], name=name, kind=calls.kind(name), arg=arg)
-        piece.blocks.append(block)
+        return None
+    if match := _RESULT.match(text):
+        result = _result(match, state)
+        piece.blocks.append(result)
+        text = text[match.end() :]
+        if not text:
+            return result
+    if result is not None:
+        result.text = f"{result.text}\n{text}".lstrip("\n")
+        result.status, result.exit_code = calls.outcome(result.text, None)
+        _say(text, result.name in _ASKING, piece, state)
+    elif match := _TYPED.match(text):
+        piece.origin = "human"
+        piece.blocks.append(Block("text", match[2]))
+    elif text.strip() in state.get("typed", ()):
+        piece.origin = "human"
+        piece.blocks.append(Block("text", text))
     elif text.startswith(("[ERROR]", "[TASK RESUMPTION]", "[SYSTEM", "The user")):
         piece.blocks.append(Block("notice", text))
+        _say(text, False, piece, state)
     else:
         piece.blocks.append(Block("text", text))
+    return result
 
 
-def _metrics(message: Mapping[str, Any], piece: Piece) -> None:
+def _result(match: re.Match[str], state: dict[str, Any]) -> Block:
+    """Return the result that a head announces, for the call of that name that waits for it."""
+    block = Block("result", "", name=match[1], kind=calls.kind(match[1]), arg=match[2] or "")
+    waiting = state.get("waiting") or []
+    for entry in waiting:
+        if entry[1] == match[1]:
+            block.call = entry[0]
+            waiting.remove(entry)
+            break
+    return block
+
+
+def _say(text: str, asked: bool, piece: Piece, state: dict[str, Any]) -> None:
+    """Add what a person said inside a result: where they were asked, or the window's log has it.
+
+    Anything may stand in the output of a tool, also a <feedback> tag.
+    """
+    match = _FEEDBACK.search(text)
+    if match and (asked or match[2].strip() in state.get("typed", ())):
+        piece.origin = "human"
+        piece.blocks.append(Block("text", match[2]))
+
+
+def _metrics(message: Mapping[str, Any], piece: Piece, number: int) -> None:
     metrics = message.get("metrics")
     tokens = metrics.get("tokens") if isinstance(metrics, dict) else None
     values = tokens if isinstance(tokens, dict) else metrics
     if not isinstance(values, dict):
         return
-
-    def count(*names: str) -> int:
-        return next((int(v) for n in names if isinstance(v := values.get(n), (int, float))), 0)
-
-    piece.usage_key = piece.native or piece.pointer
+    piece.usage_key = piece.native or f"@{number}"
     piece.usage = Usage(
-        count("inputTokens", "prompt", "input"),
-        count("cacheReadTokens", "cached", "cacheReads"),
-        count("cacheWriteTokens", "cacheWrites"),
-        count("outputTokens", "completion", "output"),
+        messages.count(values, "inputTokens", "prompt", "input"),
+        messages.count(values, "cacheReadTokens", "cached", "cacheReads"),
+        messages.count(values, "cacheWriteTokens", "cacheWrites"),
+        messages.count(values, "outputTokens", "completion", "output"),
     )
 
 
 READER = Reader(
     agent="cline",
     layout="Cline or Roo Code task",
-    version=1,
+    version=2,
     detect=detect,
     events=events,
     folders=folders,

@@ -16,6 +16,7 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls
 from rlm_mcp.contexts.session.readers import places
+from rlm_mcp.contexts.session.readers.messages import count
 from rlm_mcp.contexts.session.readers.reader import (
     Reader,
     first_records,
@@ -323,12 +324,9 @@ def _tokens(payload: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event
     state["total"] = info.get("total_token_usage")
     last = info.get("last_token_usage")
     if isinstance(last, dict):
-        cached = int(last.get("cached_input_tokens") or 0)
+        cached = count(last, "cached_input_tokens")
         usage = Usage(
-            int(last.get("input_tokens") or 0) - cached,
-            cached,
-            0,
-            int(last.get("output_tokens") or 0),
+            max(0, count(last, "input_tokens") - cached), cached, 0, count(last, "output_tokens")
         )
         yield Piece("assistant", "agent", [], usage=usage)
 

@@ -89,6 +89,9 @@ def _log(source: Source) -> Iterator[Event]:
                 name = _id(asked[cut - 1], cut - 1) if cut else ""
                 yield Rewind(native=f"{name}.reply" if name else "", superseded=True)
                 told = cut
+            if record.get("kind") not in (0, 1, 2, 3):
+                yield Odd("unknown", f"operation {record.get('kind')}")
+                continue
             try:
                 value = _apply(value, record)
             except (KeyError, IndexError, TypeError, ValueError, AttributeError):
@@ -103,7 +106,7 @@ def _cut(value: Mapping[str, Any], record: Mapping[str, Any]) -> int | None:
     if record.get("k") != ["requests"] or not isinstance(asked, list):
         return None
     if record.get("kind") == 2 and isinstance(record.get("i"), int):
-        return record["i"] if record["i"] < len(asked) else None
+        return record["i"] if 0 <= record["i"] < len(asked) else None
     if record.get("kind") == 1 and isinstance(record.get("v"), list):
         return 0 if asked else None
     return None
@@ -125,7 +128,7 @@ def _apply(value: dict[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
             at[last] = record["v"]
     elif kind == 2:
         items = at.setdefault(last, []) if isinstance(at, dict) else at[last]
-        if isinstance(record.get("i"), int):
+        if isinstance(record.get("i"), int) and record["i"] >= 0:
             del items[record["i"] :]
         items.extend(record.get("v") or [])
     elif kind == 3:
@@ -203,7 +206,8 @@ def _response(request: Mapping[str, Any]) -> Iterator[Block]:
         elif kind in _SHOWN and (text := _words(part.get("value", part.get("content")))):
             yield Block("text", text)
         elif kind not in _NOISE and kind not in _SHOWN:
-            yield Block("notice", f"[{kind}]", note="not understood")
+            words = _words(part.get("value", part.get("content")))
+            yield Block("notice", f"[{kind}] {words}".strip(), note="not understood")
     for call_id, call in known.items():
         if call_id not in told:
             yield calls.call(str(call.get("name")), call.get("arguments"), call_id)
@@ -270,7 +274,7 @@ def _words(value: Any) -> str:
 READER = Reader(
     agent="copilot",
     layout="VS Code Copilot chat",
-    version=1,
+    version=2,
     detect=detect,
     events=events,
     folders=folders,

@@ -14,6 +14,7 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls
 from rlm_mcp.contexts.session.readers import database, places
+from rlm_mcp.contexts.session.readers.messages import count
 from rlm_mcp.contexts.session.readers.reader import Reader, guarded
 from rlm_mcp.contexts.session.turns import (
     Block,
@@ -195,11 +196,9 @@ def _bubble(name: str, bubble: dict[str, Any] | None) -> Iterator[Event]:
     model = bubble.get("modelInfo")
     piece.model = str(model.get("modelName") or "") if isinstance(model, dict) else ""
     tokens = bubble.get("tokenCount")
-    if isinstance(tokens, dict) and (tokens.get("inputTokens") or tokens.get("outputTokens")):
-        piece.usage_key = name
-        piece.usage = Usage(
-            int(tokens.get("inputTokens") or 0), 0, 0, int(tokens.get("outputTokens") or 0)
-        )
+    sent, received = count(tokens, "inputTokens"), count(tokens, "outputTokens")
+    if sent or received:
+        piece.usage_key, piece.usage = name, Usage(sent, 0, 0, received)
     yield piece
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls
 from rlm_mcp.contexts.session.readers import places
+from rlm_mcp.contexts.session.readers.messages import count
 from rlm_mcp.contexts.session.readers.reader import Reader, first_records, json_lines, json_list
 from rlm_mcp.contexts.session.turns import (
     Block,
@@ -128,16 +129,11 @@ def _message(record: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event
     kind, name = str(record.get("type")), str(record.get("id") or "")
     ts = str(record.get("timestamp") or "")
     if kind == "user":
+        state["last"] = ""
         piece = Piece("user", "human", [Block("text", _text(record.get("content")))], native=name)
     elif kind == "gemini":
-        blocks = _news(list(_blocks(record)), name, state)
-        if not blocks:
-            return
-        known = state["seen"][name] - len(blocks)
-        piece = Piece("assistant", "agent", blocks, group=name)
-        piece.native = f"{name}~{known}" if known else name
-        piece.model = str(record.get("model") or "")
-        piece.usage, piece.usage_key = _usage(record.get("tokens")), name
+        yield from _reply(record, name, ts, state)
+        return
     elif kind in ("info", "error", "warning"):
         text = _text(record.get("content"))
         status: Status = "error" if kind == "error" else ""
@@ -153,14 +149,30 @@ def _message(record: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event
     yield piece
 
 
-def _news(blocks: list[Block], name: str, state: dict[str, Any]) -> list[Block]:
-    """Return the blocks of a message that an earlier record of the same id had not."""
-    seen: dict[str, int] = state.setdefault("seen", {})
-    known = seen.pop(name, 0)
-    seen[name] = max(known, len(blocks))
+def _reply(record: Mapping[str, Any], name: str, ts: str, state: dict[str, Any]) -> Iterator[Event]:
+    """Yield the blocks that no earlier record of the same id had, each found again by its mark."""
+    seen: dict[str, list[str]] = state.setdefault("seen", {})
+    known = seen.pop(name, [])
+    seen[name] = known
     if len(seen) > _REMEMBERED:
         del seen[next(iter(seen))]
-    return blocks[known:]
+    for block in _blocks(record):
+        mark = _mark(block)
+        if mark in known:
+            continue
+        piece = Piece("assistant", "agent", [block], group=name, ts=ts, pointer=f"{name} {mark}")
+        piece.native = f"{name}~{len(known)}" if known else name
+        piece.model = str(record.get("model") or "")
+        known.append(mark)
+        state["last"] = name
+        yield piece
+    if state.get("last") == name and (used := _usage(record.get("tokens"))):
+        yield Piece("assistant", "agent", [], group=name, usage=used, usage_key=name)
+
+
+def _mark(block: Block) -> str:
+    what = block.call if block.type in ("call", "result") else block.text
+    return f"{block.type} {hashlib.sha256(what.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
 def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
@@ -208,9 +220,9 @@ def _response(result: Any) -> str:
 def _usage(tokens: Any) -> Usage | None:
     if not isinstance(tokens, dict):
         return None
-    cached = int(tokens.get("cached") or 0)
-    output = int(tokens.get("output") or 0) + int(tokens.get("thoughts") or 0)
-    return Usage(int(tokens.get("input") or 0) - cached, cached, 0, output)
+    cached = count(tokens, "cached")
+    output = count(tokens, "output") + count(tokens, "thoughts")
+    return Usage(max(0, count(tokens, "input") - cached), cached, 0, output)
 
 
 def _text(content: Any) -> str:
@@ -230,7 +242,7 @@ def _text(content: Any) -> str:
 READER = Reader(
     agent="gemini",
     layout="Gemini CLI chat",
-    version=1,
+    version=2,
     detect=detect,
     events=events,
     folders=folders,

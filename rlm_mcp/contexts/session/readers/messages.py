@@ -46,8 +46,10 @@ def result_block(part: Mapping[str, Any], rich: Any) -> Block:
         for item in content:
             if isinstance(item, dict) and item.get("type") == "text":
                 texts.append(str(item.get("text") or ""))
-            elif isinstance(item, dict):
+            elif isinstance(item, dict) and isinstance(item.get("source"), dict):
                 notes.append(other_block(item).note)
+            elif isinstance(item, (dict, str)):
+                texts.append(calls.show(item))
         text = "\n".join(texts)
     else:
         text = content if isinstance(content, str) else ""
@@ -93,5 +95,13 @@ def split_reminders(text: str) -> list[Block]:
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Return the usage that the Messages API reports."""
-    counts = [value if isinstance(value := usage.get(name), int) else 0 for name in _COUNTS]
-    return Usage(*counts)
+    return Usage(*[count(usage, name) for name in _COUNTS])
+
+
+def count(values: Any, *names: str) -> int:
+    """Return the first number of tokens under one of the names; 0 for whatever is no number."""
+    for name in names:
+        value = values.get(name) if isinstance(values, Mapping) else None
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e15:
+            return int(value)
+    return 0

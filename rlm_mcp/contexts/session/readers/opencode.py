@@ -15,11 +15,24 @@ from typing import Any
 
 from rlm_mcp.contexts.session import calls
 from rlm_mcp.contexts.session.readers import database, places
+from rlm_mcp.contexts.session.readers.messages import count
 from rlm_mcp.contexts.session.readers.reader import Reader
-from rlm_mcp.contexts.session.turns import Block, Event, Found, Meta, Odd, Piece, Source, Usage
+from rlm_mcp.contexts.session.turns import (
+    Block,
+    Event,
+    Found,
+    Meta,
+    Odd,
+    Piece,
+    Rewind,
+    Source,
+    Usage,
+)
 
 _NOISE = frozenset(["step-start", "step-finish", "snapshot", "retry"])
 _FAILED = {"error": True, "completed": False}
+
+_ROOT = "parent_id IS NULL OR parent_id NOT IN (SELECT id FROM session)"
 
 Message = tuple[str, dict[str, Any], list[dict[str, Any]]]
 """(id, data, parts)."""
@@ -47,28 +60,29 @@ def keys(path: Path) -> Sequence[str]:
     if path.suffix == ".json":
         return ("",)
     with database.opened(path) as db:
-        rows = db.execute(
-            "SELECT id FROM session WHERE parent_id IS NULL ORDER BY time_updated, id"
-        )
+        rows = db.execute(f"SELECT id FROM session WHERE {_ROOT} ORDER BY time_updated, id")
         return [row["id"] for row in rows]
 
 
 def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
+        seen = set()
         for path in sorted(folder.glob("opencode*.db")):
             try:
                 with database.opened(path) as db:
-                    for row in db.execute("SELECT * FROM session WHERE parent_id IS NULL"):
+                    for row in db.execute(f"SELECT * FROM session WHERE {_ROOT}"):
+                        seen.add(row["id"])
                         yield _found(path, row)
             except (OSError, sqlite3.Error):
                 continue
         for path in sorted(folder.glob("storage/session/*/*.json")):
             value = places.load(path)
-            if isinstance(value, dict):
-                yield Found(
-                    "opencode", path.stem, str(path), "", str(value.get("directory") or ""),
-                    str(value.get("title") or ""),
-                )  # fmt: skip
+            if not isinstance(value, dict) or path.stem in seen or value.get("parentID"):
+                continue
+            yield Found(
+                "opencode", path.stem, str(path), "", str(value.get("directory") or ""),
+                str(value.get("title") or ""),
+            )  # fmt: skip
 
 
 def _found(path: Path, row: sqlite3.Row) -> Found:
@@ -87,12 +101,21 @@ def events(source: Source, start: int) -> Iterator[Event]:
     try:
         with database.opened(path) as db:
             yield from _thread(db, source.key, "")
-            for row in db.execute(
-                "SELECT id FROM session WHERE parent_id=? ORDER BY time_created, id", (source.key,)
-            ).fetchall():
-                yield from _thread(db, row["id"], f"agent-{row['id']}")
+            for child in _descendants(db, source.key):
+                yield from _thread(db, child, f"agent-{child}")
     except sqlite3.Error:
         yield Odd("broken", "database")
+
+
+def _descendants(db: sqlite3.Connection, key: str) -> list[str]:
+    """Return the ids of a session's subagents, and of theirs."""
+    rows = db.execute("SELECT id, parent_id FROM session ORDER BY time_created, id").fetchall()
+    found = [key]
+    for parent in found:
+        found += [
+            row["id"] for row in rows if row["parent_id"] == parent and row["id"] not in found
+        ]
+    return found[1:]
 
 
 def _thread(db: sqlite3.Connection, key: str, thread: str) -> Iterator[Event]:
@@ -107,6 +130,10 @@ def _thread(db: sqlite3.Connection, key: str, thread: str) -> Iterator[Event]:
             if thread and event.origin == "human":
                 event.origin = "subagent"
         yield event
+    if row is not None and not thread and "revert" in row.keys():  # noqa: SIM118
+        undone = _object(row["revert"]).get("messageID")
+        if isinstance(undone, str):
+            yield Rewind(native=undone, inclusive=True)
 
 
 def _messages(db: sqlite3.Connection, key: str) -> Iterator[Message]:
@@ -121,22 +148,31 @@ def _messages(db: sqlite3.Connection, key: str) -> Iterator[Message]:
 def _legacy(path: Path) -> Iterator[Event]:
     value = places.load(path)
     where = str(value.get("directory") or "") if isinstance(value, dict) else ""
-    storage = path.parents[2]
     if isinstance(value, dict):
         yield Meta("title", str(value.get("title") or ""))
         yield Meta("version", str(value.get("version") or ""))
+    yield from _events(_stored(path), where)
+    for child in sorted(path.parent.glob("*.json")):
+        head = places.load(child, 1 << 20)
+        if child != path and isinstance(head, dict) and head.get("parentID") == path.stem:
+            for event in _events(_stored(child), where):
+                if isinstance(event, Piece):
+                    event.thread = f"agent-{child.stem}"
+                    event.origin = "subagent" if event.origin == "human" else event.origin
+                yield event
+
+
+def _stored(path: Path) -> Iterator[Message]:
+    """Yield the messages of a session whose parts are files; an empty one is broken."""
+    storage = path.parents[2]
     files = []
     for file in (storage / "message" / path.stem).glob("*.json"):
         data = places.load(file)
-        if isinstance(data, dict):
-            files.append((_created(data), file.stem, data))
-        else:
-            yield Odd("broken", "message")
-    messages = []
+        data = data if isinstance(data, dict) else {}
+        files.append((_created(data), file.stem, data))
     for _, name, data in sorted(files, key=lambda item: item[:2]):
         parts = [places.load(part) for part in sorted((storage / "part" / name).glob("*.json"))]
-        messages.append((name, data, [part for part in parts if isinstance(part, dict)]))
-    yield from _events(messages, where)
+        yield name, data, [part for part in parts if isinstance(part, dict)]
 
 
 def _created(data: Mapping[str, Any]) -> float:
@@ -189,13 +225,12 @@ def _assistant(data: Mapping[str, Any], piece: Piece) -> None:
     tokens = data.get("tokens")
     if isinstance(tokens, dict):
         cache = tokens.get("cache")
-        cache = cache if isinstance(cache, dict) else {}
         piece.usage_key = piece.native
         piece.usage = Usage(
-            int(tokens.get("input") or 0),
-            int(cache.get("read") or 0),
-            int(cache.get("write") or 0),
-            int(tokens.get("output") or 0) + int(tokens.get("reasoning") or 0),
+            count(tokens, "input"),
+            count(cache, "read"),
+            count(cache, "write"),
+            count(tokens, "output") + count(tokens, "reasoning"),
         )
     error = data.get("error")
     if isinstance(error, dict):
@@ -257,7 +292,7 @@ def native(path: Path) -> str:
 READER = Reader(
     agent="opencode",
     layout="opencode database or storage",
-    version=1,
+    version=2,
     detect=detect,
     events=events,
     folders=folders,

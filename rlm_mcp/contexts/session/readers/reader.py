@@ -118,7 +118,7 @@ def json_list(items: Any, prefix: str, read: Read) -> Iterator[Event]:
             continue
         for event in guarded(read(record)):
             if isinstance(event, Piece):
-                event.pointer = f"{prefix}/{number}"
+                event.pointer = event.pointer or f"{prefix}/{number}"
             yield event
 
 
