@@ -1,8 +1,8 @@
 """Read aider's history: <repo>/.aider.chat.history.md, many chats in one Markdown file.
 
-Lines that start with `#### ` are a person's, those with `> ` the tool's, the rest the model's.
-There are no ids and a time only where a chat starts. A file edit counts where aider says that it
-applied one.
+Lines that start with `#### ` and end in two blanks are a person's (a model writes headings of
+that level too), those with `> ` the tool's, the rest the model's. There are no ids and a time
+only where a chat starts. A file edit counts where aider says that it applied one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rlm_mcp.contexts.session import calls
-from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.readers.reader import HEAD, Reader
 from rlm_mcp.contexts.session.turns import Block, Event, FileOp, Found, Meta, Piece, Source, Usage
 
 _START = re.compile(r"# aider chat started at (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\s*\Z")
@@ -28,10 +28,13 @@ _EDIT = re.compile(
     r">>>>>>> REPLACE",
     re.MULTILINE | re.DOTALL,
 )
-_COMMANDS = (
-    "/add", "/drop", "/run", "/clear", "/exit", "/quit", "/undo", "/diff", "/commit", "/ls",
-    "/tokens", "/model", "/help", "/git", "/test", "/lint", "/reset", "/map",
+_COMMAND = re.compile(r"/(?!ask\b|code\b|architect\b|context\b)[a-z][a-z-]*(?:\s|\Z)|!")
+_REFLECTED = (
+    "# Fix any errors below", "Fix any errors below", "I ran this command:\n",
+    "Here is the content of http", "Here's the content of http",
 )  # fmt: skip
+"""How begins what aider says in a person's place."""
+_TYPED = re.compile(rb"^#### .*  \r?$", re.MULTILINE)
 
 
 def folders() -> list[Path]:
@@ -58,13 +61,15 @@ def events(source: Source, start: int) -> Iterator[Event]:
     chat = _Chat()
     folder = str(Path(source.path).parent)
     with open(source.path, "rb") as file:
+        strict = _TYPED.search(file.read(HEAD)) is not None
         file.seek(start)
         kind, begin, offset = "", start, start
         held: list[str] = []
         for raw in file:
             line = raw.decode("utf-8", "replace").lstrip("\ufeff").rstrip("\r\n")
-            now = _kind(line, kind)
-            if now != kind and held:
+            now = _kind(line, kind, strict)
+            again = now == kind == "user" and held and not held[-1] and line
+            if (now != kind or again) and held:
                 yield from _placed(chat.pieces(kind, held), begin, offset, folder)
                 held = []
             if not held:
@@ -83,8 +88,9 @@ def _placed(found: Iterator[Event], begin: int, end: int, folder: str) -> Iterat
         yield event
 
 
-def _kind(line: str, before: str) -> str:
-    if line.startswith("#### ") or line == "####":
+def _kind(line: str, before: str, strict: bool) -> str:
+    typed = line.endswith("  ") or line.startswith("#### /") or not strict
+    if (line.startswith("#### ") or line == "####") and (typed or before == "user"):
         return "user"
     if line.startswith("> ") or line == ">":
         return "tool"
@@ -132,7 +138,7 @@ class _Chat:
     def _user(self, held: list[str]) -> Piece:
         lines = [line[5:].removesuffix("  ") for line in held if line.startswith("####")]
         text = "\n".join(lines).rstrip()
-        harness = text.startswith(_COMMANDS) or not text
+        harness = not text or text.startswith(_REFLECTED) or _COMMAND.match(text) is not None
         return Piece("user", "harness" if harness else "human", [Block("text", text)], ts=self._ts)
 
     def _tool(self, rows: list[str]) -> Iterator[Event]:
@@ -190,7 +196,7 @@ def _count(number: str, kilo: str) -> int:
 READER = Reader(
     agent="aider",
     layout="aider chat history",
-    version=1,
+    version=2,
     detect=detect,
     events=events,
     folders=folders,

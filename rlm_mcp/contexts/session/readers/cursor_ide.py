@@ -104,7 +104,8 @@ def _projects(storage: Path) -> dict[str, str]:
         except (OSError, sqlite3.Error):
             continue
         value = _object(row["value"]) if row else {}
-        for item in value.get("allComposers") or []:
+        listed = value.get("allComposers")
+        for item in listed if isinstance(listed, list) else []:
             if isinstance(item, dict) and folder:
                 found[str(item.get("composerId"))] = folder
     return found
@@ -150,7 +151,8 @@ def _bubbles(
             if isinstance(bubble, dict):
                 yield str(bubble.get("bubbleId") or number), bubble
     headers = head.get("fullConversationHeadersOnly")
-    names = [str(item.get("bubbleId")) for item in headers or [] if isinstance(item, dict)]
+    listed = headers if isinstance(headers, list) else []
+    names = [str(item.get("bubbleId")) for item in listed if isinstance(item, dict)]
     for at in range(0, len(names), BATCH):
         part = names[at : at + BATCH]
         wanted = [f"bubbleId:{key}:{name}" for name in part]
@@ -174,7 +176,8 @@ def _bubble(name: str, bubble: dict[str, Any] | None) -> Iterator[Event]:
     if kind == 1:
         piece.role, piece.origin = "user", "human"
         piece.blocks.append(Block("text", text))
-        for image in bubble.get("images") or []:
+        images = bubble.get("images")
+        for image in images if isinstance(images, list) else []:
             piece.blocks.append(Block("image", "[image]", note=str(type(image).__name__)))
     elif capability == _SUMMARY:
         summary = bubble.get("summarizedComposer")
@@ -239,7 +242,7 @@ def _object(text: Any) -> dict[str, Any]:
 READER = Reader(
     agent="cursor-ide",
     layout="Cursor editor database",
-    version=1,
+    version=2,
     detect=detect,
     events=events,
     folders=folders,

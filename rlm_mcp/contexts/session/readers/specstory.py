@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers.messages import HARNESS, split_reminders
 from rlm_mcp.contexts.session.readers.reader import HEAD, Reader
 from rlm_mcp.contexts.session.turns import Block, Event, Found, Meta, Odd, Piece, Source, ToolKind
 
@@ -96,8 +97,10 @@ def _section(head: str, held: list[str], begin: int, end: int) -> Iterator[Event
         piece = Piece("user", "human", [Block("text", body)], ts=ts)
         if body.startswith("This session is being continued from a previous conversation"):
             piece.origin, piece.blocks[0].type = "compaction", "compaction"
-        elif body.startswith(("<command-name>", "<local-command", "Caveat: The messages below")):
+        elif body.startswith(HARNESS):
             piece.origin = "harness"
+        else:
+            piece.blocks = split_reminders(body)
     else:
         model = (match[3] or "").partition(" ")[0] if match[3] and not time_only(match[3]) else ""
         piece = Piece("assistant", "agent", list(_reply(body, begin)), ts=ts, model=model)
@@ -145,12 +148,15 @@ def _reply(body: str, begin: int) -> Iterator[Block]:
 
 
 def _closing(body: str, place: int, tag: str) -> int:
-    """Return where the tag closes: at the start of a line or behind </details>, else anywhere."""
-    for pattern in (f"</details>{tag}", f"\n{tag}"):
-        found = body.find(pattern, place)
+    """Return where the tag closes, outside of fences: what a tool put out may hold it as well."""
+    fence, at = "", place
+    for line in body[place:].splitlines(keepends=True):
+        before, fence = fence, _fenced(line, fence)
+        found = line.find(tag) if not (before or fence) else -1
         if found >= 0:
-            return found + len(pattern) - len(tag)
-    return body.find(tag, place)
+            return at + found
+        at += len(line)
+    return -1
 
 
 def _call(part: str, call_id: str) -> Iterator[Block]:
@@ -208,7 +214,7 @@ def _arguments(
 READER = Reader(
     agent="specstory",
     layout="SpecStory Markdown",
-    version=1,
+    version=2,
     detect=detect,
     events=events,
     folders=folders,
