@@ -235,7 +235,7 @@ def test_a_folder_that_is_no_repository_opens(tmp_path: Path, catalog_of: Make) 
     catalog = catalog_of(folder)
     assert catalog.read("repo:a.py").text == "x"
     assert "history" not in dict(catalog.openable())
-    with pytest.raises(BadRequest, match="no context 'history'"):
+    with pytest.raises(BadRequest, match="is in no git repository"):
         catalog.get("history")
 
 
