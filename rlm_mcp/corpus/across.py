@@ -22,6 +22,9 @@ from rlm_mcp.corpus.snapshot import Scope, Snapshot
 Numbers = npt.NDArray[np.int64]
 Span = tuple[int, int]
 
+_DOCUMENTS = 256
+"""Documents that are handed to the backtracking engine at a time."""
+
 
 def starts(
     snapshot: Snapshot, gated: Gated, among: Scope, clock: Clock, enough: int
@@ -30,7 +33,7 @@ def starts(
     offsets = among.offsets[among.order]
     stops = offsets + among.lengths[among.order]
     if gated.backtrack:
-        return backtrack.starts(snapshot, gated, np.stack([offsets, stops], axis=1), clock.until)
+        return _decided(snapshot, gated, np.stack([offsets, stops], axis=1), clock, enough)
     spans = list(zip(offsets.tolist(), stops.tolist(), strict=True))
     workers = min(2, os.cpu_count() or 1)
     if enough or workers == 1 or int(among.lengths.sum()) < THREADED:
@@ -43,6 +46,21 @@ def starts(
             )
     found = [start for part, _ in parts for start in part]
     return np.array(found, np.int64), all(whole for _, whole in parts)
+
+
+def _decided(
+    snapshot: Snapshot, gated: Gated, spans: Numbers, clock: Clock, enough: int
+) -> tuple[Numbers, bool]:
+    """Let the backtracking engine look at documents, some at a time."""
+    found = [np.empty(0, np.int64)]
+    with backtrack.Child(snapshot, gated, clock.until, starts=True) as child:
+        for first in range(0, len(spans), _DOCUMENTS):
+            starts, whole = child.ask(spans[first : first + _DOCUMENTS])
+            found.append(starts)
+            left = first + _DOCUMENTS < len(spans)
+            if not whole or (left and enough and sum(map(len, found)) >= enough):
+                return np.concatenate(found), False
+    return np.concatenate(found), True
 
 
 def _starts(

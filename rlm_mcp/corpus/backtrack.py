@@ -1,29 +1,36 @@
 """Let Python's re decide lines in a child process that is killed when time runs out.
 
-For lookaround and backreferences only. RE2 has found the candidates with a looser pattern; the
-child maps the same file, answers line by line, and what it has answered by the deadline counts.
+For lookaround and backreferences only. RE2 finds candidates with a looser pattern and hands them
+over piece by piece; the child maps the same file, answers line by line, and what it has answered
+by the deadline counts.
 The child is one small script: no imports of ours, no environment, a limit on its memory.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import math
 import os
 import re
+import struct
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus.gate import Gated
-from rlm_mcp.corpus.scan import PATIENCE
 from rlm_mcp.corpus.snapshot import Snapshot
 from rlm_mcp.errors import BadRequest
 
 Numbers = npt.NDArray[np.int64]
 MEMORY_BYTES = 1 << 30
+_DONE = struct.pack("<qq", -1, 0)
+"""What the child says when it has looked at all that it was handed."""
 
 _CHILD = r"""
 import json, mmap, re, struct, sys
@@ -33,7 +40,6 @@ try:
 except ImportError:
     resource = None
 task = json.loads(sys.stdin.buffer.readline())
-spans = memoryview(sys.stdin.buffer.read()).cast("q")
 file = open(task["text"], "rb")
 text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 if resource is not None:
@@ -48,88 +54,105 @@ except (re.error, OverflowError, RecursionError, MemoryError) as error:
     sys.exit(0)
 view = memoryview(text)
 out.write(b"+")
-for number in range(len(spans) // 2):
-    start, end = spans[2 * number], spans[2 * number + 1]
-    line = bytes(view[start:end])
-    if task["starts"]:
-        last = -1
-        for match in regex.finditer(line):
-            begin = line.rfind(b"\n", 0, match.start()) + 1
-            if begin != last:
-                last = begin
-                out.write(struct.pack("<qq", number, start + match.start()))
-    elif regex.search(line):
-        out.write(struct.pack("<qq", number, start))
-    if number % 256 == 0 or len(line) > 4096:
-        out.write(struct.pack("<qq", -1, number))
-        out.flush()
-out.write(struct.pack("<qq", -1, number + 1 if len(spans) else 0))
 out.flush()
-view.release()
+take = sys.stdin.buffer.read
+while size := take(8):
+    spans = memoryview(take(struct.unpack("<q", size)[0])).cast("q")
+    for number in range(len(spans) // 2):
+        start, end = spans[2 * number], spans[2 * number + 1]
+        line = bytes(view[start:end])
+        if task["starts"]:
+            last = -1
+            for match in regex.finditer(line):
+                begin = line.rfind(b"\n", 0, match.start()) + 1
+                if begin != last:
+                    last = begin
+                    out.write(struct.pack("<qq", number, start + match.start()))
+        elif regex.search(line):
+            out.write(struct.pack("<qq", number, start))
+        if number % 256 == 0 or len(line) > 4096:
+            out.flush()
+    out.write(struct.pack("<qq", -1, 0))
+    out.flush()
 """
 
 
-def decide(
-    snapshot: Snapshot, gated: Gated, spans: Numbers, deadline: float
-) -> tuple[Numbers, bool]:
-    """Return which of the spans (start, end) match, and whether all were looked at."""
-    pairs, whole = _run(snapshot, gated, spans, deadline, starts=False)
-    return pairs[:, 0], whole
+class Child:
+    """A child process that looks at spans of a snapshot until it is killed at the deadline.
 
+    To enter it raises BadRequest where Python's re cannot compile the pattern.
+    """
 
-def starts(
-    snapshot: Snapshot, gated: Gated, spans: Numbers, deadline: float
-) -> tuple[Numbers, bool]:
-    """Return where matches start in the spans, and whether all were looked at."""
-    pairs, whole = _run(snapshot, gated, spans, deadline, starts=True)
-    return pairs[:, 1], whole
+    def __init__(self, snapshot: Snapshot, gated: Gated, deadline: float, *, starts: bool) -> None:
+        handle = snapshot.text.fileno()
+        flags = re.MULTILINE | (0 if gated.regex.options.case_sensitive else re.IGNORECASE)
+        left = max(0.05, deadline - time.monotonic())
+        task = {
+            "text": snapshot.text.name if os.name == "nt" else handle,
+            "pattern": _for_python(gated.backtrack),
+            "flags": int(flags),
+            "memory": MEMORY_BYTES,
+            "seconds": max(1, math.ceil(left)),
+            "starts": starts,
+        }
+        self._pattern, self._starts = gated.backtrack, starts
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=None if os.name == "nt" else {"LC_ALL": "C"},
+            pass_fds=() if os.name == "nt" else (handle,),
+        )
+        self._alarm = threading.Timer(left, self._process.kill)
+        self._alarm.daemon = True
+        self._alarm.start()
+        self._send(json.dumps(task).encode() + b"\n")
 
+    def __enter__(self) -> Child:
+        source = self._process.stdout
+        assert source is not None
+        if source.read(1) == b"!":
+            reason = source.read().decode("utf-8", "replace")
+            self.__exit__()
+            raise BadRequest(f"The pattern {self._pattern[:80]!r} is not valid: {reason}.")
+        return self
 
-def _run(
-    snapshot: Snapshot, gated: Gated, spans: Numbers, deadline: float, starts: bool
-) -> tuple[Numbers, bool]:
-    """Run the child over some spans. Raises BadRequest where it cannot compile the pattern."""
-    handle = snapshot.text.fileno()
-    flags = re.MULTILINE | (0 if gated.regex.options.case_sensitive else re.IGNORECASE)
-    task = {
-        "text": snapshot.text.name if os.name == "nt" else handle,
-        "pattern": _for_python(gated.backtrack),
-        "flags": int(flags),
-        "memory": MEMORY_BYTES,
-        "seconds": max(1, round((deadline - time.monotonic()) / PATIENCE)),
-        "starts": starts,
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _CHILD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=None if os.name == "nt" else {"LC_ALL": "C"},
-        pass_fds=() if os.name == "nt" else (handle,),
-    )
-    data = json.dumps(task).encode() + b"\n" + spans.astype("<i8").tobytes()
-    with process:
+    def __exit__(self, *_: object) -> None:
+        self._alarm.cancel()
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                assert pipe is not None
+                pipe.close()
+        self._process.wait()
+
+    def ask(self, spans: Numbers) -> tuple[Numbers, bool]:
+        """Return which of the spans (start, end) match, and whether all were looked at.
+
+        With `starts` it is where in the text each match starts, at most one a line.
+        """
+        data = spans.astype("<i8").tobytes()
+        source = self._process.stdout
+        assert isinstance(source, io.BufferedReader)
+        sent = self._send(struct.pack("<q", len(data)) + data)
+        answers = bytearray()
+        while sent and (len(answers) % 16 or answers[-16:] != _DONE):
+            got = source.read1(1 << 16)
+            if not got:
+                sent = False
+            answers += got
+        pairs = np.frombuffer(answers, "<i8", len(answers) // 16 * 2).reshape(-1, 2)
+        return pairs[pairs[:, 0] >= 0, int(self._starts)], sent
+
+    def _send(self, data: bytes) -> bool:
+        assert self._process.stdin is not None
         try:
-            answer, _ = process.communicate(data, timeout=max(0.05, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            answer, _ = process.communicate()
-        except BaseException:
-            process.kill()
-            raise
-    return _read(answer, len(spans), gated.backtrack)
-
-
-def _read(answer: bytes, asked: int, pattern: str) -> tuple[Numbers, bool]:
-    """Read the child's answer, as far as it came."""
-    if answer.startswith(b"!"):
-        reason = answer[1:].decode("utf-8", "replace")
-        raise BadRequest(f"The pattern {pattern[:80]!r} is not valid: {reason}.")
-    body = answer[1:]
-    pairs = np.frombuffer(body, "<i8", count=len(body) // 16 * 2).reshape(-1, 2)
-    progress = pairs[pairs[:, 0] < 0, 1]
-    whole = bool(len(progress)) and int(progress[-1]) == asked
-    return pairs[pairs[:, 0] >= 0], whole
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+        except OSError:
+            return False
+        return True
 
 
 def _for_python(pattern: str) -> str:

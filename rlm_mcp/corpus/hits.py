@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from rlm_mcp.corpus.gate import Gated
 from rlm_mcp.corpus.snapshot import Scope, Snapshot, scope
 
 Numbers = npt.NDArray[np.int64]
+
+_LINES = 50_000
+"""Lines that are handed to the backtracking engine at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,51 +119,60 @@ def find(
         starts, whole = across.starts(snapshot, gated, among, clock, enough)
         ordinals = snapshot.ends.searchsorted(starts.astype(np.uint32))
         return _grouped(among, ordinals, whole)
-    if gated.every_line:
-        ordinals, whole = _all_lines(among), True
-    else:
-        runs = among.reading_runs if enough else among.runs
-        scanned = scanning.scan(snapshot, gated, runs, clock, enough)
-        ordinals, whole = scanned.ordinals, scanned.whole
     if gated.backtrack:
-        spans = _line_spans(snapshot, among, ordinals)
-        kept, finished = backtrack.decide(snapshot, gated, spans, clock.until)
-        ordinals, whole = ordinals[kept], whole and finished
-    return _grouped(among, ordinals, whole)
+        return _grouped(among, *_decided(snapshot, gated, among, clock, enough))
+    runs = among.reading_runs if enough else among.runs
+    scanned = scanning.scan(snapshot, gated, runs, clock, enough)
+    return _grouped(among, scanned.ordinals, scanned.whole)
 
 
 def _grouped(among: Scope, ordinals: Numbers, whole: bool) -> Hits:
     """Turn ordinals of newlines into documents and lines, leaving out what is no document."""
-    which = among.firsts.searchsorted(ordinals, "right") - 1
-    inside = which >= 0
-    inside &= ordinals < among.firsts[which] + among.lines[which]
-    if not inside.all():
-        which, ordinals = which[inside], ordinals[inside]
-    lines = ordinals - among.firsts[which] + 1
-    places = among.places[which]
-    if not len(places):
-        return Hits(places, places, lines, whole)
-    steps = np.diff(places)
-    if (steps < 0).any():
-        order = np.lexsort((lines, places))
-        places, lines = places[order], lines[order]
-        steps = np.diff(places)
-    fresh = np.concatenate(([True], (steps != 0) | (np.diff(lines) != 0)))
-    if not fresh.all():
-        places, lines = places[fresh], lines[fresh]
-        steps = np.diff(places)
-    starts = np.concatenate(([0], np.flatnonzero(steps) + 1))
-    counts = np.diff(np.concatenate((starts, [len(places)])))
-    return Hits(places[starts], counts, lines, whole)
+    steps = np.diff(ordinals)
+    if len(steps) and int(steps.min()) <= 0:
+        ordinals = np.unique(ordinals)
+    low = ordinals.searchsorted(among.firsts)
+    counts = ordinals.searchsorted(among.firsts + among.lines) - low
+    which = among.order[counts[among.order] > 0]
+    counts, low = counts[which], low[which]
+    total = int(counts.sum())
+    if total < len(ordinals) or (np.diff(low) < 0).any():
+        # Dead lines are among them, or the order of the text is not that of reading.
+        starts = np.cumsum(counts) - counts
+        ordinals = ordinals[np.arange(total) + np.repeat(low - starts, counts)]
+    lines = ordinals - np.repeat(among.firsts[which] - 1, counts)
+    return Hits(among.places[which], counts, lines, whole)
 
 
-def _all_lines(among: Scope) -> Numbers:
-    return np.concatenate(
-        [
-            np.arange(first, first + count)
-            for first, count in zip(among.firsts.tolist(), among.lines.tolist(), strict=True)
-        ]
-    )
+def _decided(
+    snapshot: Snapshot, gated: Gated, among: Scope, clock: scanning.Clock, enough: int
+) -> tuple[Numbers, bool]:
+    """Return the lines, among those that RE2 finds, that the backtracking engine agrees to."""
+    runs = among.reading_runs if enough else among.runs
+    way = scanning.Way(snapshot, gated)
+    pieces = _all_lines(among) if gated.every_line else way.pieces(runs, clock)
+    kept = [np.empty(0, np.int64)]
+    count = 0
+    with backtrack.Child(snapshot, gated, clock.until, starts=False) as child:
+        for ordinals in pieces:
+            if enough and count >= enough:
+                return np.concatenate(kept), False
+            places, whole = child.ask(_line_spans(snapshot, among, ordinals))
+            kept.append(ordinals[places])
+            count += len(places)
+            if not whole:
+                return np.concatenate(kept), False
+    return np.concatenate(kept), not way.stopped
+
+
+def _all_lines(among: Scope) -> Iterator[Numbers]:
+    """Yield the ordinals of all lines, those of some documents at a time."""
+    firsts, lines = among.firsts[among.order], among.lines[among.order]
+    parts = np.cumsum(lines) // _LINES
+    for part in np.split(np.arange(len(lines)), np.flatnonzero(np.diff(parts)) + 1):
+        counts = lines[part]
+        starts = np.cumsum(counts) - counts
+        yield np.arange(int(counts.sum())) + np.repeat(firsts[part] - starts, counts)
 
 
 def _line_spans(snapshot: Snapshot, among: Scope, ordinals: Numbers) -> Numbers:

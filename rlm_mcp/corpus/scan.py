@@ -37,7 +37,7 @@ DENSE = 60
 """Bytes a hit below which bytes are looked up in a table instead."""
 CROWDED = 4_000
 """Bytes a hit below which one thread is faster than several."""
-PATIENCE = 1.2
+PATIENCE = 1.25
 """How many times the limit of processor time may pass by the clock on the wall."""
 PAUSE_S = 0.05
 """How long a block may take; the next one is smaller where it took longer."""
@@ -133,30 +133,25 @@ def _scan(
     snapshot: Snapshot, gated: Gated, blocks: Iterator[Span], clock: Clock, enough: int
 ) -> Scanned:
     found: list[Ordinals] = []
-    count, whole = 0, True
-    way = _Way(snapshot, gated)
-    for start, end in blocks:
-        while start < end:
-            if clock.is_over() or (enough and count >= enough):
-                whole = False
-                break
-            stop = _border(snapshot, start + way.step, end)
-            ordinals = way.lines(start, stop)
-            if len(ordinals):
-                found.append(ordinals)
-                count += len(ordinals)
-            start = stop
-        if not whole:
+    way = Way(snapshot, gated)
+    for block in blocks:
+        found += way.steps(block, clock, enough)
+        if way.stopped:
             break
-    return Scanned(np.concatenate(found) if found else np.empty(0, np.int64), whole, way.told)
+    ordinals = np.concatenate(found) if found else np.empty(0, np.int64)
+    return Scanned(ordinals, not way.stopped, way.told)
 
 
-class _Way:
+class Way:
     """The way to scan that suits a pattern and the text met so far."""
 
     def __init__(self, snapshot: Snapshot, gated: Gated) -> None:
         self.snapshot, self.gated = snapshot, gated
-        self.step = BLOCK
+        # An automaton of RE2 that grows too large gets slower a hundred times.
+        self.step = BLOCK >> 6 if gated.automaton is None else BLOCK
+        self.count = 0
+        self.stopped = False
+        """Whether something was left out, for want of time or because it was enough."""
         self.told = 0
         """Hits that an engine told to Python, one by one."""
         self._table: npt.NDArray[np.bool_] | None = None
@@ -165,7 +160,26 @@ class _Way:
             counts = snapshot.byte_counts
             self._regex = int(counts[gated.text[0]]) * RARE < int(counts.sum())
 
-    def lines(self, start: int, end: int) -> Ordinals:
+    def pieces(self, runs: Runs, clock: Clock) -> Iterator[Ordinals]:
+        """Yield the matching lines of some spans, a part's at a time, until time is over."""
+        for block in _blocks(self.snapshot, runs, True):
+            yield from self.steps(block, clock, 0)
+
+    def steps(self, block: Span, clock: Clock, enough: int) -> Iterator[Ordinals]:
+        """Yield the matching lines of a block, in steps that suit it."""
+        start, end = block
+        while start < end:
+            if clock.is_over() or (enough and self.count >= enough):
+                self.stopped = True
+                return
+            stop = _border(self.snapshot, start + self.step, end)
+            ordinals = self._lines(start, stop)
+            if len(ordinals):
+                self.count += len(ordinals)
+                yield ordinals
+            start = stop
+
+    def _lines(self, start: int, end: int) -> Ordinals:
         """Return the ordinals of the matching lines of a block."""
         begun = time.monotonic()
         snapshot = self.snapshot
@@ -185,7 +199,9 @@ class _Way:
                 self._table = table_of(self.gated.one)
         took = time.monotonic() - begun
         if took > PAUSE_S:
-            self.step = max(BLOCK >> 7, int((end - start) * PAUSE_S / took))
+            self.step = max(BLOCK >> 11, int((end - start) * PAUSE_S / took))
+        elif took < PAUSE_S / 4:
+            self.step = min(BLOCK, self.step * 2)
         return ordinals
 
     def _positions(self, start: int, end: int) -> list[int]:
