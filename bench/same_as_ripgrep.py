@@ -162,7 +162,9 @@ def main() -> int:
             corpus = load.tree(tree, cache=Path(cache))
             known = set(corpus.paths())
             equal = refused = 0
-            for pattern, fold in patterns(words_of(corpus), options.patterns):
+            for number, (pattern, fold) in enumerate(patterns(words_of(corpus), options.patterns)):
+                if number % 20 == 0:
+                    print(f"{tree.name}: {number} of {options.patterns}", file=sys.stderr)
                 try:
                     said = difference(corpus, options.rg, tree, pattern, fold, known)
                 except (BadRequest, RuntimeError) as error:

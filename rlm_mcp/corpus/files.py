@@ -24,6 +24,8 @@ SNIFF = 8192
 """Bytes from the start of a file that are searched for a NUL; one there means binary."""
 TICK_NS = 25_000_000
 """A file changed this close to its reading may change again without a new time stamp."""
+KEPT_OPEN = 32
+"""Folders that are held open, at the top of a path and at its end: handles are few."""
 _ONLY_FOLDERS = getattr(os, "O_DIRECTORY", 0)
 _FOLDER = os.O_RDONLY | _ONLY_FOLDERS | getattr(os, "O_NOFOLLOW", 0)
 FILE = (
@@ -129,10 +131,17 @@ class Folder:
             if part != known:
                 break
             depth += 1
+        while depth and self._chain[depth - 1][1] < 0:
+            depth -= 1
         self._shorten(depth)
         for part in parts[depth:]:
             inside = self._chain[-1][1] if self._chain else self._top
             self._chain.append((part, os.open(part, _FOLDER, dir_fd=inside)))
+            middle = len(self._chain) - KEPT_OPEN
+            if middle >= KEPT_OPEN:
+                name, handle = self._chain[middle]
+                self._chain[middle] = (name, -1)
+                os.close(handle)
         self._above = above
         self._folder = self._chain[-1][1] if self._chain else self._top
         return self._name, self._folder
@@ -140,7 +149,9 @@ class Folder:
     def _shorten(self, depth: int) -> None:
         self._above = b"\0"
         while len(self._chain) > depth:
-            os.close(self._chain.pop()[1])
+            _, handle = self._chain.pop()
+            if handle >= 0:
+                os.close(handle)
 
     def _slow_status(self, path: bytes) -> os.stat_result:
         whole = self.root

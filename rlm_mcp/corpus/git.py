@@ -9,6 +9,7 @@ filters that a repository configures, so nothing here calls them.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -150,8 +151,8 @@ def reason(verb: str, stderr: bytes) -> str:
 
 
 def _missing(where: Path) -> str:
-    if not where.exists():
-        return f"{where} does not exist any more."
+    if shutil.which("git") is not None or not where.exists():
+        return f"{where} does not exist any more, or did not a moment ago."
     return "git is not installed or not on PATH; install git to open repositories."
 
 

@@ -6,11 +6,14 @@ cannot stall us.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import re2
+
+from rlm_mcp.errors import Unavailable
 
 NAMES = (".gitignore", ".ignore")
 ALWAYS = frozenset({".git", ".hg", ".svn"})
@@ -37,15 +40,22 @@ class Rules:
 
 
 def walk(root: Path) -> Iterator[bytes]:
-    """Yield the paths of files under `root` that no ignore file excludes."""
-    yield from _walk(os.fsencode(root), b"", [])
+    """Yield the paths of files under `root` that no ignore file excludes.
+
+    Raises Unavailable where `root` itself cannot be listed.
+    """
+    try:
+        yield from _walk(os.fsencode(root), b"", [])
+    except OSError as error:
+        raise Unavailable(f"{root} is gone or cannot be listed: {error.strerror}.") from error
 
 
 def folders(root: Path, below: bytes) -> Iterator[bytes]:
     """Yield the folders under `below` (empty, or with its slash) that no ignore file excludes."""
-    for path in _walk(os.fsencode(root), below, [], folders=True):
-        if path.endswith(b"/"):
-            yield path.rstrip(b"/")
+    with contextlib.suppress(OSError):
+        for path in _walk(os.fsencode(root), below, [], folders=True):
+            if path.endswith(b"/"):
+                yield path.rstrip(b"/")
 
 
 def without_ignored(root: Path, found: Mapping[bytes, str]) -> Mapping[bytes, str]:
@@ -65,26 +75,45 @@ def without_ignored(root: Path, found: Mapping[bytes, str]) -> Mapping[bytes, st
 def _walk(
     root: bytes, folder: bytes, chain: list[tuple[bytes, Rules]], folders: bool = False
 ) -> Iterator[bytes]:
-    """Yield files, and with `folders` also folders (with a slash), that are not excluded."""
-    try:
-        entries = sorted(os.scandir(os.path.join(root, folder)), key=lambda entry: entry.name)
-    except OSError:
-        return
-    names = {entry.name for entry in entries}
-    own = [os.path.join(root, folder, os.fsencode(n)) for n in NAMES if os.fsencode(n) in names]
+    """Yield files, and with `folders` also folders (with a slash), that are not excluded.
+
+    A folder that cannot be listed is yielded as a file would be: it is described, not lost.
+    """
+    levels = [_entries(root, folder, chain)]
+    while levels:
+        entries, chain = levels[-1]
+        entry = next(entries, None)
+        if entry is None:
+            levels.pop()
+            continue
+        path, is_folder = entry
+        if not is_folder:
+            if not _ignored(path, chain):
+                yield path
+        elif not _ignored(path + b"/", chain):
+            if folders:
+                yield path + b"/"
+            try:
+                levels.append(_entries(root, path + b"/", chain))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                if not folders:
+                    yield path
+
+
+def _entries(
+    root: bytes, folder: bytes, chain: list[tuple[bytes, Rules]]
+) -> tuple[Iterator[tuple[bytes, bool]], list[tuple[bytes, Rules]]]:
+    """Return what is in a folder (path, whether it is a folder), and the rules in force there."""
+    place = os.path.join(root, folder)
+    with os.scandir(place) as listed:
+        found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in listed)
+    own = [os.path.join(place, name) for name, _ in found if os.fsdecode(name) in NAMES]
     if own and (rules := _rules(own)) is not None:
         chain = [*chain, (folder, rules)]
-    for entry in entries:
-        path = folder + entry.name
-        if os.fsdecode(entry.name) in ALWAYS:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if not _ignored(path + b"/", chain):
-                if folders:
-                    yield path + b"/"
-                yield from _walk(root, path + b"/", chain, folders)
-        elif not _ignored(path, chain):
-            yield path
+    kept = [(folder + name, is_dir) for name, is_dir in found if os.fsdecode(name) not in ALWAYS]
+    return iter(kept), chain
 
 
 def _rules(names: list[bytes]) -> Rules | None:

@@ -107,12 +107,14 @@ class Living:
     def _same_listing(self, table: Table, stamps: npt.NDArray[np.int64], state: object) -> Change:
         """Compare where the listing is the one of the table; _UNSURE where that is not enough."""
         rows = table.rows
-        if self.admit is None:
-            self._judged = True
         if not self._judged:
-            denied = [item.reason == "denied" for item in self._judge([*map(Listed, table.paths)])]
-            if (np.array(denied, bool) != (rows["reason"] == _CODE["denied"])).any():
+            denied = np.zeros(len(rows), bool)
+            if self.admit is not None:
+                judged = self._judge([*map(Listed, table.paths)])
+                denied = np.array([item.reason == "denied" for item in judged], bool)
+            if (denied != (rows["reason"] == _CODE["denied"])).any():
                 return _UNSURE
+            self._judged = True
         same = _equal(rows, stamps)
         todo = np.flatnonzero(~same).tolist()
         for place in todo:

@@ -10,7 +10,7 @@ CUT = 300
 """Characters of a line that a hit shows."""
 MOST_CONTEXT = 100
 """Lines of context that a hit may have on each side."""
-SECONDS = 1.4
+SECONDS = 1.3
 """What a search may take; what was found by then is labelled as not exact."""
 
 
