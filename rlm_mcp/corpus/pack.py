@@ -38,6 +38,8 @@ PATIENCE_S = 4.0
 KEPT_FILES = 3
 """Text files that stay open: that of the present state, and those that workers may still map."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 OpenFiles = tuple[str, FileIO, FileIO]
 
 
@@ -202,7 +204,7 @@ class Corpus:
             try:
                 return self._write(change)
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in _FULL:
                     raise
                 raise Unavailable(
                     f"No room on the disk of the cache folder ({self._store.folder.parent}); "
@@ -255,7 +257,12 @@ class Corpus:
         self._commit(table, [place for place, _ in change.todo] if small else None)
         snapshot = self._map(self._table or table)
         if differs and snapshot.dead > DEAD_SHARE * table.text_bytes and snapshot.dead > SMALL:
-            return self._compact(snapshot)
+            try:
+                return self._compact(snapshot)
+            except OSError as error:
+                # Where there is no room for that, the state is right all the same.
+                if error.errno not in _FULL:
+                    raise
         return snapshot
 
     def _compact(self, old: Snapshot) -> Snapshot:

@@ -223,6 +223,29 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_old_state(
     assert corpus.data("a") == b"2\n"
 
 
+def test_no_room_to_compact_is_no_failure(
+    make_tree: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlm_mcp.corpus import pack
+
+    monkeypatch.setattr(pack, "SMALL", 10)
+
+    def full(_old: object, _writer: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    tree = make_tree({"a": "1\n" * 50, "b": "2\n"})
+    corpus = load.tree(tree.folder, cache=cache)
+    tree.write({"a": "2\n" * 50})
+    with monkeypatch.context() as patch:
+        patch.setattr(pack, "_copy", full)
+        assert corpus.refresh() is True
+    assert text_of(corpus) == on_disk(tree)
+    assert len(list(corpus.folder.glob("*.text"))) == 1
+    tree.write({"a": "3\n" * 50})
+    assert corpus.refresh() is True
+    assert corpus.snapshot.dead <= 1 and text_of(corpus) == on_disk(tree)
+
+
 def test_a_source_that_is_gone_is_a_sentence(make_tree: Make, cache: Path, tmp_path: Path) -> None:
     tree = make_tree({"a": "1\n"})
     corpus = load.tree(tree.folder, cache=cache)
@@ -273,9 +296,10 @@ def test_200_kills_at_any_moment_leave_a_whole_state(make_tree: Make, cache: Pat
 
 def _churn(folder: Path, cache: Path, seed: float) -> None:
     """Change files and refresh, until killed."""
-    from rlm_mcp.corpus import pack
+    from rlm_mcp.corpus import journal, pack
 
-    pack.SMALL = 1000  # so that compaction happens all the time
+    pack.SMALL = 1000  # so that compaction happens all the time,
+    journal.MOST_BYTES = 2000  # and journals end often
     rng = random.Random(seed)
     corpus = load.tree(folder, cache=cache)
     while True:

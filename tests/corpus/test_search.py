@@ -268,6 +268,31 @@ def test_a_backtracking_bomb_is_stopped_and_labelled_partial(cache: Path) -> Non
         search.search(corpus, Query(r"(?<=a+)b"))
 
 
+@pytest.mark.parametrize("pattern", [r"^(?!.*no)", r"(?<=z)q", r"(.)(.)\2\1"])
+def test_lookaround_over_many_lines_is_back_in_time(cache: Path, pattern: str) -> None:
+    corpus = packed(cache, **{f"d{n}": "some line of text\n" * 60_000 for n in range(8)})
+    begun = time.monotonic()
+    found = search.search(corpus, Query(pattern, seconds=0.5))
+    assert time.monotonic() - begun < 10
+    assert found.total <= 480_000
+    if pattern.startswith("^"):
+        assert found.total > 0 and (found.exact or "lower bound" in found.note)
+
+
+def test_first_hits_are_in_reading_order_also_after_an_edit(make_tree: Make, cache: Path) -> None:
+    tree = make_tree({f"d{number}": "hit\n" * 2000 for number in range(6)})
+    corpus = load.tree(tree.folder, cache=cache)
+    tree.write({"d1": "hit\n" * 1990})
+    corpus.refresh()
+    pages, cursor = [], ""
+    for _ in range(5):
+        found = search.search(corpus, Query("hit", limit=900, totals=False, cursor=cursor))
+        pages += lines_of(found)
+        cursor = found.cursor
+    wanted = [(f"d{n}", line) for n in range(4) for line in range(1, 1991 if n == 1 else 2001)]
+    assert pages == wanted[:4500]
+
+
 EVIL = (
     r"(a+)+$", r"(a|aa)+$", r"(a|a)*$", r"(.*a){14}$", r"^(\w+\s?)*$", r"(x+x+)+y", r"(a*)*b",
     r"(a{1,30}){1,30}b", r"([a-z]+)*\d", r"(.*)(.*)(.*)(.*)x", r".*.*.*.*=.*", r"(\w*)*@(\w*)*",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -235,3 +237,77 @@ def test_a_tree_in_the_middle_of_a_rebase_is_readable(make_tree: Make, cache: Pa
     assert corpus.data("a") == (tree.folder / "a").read_bytes()
     assert b"<<<<<<<" in corpus.data("a")
     assert list(corpus.paths()) == ["a"]
+
+
+_UNWATCHED = """
+import os, sys
+from pathlib import Path
+from rlm_mcp.corpus import inotify, load
+root, cache = Path(sys.argv[1]), Path(sys.argv[2])
+try:
+    inotify.Inotify([str(root), str(root / "d"), str(root / "d/e")])
+except OSError:
+    corpus = load.folder(root, cache=cache)
+    for turn in range(30):
+        (root / "d/e" / f"f{turn % 4}").write_text(f"{turn}\\n" * (turn % 3 + 1))
+        (root / "g").unlink(missing_ok=True) if turn % 2 else (root / "g").write_text("g")
+        corpus.refresh()
+        there = [path for path in root.rglob("*") if path.is_file()]
+        wanted = {str(path.relative_to(root)): path.read_bytes() for path in there}
+        assert {path: corpus.data(path) for path in corpus.paths()} == wanted
+    print("fresh")
+"""
+
+
+@linux
+@pytest.mark.parametrize("limit", ["inotify_watches", "inotify_instances"])
+def test_without_watches_left_every_answer_is_fresh(limit: str, tmp_path: Path) -> None:
+    (tmp_path / "root/d/e").mkdir(parents=True)
+    number = "2" if limit == "inotify_watches" else "0"
+    command = f'echo {number} > /proc/sys/user/max_{limit} && exec "$@"'
+    inside = [sys.executable, "-c", _UNWATCHED, str(tmp_path / "root"), str(tmp_path / "cache")]
+    names = ["unshare", "--user", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*names, "true"], check=False).returncode:
+        pytest.skip("no user namespaces here")
+    done = subprocess.run(
+        [*names, "sh", "-c", command, "sh", *inside], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.returncode) == ("fresh", 0), done.stderr
+
+
+def test_rebases_and_resets_underneath_never_show_a_mixture(make_tree: Make, cache: Path) -> None:
+    names = [f"d{number % 5}/f{number}" for number in range(80)]
+    tree = make_tree({**dict.fromkeys(names, "base\n" * 30), "top": "0\n"})
+    tree.git("checkout", "--quiet", "-b", "side")
+    for number in range(2):
+        tree.write(dict.fromkeys(names, f"side{number}\n" * 30))
+        tree.commit()
+    tree.git("checkout", "--quiet", "main")
+    tree.write({"top": "1\n"})
+    tree.commit()
+    corpus = load.tree(tree.folder, cache=cache)
+    settle(corpus)
+    stop, failures = threading.Event(), list[BaseException]()
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                tree.git("checkout", "--quiet", "-B", "tmp", "side")
+                tree.git("rebase", "--quiet", "main")
+                tree.git("reset", "--quiet", "--hard", "side~1")
+                tree.git("checkout", "--quiet", "main")
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            corpus.refresh()
+            words = {corpus.data(path).split(b"\n")[0] for path in corpus.paths() if path != "top"}
+            assert len(words) == 1 and len(corpus.paths()) == 81, words
+    finally:
+        stop.set()
+        thread.join()
+    assert failures == []
