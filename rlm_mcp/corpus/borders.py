@@ -6,6 +6,7 @@ bytes of each line.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,9 @@ _ATTACHED = _among(b"@#/*")
 _OPENERS = np.array([int.from_bytes(w, "little") for w in (b"def ", b"clas", b"asyn", b"func")])
 _OPENING = _among(b"dcaf")
 _UNDERLINES = b"=-~^\"'*+#"
+_RULES = _among(_UNDERLINES)
+_LEVELS = np.array([_UNDERLINES.find(char) + 1 for char in range(256)])
+_QUOTES = (b'"""', b"'''")
 _PARAGRAPH = 50
 
 
@@ -71,7 +75,8 @@ def definitions(snapshot: Snapshot, starts: Numbers) -> Borders:
     """Return where definitions and statements begin, by their indentation.
 
     A border is a line that follows an empty one or a closing bracket of the same depth, or that
-    opens a definition; decorators and comments above it go with it.
+    opens a definition; decorators and comments above it go with it. A comment counts as deep as
+    the code behind it, and what is inside a long string is no border.
     """
     heads, depths, firsts, empty = _layout(snapshot, starts)
     fresh = np.zeros(len(firsts), bool)
@@ -83,9 +88,63 @@ def definitions(snapshot: Snapshot, starts: Numbers) -> Borders:
     # A line under a decorator or a comment is no border; the first of those is.
     attached = _ATTACHED[firsts]
     fresh |= attached
+    depths = _sunk(depths, attached & (firsts != ord("@")), empty)
     fresh[1:] &= ~(attached[:-1] & (depths[1:] == depths[:-1]))
+    fresh[_decorated(depths, firsts, empty)] = False
+    fresh &= ~_quoted(snapshot, starts, firsts)
     lines = np.flatnonzero(fresh)
     return Borders(lines, depths[lines])
+
+
+def _sunk(
+    depths: Numbers, attached: npt.NDArray[np.bool_], empty: npt.NDArray[np.bool_]
+) -> Numbers:
+    """Return the depths, those of comments and directives as deep as the code behind them."""
+    code = np.flatnonzero(~attached & ~empty)
+    notes = np.flatnonzero(attached)
+    follows = code.searchsorted(notes)
+    notes = notes[follows < len(code)]
+    sunk = depths.copy()
+    sunk[notes] = np.maximum(depths[notes], depths[code[follows[: len(notes)]]])
+    return sunk
+
+
+def _decorated(
+    depths: Numbers, firsts: npt.NDArray[np.uint8], empty: npt.NDArray[np.bool_]
+) -> list[int]:
+    """Return the lines that stand under a decorator of several lines."""
+    found = []
+    for line in np.flatnonzero(firsts == ord("@")).tolist():
+        below = line + 1
+        while below < len(firsts) and (
+            empty[below] or depths[below] > depths[line] or _NO_BORDER[firsts[below]]
+        ):
+            below += 1
+        if line + 1 < below < len(firsts) and depths[below] == depths[line]:
+            found.append(below)
+    return found
+
+
+def _quoted(
+    snapshot: Snapshot, starts: Numbers, firsts: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.bool_]:
+    """Return which lines begin inside a string of three quotes; none where quotes do not pair."""
+    inside = np.zeros(len(firsts), bool)
+    begin, end = int(starts[0]), int(starts[-1])
+    data = bytes(snapshot.buffer[begin:end])
+    marks = sorted((place, quote) for quote in _QUOTES for place in _places(data, quote))
+    lines = (starts.searchsorted([place + begin for place, _ in marks], "right") - 1).tolist()
+    opened, at = b"", 0
+    spans: list[tuple[int, int]] = []
+    for (_, quote), line in zip(marks, lines, strict=True):
+        if quote == opened:
+            spans.append((at + 1, line + 1))
+            opened = b""
+        elif not opened and firsts[line] != ord("#"):
+            opened, at = quote, line
+    for first, last in spans if not opened else ():
+        inside[first:last] = True
+    return inside
 
 
 def headings(snapshot: Snapshot, starts: Numbers) -> Borders:
@@ -93,18 +152,29 @@ def headings(snapshot: Snapshot, starts: Numbers) -> Borders:
     heads, _, firsts, empty = _layout(snapshot, starts)
     depths = np.full(len(firsts), _PARAGRAPH + 1, np.int64)
     depths[1:][empty[:-1] & ~empty[1:]] = _PARAGRAPH
-    marks = (heads[:, :7] == ord("#")).astype(np.int64).cumprod(axis=1).sum(axis=1)
-    sharp = (marks > 0) & (marks < 7)
-    sharp &= heads[np.arange(len(heads)), np.minimum(marks, 6)] == _SPACE
-    depths[sharp] = marks[sharp]
-    for level, char in enumerate(_UNDERLINES, 1):
-        line = (heads[:, :3] == char).all(axis=1)
-        under = np.flatnonzero(line[1:] & ~line[:-1] & ~empty[:-1])
-        # An overline belongs to its heading too.
-        under -= line[np.maximum(under - 1, 0)] & (under > 0)
-        depths[under] = level
+    sharps = np.flatnonzero(heads[:, 0] == ord("#"))
+    marks = (heads[sharps, :8] != ord("#")).argmax(axis=1)
+    sharps, marks = sharps[(marks > 0) & (marks < 7)], marks[(marks > 0) & (marks < 7)]
+    spaced = heads[sharps, marks] == _SPACE
+    depths[sharps[spaced]] = marks[spaced]
+    ruled = np.flatnonzero(_RULES[heads[:, 0]] & (heads[:, 1] == heads[:, 0]))
+    ruled = ruled[(ruled > 0) & (heads[ruled, 2] == heads[ruled, 0])]
+    lines = np.zeros(len(empty), bool)
+    lines[ruled] = True
+    under = ruled[~lines[ruled - 1] & ~empty[ruled - 1]] - 1
+    levels = _LEVELS[heads[under + 1, 0]]
+    # An overline belongs to its heading too.
+    under -= lines[np.maximum(under - 1, 0)] & (under > 0)
+    depths[under] = levels
     lines = np.flatnonzero(depths <= _PARAGRAPH)
     return Borders(lines, depths[lines])
+
+
+def _places(data: bytes, word: bytes) -> Iterator[int]:
+    place = data.find(word)
+    while place >= 0:
+        yield place
+        place = data.find(word, place + len(word))
 
 
 def _layout(
@@ -117,19 +187,25 @@ def _layout(
     windows = np.lib.stride_tricks.sliding_window_view(padded, WIDTH)
     heads = windows[starts[:-1] - begin]
     blank = (heads == _SPACE) | (heads == _TAB)
-    leading = blank.cumprod(axis=1, dtype=np.uint8).astype(bool)
-    indents = leading.sum(axis=1)
-    depths = indents + (TAB - 1) * (leading & (heads == _TAB)).sum(axis=1)
-    firsts = heads[np.arange(len(heads)), np.minimum(indents, WIDTH - 1)]
+    indents = blank.argmin(axis=1)
+    indents[blank.all(axis=1)] = WIDTH - 1
+    depths = indents.copy()
+    tabbed = np.flatnonzero(heads[:, 0] == _TAB)
+    if len(tabbed):
+        leading = np.arange(WIDTH) < indents[tabbed, None]
+        depths[tabbed] += (TAB - 1) * (leading & (heads[tabbed] == _TAB)).sum(axis=1)
+    firsts = heads[np.arange(len(heads)), indents]
     empty = (firsts == _NEWLINE) | (firsts == 13)
     return heads, depths, firsts, empty
 
 
 def _opens(heads: Bytes) -> npt.NDArray[np.bool_]:
-    """Whether a line begins with a word that opens a definition, at a depth of 0, 4 or 8."""
+    """Whether a line begins with a word that opens a definition, behind few blanks or tabs."""
     found = np.zeros(len(heads), bool)
-    for depth in (0, 4, 8):
-        word = np.ascontiguousarray(heads[:, depth : depth + 4]).view("<u4")[:, 0]
-        for opener in _OPENERS:
-            found |= word == opener
+    for indent in (0, 1, 2, 4, 8):
+        word = np.ascontiguousarray(heads[:, indent : indent + 4]).view("<u4")[:, 0]
+        right = (word[:, None] == _OPENERS).any(axis=1)
+        if indent:
+            right &= (heads[:, indent - 1] == _SPACE) | (heads[:, indent - 1] == _TAB)
+        found |= right
     return found

@@ -104,3 +104,35 @@ def test_tokens_are_estimated_by_bytes_and_kind() -> None:
     assert tokens.estimate(b"x" * 240, "logs") == 101
     assert tokens.estimate(400, "prose") == tokens.estimate("é" * 200, "prose") == 101
     assert tokens.estimate(350, "code", scale=1.5) == 151
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        '    @patch(\n        "x",\n    )\n    def f(self):\n        return 1\n',
+        '    def f(self):\n        return """\n\nAt the margin.\n\ndef no(): ...\n"""\n',
+        "    def f(self):\n        a = 1\n\n##        b = 2\n        return a\n",
+        "\tdef f(self):\n\t\t# say\n\t\ta = 1\n\t\t# more\n\t\treturn a\n",
+    ],
+)
+def test_a_function_is_cut_neither_in_its_decorator_nor_in_its_text(
+    tmp_path: Path, inner: str
+) -> None:
+    indent = "\t" if inner.startswith("\t") else "    "
+    other = f"{indent}def g(self):\n{indent}{indent}return {'1 + ' * 12}1\n"
+    text = "class A:\n" + (other + inner) * 20
+    corpus = packed(tmp_path, {"a.py": text.encode()})
+    parts = chunk(corpus, None, "symbols", 100)
+    lines = text.splitlines()
+    firsts = {lines[part.start - 1].strip() for part in parts[1:]}
+    assert len(parts) > 5
+    assert firsts <= {"def g(self):", inner.splitlines()[0].strip()}
+    corpus.close()
+
+
+def test_a_directive_inside_of_a_function_is_no_border(tmp_path: Path) -> None:
+    body = "int f(int a)\n{\n\tg();\n\n#ifdef X\n\th();\n#endif\n\n\treturn a;\n}\n\n"
+    corpus = packed(tmp_path, {"a.c": (body * 20).encode()})
+    parts = chunk(corpus, None, "symbols", 60)
+    assert {corpus.line_bytes("a.c", p.start, p.start)[0] for p in parts} == {b"int f(int a)"}
+    corpus.close()
