@@ -90,8 +90,19 @@ class Repository:
         try:
             with closing(git.Repo(self.git_dir)) as repo:
                 return {ref.name: ref.commit.hexsha for ref in repo.references}
-        except (git.GitError, ValueError, OSError) as error:
-            raise Unavailable(f"The refs of this repository cannot be read: {error}.") from None
+        except (git.GitError, ValueError, OSError):
+            return self._listed()  # one name that git does not allow spoils GitPython's list
+
+    def _listed(self) -> dict[str, str]:
+        """Return the refs as git lists them, those of names that it does not allow left out."""
+        fields = ("refname:short", "objectname", "*objectname", "objecttype", "*objecttype")
+        form = "%00".join(f"%({field})" for field in fields)
+        found: dict[str, str] = {}
+        for line in self.git.run("for-each-ref", f"--format={form}").split(b"\n"):
+            name, *rest = line.decode("utf-8", "replace").split("\0")
+            if len(rest) == 4 and "commit" in rest[2:]:
+                found[name] = rest[1] if rest[3] == "commit" else rest[0]
+        return found
 
 
 def find(folder: Path, confine: Confine) -> Repository | None:

@@ -177,6 +177,18 @@ def test_refs_lists_branches_and_tags(history: Catalog, work: Work) -> None:
     assert refs == {"main": work.git("rev-parse", "HEAD"), "v1": work.git("rev-parse", "HEAD~1")}
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "a..b", "end.lock", "sp ace"])
+def test_a_name_that_git_does_not_allow_spoils_no_other(
+    history: Catalog, work: Work, name: str
+) -> None:
+    head = work.git("rev-parse", "HEAD")
+    work.git("tag", "-a", "-m", "one", "v1", "HEAD~1")
+    (work.path / ".git/refs/heads" / name).write_text(head + "\n")
+    refs = history.call("history", "refs", [], {})
+    assert refs["main"] == head
+    assert refs["v1"] == work.git("rev-parse", "HEAD~1")
+
+
 def test_an_empty_history_says_so(work: Work, catalog_of: Make) -> None:
     catalog = catalog_of(work.path)
     description = catalog.describe("history")
