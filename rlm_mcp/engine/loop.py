@@ -15,6 +15,7 @@ from typing import Any
 from rlm_mcp import redact
 from rlm_mcp.engine import observe
 from rlm_mcp.engine import schema as schemas
+from rlm_mcp.engine.compaction import Compaction
 from rlm_mcp.engine.environment import Environment, Step
 from rlm_mcp.engine.history import History
 from rlm_mcp.engine.host import Scope
@@ -69,6 +70,13 @@ class Loop:
         self.history = History(
             prompts[mode], first, self._note(), limit, lambda text: scope.handles.keep(text)
         )
+        self.compaction = Compaction(
+            self.history,
+            job.sub if scope.sub_calls else job.root,
+            prompts["compact"],
+            scope.shared.calls,
+            scope.account,
+        )
         self.content = ""
         """What the answer held after the last cell, ready or not."""
         self._prose = self._errors = self._turn = 0
@@ -105,20 +113,24 @@ class Loop:
         """Return the root's next reply; a failure that may pass is waited for."""
         scope = self._scope
         account = scope.account
-        for pause in (*PAUSES_S, None):
+        pauses = iter(PAUSES_S)
+        while True:
+            await self.compaction.fit()
             seconds = max(1.0, account.budget.seconds_left())
             request, texts = self.history.request(self._max_tokens(), seconds)
             try:
                 return await scope.shared.calls.reply(self._job.root, request, account, texts=texts)
             except ModelError as error:
+                if error.kind == "too_long" and self.compaction.lower():
+                    continue
+                pause = next(pauses, None)
                 if pause is None or not error.retryable or account.breaker.reason:
                     raise
                 await asyncio.sleep(min(pause, max(0.0, account.budget.seconds_left())))
-        raise AssertionError("the last failure is raised")
 
     def _max_tokens(self) -> int:
         left = self._scope.account.budget.allowance.output_tokens
-        return max(256, min(ROOT_MAX_TOKENS, left))
+        return max(256, min(ROOT_MAX_TOKENS, left, self._job.root.window // 4))
 
     async def _step(self, reply: Reply) -> End | None:
         """Run the cell of a reply and add what the model is shown; an end where there is one."""
