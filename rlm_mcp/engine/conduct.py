@@ -314,8 +314,12 @@ class Conduct:
         found: tuple[evidence.Evidence, ...] = ()
         if end.answer:
             names = self.reader.names()
+            # Compared as it stands, then shown without secrets.
             found = await asyncio.to_thread(
-                evidence.check, end.answer, names, lambda ref: self.reader.text(ref)
+                lambda: tuple(
+                    replace(item, quote=redact.redact(item.quote))
+                    for item in evidence.check(end.answer, names, self.reader.text)
+                )
             )
         status: Status = "complete"
         if end.failed:
@@ -326,7 +330,7 @@ class Conduct:
             status = "partial"
         ended = end.failed or end.forced
         return Result(
-            answer=end.answer,
+            answer=await asyncio.to_thread(redact.redact, end.answer),
             status=status,
             done=self.coverage.done,
             total=len(self.coverage.parts),
