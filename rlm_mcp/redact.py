@@ -243,14 +243,15 @@ RULES = (
     *(
         Rule(
             word,
-            _KEYWORD + r"(?:[\"']?\]?\s{0,8}(?::\s{0,4}(?:str|string)\s{0,4}=|:=|=>|[=:])"
-            r"\s{0,8}[bru@]?(?:\"(?P<password1>[^\s\"]{6,300})\"|'(?P<password2>[^\s']{6,300})'"
+            _KEYWORD + r"(?:\\{0,4}[\"']?\]?\s{0,8}(?::\s{0,4}(?:str|string)\s{0,4}=|:=|=>|[=:])"
+            r"\s{0,8}[bru@]?(?:\\{1,4}[\"'](?P<password5>[^\s\"'\\]{6,300})\\{1,4}[\"']"
+            r"|\"(?P<password1>[^\s\"]{6,300})\"|'(?P<password2>[^\s']{6,300})'"
             r"|`(?P<password3>[^\s`]{6,300})`)"
             r"|(?:\s{0,4}=\s{0,4}|\s{0,4}:\s{1,4})(?P<password4>[A-Za-z0-9#@^%][\w!#%*+/?@^~=.-]{7,250}+"
             r"(?:&(?!\w{1,40}=)[\w!#%*+/?@^~=.-]{0,60}+){0,3}+)(?![^\s,;&)\]}\"']))",
             inside=True,
             any_case=True,
-            sign=word + r"[a-z0-9_-]{0,28}[\"']?\]?[\x09-\x0d\x1c-\x20]{0,8}[:=]",
+            sign=word + r"[a-z0-9_-]{0,28}\\{0,4}[\"']?\]?[\x09-\x0d\x1c-\x20]{0,8}[:=]",
         )
         for word in ("pass", "secret", "token", "key", "credential")
     ),
@@ -339,6 +340,7 @@ CHECKS: Mapping[str, Callable[[str, str], bool]] = {
     "password1": _is_quoted,
     "password2": _is_quoted,
     "password3": _is_quoted,
+    "password5": _is_quoted,
     "password4": _is_bare,
     "password5": _is_typed,
     "password6": _is_typed,

@@ -265,3 +265,18 @@ def test_a_hostile_text_costs_no_more_than_linear_time(text: str) -> None:
     began = time.monotonic()
     redact.redact(text)
     assert time.monotonic() - began < 10, "about 1 MB; ordinary text takes 0.05 s"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"{\"password\": \"tR7#kQ9xWm2Lp\"}",
+        r"password = \\\"tR7#kQ9xWm2Lp\\\"",
+        r"{\'api_key\': \'kQ9xWm2LptR74Zb\'}",
+    ],
+)
+def test_a_password_inside_escaped_text_is_taken_out(text: str) -> None:
+    found = redact.redact(text)
+    assert "[secret:password:" in found
+    assert "Wm2Lp" not in found
+    assert redact.redact(found) == found

@@ -92,6 +92,7 @@ class Builder:
         self._bodies: list[bytes] = []
         self._waiting = 0
         self._sizes: dict[int, int] = {}
+        self._tidied = {"": ""}
         self._calls: dict[str, tuple[int, str, ToolKind]] = {}
 
     @property
@@ -110,7 +111,8 @@ class Builder:
             self._piece(event)
         elif isinstance(event, Odd):
             kinds = self.state.odd.setdefault(event.kind, {})
-            kinds[event.name] = kinds.get(event.name, 0) + 1
+            name = self._tidy(event.name)
+            kinds[name] = kinds.get(name, 0) + 1
         elif isinstance(event, Meta):
             self.state.facts[event.key] = plain(redact(event.value))
         elif isinstance(event, Rewind):
@@ -291,19 +293,27 @@ class Builder:
 
     def _see(self, piece: Piece) -> None:
         state = self.state
-        piece.ts = plain(piece.ts[:40])
-        if piece.ts:
+        piece.cwd, piece.model = self._tidy(piece.cwd), self._tidy(piece.model)
+        ts = piece.ts[:40]
+        piece.ts = ts if ts.isascii() and ts[:1].isdigit() else self._tidy(ts)
+        if ts:
             state.first = state.first or piece.ts
-            if piece.ts > state.last:
-                state.last = piece.ts
+            state.last = max(state.last, piece.ts)
         if piece.cwd and (not state.cwds or piece.cwd != state.cwds[-1]):
-            piece.cwd = plain(piece.cwd)
             if piece.cwd in state.cwds:
                 state.cwds.remove(piece.cwd)
             state.cwds.append(piece.cwd)
         if piece.model and piece.model not in state.models:
-            piece.model = plain(piece.model)
-            state.models += [] if piece.model in state.models else [piece.model]
+            state.models.append(piece.model)
+
+    def _tidy(self, text: str) -> str:
+        """Return a word that many records repeat as it may be stored and shown."""
+        tidy = self._tidied.get(text)
+        if tidy is None:
+            if len(self._tidied) > _MEMORY:
+                self._tidied.clear()
+            tidy = self._tidied[text] = plain(redact(text))
+        return tidy
 
     def flush(self) -> None:
         """Hand on the rows that are waiting, and forget what is not needed for the next ones."""

@@ -23,6 +23,7 @@ from rlm_mcp.contexts.session.filing import Filing
 from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.turns import Block, Child, Piece, Source
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.redact import redact
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.pack import Corpus
@@ -293,7 +294,7 @@ class Index:
             return row["doc"], build.State.load(row["state"])
         state = build.State()
         if child is not None:
-            state.facts.update(child.facts)
+            state.facts.update((name, redact(fact)) for name, fact in child.facts.items())
         cursor = self.db.execute(
             "INSERT INTO docs (name, path, call, stamp, state) VALUES (?,?,?,?,?)",
             (label, str(path), child.call if child else "", "[0]", state.dump()),

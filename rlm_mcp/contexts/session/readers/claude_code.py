@@ -126,7 +126,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
         return
     subagent = _AGENT.search(source.path) is not None
     threads: dict[str, str] = source.state.setdefault("threads", {})
-    said: dict[str, str] = source.state.setdefault("said", {})
+    said: dict[str, str] = {}
     yield from json_lines(source, start, lambda record: _record(record, threads, subagent, said))
 
 
