@@ -9,61 +9,29 @@ nothing here asks one.
 from __future__ import annotations
 
 import bisect
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from rlm_mcp.contexts.session.phrases import (
+    CORRECTION,
+    DECISION,
+    ORDERED,
+    PREFERENCE,
+    REJECTED,
+    REVOKED,
+    RULE,
+    TURNED_DOWN,
+    machine,
+)
 from rlm_mcp.contexts.session.sentences import sentences, strong, words
 from rlm_mcp.contexts.session.view import View, rows_of
 
 FactKind = Literal["goal", "rule", "preference", "correction", "decision", "rejected"]
 
-_RULE = re.compile(
-    r"\b(?:never|always|must(?:n't| not)?|don't|do not|cannot|can't use|no longer|only|avoid|ever"
-    r"|make sure|ensure|from now on|at all times|under no circumstances|forbidden|off[- ]limits"
-    r"|required|mandatory|hard rule|rule:|not allowed|leave .{1,40} alone)\b"
-    r"|^no \w+\.?$|\b(?:use|with) .{1,60}?,? (?:not|instead of|rather than) "
-    r"|(?:禁止|必须|不要|千万|只能|务必|总是)",
-    re.IGNORECASE,
-)
-_PREFERENCE = re.compile(
-    r"\b(?:prefer|i(?:'d)? like|i want|i'd rather|please use|keep (?:it|them|this|the \w+)|style"
-    r"|use \w+|be (?:brief|concise|short)|in (?:english|german|french|chinese))\b",
-    re.IGNORECASE,
-)
-_CORRECTION = re.compile(
-    r"^(?:no[,.! ]|nope|stop\b|wrong|actually|that's (?:wrong|not)|not (?:what|like|that)|wait\b"
-    r"|revert|undo|scrap|change of plan|instead\b|i (?:said|meant|told)|you (?:forgot|missed|broke)"
-    r"|it should (?:be|have)|不对|错了|别)"
-    r"|\b(?:i (?:already )?(?:said|told you)|as i said|scrap (?:that|this)|change of plan"
-    r"|you were (?:told|asked)|on second thought|changed my mind)\b",
-    re.IGNORECASE,
-)
-_DECISION = re.compile(
-    r"^(?:\**decision\**\s*:|decided\b|i(?:'ve| have)? decided|we(?:'ve| have)? decided|i chose|"
-    r"we chose|choosing\b|going with|i'm going with|i'll go with|let's go with|settled on|"
-    r"sticking (?:with|to)|keeping\b|switching to|moving to|capping\b|the approach is|"
-    r"reverting (?:that|it) and|turning (?:on|off)|we'll use|i'll use|final(?:ly)?:|resolution:)",
-    re.IGNORECASE,
-)
-_ASKED = re.compile(
-    r"^(?:change of plan|let's (?:use|move|go|switch|keep|do)|use |keep |switch to|go with|we(?:'ll"
-    r"| will) use|make it|move |the \w+ (?:is|are|should be) )",
-    re.IGNORECASE,
-)
-_REJECTED = re.compile(
-    r"\b(?:i (?:have )?rejected|we rejected|rejected\b|dead end|not worth (?:it|the)|ruled out|"
-    r"doesn't work|does not work|won't work|will not work|would not (?:survive|work)|gave up on|"
-    r"abandon(?:ed|ing)|scrap(?:ped)? (?:that|this)|tried .{1,60} but|can't be used|backed out)\b",
-    re.IGNORECASE,
-)
-_REVOKED = re.compile(
-    r"\b(?:forget|ignore|drop|lift|remove|cancel) (?:that|the|my|this) .{0,40}?\b(?:rule|"
-    r"constraint|restriction|ban)\b|\byou (?:may|can) (?:now |again )?(?:edit|use|touch)\b",
-    re.IGNORECASE,
-)
 _LONG = 600
+_EXPLAINED = 2
+"""Sentences behind a correction that still belong to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,26 +86,35 @@ def goal(view: View) -> Fact | None:
 
 
 def _asked(text: str, ref: str, turn: int) -> Iterator[Fact]:
-    """Yield what a person's prompt states. A correction's following sentences belong to it."""
-    correcting = False
+    """Yield what a person's prompt states. The sentences behind a correction explain it."""
+    left = 0
     for sentence in sentences(text):
-        if len(sentence) > _LONG:
+        if len(sentence) > _LONG or machine(sentence):
             continue
         if sentence.endswith(("?", "\uff1f")):
-            correcting = False
+            left = 0
             continue
-        correcting = correcting or _CORRECTION.search(sentence) is not None
-        if correcting and _REJECTED.search(sentence):
-            yield Fact("rejected", sentence, ref, turn, "person")
-        if _RULE.search(sentence):
-            yield Fact("rule", sentence, ref, turn, "person")
-        elif (correcting and len(sentence) > 8) or _REVOKED.search(sentence):
-            yield Fact("correction", sentence, ref, turn, "person")
-        elif _PREFERENCE.search(sentence):
-            yield Fact("preference", sentence, ref, turn, "person")
-        ruled = _RULE.search(sentence) is not None and not correcting
-        if not ruled and _ASKED.search(sentence) and len(words(sentence)) >= 3:
-            yield Fact("decision", sentence, ref, turn, "person")
+        corrects = CORRECTION.stand_in(sentence)
+        left = _EXPLAINED if corrects else left - 1
+        for kind in _kinds(sentence, corrects, left >= 0):
+            yield Fact(kind, sentence, ref, turn, "person")
+
+
+def _kinds(sentence: str, corrects: bool, correcting: bool) -> Iterator[FactKind]:
+    """Yield what a person's sentence may be; `correcting` holds behind a correction too."""
+    if (correcting and REJECTED.stand_in(sentence)) or TURNED_DOWN.stand_in(sentence):
+        yield "rejected"
+    ruled = RULE.stand_in(sentence)
+    if ruled:
+        yield "rule"
+    if corrects or REVOKED.stand_in(sentence) or (correcting and not ruled and len(sentence) > 8):
+        yield "correction"
+    elif not ruled and PREFERENCE.stand_in(sentence):
+        yield "preference"
+    if DECISION.stand_in(sentence) or (
+        (correcting or not ruled) and ORDERED.stand_in(sentence) and words(sentence)
+    ):
+        yield "decision"
 
 
 def _said(text: str, ref: str, turn: int, *, thinking: bool) -> Iterator[Fact]:
@@ -146,9 +123,9 @@ def _said(text: str, ref: str, turn: int, *, thinking: bool) -> Iterator[Fact]:
         if len(sentence) > _LONG:
             before = ""
             continue
-        if not thinking and _DECISION.search(sentence):
+        if not thinking and DECISION.stand_in(sentence):
             yield Fact("decision", sentence, ref, turn, "agent")
-        if _REJECTED.search(sentence):
+        if REJECTED.stand_in(sentence):
             both = f"{before} {sentence}"
             bare = len(words(sentence)) < 3 and before and both in text
             yield Fact("rejected", both if bare else sentence, ref, turn, "agent")
@@ -200,8 +177,8 @@ def _turnabout(fact: Fact) -> _Turnabout | None:
     if fact.by != "person":
         return None
     corrects = fact.kind in ("correction", "rejected")
-    changes = corrects or _CORRECTION.search(fact.quote) is not None
-    revokes = _REVOKED.search(fact.quote) is not None
+    changes = corrects or CORRECTION.stand_in(fact.quote)
+    revokes = REVOKED.stand_in(fact.quote)
     if not (changes or revokes):
         return None
     return _Turnabout(fact, _topic(fact.quote), changes, revokes)

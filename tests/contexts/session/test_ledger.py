@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,49 @@ def test_every_quote_stands_verbatim_in_its_block(facts: Make) -> None:
     text = "Please fix it. Never touch `a b.sql`, it is live!  Use X, not Y."
     for fact in facts(("user", text)):
         assert fact.quote in text
+
+
+STATEMENTS = Path(__file__).parent / "data" / "statements.jsonl"
+"""What people and agents say, by kind; the rules were written with an eye on the known ones."""
+ASKED = ("rule", "preference")
+
+
+@pytest.mark.parametrize("part", ["known", "held out"])
+def test_statements_in_peoples_own_words_are_told_apart(facts: Make, part: str) -> None:
+    every = [json.loads(line) for line in STATEMENTS.read_text("utf-8").splitlines()]
+    lines = [line for line in every if line["set"] == part]
+    who = {"person": "user", "agent": "assistant"}
+    found = facts(*((who[line["by"]], line["text"]) for line in lines))
+    right = said = planted = 0
+    for turn, line in enumerate(lines, 1):
+        kinds = {"rule" if f.kind in ASKED else f.kind for f in found if f.turn == turn}
+        wanted = "rule" if line["kind"] in ASKED else line["kind"]
+        planted += wanted != "none"
+        said += bool(kinds)
+        right += wanted in kinds
+    assert planted >= 50
+    assert right / planted >= 0.9
+    assert right / said >= 0.9
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pkg/foo/bar.go:12:4: SA1000: avoid using this, use that instead of it",
+        "[ERROR] db: you must not connect twice",
+        "TypeError: never call this twice",
+        "level=error msg=never",
+        "    // always keep this in sync;",
+        "2026-03-14 08:00:00 WARN do not use the old key",
+    ],
+)
+def test_a_pasted_line_of_a_log_or_of_code_states_nothing(facts: Make, text: str) -> None:
+    assert facts(("user", f"See what it says.\n{text}")) == []
+
+
+def test_only_the_next_sentences_belong_to_a_correction(facts: Make) -> None:
+    rest = "The page is blank. The button is green. The list has four rows."
+    found = facts(("user", f"No, wrong port. It is 8081. {rest}"))
+    assert [fact.quote for fact in found] == [
+        "No, wrong port.", "It is 8081.", "The page is blank.",
+    ]  # fmt: skip
