@@ -14,6 +14,7 @@ from rlm_mcp.contexts.session import (
     mirror,
     rollup,
     search,
+    shell,
     story,
     work,
 )
@@ -159,21 +160,17 @@ class Methods:
         ]
 
     def files(self, path: str = "", reads: bool = False) -> dict[str, Any]:
-        """List the files that calls changed on the live branch; those of dead branches apart."""
-        found = {}
-        for name, live in (("files", True), ("abandoned", False)):
-            found[name] = [
-                {
-                    "path": file.path,
-                    "changes": len(file.ops),
-                    "ops": sorted({op for op, _, _ in file.ops}),
-                    "first": file.ops[0][1],
-                    "last": file.ops[-1][1],
-                }
-                for file in work.files(self._view, live=live, reads=reads)
-                if path in file.path
-            ]
-        return found
+        """List the files that calls changed (live), those of dead branches, and by_shell apart."""
+        view = self._view
+        every = {
+            "files": work.files(view, live=True, reads=reads),
+            "abandoned": work.files(view, live=False, reads=reads),
+            "by_shell": shell.files(view),
+        }
+        return {
+            name: [_touched(file) for file in listed if path in file.path]
+            for name, listed in every.items()
+        }
 
     def file_at(self, path: str, turn: int = 0) -> dict[str, Any]:
         """Rebuild a file as it was after a turn, where the record allows it."""
@@ -285,6 +282,16 @@ class Methods:
             if row[key]:
                 entry[key] = row[key]
         return entry
+
+
+def _touched(file: work.Touched) -> dict[str, Any]:
+    return {
+        "path": file.path,
+        "changes": len(file.ops),
+        "ops": sorted({op for op, _, _ in file.ops}),
+        "first": file.ops[0][1],
+        "last": file.ops[-1][1],
+    }
 
 
 def _roles(view: View, row: sqlite3.Row) -> tuple[str, str]:
