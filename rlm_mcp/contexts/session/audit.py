@@ -1,30 +1,19 @@
 """What a compaction's summary lost, and what it states against the evidence.
 
 Lost is what stood in the turns before it and is not found in the summary by its anchors (paths,
-names, numbers) or, where it has none, by most of its words. Contradicted is a statement that the
-record of work refutes: a path that never occurred, a value that was set otherwise, tests said to
-pass whose last run failed.
+names, numbers) or, where it has none, by most of its words. Its claims are weighed in claims.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
-from rlm_mcp.contexts.session import ledger, search, work
-from rlm_mcp.contexts.session.sentences import holds, kept, sentences, words
-from rlm_mcp.contexts.session.view import Place, View, rows_of
-from rlm_mcp.contexts.variable import Query
+from rlm_mcp.contexts.session import claims, ledger, work
+from rlm_mcp.contexts.session.sentences import holds, kept, words
+from rlm_mcp.contexts.session.view import View, rows_of
 from rlm_mcp.errors import BadRequest
 
-_PATH = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)+[\w.-]+\.\w{1,8})\b")
-_GREEN = re.compile(
-    r"\b(?:all (?:\d+ )?(?:the )?tests? (?:now )?pass|tests? (?:are |all )?(?:green|passing)|"
-    r"(?:the )?(?:whole |full )?(?:suite|build) (?:is )?(?:green|passes|passing)|0 failures)",
-    re.IGNORECASE,
-)
-_VALUE = re.compile(r"\b([A-Z][A-Z0-9_]{2,}|[a-z]\w*_\w+)\s*(?:=|:| is | to )\s*(\d+(?:\.\d+)?)\b")
 _NUMBER = re.compile(r"\b[\w./-]+\s?[=:]\s?(\d[\d.,]*\s?(?:ms|us|s|MB|GB|KB|%|x))\b")
 _SHOWN = 40
 
@@ -75,9 +64,7 @@ def audit(view: View, number: int = 0) -> dict[str, Any]:
         return {**report, "note": "The summary is not readable (encrypted or empty)."}
     report |= _rules_lost(view, text, turn)
     report |= _facts_lost(view, text, turn)
-    report["contradicted"] = [*_wrong_paths(view, text, turn), *_wrong_values(view, text, turn)]
-    report["contradicted"] += _wrong_tests(view, text, turn)
-    return report
+    return {**report, "contradicted": list(claims.contradicted(view, text, turn))}
 
 
 def _rules_lost(view: View, text: str, turn: int) -> dict[str, Any]:
@@ -124,77 +111,3 @@ def _facts_lost(view: View, text: str, turn: int) -> dict[str, Any]:
             "paths": len(paths), "commands": len(lost_commands), "numbers": len(numbers),
         },
     }  # fmt: skip
-
-
-def _wrong_paths(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
-    """Yield paths that never occurred before the summary, with the like-named one that did."""
-    rows = view.index.rows(
-        "SELECT b.doc, b.n, b.i, b.lines, b.arg FROM blocks b JOIN turns t ON t.doc=b.doc AND "
-        "t.n=b.n WHERE t.live=1 AND b.type='call' AND b.arg!='' AND (b.doc>1 OR b.n<?)",
-        (turn,),
-    )
-    known = {row["arg"]: view.ref(row) for row in rows}
-    everything = "\n".join(known)
-    for path in dict.fromkeys(_PATH.findall(text)):
-        if path in everything or _mentioned(view, path, turn):
-            continue
-        name = path.rpartition("/")[2]
-        like = next((arg for arg in known if arg.rpartition("/")[2] == name), "")
-        if like:
-            yield {
-                "claim": path, "evidence": f"the file is {like}", "ref": known[like],
-                "kind": "path",
-            }  # fmt: skip
-
-
-def _mentioned(view: View, path: str, turn: int) -> bool:
-    """Say whether a path stands anywhere in the live text before the summary."""
-    places = [Place(thread) for thread in view.threads()]
-    found = search.grep(
-        view,
-        Query(re.escape(path), limit=1),
-        places,
-        keep=lambda row: row["type"] != "compaction" and (row["doc"] > 1 or row["n"] < turn),
-    )
-    return found.total > 0
-
-
-def _wrong_values(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
-    """Yield NAME = number statements that the last edit of that name refutes."""
-    for name, value in dict.fromkeys(_VALUE.findall(text)):
-        last = None
-        for row in rows_of(
-            view,
-            "b.doc=1 AND t.live=1 AND b.type='call' AND b.kind IN ('edit', 'write') AND b.n<?",
-            (turn,),
-        ):
-            found = re.findall(rf"\b{re.escape(name)}\s*[=:]\s*(\d+(?:\.\d+)?)\b", view.body(row))
-            if found:
-                last = (found[-1], view.ref(row))
-        if last and last[0] != value:
-            yield {
-                "claim": f"{name} = {value}", "evidence": f"last set to {last[0]}",
-                "ref": last[1], "kind": "value",
-            }  # fmt: skip
-
-
-def _wrong_tests(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
-    """Yield a claim that tests pass where the last whole run before the summary failed."""
-    claim = next((s for s in sentences(text) if _GREEN.search(s)), "")
-    if not claim:
-        return
-    ran = [run for run in work.runs(view) if run.turn < turn and work.TEST.search(run.command)]
-    if not ran:
-        yield {"claim": claim, "evidence": "no test run is recorded", "ref": "", "kind": "tests"}
-        return
-    widest = min(ran, key=lambda run: len(run.command)).command
-    for run in (ran[-1], [r for r in ran if r.command == widest][-1]):
-        if run.status == "error":
-            score = next(
-                (line.strip() for line in reversed(run.text.splitlines()) if "fail" in line), ""
-            )
-            yield {
-                "claim": claim, "evidence": f"`{run.command}`: {score or run.status}",
-                "ref": run.result, "kind": "tests",
-            }  # fmt: skip
-            return

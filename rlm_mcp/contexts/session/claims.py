@@ -1,0 +1,240 @@
+"""What a summary states against the evidence: tests, commits, files, paths and values.
+
+A claim is a plain statement of what was done. What is hedged, denied, planned or asked for claims
+nothing. Each contradiction names the record that refutes it; where a claim could be true by work
+that left no record, nothing is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rlm_mcp.contexts.session import search, shell, work
+from rlm_mcp.contexts.session.sentences import sentences
+from rlm_mcp.contexts.session.view import Place, View, rows_of
+from rlm_mcp.contexts.variable import Query
+
+_PATH = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)+[\w.-]+\.\w{1,8})\b")
+_VALUE = re.compile(
+    r"\b([A-Z][A-Z0-9_]{2,}|[a-z]\w*_\w+)`?(?:\s*[=:]\s*|(?: (?:is|was|now|set|at|raised|lowered|"
+    r"changed|capped|equals|to))+ )`?(\d+(?:\.\d+)?)\b(?! (?:of|to)\b)"
+)
+_HEDGED = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|if|once|until|unless|should|must|needs?|needed|will|would|"
+    r"could|can|may|goal|pending|next|to-?do|wants?|wanted|asked|plan\w*|ensure|make|before|"
+    r"expected|yet|later|remaining|intend\w*|try|tried|trying|ought|supposed|unclear|unknown|"
+    r"fail(?:s|ed|ing|ure|ures)?|broken|hopefully|claims?|claimed)\b|n't\b|\?\s*$",
+    re.IGNORECASE,
+)
+_SOUND = re.compile(
+    r"\b(?:no|zero|0|without(?: any)?) (?:test )?(?:fail\w*|broken)|[\w.-]*/[\w./-]+|`[^`]*`",
+    re.IGNORECASE,
+)
+"""What hedges nothing: a denied failure, and the names of files."""
+_GREEN = re.compile(
+    r"\b(?:all|every|each|the|\d+) (?:\w+ ){0,2}tests? (?:now |all |still )?(?:pass(?:es|ed|ing)?|"
+    r"succeeds?|(?:is|are) (?:now |all )?(?:green|passing|ok))\b"
+    r"|\btests?(?:\s*:| suite)?(?: (?:are|is|now|all|still))* (?:green|passing|passes|pass|ok)\b"
+    r"|\b(?:suite|build|ci)(?: (?:is|are|now|all|still))* (?:green|passes|passing)\b"
+    r"|\bno (?:failing|failed|broken) tests?\b|\b(?:0|no|zero) (?:test )?failures\b|\b\d+ passed\b",
+    re.IGNORECASE,
+)
+_TOOLS = (
+    (
+        re.compile(r"\b(?:linter|lint|linting|ruff|eslint|flake8|pylint|clippy)\b", re.IGNORECASE),
+        re.compile(r"\b(?:lint|ruff|eslint|flake8|pylint|golangci-lint|clippy)\b"),
+    ),
+    (
+        re.compile(r"\b(?:type[- ]?check\w*|types check|mypy|pyright|tsc)\b", re.IGNORECASE),
+        re.compile(r"\b(?:mypy|pyright|tsc|typecheck)\b"),
+    ),
+)
+"""(what a summary calls it, which commands do it)."""
+_CLEAN = re.compile(
+    r"\b(?:pass(?:es|ed|ing)?|clean|green|succeed\w*|no (?:errors|warnings|issues))\b",
+    re.IGNORECASE,
+)
+_COMMITTED = re.compile(
+    r"\b(?:was|were|been|is|are|all|now|and)\s+committed\b|^\W*committed\b|\bi committed\b"
+    r"|\bcommits? (?:was|were|has been|have been) (?:made|created)\b",
+    re.IGNORECASE,
+)
+_PUSHED = re.compile(r"\bpushed\b(?! back)", re.IGNORECASE)
+_REQUESTED = re.compile(
+    r"\b(?:opened|created|filed|submitted) (?:a |the )?(?:new )?"
+    r"(?:pull request|merge request|PR|MR)\b",
+    re.IGNORECASE,
+)
+_HASH = re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}\b")
+_FILE = r"`?((?:[\w.-]+/)*[\w-][\w.-]*\.[A-Za-z]\w{0,7})`?(?!['\w/])"
+_FILLER = r"(?:the |a |an |new |file |files |module |script |empty )*"
+_MADE = re.compile(
+    rf"\b(?:created|added|wrote|introduced) {_FILLER}{_FILE}"
+    rf"|{_FILE} (?:was|were|has been|is) (?:newly )?(?:created|added|written)\b",
+    re.IGNORECASE,
+)
+_GONE = re.compile(
+    rf"\b(?:deleted|removed) {_FILLER}{_FILE}"
+    rf"|{_FILE} (?:was|has been|is) (?:now )?(?:deleted|removed)\b",
+    re.IGNORECASE,
+)
+
+
+def contradicted(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
+    """Yield what a summary at `turn` states against what is recorded before it."""
+    yield from _wrong_paths(view, text, turn)
+    yield from _wrong_values(view, text, turn)
+    plain = [s for s in sentences(text) if not _HEDGED.search(_SOUND.sub("", s))]
+    yield from _wrong_tests(view, plain, turn)
+    yield from _wrong_checks(view, plain, turn)
+    yield from _wrong_commits(view, plain, turn)
+    yield from _wrong_files(view, plain, turn)
+
+
+def _wrong_paths(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
+    """Yield paths that never occurred before the summary, with the like-named one that did."""
+    rows = view.index.rows(
+        "SELECT b.doc, b.n, b.i, b.lines, b.arg FROM blocks b JOIN turns t ON t.doc=b.doc AND "
+        "t.n=b.n WHERE t.live=1 AND b.type='call' AND b.arg!='' AND (b.doc>1 OR b.n<?)",
+        (turn,),
+    )
+    known = {row["arg"]: view.ref(row) for row in rows}
+    everything = "\n".join(known)
+    for path in dict.fromkeys(_PATH.findall(text)):
+        if path in everything or _mentioned(view, path, turn):
+            continue
+        name = path.rpartition("/")[2]
+        like = next((arg for arg in known if arg.rpartition("/")[2] == name), "")
+        if like:
+            yield {
+                "claim": path, "evidence": f"the file is {like}", "ref": known[like],
+                "kind": "path",
+            }  # fmt: skip
+
+
+def _mentioned(view: View, path: str, turn: int) -> bool:
+    """Say whether a path stands anywhere in the live text before the summary."""
+    places = [Place(thread) for thread in view.threads()]
+    found = search.grep(
+        view,
+        Query(re.escape(path), limit=1),
+        places,
+        keep=lambda row: row["type"] != "compaction" and (row["doc"] > 1 or row["n"] < turn),
+    )
+    return found.total > 0
+
+
+def _wrong_values(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
+    """Yield NAME = number statements that the last edit of that name refutes."""
+    for name, value in dict.fromkeys(_VALUE.findall(text)):
+        last = None
+        for row in rows_of(
+            view,
+            "b.doc=1 AND t.live=1 AND b.type='call' AND b.kind IN ('edit', 'write') AND b.n<?",
+            (turn,),
+        ):
+            found = re.findall(rf"\b{re.escape(name)}\s*[=:]\s*(\d+(?:\.\d+)?)\b", view.body(row))
+            if found:
+                last = (found[-1], view.ref(row))
+        if last and last[0] != value:
+            yield {
+                "claim": f"{name} = {value}", "evidence": f"last set to {last[0]}",
+                "ref": last[1], "kind": "value",
+            }  # fmt: skip
+
+
+def _wrong_tests(view: View, plain: list[str], turn: int) -> Iterator[dict[str, Any]]:
+    """Yield a claim that tests pass where the last run, or the last whole run, failed."""
+    claim = next((s for s in plain if _GREEN.search(s)), "")
+    if not claim:
+        return
+    ran = [run for run in _runs(view, turn) if work.TEST.search(run.command)]
+    if not ran:
+        yield {"claim": claim, "evidence": "no test run is recorded", "ref": "", "kind": "tests"}
+        return
+    widest = min(ran, key=lambda run: len(run.command)).command
+    for run in (ran[-1], [r for r in ran if r.command == widest][-1]):
+        if run.status == "error":
+            yield _failed(claim, run, "tests")
+            return
+
+
+def _wrong_checks(view: View, plain: list[str], turn: int) -> Iterator[dict[str, Any]]:
+    """Yield claims that a linter or type checker is content where its last run failed."""
+    for said, command in _TOOLS:
+        claim = next((s for s in plain if said.search(s) and _CLEAN.search(s)), "")
+        ran = [run for run in _runs(view, turn) if command.search(run.command)] if claim else []
+        if ran and ran[-1].status == "error":
+            yield _failed(claim, ran[-1], "check")
+
+
+def _failed(claim: str, run: work.Run, kind: str) -> dict[str, Any]:
+    lines = [line.strip() for line in run.text.splitlines() if re.search("fail|rror", line)]
+    score = next((line for line in reversed(lines) if re.search(r"\d+ fail", line)), "")
+    evidence = f"`{run.command}`: {score or (lines or [run.status])[-1]}"
+    return {"claim": claim, "evidence": evidence, "ref": run.result, "kind": kind}
+
+
+def _wrong_commits(view: View, plain: list[str], turn: int) -> Iterator[dict[str, Any]]:
+    """Yield claims of commits, pushes and requests of which nothing is recorded."""
+    other = view.index.rows(
+        "SELECT count(*) FROM blocks WHERE type='call' AND (name LIKE '%commit%' OR name LIKE "
+        "'%push%' OR name LIKE '%pull_request%' OR name LIKE '%merge_request%')"
+    )[0][0]
+    if other or view.threads()[1:]:
+        return  # a tool of its own, or a subagent, may have done it
+    done = "\n".join(run.command for run in _runs(view, turn) if run.status != "error")
+    done += "\n".join(
+        view.body(row)
+        for row in rows_of(
+            view,
+            "b.doc=1 AND t.live=1 AND b.n<? AND (t.origin='human' OR b.type='notice')",
+            (turn,),
+        )
+    ).lower()
+    for sentence in plain:
+        for kind, pattern, trace in (
+            ("commit", _COMMITTED, r"\bcommit"),
+            ("push", _PUSHED, r"\bpush"),
+            ("request", _REQUESTED, r"\b(?:pr|mr|(?:pull|merge).request)\b"),
+        ):
+            if pattern.search(sentence) and not re.search(trace, done):
+                evidence = f"no {kind} is recorded"
+                yield {"claim": sentence, "evidence": evidence, "ref": "", "kind": "commit"}
+        for name in _HASH.findall(sentence) if "commit" in sentence.lower() else ():
+            if not _mentioned(view, name, turn):
+                evidence = f"{name} occurs nowhere before"
+                yield {"claim": sentence, "evidence": evidence, "ref": "", "kind": "commit"}
+
+
+def _wrong_files(view: View, plain: list[str], turn: int) -> Iterator[dict[str, Any]]:
+    """Yield claims that a file was made or deleted of which no record tells."""
+    ops = [
+        (file.path, op)
+        for file in [*work.files(view), *shell.files(view)]
+        for op, _, number in file.ops
+        if number < turn
+    ]
+    runs = [run for run in _runs(view, turn) if run.status != "error"]
+    spoken = "\n".join(f"{run.command}\n{run.text}" for run in runs)
+    for pattern, deletes in ((_MADE, False), (_GONE, True)):
+        known = [path for path, op in ops if (op == "delete") is deletes]
+        for sentence in plain:
+            for match in pattern.finditer(sentence):
+                path = next(filter(None, match.groups()))
+                if path.rpartition("/")[2] in spoken or view.threads()[1:]:
+                    continue
+                if any(_ends(one, path) or _ends(path, one) for one in known):
+                    continue
+                evidence = f"no call that succeeded {'deleted' if deletes else 'wrote'} {path}"
+                yield {"claim": sentence, "evidence": evidence, "ref": "", "kind": "file"}
+
+
+def _ends(path: str, end: str) -> bool:
+    return path == end or path.endswith(f"/{end}")
+
+
+def _runs(view: View, turn: int) -> list[work.Run]:
+    return [run for run in work.runs(view) if run.turn < turn]
