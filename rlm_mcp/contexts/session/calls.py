@@ -162,7 +162,8 @@ def file_ops(what: str, values: Mapping[str, Any]) -> Iterator[FileOp]:
     for part in parts or [values]:
         old, new = _first(part, _OLD), _first(part, _NEW)
         diff = _first(part, ("diff",))
-        yield FileOp(path, "create" if creates else "edit", old, new, diff)
+        everywhere = part.get("replace_all", part.get("replaceAll")) is True
+        yield FileOp(path, "create" if creates else "edit", old, new, diff, everywhere)
 
 
 def path_of(values: Mapping[str, Any]) -> str:

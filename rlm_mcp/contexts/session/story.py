@@ -136,7 +136,7 @@ def file_at(view: View, path: str, turn: int = 0) -> dict[str, Any]:
         elif op.op == "delete":
             text, sources, missed = None, [], f"deleted at {ref}"
         elif text is not None and op.old and op.old in text:
-            text = text.replace(op.old, op.new, 1)
+            text = text.replace(op.old, op.new, -1 if op.everywhere else 1)
             sources.append(ref)
         else:
             text, missed = None, f"the change at {ref} cannot be applied to what is recorded"
@@ -212,7 +212,8 @@ def _ops(view: View, path: str) -> Iterator[tuple[sqlite3.Row, FileOp]]:
 def _clean(op: FileOp) -> FileOp:
     from rlm_mcp.redact import redact
 
-    return FileOp(op.path, op.op, redact(op.old), redact(op.new), redact(op.patch))
+    old, new, patch = redact(op.old), redact(op.new), redact(op.patch)
+    return FileOp(op.path, op.op, old, new, patch, op.everywhere)
 
 
 def _read(view: View, row: sqlite3.Row) -> str | None:

@@ -33,6 +33,8 @@ class FileOp:
     old: str = ""
     new: str = ""
     patch: str = ""
+    everywhere: bool = False
+    """Whether each occurrence of `old` was replaced."""
 
 
 @dataclass(frozen=True, slots=True)

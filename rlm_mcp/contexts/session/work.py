@@ -41,6 +41,7 @@ TEST = re.compile(
 
 _COMMIT = re.compile(r"^\[([^\s\]]+)(?: \([^)]*\))? ([0-9a-f]{7,40})\] (.*)$", re.MULTILINE)
 _AIDER_COMMIT = re.compile(r"^Commit ([0-9a-f]{7,40}) (.*)$", re.MULTILINE)
+_TASK = re.compile(r"^Task #(\d+) created")
 _SHOWN = 4_000
 _KEPT = 1_000
 """Characters that are kept of a good run's output: its result stands at the end."""
@@ -161,13 +162,7 @@ def files(view: View, *, live: bool = True, reads: bool = False) -> list[Touched
 
 
 def _files(view: View, *, live: bool, reads: bool) -> list[Touched]:
-    refused = {
-        row["call"]
-        for row in view.index.rows(
-            "SELECT call FROM blocks WHERE doc=1 AND type='result' AND call!='' "
-            "AND status IN ('error', 'denied', 'cancelled')"
-        )
-    }
+    refused = _refused(view)
     table: dict[str, Touched] = {}
     branch = "t.live=1" if live else "t.live!=1"
     for row in rows_of(view, f"b.doc=1 AND {branch} AND b.type='call' AND b.data!=''"):
@@ -180,6 +175,17 @@ def _files(view: View, *, live: bool, reads: bool) -> list[Touched]:
             touched = table.setdefault(name, Touched(name))
             touched.ops.append((op, view.ref(row), row["n"]))
     return list(table.values())
+
+
+def _refused(view: View) -> set[str]:
+    """Return the calls that failed or that a person refused."""
+    return {
+        row["call"]
+        for row in view.index.rows(
+            "SELECT call FROM blocks WHERE doc=1 AND type='result' AND call!='' "
+            "AND status IN ('error', 'denied', 'cancelled')"
+        )
+    }
 
 
 def root(view: View) -> str:
@@ -217,13 +223,15 @@ def relative(path: str, cwd: str) -> str:
 def tasks(view: View) -> list[dict[str, Any]]:
     """Return the last state of the task list, with the places that opened and closed each item."""
     items: dict[str, dict[str, Any]] = {}
+    refused, numbers = _refused(view), _numbers(view)
     for row in rows_of(view, "b.doc=1 AND t.live=1 AND b.type='call' AND b.kind='plan'"):
-        if not row["data"]:
+        if not row["data"] or row["call"] in refused:
             continue
         ref, listed = view.ref(row), json.loads(row["data"])
         single = row["name"].lower() in ("taskcreate", "taskupdate")
         now = {}
         for text, status, key in listed:
+            key = key or numbers.get(row["call"], "")
             name = _known(items, text, key) if single else text
             before = items.get(name, {})
             opened = before.get("opened", ref)
@@ -237,6 +245,15 @@ def tasks(view: View) -> list[dict[str, Any]]:
     return [
         {name: value for name, value in item.items() if name != "key"} for item in items.values()
     ]
+
+
+def _numbers(view: View) -> dict[str, str]:
+    """Return the number that each call which creates one task was told, by call."""
+    found = {}
+    for row in rows_of(view, "b.doc=1 AND b.type='result' AND b.kind='plan' AND b.len<2000"):
+        if row["call"] and (match := _TASK.search(view.body(row))):
+            found[row["call"]] = match[1]
+    return found
 
 
 def _known(items: dict[str, dict[str, Any]], text: str, key: str) -> str:

@@ -192,3 +192,45 @@ def test_a_saved_output_that_lies_elsewhere_is_not_read(
     session = opened(path)
     assert session.text(parse("session#2.2")) == "stub"
     assert "the secret" not in session.text(parse("session"))
+
+
+def test_a_task_is_closed_by_the_number_that_its_making_told(
+    record: Record, transcript: Callable[..., Path], opened: Callable[[Path], Session]
+) -> None:
+    def call(name: str, tool: str, output: str, failed: bool, **values: Any) -> list[Any]:
+        use = {"type": "tool_use", "id": name, "name": tool, "input": values}
+        result = {"type": "tool_result", "tool_use_id": name, "content": output}
+        return [
+            record("assistant", f"a{name}", None, [use], parentUuid=last),
+            record("user", f"u{name}", f"a{name}", [{**result, "is_error": failed}]),
+        ]
+
+    records, last = [record("user", "u", None, "Do both.")], "u"
+    todos = [{"content": "refused", "status": "pending"}]
+    for name, tool, output, failed, values in (
+        ("0", "TodoWrite", "No such tool available", True, {"todos": todos}),
+        ("1", "TaskCreate", "Task #4 created successfully: alpha", False, {"subject": "alpha"}),
+        ("2", "TaskCreate", "Task #5 created successfully: beta", False, {"subject": "beta"}),
+        ("3", "TaskUpdate", "Updated", False, {"taskId": "5", "status": "completed"}),
+    ):
+        records += call(name, tool, output, failed, **values)
+        last = f"u{name}"
+    tasks = opened(transcript(*records)).methods["tasks"]()
+    assert [(t["task"], t["status"]) for t in tasks] == [("alpha", "open"), ("beta", "done")]
+
+
+def test_an_edit_of_every_occurrence_is_rebuilt_so(
+    record: Record, transcript: Callable[..., Path], opened: Callable[[Path], Session]
+) -> None:
+    write = {"type": "tool_use", "id": "w", "name": "Write",
+             "input": {"file_path": "/w/a.py", "content": "x\nx\n"}}  # fmt: skip
+    values = {"file_path": "/w/a.py", "old_string": "x", "new_string": "y", "replace_all": True}
+    edit = {"type": "tool_use", "id": "e", "name": "Edit", "input": values}
+    session = opened(
+        transcript(
+            record("user", "u", None, "Go."),
+            record("assistant", "a", "u", [write]),
+            record("assistant", "b", "a", [edit]),
+        )
+    )
+    assert session.methods["file_at"]("a.py")["text"] == "y\ny\n"

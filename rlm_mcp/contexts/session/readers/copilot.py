@@ -39,7 +39,7 @@ _NOISE = frozenset(
 
 def folders() -> list[Path]:
     found = []
-    for user in places.editors("Code", "Code - Insiders", "VSCodium"):
+    for user in places.editors("Code", "Code - Insiders", "VSCodium", "code-server"):
         found += [user / "workspaceStorage", user / "globalStorage" / "emptyWindowChatSessions"]
     return found
 

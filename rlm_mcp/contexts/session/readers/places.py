@@ -22,9 +22,13 @@ def config_folder() -> Path:
 
 
 def editors(*names: str) -> Iterator[Path]:
-    """Yield the User folders of editors."""
+    """Yield the User folders of editors; code-server keeps its own beside other programs' data."""
     for name in names:
-        yield config_folder() / name / "User"
+        if name == "code-server":
+            data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+            yield Path(data) / name / "User"
+        else:
+            yield config_folder() / name / "User"
 
 
 def folder_of(uri: str) -> str:
