@@ -194,7 +194,7 @@ RULES = (
     Rule(
         r"machine ",
         r"machine {1,4}\S{1,200}\s{1,20}login {1,4}\S{1,100}\s{1,20}"
-        r"password {1,4}(?P<password5>\S{4,200})",
+        r"password {1,4}(?P<password8>\S{4,200})",
     ),
     Rule(
         r"curl ",
@@ -342,7 +342,7 @@ CHECKS: Mapping[str, Callable[[str, str], bool]] = {
     "password3": _is_quoted,
     "password5": _is_quoted,
     "password4": _is_bare,
-    "password5": _is_typed,
+    "password8": _is_typed,
     "password6": _is_typed,
     "password7": _is_typed,
     "basic_auth2": _is_login,

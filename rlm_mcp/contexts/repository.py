@@ -15,7 +15,7 @@ from pathlib import Path
 from rlm_mcp.contexts import borrowed
 from rlm_mcp.contexts.confine import Confine
 from rlm_mcp.contexts.plumbing import Git
-from rlm_mcp.errors import BadRequest, Denied, Unavailable
+from rlm_mcp.errors import BadRequest, Denied
 
 _STATES = {
     "rebase-merge": "A rebase is in progress",
