@@ -148,7 +148,7 @@ class Way:
     def __init__(self, snapshot: Snapshot, gated: Gated) -> None:
         self.snapshot, self.gated = snapshot, gated
         # An automaton of RE2 that grows too large gets slower a hundred times.
-        self.step = BLOCK >> 6 if gated.automaton is None else BLOCK
+        self.step = BLOCK >> 9 if gated.automaton is None else BLOCK
         self.count = 0
         self.stopped = False
         """Whether something was left out, for want of time or because it was enough."""
