@@ -12,7 +12,6 @@ threads and children; it tells more on a busy machine), the target, and what it 
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import platform
 import random
@@ -22,65 +21,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from rlm_mcp.corpus import chunk, gate, load, search
-from rlm_mcp.corpus.pack import Corpus
-from rlm_mcp.errors import BadRequest
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 
-GREPS: tuple[tuple[str, str, dict[str, Any], tuple[str, ...], float], ...] = (
-    ("rare literal", "PyErr_BadInternalZ", {}, (), 0.25),
-    ("common literal", "return", {}, (), 0.8),
-    ("alternation, ignore case", "error|warning|fatal", {"ignore_case": True}, ("-i",), 0.8),
-    ("no literal", r"\b[a-z]{3}[0-9]{4}[A-Z]\w+", {}, (), 0.5),
-    ("call of an init", r"\w+_init\s*\(", {}, (), 0.5),
-    ("line start", r"^(static|class|def|type) \w+", {}, (), 0.8),
-    ("across lines", r"\{\n\s+return", {"multiline": True}, ("-U",), 0.8),
-)  # fmt: skip
-EVIL = (
-    r"(a+)+$", r"(a|aa)+$", r"(a|a)*$", r"(.*a){14}$", r"^(\w+\s?)*$", r"(x+x+)+y",
-)  # fmt: skip
-BOMBS = (r"(\w{1,1000}){50}x", r"\pL{1000}", r"((a{0,100}){0,100}){0,100}")
+from bench.plane_fetch import fetch  # noqa: E402
+from bench.plane_history import measure_history  # noqa: E402
+from bench.plane_logs import measure_logs  # noqa: E402
+from bench.plane_measure import best, once, row  # noqa: E402
+from bench.plane_search import measure_search  # noqa: E402
+from bench.plane_symbols import measure_chunks, measure_rank, measure_symbols  # noqa: E402
+from rlm_mcp.corpus import gate, load, search  # noqa: E402
+from rlm_mcp.corpus.pack import Corpus  # noqa: E402
 
-
-class Best(NamedTuple):
-    """The least wall seconds and the least processor seconds of a work."""
-
-    wall: float
-    cpu: float
-
-
-def best(reps: int, *works: Callable[[], object]) -> list[Best]:
-    """Run the works in turn, several times; processor time includes that of child processes."""
-    found = [Best(float("inf"), float("inf"))] * len(works)
-    for _ in range(reps):
-        for number, work in enumerate(works):
-            begun, spent = time.perf_counter(), processor()
-            work()
-            wall, cpu = time.perf_counter() - begun, processor() - spent
-            found[number] = Best(min(found[number].wall, wall), min(found[number].cpu, cpu))
-    return found
-
-
-def processor() -> float:
-    """Return the processor seconds of this process and of its children that ended."""
-    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in both)
-
-
-def row(name: str, ours: Best, text: str, theirs: Best | None = None, target: str = "") -> None:
-    """Print one line of the table."""
-    shares = " | "
-    if theirs is not None:
-        shares = f"{ours.wall / theirs.wall:.2f}x | {ours.cpu / theirs.cpu:.2f}x"
-    print(f"| {name} | {ours.wall * 1e3:,.2f} ms | {shares} | {target} | {text} |", flush=True)
-
-
-def once(seconds: float) -> Best:
-    """Return a single measurement as a Best."""
-    return Best(seconds, seconds)
+PARTS = ("load", "search", "structure", "logs", "history")
 
 
 def plain_read(tree: Path) -> int:
@@ -97,11 +52,6 @@ def plain_read(tree: Path) -> int:
         size += len(os.read(handle, os.fstat(handle).st_size))
         os.close(handle)
     return size
-
-
-def run(command: Sequence[str], tree: Path) -> Callable[[], bytes]:
-    """Return a work that runs a command and reads what it prints."""
-    return lambda: subprocess.run(command, cwd=tree, capture_output=True, check=False).stdout
 
 
 def measure_load(tree: Path, cache: Path, reps: int) -> Corpus:
@@ -165,106 +115,6 @@ def peek(corpus: Corpus) -> None:
     row("peek at 20 lines", once(took), f"{took * 1e6:.1f} us", None, "20 us")
 
 
-def measure_search(tree: Path, corpus: Corpus, rg: str | None, reps: int) -> None:
-    """Measure full results with totals, and first pages, beside ripgrep and git grep."""
-    for name, pattern, ours_more, theirs_more, target in GREPS:
-        query = search.Query(pattern, limit=200, **ours_more)
-
-        def ours(query: search.Query = query) -> int:
-            search._recent.clear()
-            return search.search(corpus, query).total
-
-        works: list[Callable[[], object]] = [ours]
-        if rg:
-            base = [rg, "-n", "--no-config", "--no-unicode", "--no-messages", *theirs_more]
-            works.append(run([*base, "-e", pattern, "."], tree))
-        text = f"{ours():,} lines"
-        if "-U" not in theirs_more:
-            flavour = "-nIP" if "\\" in pattern else "-nIE"
-            works.append(run(["git", "grep", flavour, *theirs_more, "-e", pattern], tree))
-        times = best(reps, *works)
-        if "-U" not in theirs_more:
-            text += f"; git grep {times[-1].wall * 1e3:,.0f} ms"
-        if rg:
-            text = f"ripgrep {times[1].wall * 1e3:,.0f} ms; {text}"
-        row(f"grep: {name}", times[0], text, times[1] if rg else None, f"{target}x")
-    measure_first(tree, corpus, rg, reps)
-    measure_evil(corpus)
-
-
-def measure_first(tree: Path, corpus: Corpus, rg: str | None, reps: int) -> None:
-    """Measure the first 200 hits of a common pattern, beside ripgrep's first 200 lines."""
-
-    def ours() -> None:
-        search._recent.clear()
-        search.search(corpus, search.Query("return", limit=200, totals=False))
-
-    def theirs() -> None:
-        with subprocess.Popen(
-            [str(rg), "-n", "--no-config", "return", "."], cwd=tree, stdout=subprocess.PIPE
-        ) as process:
-            assert process.stdout is not None
-            for _ in range(200):
-                process.stdout.readline()
-            process.kill()
-
-    times = best(reps * 3, ours, theirs) if rg else best(reps * 3, ours)
-    text = f"ripgrep's first 200, streamed: {times[1].wall * 1e3:.2f} ms" if rg else ""
-    row("grep: first 200 of a common word", times[0], text, times[1] if rg else None, "0.2x")
-
-
-def measure_evil(corpus: Corpus) -> None:
-    """Measure the patterns that stall others, and the refusal of compile bombs."""
-    worst = 0.0
-    for pattern in EVIL:
-        search._recent.clear()
-        begun = time.perf_counter()
-        search.search(corpus, search.Query(pattern))
-        worst = max(worst, time.perf_counter() - begun)
-    row("worst of the evil patterns", once(worst), f"{len(EVIL)} patterns", None, "2 s")
-    worst = 0.0
-    for pattern in BOMBS:
-        gate.gate.cache_clear()
-        begun = time.perf_counter()
-        try:
-            gate.gate(pattern)
-        except BadRequest:
-            worst = max(worst, time.perf_counter() - begun)
-    row("refusing a compile bomb", once(worst), f"{len(BOMBS)} patterns", None, "50 ms")
-
-
-def measure_chunks(corpus: Corpus, reps: int) -> None:
-    """Measure chunking, and how many functions that fit are cut."""
-    size = corpus.snapshot.table.text_bytes
-    took = best(max(2, reps // 2), lambda: chunk.chunk(corpus, None, "auto", 1143))[0]
-    parts = chunk.chunk(corpus, None, "auto", 1143)
-    starts: dict[str, list[int]] = {}
-    for part in parts:
-        starts.setdefault(part.path, []).append(part.start)
-    fit = cut = 0
-    for path in [path for path in starts if path.endswith(".py")][:600]:
-        source = corpus.data(path)
-        try:
-            module = ast.parse(source)
-        except (SyntaxError, ValueError):
-            continue
-        lines = source.splitlines(True)
-        for node in ast.walk(module):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno:
-                first = min([node.lineno, *(item.lineno for item in node.decorator_list)])
-                if sum(map(len, lines[first - 1 : node.end_lineno])) <= 4000:
-                    fit += 1
-                    cut += any(first < start <= node.end_lineno for start in starts[path])
-    text = f"{len(parts):,} parts; of {fit:,} small Python functions {cut} cut"
-    row(
-        f"chunk, {size / 1e6 / took.cpu:,.0f} MB a processor second",
-        took,
-        text,
-        None,
-        "50 MB/s, 1 %",
-    )
-
-
 def measure_memory(tree: Path, cache: Path) -> None:
     """Measure the private memory of a process that has the tree open and has searched it."""
     script = (
@@ -286,39 +136,11 @@ def measure_memory(tree: Path, cache: Path) -> None:
     )
 
 
-def fetch(folder: Path) -> tuple[list[Path], str | None]:
-    """Install sources and ripgrep by package clients; return the trees that could be had."""
-    folder.mkdir(parents=True, exist_ok=True)
-    steps = {
-        "Django": "pip download -q --no-deps --no-binary :all: Django==3.2.25"
-        " && tar xzf Django-*.tar.gz --no-same-owner && mv Django-*/ Django",
-        "cpython": "mkdir -p apt/lists/partial apt/parts && for list in"
-        " /etc/apt/sources.list.d/*.sources; do sed 's/^Types:.*/Types: deb-src/' $list"
-        " > apt/parts/${list##*/}; done && O='-o Dir::Etc::sourcelist=/dev/null -o"
-        " Dir::Etc::sourceparts='$PWD'/apt/parts -o Dir::State::lists='$PWD'/apt/lists' &&"
-        " apt-get $O update && apt-get $O source --download-only python3.11;"
-        " tar xzf python3.11_*.orig.tar.gz --no-same-owner && mv Python-*/ cpython",
-        "linux": "apt-get download linux-source-6.1 && dpkg-deb -x linux-source-6.1_*.deb deb &&"
-        " tar xJf deb/usr/src/linux-source-6.1.tar.xz --no-same-owner && rm -rf deb"
-        " linux-source-6.1/.gitignore && mv linux-source-6.1 linux",
-        "rg": "npm pack --silent @vscode/ripgrep-linux-x64 && tar xzf vscode-ripgrep-*.tgz"
-        " && mv package rg",
-    }
-    for name, command in steps.items():
-        if not (folder / name).is_dir():
-            done = subprocess.run(command, shell=True, cwd=folder, capture_output=True, check=False)
-            if done.returncode:
-                print(f"{name} cannot be had here: {done.stderr.decode()[-200:].strip()}")
-    trees = [folder / name for name in ("Django", "cpython", "linux") if (folder / name).is_dir()]
-    for tree in trees:
-        if not (tree / ".git").is_dir():
-            who = "git -c user.name=b -c user.email=b@b"
-            subprocess.run(
-                f"git init -q . && git add -A . && {who} commit -qm all",
-                shell=True, cwd=tree, check=True,
-            )  # fmt: skip
-    rg = folder / "rg/bin/rg"
-    return trees, str(rg) if rg.exists() else None
+def open_tree(tree: Path, cache: Path, options: argparse.Namespace) -> Corpus:
+    """Open a tree, measured where that is asked for."""
+    if "load" in options.only:
+        return measure_load(tree, cache, options.reps)
+    return load.tree(tree, cache=cache)
 
 
 def main() -> None:
@@ -327,6 +149,9 @@ def main() -> None:
     parser.add_argument("--rg", default=shutil.which("rg"))
     parser.add_argument("--reps", type=int, default=5)
     parser.add_argument("--fetch", type=Path, default=Path(tempfile.gettempdir()) / "rlm-bench")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="Parts to measure.")
+    parser.add_argument("--history", type=Path, default=ROOT, help="A repository with a history.")
+    parser.add_argument("--log-gb", type=float, default=2.0, help="Size of the generated log.")
     options = parser.parse_args()
     trees, rg = options.trees, options.rg
     if not trees:
@@ -338,15 +163,20 @@ def main() -> None:
         f"load {os.getloadavg()[0]:.1f}, Hyperscan {'on' if engine else 'off'}, "
         f"ripgrep {'on' if rg else 'not found'}"
     )
-    for tree in trees:
+    for tree in trees if {"load", "search", "structure"} & set(options.only) else ():
         with tempfile.TemporaryDirectory(dir=tree.parent) as cache:
             print(f"\n### {tree.name}\n")
             print("| what | ours | ratio | by processor time | target | beside |")
             print("| --- | --- | --- | --- | --- | --- |")
-            corpus = measure_load(tree, Path(cache), options.reps)
-            measure_search(tree, corpus, rg, options.reps)
-            measure_chunks(corpus, options.reps)
-            measure_memory(tree, Path(cache))
+            corpus = open_tree(tree, Path(cache), options)
+            if "search" in options.only:
+                measure_search(tree, corpus, rg, options.reps)
+            if "structure" in options.only:
+                measure_symbols(tree, corpus, Path(cache))
+                measure_chunks(corpus, Path(cache), options.reps)
+                measure_rank(corpus)
+            if "load" in options.only:
+                measure_memory(tree, Path(cache))
             size = corpus.snapshot.table.text_bytes
             scan = size / 15e9 * 1e3
             print(
@@ -354,6 +184,10 @@ def main() -> None:
                 f"at 15 GB/s takes {scan:.1f} ms; load {os.getloadavg()[0]:.1f}."
             )
             corpus.close()
+    if "history" in options.only:
+        measure_history(options.history, options.reps)
+    if "logs" in options.only:
+        measure_logs(rg, options.reps, int(options.log_gb * (1 << 30)))
     print(f"\npeak resident {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
 
 
