@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { test } from "node:test";
 import { isAlive, rows, servers } from "../src/contexts";
+import { temporary } from "./temporary";
 
 function folder(content?: string): string {
-  const place = fs.mkdtempSync(path.join(os.tmpdir(), "rlm-"));
+  const place = temporary();
   if (content !== undefined) {
     fs.writeFileSync(path.join(place, "contexts.json"), content);
   }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { test } from "node:test";
 import { type Moment, row, Runs, state, summary } from "../src/runs";
+import { temporary } from "./temporary";
 
 const ID = "1121-095103-3f9a2c";
 const T = 1_795_254_821;
@@ -24,7 +24,7 @@ const START = event("run.start", 0, {
 });
 
 function folder(files: Readonly<Record<string, string>>): string {
-  const place = fs.mkdtempSync(path.join(os.tmpdir(), "rlm-"));
+  const place = temporary();
   for (const [name, content] of Object.entries(files)) {
     fs.writeFileSync(path.join(place, name), content);
   }

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { test } from "node:test";
 import { Tail } from "../src/tail";
+import { temporary } from "./temporary";
 
 function file(): string {
-  return path.join(fs.mkdtempSync(path.join(os.tmpdir(), "rlm-")), "a.jsonl");
+  return path.join(temporary(), "a.jsonl");
 }
 
 test("each line is returned once, and a half-written one only when it is whole", () => {

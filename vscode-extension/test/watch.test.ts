@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import { test } from "node:test";
 import { watch } from "../src/watch";
+import { temporary } from "./temporary";
 
 async function until(happened: () => boolean): Promise<void> {
   for (let left = 400; !happened() && left > 0; left -= 1) {
@@ -13,7 +13,7 @@ async function until(happened: () => boolean): Promise<void> {
 }
 
 test("a change is told, and one in a folder that came later as well", async () => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "rlm-"));
+  const folder = temporary();
   const later = path.join(folder, "runs");
   let told = 0;
   const stop = watch([folder, later], () => (told += 1));
