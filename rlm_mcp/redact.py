@@ -25,6 +25,9 @@ from pathlib import Path
 
 from rlm_mcp import config
 
+SHORT = 48
+"""Characters up to which one search for all beginnings is faster than one for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:
@@ -63,6 +66,8 @@ def marker(kind: str, secret: str, salt: bytes) -> str:
 
 def find(text: str) -> list[Secret]:
     """Return the secrets in `text`, in order, none overlapping another."""
+    if len(text) <= SHORT and not _beginnings().search(text):
+        return []
     # A character stays one character, so positions hold; a pure ASCII text is searched faster.
     plain = text if text.isascii() else text.encode("ascii", "replace").decode()
     lowered = plain.lower()
@@ -75,6 +80,12 @@ def find(text: str) -> list[Secret]:
         if not kept or secret.start >= kept[-1].end:
             kept.append(secret)
     return kept
+
+
+@functools.cache
+def _beginnings() -> re.Pattern[str]:
+    """Return what finds any beginning at once: most short texts have none."""
+    return re.compile("|".join(rule.begin.pattern for rule in RULES), re.IGNORECASE)
 
 
 class Rule:
