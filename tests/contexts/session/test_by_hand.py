@@ -261,3 +261,36 @@ def test_a_prompt_of_cursor_is_read_whatever_stands_beside_it(tmp_path: Path, op
     db.close()
     assert texts(opened(Path(f"{path}#c1"))) == [("human", "Always X.")]
     assert texts(opened(Path(f"{path}#c2"))) == [("human", "Old.")]
+
+
+def test_a_store_of_cursors_command_line_is_read_from_its_newest_root(
+    tmp_path: Path, opened: Open
+) -> None:
+    call = {"type": "tool-call", "toolCallId": "c", "toolName": "Shell", "args": {"command": "ls"}}
+    result = {"type": "tool-result", "toolCallId": "c", "toolName": "Shell", "result": EVIL}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "<user_info>\nnever mind\n</user_info>"},
+        {"role": "user", "content": text("<user_query>\nAlways list first.\n</user_query>")},
+        {"role": "assistant", "content": [{"type": "text", "text": "Listing."}, call]},
+        {"role": "tool", "content": [result]},
+        {"role": "user", "content": "<user_query>Left behind.</user_query>"},
+    ]
+    ids = [bytes([number]) * 32 for number in range(7)]
+    root = b"".join(b"\x0a\x20" + name for name in [*ids[:4], ids[6], ids[5]]) + b"\x10\x07"
+    path = tmp_path / "chat" / "store.db"
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE blobs(id TEXT, data BLOB)")
+        db.execute("CREATE TABLE meta(key TEXT, value TEXT)")
+        for name, message in zip(ids, messages, strict=False):
+            db.execute("INSERT INTO blobs VALUES (?,?)", (name.hex(), json.dumps(message).encode()))
+        db.execute("INSERT INTO blobs VALUES (?,?)", (ids[5].hex(), root))  # it holds itself too
+        about = {"latestRootBlobId": ids[5].hex(), "name": "A chat"}
+        db.execute("INSERT INTO meta VALUES ('0', ?)", (json.dumps(about).encode().hex(),))
+    db.close()
+    session = opened(path)
+    assert session.describe().facts["title"] == "A chat"
+    assert [prompt["text"] for prompt in session.methods["prompts"]()] == ["Always list first."]
+    assert [entry["command"] for entry in session.methods["commands"]()] == ["ls"]
+    assert facts(session) == ["Always list first."]
+    assert current(session)
