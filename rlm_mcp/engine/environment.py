@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol, TypeVar
 
+from rlm_mcp.contexts import manual
 from rlm_mcp.contexts.variable import Variable
-from rlm_mcp.engine import manual
 from rlm_mcp.engine.observe import describe_text
 from rlm_mcp.errors import BadRequest, Cancelled, SandboxError
 from rlm_mcp.sandbox import Attachment, Limits, Outcome, Sandbox

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rlm_mcp.contexts import manual
 from rlm_mcp.contexts.session import (
     across,
     audit,
@@ -54,10 +54,8 @@ class Methods:
         }
 
     def help(self) -> Iterator[str]:
-        """Yield each call's signature and purpose."""
-        for name, method in self.table().items():
-            signature = str(inspect.signature(method, eval_str=True)).partition(" ->")[0]
-            yield f"{name}{signature}: {(method.__doc__ or '').splitlines()[0]}"
+        """Yield how each call is made, and its purpose."""
+        yield from manual.entries(self.table()).values()
 
     def sessions(
         self, project: str = "", agent: str = "", since: str = "", q: str = "", limit: int = 50

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict
 
 import pytest
 
-from rlm_mcp.engine import manual
+from rlm_mcp.contexts import manual
 
 
 @dataclass
