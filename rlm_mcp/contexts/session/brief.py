@@ -28,6 +28,8 @@ _MEASURE = re.compile(
     r"\b[\w./-]+\s?[=:]\s?\d[\d.,]*\s?(?:ms|us|s|sec|min|MB/s|MB|GB|KB|kB|%|x|rps|qps|req/s)\b"
 )
 _LINE = 220
+_DONE = 6
+"""The rank of what is done."""
 _LEFT = 40
 """Tokens kept free for the count of what does not fit."""
 
@@ -82,6 +84,14 @@ def rules(view: View, before: int = 0) -> list[Fact]:
     """Return the rules, preferences and corrections in force."""
     kinds = ("rule", "preference", "correction")
     return [f for f in ledger.facts(view, before) if f.kind in kinds and f.status == "active"]
+
+
+def standing(view: View) -> list[Line]:
+    """Return what holds now: rules, corrections and decisions in force, tasks that are open."""
+    lines = [*_ledger(view, ledger.facts(view)), *_tasks(view)]
+    kept = ("rules", "corrections", "decisions", "tasks")
+    found = [line for line in lines if line.section in kept and line.rank < _DONE]
+    return sorted(found, key=lambda line: kept.index(line.section))
 
 
 def gather(view: View) -> list[Line]:
@@ -192,7 +202,7 @@ def _tasks(view: View) -> Iterator[Line]:
         yield Line("tasks", f"{mark} {_short(task['task'])}", task["last"], 2)
     if done:
         last = work.tasks(view)[0]["last"]
-        yield Line("tasks", f"{done} of the list's tasks are done", last, 6)
+        yield Line("tasks", f"{done} of the list's tasks are done", last, _DONE)
 
 
 def _state(view: View, runs: Sequence[Run]) -> Iterator[Line]:

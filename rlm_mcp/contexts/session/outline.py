@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
+from rlm_mcp.contexts.session import brief
 from rlm_mcp.contexts.session.view import Place, View, rows_of
 from rlm_mcp.contexts.variable import Chunk, Item, Outline
 from rlm_mcp.corpus.tokens import estimate
@@ -14,8 +15,29 @@ from rlm_mcp.refs import Lines, Ref
 BY = ("auto", "turns", "prompts", "lines")
 
 
+STANDING = {"rules": "rule", "corrections": "correction", "decisions": "decision", "tasks": "task"}
+
+
 def outline(view: View, places: Sequence[Place], limit: int) -> Outline:
-    """Return prompts, compactions and subagents; all of them where they fit, else the newest."""
+    """Return what holds now, then prompts, compactions and subagents, the newest where too many.
+
+    Of a part of a session, what was said in it alone.
+    """
+    told = _told(view, places)
+    if any(place.turn is not None for place in places) or len(places) < len(view.threads()):
+        items, note = _cut(told, limit)
+        return Outline(tuple(items), len(told), note)
+    standing = [_line(line) for line in brief.standing(view)]
+    kept = standing[: max(1, limit * 2 // 3)]
+    rest, note = _cut(told, limit - len(kept))
+    notes = [note] if note else []
+    if len(kept) < len(standing):
+        notes.insert(0, f"{len(kept)} of {len(standing)} that hold now; the brief has all")
+    return Outline((*kept, *rest), len(standing) + len(told), "; ".join(notes))
+
+
+def _told(view: View, places: Sequence[Place]) -> list[Item]:
+    """Return the prompts, compactions and subagents of some places, in order."""
     items = []
     for place in places:
         for row in rows_of(
@@ -26,13 +48,22 @@ def outline(view: View, places: Sequence[Place], limit: int) -> Outline:
         ):
             if place.turn is None or row["n"] == place.turn:
                 items.append(_item(view, row))
-    total = len(items)
-    note = ""
-    if total > limit:
-        head = max(1, limit // 4)
-        items = [*items[:head], *items[len(items) - (limit - head) :]] if limit > 1 else items[:1]
-        note = f"the first {head} and the newest {limit - head} are shown"
-    return Outline(tuple(items), total, note)
+    return items
+
+
+def _cut(items: Sequence[Item], limit: int) -> tuple[Sequence[Item], str]:
+    """Return at most `limit` items, the first ones and the newest, and what was left out."""
+    if len(items) <= limit:
+        return items, ""
+    if limit <= 0:
+        return (), f"none of {len(items)} prompts and compactions shown"
+    head = max(1, limit // 4)
+    kept = [*items[:head], *items[len(items) - (limit - head) :]] if limit > 1 else items[:1]
+    return kept, f"the first {head} and the newest {limit - head} prompts are shown"
+
+
+def _line(line: brief.Line) -> Item:
+    return Item(line.ref, STANDING[line.section], line.text)
 
 
 def _item(view: View, row: sqlite3.Row) -> Item:

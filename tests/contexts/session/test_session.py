@@ -126,6 +126,20 @@ def test_a_rewritten_file_is_read_anew(variable: Variable, path: Path) -> None:
     assert variable.text(parse("session#2.1")) == "Understood.\nReally."
 
 
+def test_an_outline_begins_with_what_holds_now_and_counts_the_rest(variable: Variable) -> None:
+    whole = variable.outline(parse("session"))
+    assert whole.items[0].kind == "rule" and whole.items[0].name == "Never touch a.sql."
+    assert variable.read(parse(whole.items[0].ref)).text.startswith("Never touch a.sql.")
+    kinds = [item.kind for item in whole.items]
+    assert kinds == sorted(kinds, key=["rule", "prompt"].index) and set(kinds) == {"rule", "prompt"}
+    assert whole.total == len(whole.items)
+    short = variable.outline(parse("session"), 1)
+    assert [item.kind for item in short.items] == ["rule"]
+    assert short.total == whole.total and "prompts" in short.note
+    part = variable.outline(parse(whole.items[0].ref))
+    assert {item.kind for item in part.items} == {"prompt"}
+
+
 def test_chunks_cover_every_line_once(variable: Variable) -> None:
     parts = variable.chunk(parse("session"), tokens=10)
     assert len(parts) > 3
