@@ -221,7 +221,7 @@ def _in_project(item: Found, project: str, settings: Settings) -> bool:
         return project in item.project
     here = [os.fspath(root) for root in _roots(settings)]
     where = os.path.realpath(item.project) if item.project else ""
-    return any(where == root or where.startswith(root + os.sep) for root in here)
+    return item.shared or any(where == root or where.startswith(root + os.sep) for root in here)
 
 
 def _roots(settings: Settings) -> list[Path]:

@@ -189,3 +189,5 @@ class Found:
     changed: float = 0.0
     size: int = 0
     parent: str = ""
+    shared: bool = False
+    """Whether the agent lists it in the asking project, too, though it began elsewhere."""

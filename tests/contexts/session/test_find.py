@@ -13,6 +13,7 @@ from rlm_mcp import config
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts import session
 from rlm_mcp.contexts.session.find import locate, sessions
+from rlm_mcp.contexts.session.readers.claude_code import slug
 from rlm_mcp.errors import BadRequest, Denied, RlmError, Unavailable
 from tests.contexts.session.generator.layouts import LAYOUTS, home_of
 from tests.contexts.session.generator.story import tell
@@ -53,6 +54,21 @@ def test_latest_is_the_newest_of_this_project(project: Path, settings: Settings)
     newest = write(TWO, project, age_s=10)
     write("33333333-aaaa-4bbb-8ccc-000000000003", project.parent / "other")
     assert locate("session:latest", settings)[0] == newest
+
+
+def test_a_session_that_moved_into_this_project_is_listed(
+    project: Path, settings: Settings
+) -> None:
+    moved = write(ONE, project.parent / "other")
+    other = write(TWO, project.parent / "other")
+    home = Path.home() / ".claude" / "projects"
+    elsewhere = home / "-other" / other.name
+    elsewhere.parent.mkdir()
+    other.rename(elsewhere)
+    here = home / slug(os.path.realpath(project))
+    here.mkdir()
+    (here / ".session-aliases").write_text(f"{moved.parent}\n/etc\n\n../../x\n")
+    assert [item.path for item in sessions(settings)] == [str(moved)]
 
 
 def test_current_follows_a_hooks_note_before_the_environment(

@@ -79,9 +79,27 @@ def detect(path: Path, head: bytes) -> bool:
 
 def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
+        shared = {path for root in roots for path in aliased(folder, root)}
         for path in sorted(folder.glob("*/*.jsonl")):
             if not _AGENT.match(path.name):
-                yield Found("claude", path.stem, str(path), **look(path))
+                also = path.parent in shared
+                yield Found("claude", path.stem, str(path), **look(path), shared=also)
+
+
+def aliased(home: Path, project: Path) -> Iterator[Path]:
+    """Yield the folders of `home` whose sessions have moved into a project, a path a line.
+
+    Claude Code appends to this file when a session changes its folder (seen in 2.1.329).
+    """
+    try:
+        with (home / slug(str(project)) / ".session-aliases").open("rb") as file:
+            listed = file.read(1 << 16).split(b"\n")
+    except OSError:
+        return
+    for line in filter(None, listed):
+        folder = Path(os.fsdecode(line))
+        if folder.name and folder.parent.name == home.name:
+            yield home / folder.name
 
 
 def look(path: Path) -> dict[str, Any]:
