@@ -200,9 +200,13 @@ class Loop:
         self._add(reply.text, "", NO_CELL)
         if self._prose < PROSE_TURNS:
             return None
-        content = self.content
         reason = f"{PROSE_TURNS} replies in a row had no cell"
-        return End(content or reply.text.strip(), forced=f"{reason}; the last one was taken.")
+        if self.content.strip():
+            return End(self.content, forced=f"{reason}.")
+        if reply.stop == "refused":
+            return End("", failed=f"{reason}; in the last one the model refused to answer.")
+        cut = ", which was cut at its limit of tokens" if reply.stop == "max_tokens" else ""
+        return self._forced(reply.text.strip(), f"{reason}; the last one was taken{cut}.")
 
     async def _force(self, why: str) -> End:
         """Ask once more for the answer, with what is left; never take code for an answer."""

@@ -19,7 +19,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Message, Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import kind_of, seconds, sentence, words
+from rlm_mcp.models.status import checked, kind_of, seconds, sentence, words
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -158,12 +158,10 @@ class Anthropic:
                 message.usage.cache_read_input_tokens or 0,
                 message.usage.cache_creation_input_tokens or 0,
             )
-            numbers = (usage.input, usage.output, usage.cache_read, usage.cache_write)
+            checked(usage)
             text = "".join(texts)
-            if not all(type(number) is int and number >= 0 for number in numbers):
-                raise TypeError("usage")
             stop = _STOPS[message.stop_reason]
-        except (AttributeError, TypeError, KeyError) as error:
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise _malformed(f"{type(error).__name__}: {error}") from error
         return Reply(text, usage, self.model, prices.cost(self.model, usage), stop)
 

@@ -18,7 +18,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import kind_of, seconds, sentence, words
+from rlm_mcp.models.status import checked, kind_of, seconds, sentence, words
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -120,7 +120,9 @@ class OpenAI:
 
     def _whole(self, reply: Any, request: Request) -> Reply:
         choice = reply.choices[0]
-        return self._reply(choice.message.content or "", choice.finish_reason, reply.usage, request)
+        said = choice.message
+        reason = "content_filter" if said.refusal and not said.content else choice.finish_reason
+        return self._reply(said.content or "", reason, reply.usage, request)
 
     async def _read(self, stream: Any, request: Request) -> Reply:
         parts, reason, usage = [], None, None
@@ -134,12 +136,16 @@ class OpenAI:
         return self._reply("".join(parts), reason, usage, request)
 
     def _reply(self, text: str, reason: str, used: Any, request: Request) -> Reply:
+        if type(text) is not str:
+            raise TypeError("content")
         stop = _STOPS[reason]
         if used is None:
             usage = Usage(estimate.request_tokens(request), estimate.tokens(text))
             return Reply(text, usage, self.model, None, stop)
         cached = getattr(used.prompt_tokens_details, "cached_tokens", None) or 0
-        usage = Usage(int(used.prompt_tokens) - cached, int(used.completion_tokens), cached)
+        usage = checked(
+            Usage(int(used.prompt_tokens) - cached, int(used.completion_tokens), cached)
+        )
         return Reply(text, usage, self.model, prices.cost(self.model, usage), stop)
 
     def _status_error(self, error: Any) -> ModelError:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
 from rlm_mcp import redact
+from rlm_mcp.models.model import Usage
+
+MOST_TOKENS = 1_000_000_000
+"""More than any request can use: a provider that reports it, or less than 0, is not believed."""
 
 _KINDS: dict[int, tuple[str, bool]] = {
     401: ("auth", False),
@@ -52,8 +60,23 @@ def words(said: str) -> str:
 
 
 def seconds(header: str | None) -> float | None:
-    """Return a Retry-After header's seconds, or None where it has none."""
-    try:
-        return max(0.0, float(header)) if header is not None else None
-    except ValueError:
+    """Return a Retry-After header's seconds (RFC 9110: a number or a date), or None."""
+    if header is None:
         return None
+    try:
+        wish = float(header)
+    except ValueError:
+        try:
+            then = parsedate_to_datetime(header)
+            wish = (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
+            return None
+    return None if math.isnan(wish) else max(0.0, wish)
+
+
+def checked(usage: Usage) -> Usage:
+    """Return the usage that a provider reported. Raises ValueError for one that cannot be."""
+    for number in (usage.input, usage.output, usage.cache_read, usage.cache_write):
+        if type(number) is not int or not 0 <= number <= MOST_TOKENS:
+            raise ValueError("usage")
+    return usage

@@ -123,3 +123,80 @@ def test_the_key_is_in_no_prompt_record_or_cell(
         events = run(go())
         assert key not in json.dumps([log.body for log in sim.calls])
     assert key not in str(events)
+
+
+TEXT = {"type": "text", "text": "fine"}
+USED = {"input_tokens": 5, "output_tokens": 2}
+
+
+def body(**changes: Any) -> Fault:
+    """Return the fault that a sub-call gets this message in place of an answer."""
+    whole: dict[str, Any] = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "x",
+        "content": [TEXT],
+    }
+    whole |= {"stop_reason": "end_turn", "stop_sequence": None, "usage": USED}
+    return Fault("body", said="BAD", body={**whole, **changes})
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("drop_stream", said="BAD"), "network"),
+        (Fault("malformed", said="BAD"), "malformed"),
+        (Fault("body", said="BAD", body=b"<html></html>", content_type="text/html"), "malformed"),
+        (Fault("rate", said="BAD", retry_after_s=3_600.0), "rate"),
+        (Fault("rate", said="BAD", retry_after="Wed, 21 Oct 2099 07:28:00 GMT"), "rate"),
+        (Fault("rate", said="BAD", retry_after="-5"), "rate"),
+        (body(stop_reason="max_tokens"), "truncated"),
+        (body(content=[]), "malformed"),
+        (body(content=[None]), "malformed"),
+        (body(usage=None), "malformed"),
+        (body(usage={"input_tokens": -5, "output_tokens": 2}), "malformed"),
+        (body(usage={"input_tokens": 10**30, "output_tokens": 2}), "malformed"),
+        (body(content=[{"type": "hologram", "data": [1]}, TEXT]), "fine"),
+    ],
+)
+def test_one_bad_reply_is_typed_and_the_others_are_whole(
+    desk: Desks, monkeypatch: pytest.MonkeyPatch, key: str, fault: Fault, said: str
+) -> None:
+    async def go() -> None:
+        async with desk(model=MODEL) as d:
+            result = await d.workspace.ask("How many?", mode="recursive")
+            told = [turn["shown"].split("\n")[0] for turn in d.of("turn")]
+            assert told[0] == f"['yes', '{said}', 'yes']"
+            assert told[1] == ("fine" if said == "fine" else "no text")
+            assert result.status == ("complete" if said == "fine" else "partial")
+            assert result.cost_usd is not None and 0 <= result.cost_usd < 0.1
+
+    # The word is put together in the cell: no request of the root may hold it.
+    many = "a = llm_query_batched(['one', 'B' + 'AD', 'two'])\nprint(len(repo) and '', end='')"
+    one = "try:\n    print(llm_query('B' + 'AD'))\nexcept Exception:\n    print('no text')"
+    cells = (f"{many}\nprint([str(x) if x else x.kind for x in a])", one, "FINAL('done')")
+    with SimServer(mind(*cells), faults=[fault]) as sim:
+        serve(monkeypatch, sim)
+        run(go())
+
+
+@pytest.mark.parametrize(
+    ("say", "status", "reason"),
+    [
+        (Say("", stop="end_turn"), "failed", "no answer"),
+        (Say("I will not.", stop="refusal"), "failed", "refused"),
+        (Say("It is", stop="max_tokens"), "forced", "cut at its limit"),
+    ],
+)
+def test_a_root_that_only_breaks_off_gives_no_whole_answer(
+    desk: Desks, monkeypatch: pytest.MonkeyPatch, key: str, say: Say, status: str, reason: str
+) -> None:
+    async def go() -> None:
+        async with desk(model=MODEL) as d:
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert (result.status, reason in result.reason) == (status, True), result.reason
+
+    with SimServer([say] * 9) as sim:
+        serve(monkeypatch, sim)
+        run(go())

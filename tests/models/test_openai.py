@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -160,3 +161,30 @@ def test_a_server_that_says_400_for_an_unknown_model_is_understood(
         error = failure(model="nobody")
     assert error.kind == "unknown_model"
     assert "model=nobody" in str(error) and "{" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("message", "used", "kind"),
+    [
+        ({"content": [{"type": "text", "text": "x"}]}, {}, "malformed"),
+        ({"content": 5}, {}, "malformed"),
+        ({"content": "x"}, {"prompt_tokens": -5}, "malformed"),
+        ({"content": "x"}, {"completion_tokens": 10**30}, "malformed"),
+        ({"content": "x"}, {"prompt_tokens_details": {"cached_tokens": 9}}, "malformed"),
+        ({"content": None, "refusal": "I cannot."}, {}, "refused"),
+    ],
+)
+def test_an_odd_reply_is_no_answer_and_takes_nothing_off_the_bill(
+    monkeypatch: pytest.MonkeyPatch, message: dict[str, Any], used: dict[str, Any], kind: str
+) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, **used}
+    reply = {"id": "c", "object": "chat.completion", "created": 1, "model": "x"}
+    whole = {**reply, "choices": [choice], "usage": usage}
+    with SimServer(faults=[Fault("body", share=1.0, body=whole)]) as server:
+        point(monkeypatch, server)
+        if kind == "refused":
+            assert ask().stop == "refused"
+        else:
+            error = failure()
+            assert (error.kind, error.spent_usd) == (kind, None)

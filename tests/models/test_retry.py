@@ -14,6 +14,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import retry
 from rlm_mcp.models.model import Reply, Usage
 from rlm_mcp.models.retry import Retry
+from rlm_mcp.models.status import seconds
 
 FINE = Reply("fine", Usage(1, 1), "m", 0.0)
 
@@ -112,3 +113,9 @@ def test_the_time_limit_holds_over_all_tries() -> None:
     with pytest.raises(ModelError) as caught:
         asyncio.run(Retry().run(send, 0.2))
     assert (caught.value.kind, caught.value.attempts) == ("timeout", 1)
+
+
+def test_a_wish_may_be_a_date_and_nonsense_is_none() -> None:
+    assert seconds("Wed, 21 Oct 2099 07:28:00 GMT") > 1e9  # type: ignore[operator]
+    assert [seconds(text) for text in ("2", "-5", "Wed, 21 Oct 2015 07:28:00 GMT")] == [2, 0, 0]
+    assert [seconds(text) for text in (None, "soon", "nan", "")] == [None] * 4

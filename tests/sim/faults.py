@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 FaultKind = Literal[
     "rate",  # 429, with retry-after where given
@@ -19,6 +20,7 @@ FaultKind = Literal[
     "error_stream",  # sends an error event in the middle of a stream
     "malformed",  # a body that is not JSON
     "misshapen",  # JSON that is not a message
+    "body",  # 200, and `body` as it stands, under `content_type`
 ]
 
 STATUS = {"rate": 429, "overloaded": 529, "error": 500, "auth": 401}
@@ -32,12 +34,18 @@ TYPE = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A failure for the calls numbered in `at`, or for a share of all calls."""
+    """A failure for the calls numbered in `at`, or that say `said`, or for a share of all calls."""
 
     kind: FaultKind
     at: Collection[int] = ()
     share: float = 0.0
     retry_after_s: float | None = None
+    retry_after: str = ""
+    """The header as it stands, where it is no number of seconds."""
+    said: str = ""
+    body: Any = None
+    """JSON, or bytes to send as they stand."""
+    content_type: str = "application/json"
 
 
 @dataclass
@@ -47,10 +55,10 @@ class Faults:
     faults: Collection[Fault] = ()
     seed: int = 0
 
-    def of(self, number: int) -> Fault | None:
-        """Return the failure of a call, the same for the same seed and number."""
+    def of(self, number: int, body: Any = None) -> Fault | None:
+        """Return the failure of a call, the same for the same seed, number and body."""
         for place, fault in enumerate(self.faults):
-            if number in fault.at:
+            if number in fault.at or (fault.said and fault.said in json.dumps(body)):
                 return fault
             if (
                 fault.share

@@ -170,7 +170,7 @@ class SimServer:
 
     async def _model_call(self, wire: Wire, path: str, log: Logged) -> bool:
         dialect: Dialect = self._messages if path == "/v1/messages" else self._chat
-        fault = self.faults.of(log.number)
+        fault = self.faults.of(log.number, log.body)
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
         if fault is not None:
@@ -202,9 +202,14 @@ class SimServer:
             log.status = 200
             await wire.json(200, b'{"id": "msg' if fault.kind == "malformed" else {"odd": [1]})
             return True
+        if fault.kind == "body":
+            log.status = 200
+            await wire.json(200, fault.body, {"content-type": fault.content_type})
+            return True
         log.status = STATUS[fault.kind]
         wish = fault.retry_after_s
-        headers = {} if wish is None else {"retry-after": f"{wish:g}"}
+        asked = fault.retry_after if wish is None else f"{wish:g}"
+        headers = {"retry-after": asked} if asked else {}
         body = dialect.error(TYPE[fault.kind], f"simulated {fault.kind}")
         await wire.json(log.status, body, headers)
         return True
