@@ -22,6 +22,9 @@ ENVIRONMENTS_PER_LEVEL = 16
 """Runs of one depth that may have an environment at a time. A run waits only for deeper ones, so
 a bound for each depth can never make runs wait for each other in a circle."""
 
+LENT = ("bridge:", "sampling:")
+"""Models whose calls somebody else pays, at a price that nobody says."""
+
 
 @dataclass
 class Shared:
@@ -63,12 +66,18 @@ class Shared:
 
         Only configured models, and others whose price is known. Raises Denied or BadRequest.
         """
+        spec = spec.strip()
         if spec in (self.settings.model, self.settings.sub_model):
             return self.model(spec)
         if "@" in spec or spec.partition(":")[0] in ("fake", "openai"):
             raise Denied(
                 f"The model {spec!r} names an address or a file; only the user's own configuration "
                 "can do that (model, sub_model)."
+            )
+        if spec.startswith(LENT):
+            raise Denied(
+                f"{spec!r} is lent by somebody else at a price that is not known, so no budget in "
+                "USD would hold; only the user's own configuration can name it (model, sub_model)."
             )
         model = self.model(spec)
         if model.price is None and spec.startswith(("anthropic:", "claude-cli:")):

@@ -41,6 +41,11 @@ def choose(spec: str, settings: Settings) -> Model:
         if spec in prices.ALIASES or spec in prices.TABLE:
             hint = f" Did you mean anthropic:{spec}?"
         raise BadRequest(f"Unknown model {spec!r}: a spec begins with one of {known}.{hint}")
+    if provider == "openai" and "://" in rest.rpartition("@")[0]:
+        raise BadRequest(
+            "A base URL in a spec takes no user name or password (nor any other @): they would "
+            "stand in logs and trajectories; a key belongs in OPENAI_API_KEY."
+        )
     if spec not in (settings.model, settings.sub_model):
         _check_host(rest.rpartition("@")[2] if provider == "openai" and "@" in rest else "")
     return PROVIDERS[provider](rest)

@@ -44,6 +44,14 @@ def test_a_model_without_a_known_price_is_not_the_agents_to_choose(name: str, ta
         assert "price" in said.text
 
 
+@pytest.mark.parametrize("name", ["bridge:", "bridge:any", " bridge:", "sampling:"])
+def test_a_lent_model_is_not_the_agents_to_choose(name: str, talk: Talk) -> None:
+    for tool in ("llm_query", "rlm_query"):
+        said = talk.call(tool, prompt="hi", model=name)
+        assert said.error
+        assert "only the user's own configuration" in said.text
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"items":' * 100_000])
 def test_deep_nesting_is_a_sentence(text: str) -> None:
     with pytest.raises(BadRequest):

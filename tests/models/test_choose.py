@@ -141,3 +141,11 @@ def test_choosing_imports_no_sdk() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_base_url_with_a_password_is_refused_without_repeating_it(own: bool) -> None:
+    spec = "openai:qwen@http://user:pa55word@127.0.0.1:9/v1"
+    with pytest.raises(BadRequest, match="no user name or password") as caught:
+        models.choose(spec, Settings(model=spec) if own else Settings())
+    assert "pa55word" not in str(caught.value)
