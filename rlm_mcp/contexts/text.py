@@ -17,6 +17,7 @@ from rlm_mcp.config import cache_dir
 from rlm_mcp.contexts import layout, window
 from rlm_mcp.contexts.code import Code
 from rlm_mcp.contexts.confine import Confine, is_denied
+from rlm_mcp.contexts.kinds import kind_of_path, token_kind
 from rlm_mcp.contexts.variable import (
     Chunk,
     Description,
@@ -191,7 +192,7 @@ class Text:
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
         scope = self._whole(scope)
         paths = self.documents(scope)
-        parts = chunking.chunk(self.corpus, paths, by, tokens)
+        parts = chunking.chunk(self.corpus, paths, by, tokens, kind_of_path)
         span = scope.span if isinstance(scope.span, Lines) else None
         if span is not None:
             parts = [
@@ -312,13 +313,6 @@ class Text:
 def help_of(name: str, method: Method) -> str:
     """Return a method's signature and purpose: the first line of its docstring."""
     return (method.__doc__ or name).strip().splitlines()[0]
-
-
-def token_kind(name: str) -> str:
-    """Return the kind of text that a language is, for estimating tokens."""
-    if name in ("markdown", "rst", "asciidoc", "text"):
-        return "prose"
-    return {"json": "json", "po": "other"}.get(name, "code")
 
 
 def _languages(sizes: Counter[str]) -> str:

@@ -7,7 +7,7 @@ closing bracket, how far it is indented), in numpy, for any language; nothing is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rlm_mcp.corpus import tokens as estimates
@@ -38,19 +38,19 @@ def chunk(
     paths: Sequence[str] | None = None,
     by: str = "auto",
     tokens: int = 4000,
-    kind: str = "code",
+    kind: Callable[[str], str] = lambda path: "code",
 ) -> list[Part]:
     """Return the parts of some documents (None: all), each of at most about `tokens` tokens.
 
     `by`: auto (headings in prose, definitions elsewhere), symbols, headings, or lines and tokens
-    (any line border). `kind` is that of the token estimate. Raises BadRequest for another word.
+    (any line border). `kind` gives the kind of text of a path, for estimating tokens. Raises
+    BadRequest for another word.
     """
     if by not in KINDS:
         raise BadRequest(f"Unknown way to chunk {by!r}; use one of {', '.join(KINDS)}.")
     if tokens < 1:
         raise BadRequest(f"A chunk needs at least 1 token, got {tokens}.")
     snapshot = corpus.snapshot
-    limit = max(1, int(tokens * estimates.BYTES_PER_TOKEN.get(kind, 3.5)))
     places: Sequence[int] = range(len(snapshot.paths))
     if paths is not None:
         index = snapshot.index
@@ -62,11 +62,14 @@ def chunk(
         if not lines:
             continue
         path, (offset, length) = snapshot.paths[place], spans[place]
+        sample = bytes(snapshot.buffer[offset : offset + min(length, estimates.SAMPLE_BYTES)])
+        text = estimates.kind_of(sample, kind(path))
+        limit = max(1, int(tokens * estimates.ratio(text)))
         cuts = [(1, lines, offset, offset + length)]
         if length > limit:
             cuts = list(_split(snapshot, place, by, limit))
         for start, end, begin, stop in cuts:
-            size = estimates.estimate(stop - begin, kind)
+            size = estimates.estimate(stop - begin, text)
             parts.append(Part(path, start, end, size, _title(snapshot, begin, stop)))
     return parts
 

@@ -1,23 +1,53 @@
 """Estimate tokens from bytes, by the kind of text.
 
-The ratios were measured against public tokenizers; a running correction from the usage that real
-replies report is the caller's business (`scale`). Exact counts are never taken: they cost minutes
-on a large corpus, and today's Claude tokenizer is not public.
+The ratios were measured against public tokenizers; `use` replaces them by what the usage of real
+replies taught. Exact counts are never taken: they cost minutes on a large corpus, and today's
+Claude tokenizer is not public.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 BYTES_PER_TOKEN = {"code": 3.5, "prose": 4.0, "json": 4.0, "logs": 2.4, "other": 4.0}
+"""What holds until something was learnt."""
+LEAST, MOST = 1.5, 8.0
+"""Bounds of every ratio, whatever was learnt."""
+FOREIGN = 0.3
+"""Share of bytes beyond ASCII from which a text counts as one in another script than Latin."""
+SAMPLE_BYTES = 4_096
+"""How much of a text is looked at for its script."""
+
+_in_use = dict(BYTES_PER_TOKEN)
 
 
-def estimate(text: bytes | str | int, kind: str = "code", scale: float = 1.0) -> int:
+def use(learnt: Mapping[str, float]) -> None:
+    """Estimate by these ratios from now on (bytes per token, within bounds), else the measured."""
+    known = {kind: learnt.get(kind, measured) for kind, measured in BYTES_PER_TOKEN.items()}
+    _in_use.update({kind: min(max(ratio, LEAST), MOST) for kind, ratio in known.items()})
+
+
+def ratio(kind: str) -> float:
+    """Return the bytes that a token holds; those of code where the kind is not known."""
+    return _in_use.get(kind, _in_use["code"])
+
+
+def kind_of(text: bytes | str, kind: str) -> str:
+    """Return `kind`, or "other" where the text is mostly not in Latin script."""
+    sample = text[:SAMPLE_BYTES]
+    data = sample.encode("utf-8", "surrogateescape") if isinstance(sample, str) else sample
+    foreign = len(data) - len(data.decode("ascii", "ignore"))
+    return "other" if foreign > FOREIGN * len(data) else kind
+
+
+def estimate(text: bytes | str | int, kind: str = "code") -> int:
     """Return the estimated tokens of a text, or of so many bytes.
 
     `kind` is code, prose, json, logs, or other (scripts other than Latin, by their bytes).
     """
-    size = (
-        text
-        if isinstance(text, int)
-        else len(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
-    )
-    return round(size / BYTES_PER_TOKEN.get(kind, 3.5) * scale) + (1 if size else 0)
+    if isinstance(text, int):
+        size = text
+    else:
+        kind = kind_of(text, kind)
+        size = len(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
+    return round(size / ratio(kind)) + (1 if size else 0)

@@ -12,6 +12,8 @@ from typing import Any
 
 from rlm_mcp import redact
 from rlm_mcp.engine.calls import Ask
+from rlm_mcp.engine.ratios import Bulk
+from rlm_mcp.engine.reader import Reader
 from rlm_mcp.models.model import Message, Request
 
 SHARED_CHARS = 4_096
@@ -20,11 +22,17 @@ SUB_MAX_TOKENS = 4_096
 
 
 class Part:
-    """A text that is asked about, under its ref."""
+    """A text that is asked about, under its ref; `kind` is that of its tokens, if it is known."""
 
-    def __init__(self, ref: str, text: str) -> None:
-        self.ref = ref
+    def __init__(self, ref: str, text: str, kind: str = "") -> None:
+        self.ref, self.kind = ref, kind
         self.text = f'<part ref="{ref}">\n{redact.redact(text)}\n</part>'
+
+
+def parts(refs: Sequence[str], reader: Reader) -> list[Part]:
+    """Return what refs name, whole. Raises an RlmError."""
+    texts = [(ref, reader.text(ref)) for ref in refs]
+    return [Part(ref, text, reader.kind(ref, text)) for ref, text in texts]
 
 
 def joined(parts: Sequence[Part]) -> Part:
@@ -48,6 +56,7 @@ def about_parts(
     asks = []
     shared = len(prompts) > 1
     for part in parts:
+        bulk = Bulk(part.kind, len(part.text.encode("utf-8", "replace"))) if part.kind else None
         for number, prompt in enumerate(prompts, 1):
             task = _task(prompt, question, schema)
             worth = shared and len(part.text) >= SHARED_CHARS
@@ -57,7 +66,7 @@ def about_parts(
                 else [Message("user", f"{part.text}\n\n{task}")]
             )
             name = f"{part.ref} ({number})" if shared else part.ref
-            asks.append(Ask(_request(messages, system), name, schema))
+            asks.append(Ask(_request(messages, system), name, schema, bulk))
     return asks
 
 

@@ -20,6 +20,7 @@ from rlm_mcp.engine.budget import NANO, Budget, Hold, nano, worst_case
 from rlm_mcp.engine.cache import Cache
 from rlm_mcp.engine.disk import Disk
 from rlm_mcp.engine.lanes import Breaker, Lanes
+from rlm_mcp.engine.ratios import Bulk, Ratios
 from rlm_mcp.engine.replay import Record
 from rlm_mcp.engine.spending import Day
 from rlm_mcp.engine.trajectory import brief
@@ -45,6 +46,7 @@ class Ask:
     request: Request
     part: str
     schema: Mapping[str, Any] | None = None
+    bulk: Bulk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,10 @@ class Account:
 class Calls:
     """The calls of one process."""
 
-    def __init__(self, cache: Cache, day: Day, width: int) -> None:
-        self._cache, self._day = cache, day
+    def __init__(self, cache: Cache, day: Day, ratios: Ratios, width: int) -> None:
+        self._cache, self._day, self._ratios = cache, day, ratios
         self._lanes = Lanes(width)
-        self._disk = Disk(cache.db, day.db)
+        self._disk = Disk(cache.db, day.db, ratios.db)
         self._day_waiters: list[asyncio.Future[None]] = []
         self._day_held = 0
 
@@ -104,10 +106,12 @@ class Calls:
         *,
         part: str = "",
         texts: tuple[str, ...] | None = None,
+        bulk: Bulk | None = None,
     ) -> Reply:
         """Return the reply to one request. Raises ModelError or BudgetSpent.
 
-        `texts` are the messages as the cache should know them (see `cache.key`).
+        `texts` are the messages as the cache should know them (see `cache.key`); `bulk` is what
+        the request is mostly about: its count of tokens teaches what a token holds.
         """
         key = stored.key(model.spec, request, texts)
         started = time.monotonic()
@@ -121,6 +125,8 @@ class Calls:
         except RlmError as error:
             self._tell(account, model, request, part, key, started, error=error)
             raise
+        if bulk is not None and reply.prompt_tokens is not None:
+            self._disk.do(self._ratios.learn, bulk, request, reply)
         self._tell(account, model, request, part, key, started, reply=reply)
         return reply
 
@@ -173,7 +179,7 @@ class Calls:
 
     async def _answer(self, model: Model, ask: Ask, account: Account) -> Answer | Failed:
         try:
-            reply = await self.reply(model, ask.request, account, part=ask.part)
+            reply = await self.reply(model, ask.request, account, part=ask.part, bulk=ask.bulk)
             wrong = _flaw(reply)
             if wrong:
                 return wrong

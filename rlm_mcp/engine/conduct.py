@@ -163,9 +163,7 @@ class Conduct:
     async def _direct(self, variables: Mapping[str, Variable]) -> End:
         """Answer with one call that holds everything."""
         refs = list(self.refs) or list(variables)
-        parts = await asyncio.to_thread(
-            lambda: [asking.Part(ref, self.reader.text(ref)) for ref in refs]
-        )
+        parts = await asyncio.to_thread(asking.parts, refs, self.reader)
         part = asking.joined(parts)
         system = self.shared.prompts["root-direct"]
         asks = asking.about_parts([self.question], [part], system, "", self.job.schema)

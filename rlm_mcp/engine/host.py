@@ -205,7 +205,7 @@ class Host:
         if refs:
             names = scope.reader.parts(refs)
             self._afford(len(names) * len(prompts))
-            parts = [asking.Part(ref, scope.reader.text(ref)) for ref in names]
+            parts = asking.parts(names, scope.reader)
             asks = asking.about_parts(prompts, parts, system, scope.question, schema)
         else:
             self._afford(len(prompts))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from rlm_mcp.contexts.kinds import kind_of_part
 from rlm_mcp.contexts.variable import (
     Chunk,
     Found,
@@ -69,19 +70,21 @@ class Reader:
 
     def variable(self, name: str) -> Variable:
         """Return a variable, up to date. Raises BadRequest with a did-you-mean, or Denied."""
-        if name in self.own:
-            found = self.own[name]
-        elif handles := self._handles(name):
-            found = self._opened.get(name) or self._open(name, handles)
-        else:
-            if self._allowed is not None and name not in self._allowed:
-                raise BadRequest(
-                    f"{name!r} is not among the variables of this run: "
-                    f"{', '.join(sorted({*self._allowed, *self.own}))}."
-                )
-            found = self.contexts.get(name)
+        found = self._find(name)
         found.refresh()
         return found
+
+    def _find(self, name: str) -> Variable:
+        if name in self.own:
+            return self.own[name]
+        if handles := self._handles(name):
+            return self._opened.get(name) or self._open(name, handles)
+        if self._allowed is not None and name not in self._allowed:
+            raise BadRequest(
+                f"{name!r} is not among the variables of this run: "
+                f"{', '.join(sorted({*self._allowed, *self.own}))}."
+            )
+        return self.contexts.get(name)
 
     def read(self, text: str, limit: int) -> Passage:
         """Return a window. Raises an RlmError."""
@@ -96,6 +99,13 @@ class Reader:
         if ref.variable not in self.own and (handles := self._handles(ref.variable)):
             return handles.text(ref)
         return self._on(ref, lambda variable, at: variable.text(at))
+
+    def kind(self, text: str, content: str) -> str:
+        """Return the kind of text that a ref's content is, or nothing where it is not known."""
+        ref = parse(text)
+        if ref.variable not in self.own and self._handles(ref.variable):
+            return ""
+        return kind_of_part(self._find(ref.variable), ref, content)
 
     def search(self, query: Query, text: str) -> Found:
         """Return matching lines."""

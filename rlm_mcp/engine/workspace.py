@@ -15,7 +15,7 @@ from typing import Any
 
 from rlm_mcp import config
 from rlm_mcp.config import Settings
-from rlm_mcp.contexts import given
+from rlm_mcp.contexts import given, kinds
 from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.contexts.variable import Variable
 from rlm_mcp.engine import cells, observe, route, spans, statefiles, trajectory
@@ -26,6 +26,7 @@ from rlm_mcp.engine.environment import Environment
 from rlm_mcp.engine.handles import Handles
 from rlm_mcp.engine.host import Host, Scope
 from rlm_mcp.engine.lanes import Breaker
+from rlm_mcp.engine.ratios import Ratios
 from rlm_mcp.engine.reader import Reader
 from rlm_mcp.engine.replay import Record, Replay, Silent, compare
 from rlm_mcp.engine.run import Job, Result
@@ -66,9 +67,12 @@ class Workspace:
         self.handles = Handles(self.state / "handles")
         self.catalog = Catalog(settings)
         listeners = tuple(listener for listener in (on_event, spans.listener()) if listener)
+        ratios = Ratios(self.state / "ratios.sqlite")
+        kinds.use(ratios.in_use())
         self._calls = Calls(
             Cache(self.state / "answers.sqlite"),
             Day(self.state / "spend.sqlite", settings.max_usd_day),
+            ratios,
             settings.concurrency,
         )
         self.shared = Shared(

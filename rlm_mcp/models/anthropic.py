@@ -163,11 +163,12 @@ class Anthropic:
             stop = _STOPS[message.stop_reason]
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise _malformed(f"{type(error).__name__}: {error}") from error
-        return Reply(text, usage, self.model, prices.cost(self.model, usage), stop)
+        cost = prices.cost(self.model, usage)
+        return Reply(text, usage, self.model, cost, stop, prompt_tokens=usage.prompt)
 
     def _remember(self, request: Request, usage: Usage) -> None:
         if request.messages:
-            self._keep(_digests(request)[-1], usage.input + usage.cache_read + usage.cache_write)
+            self._keep(_digests(request)[-1], usage.prompt)
 
     def _keep(self, digest: bytes, tokens: int) -> None:
         self._counts[digest] = tokens

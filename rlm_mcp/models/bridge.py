@@ -84,7 +84,9 @@ class Bridge:
             usage = Usage(**{name: int(value) for name, value in used.items()})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _malformed(repr(error)) from error
-        return Reply(text, usage, str(said.get("model") or self.model), None, stop)
+        counted = usage.prompt if said.get("usage") else None
+        model = str(said.get("model") or self.model)
+        return Reply(text, usage, model, None, stop, prompt_tokens=counted)
 
 
 def where() -> tuple[str, int, str]:

@@ -176,7 +176,8 @@ class ClaudeCli:
         ends = [at for word in request.stop if (at := text.find(word)) >= 0]
         if ends:
             text, stop = text[: min(ends)], "stop"
-        return Reply(text, usage, model, cost, stop)
+        counted = usage.prompt - OWN_TOKENS
+        return Reply(text, usage, model, cost, stop, prompt_tokens=counted)
 
 
 def depth() -> int:

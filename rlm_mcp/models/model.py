@@ -42,6 +42,11 @@ class Usage:
     cache_read: int = 0
     cache_write: int = 0
 
+    @property
+    def prompt(self) -> int:
+        """Return the input tokens, cached ones counted too."""
+        return self.input + self.cache_read + self.cache_write
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.input + other.input,
@@ -69,8 +74,7 @@ class Price:
 
     def cost(self, usage: Usage) -> float:
         """Return what one request of `usage` costs, in USD (never sum usages first)."""
-        prompt = usage.input + usage.cache_read + usage.cache_write
-        if self.long is not None and self.long_over is not None and prompt > self.long_over:
+        if self.long is not None and self.long_over is not None and usage.prompt > self.long_over:
             return self.long.cost(usage)
         return (
             usage.input * self.input
@@ -98,6 +102,9 @@ class Reply:
     cost_usd: float | None
     stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
     attempts: int = 1
+    prompt_tokens: int | None = None
+    """Tokens of the request's own texts, cached or not, as the provider counted them; None where
+    nobody counted. It is not stored: a reply from the cache has none."""
 
 
 class Model(Protocol):

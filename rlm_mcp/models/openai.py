@@ -146,7 +146,8 @@ class OpenAI:
         usage = checked(
             Usage(int(used.prompt_tokens) - cached, int(used.completion_tokens), cached)
         )
-        return Reply(text, usage, self.model, prices.cost(self.model, usage), stop)
+        cost = prices.cost(self.model, usage)
+        return Reply(text, usage, self.model, cost, stop, prompt_tokens=usage.prompt)
 
     def _status_error(self, error: Any) -> ModelError:
         body = error.body if isinstance(error.body, dict) else {}

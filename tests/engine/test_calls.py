@@ -16,6 +16,7 @@ from rlm_mcp.engine.budget import Allowance, Budget
 from rlm_mcp.engine.cache import Cache
 from rlm_mcp.engine.calls import Account, Answer, Calls, Failed
 from rlm_mcp.engine.lanes import Breaker
+from rlm_mcp.engine.ratios import Ratios
 from rlm_mcp.engine.spending import Day
 from rlm_mcp.errors import BudgetSpent, ModelError
 from rlm_mcp.models.fake import Fake
@@ -27,7 +28,12 @@ PRICE = Price(1.0, 5.0, 0.1, 1.25, "2026-11-01")
 
 @asynccontextmanager
 async def calls(folder: Path, width: int = 16, day_usd: float = 20.0) -> AsyncIterator[Calls]:
-    made = Calls(Cache(folder / "a.sqlite"), Day(folder / "s.sqlite", day_usd), width)
+    made = Calls(
+        Cache(folder / "a.sqlite"),
+        Day(folder / "s.sqlite", day_usd),
+        Ratios(folder / "r.sqlite"),
+        width,
+    )
     try:
         yield made
     finally:

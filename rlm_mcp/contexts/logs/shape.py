@@ -69,7 +69,7 @@ class Shape:
         """Return parts on the borders of records, each line exactly once."""
         if by not in ("auto", "records", "lines", "tokens", "time"):
             raise BadRequest(f"Logs are chunked by records or lines, not by {by!r}.")
-        size = max(1, int(limit * tokens.BYTES_PER_TOKEN["logs"]))
+        size = max(1, int(limit * tokens.ratio("logs")))
         parts: list[Chunk] = []
         for file in self._logs.chosen(scope):
             start, end = 0, file.big.size
