@@ -291,6 +291,27 @@ def test_child_runs_nest_as_deep_as_allowed_and_no_deeper(desk: Desks, depth: in
     run(go())
 
 
+def test_parallel_children_of_children_draw_on_one_budget(desk: Desks) -> None:
+    """A tree of depth 5, two children a level, over one cap of calls: never more, all told."""
+
+    async def go() -> None:
+        async with desk(max_depth=5, max_calls=40, max_seconds=50) as d:
+            code = (
+                "from rlm_mcp.sdk import run\n"
+                "a = run(['left', 'right'], mode='recursive')\n"
+                "FINAL(str([str(x) for x in a]) + str(len(context)))"
+            )
+            model = scripted([cell(code)])
+            d.use(model)
+            result = await d.workspace.ask("How deep?", mode="recursive", fresh=True)
+            assert len(model.requests) == result.calls == 40
+            assert max(event.run.count(".") for event in d.events) == 5
+            assert all(start["budget"]["calls"] <= 40 for start in d.of("run.start"))
+            assert "budget of 40 calls" in result.answer + result.reason
+
+    run(go())
+
+
 def test_a_child_can_be_held_to_a_schema(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
