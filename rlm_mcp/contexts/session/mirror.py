@@ -16,6 +16,7 @@ from typing import Any
 from rlm_mcp import config
 from rlm_mcp.contexts.session.turns import BRANCHES
 from rlm_mcp.contexts.session.view import View, rows_of
+from rlm_mcp.errors import Unavailable
 
 
 def keep(view: View) -> dict[str, Any]:
@@ -24,7 +25,9 @@ def keep(view: View) -> dict[str, Any]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     known = {_key(entry) for entry in kept(view)}
     added = 0
-    with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
+    with open(_append(path), "ab") as file:
+        if not _ends_whole(path):
+            file.write(b"\n")  # behind a line that a crash cut
         for row in rows_of(view, "1"):
             entry = {
                 "ref": view.ref(row), "sha": row["sha"], "type": row["type"], "name": row["name"],
@@ -35,6 +38,25 @@ def keep(view: View) -> dict[str, Any]:
                 file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
                 added += 1
     return {"added": added, "blocks": len(known) + added, "path": str(path)}
+
+
+def _append(path: Path) -> int:
+    """Open the mirror for appending; follow no link that somebody planted in its place."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as error:
+        raise Unavailable(
+            f"The mirror {path} cannot be written: {error.strerror}. Move away what is there."
+        ) from error
+
+
+def _ends_whole(path: Path) -> bool:
+    """Say whether the last line has its end."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return not size or file.read(1) == b"\n"
 
 
 def find(view: View, text: str, limit: int = 30) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import pytest
 from rlm_mcp.contexts import session as sessions
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.corpus.tokens import estimate
-from rlm_mcp.errors import BadRequest
+from rlm_mcp.errors import BadRequest, Unavailable
 from rlm_mcp.refs import parse
 from tests.contexts.session.generator.layouts import LAYOUTS
 from tests.contexts.session.generator.story import Story, tell
@@ -191,6 +191,24 @@ def test_an_audit_of_a_session_that_was_never_compacted_is_refused(
     session = opened(transcript(record("user", "u", None, "Hello there.")))
     with pytest.raises(BadRequest, match="not compacted"):
         session.methods["audit"]()
+
+
+def test_a_mirror_follows_no_link_and_goes_on_behind_a_cut_line(
+    session: Session, tmp_path: Path
+) -> None:
+    path = Path(session.methods["mirror"]()["path"])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    session.methods["mirror"]()
+    assert session.methods["mirror"]()["added"] == 0
+    assert set(whole.splitlines()) <= set(path.read_bytes().splitlines())
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    path.unlink()
+    path.symlink_to(victim)
+    with pytest.raises(Unavailable, match="Move away"):
+        session.methods["mirror"]()
+    assert victim.read_text() == "mine"
 
 
 def test_a_mirror_keeps_what_the_agent_rewrote_and_no_secret(

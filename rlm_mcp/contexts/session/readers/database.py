@@ -8,6 +8,7 @@ file and log are copied into our own cache folder and the copy is read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -22,6 +23,9 @@ from rlm_mcp import config
 COPY_LIMIT = 1 << 30
 """Bytes up to which a database in use is copied; of a larger one the log is left out."""
 
+TRIES, PAUSE_S = 20, 0.05
+"""How often a copy is made anew because it was written meanwhile."""
+
 LARGEST = 128 << 20
 """Bytes that one value may have."""
 LONGEST_S = 60.0
@@ -35,20 +39,47 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
     log = path.with_name(path.name + "-wal")
     with contextlib.ExitStack() as stack:
         at = path
-        if log.exists() and log.stat().st_size and path.stat().st_size <= COPY_LIMIT:
+        if _has_bytes(log) and path.stat().st_size <= COPY_LIMIT:
             folder = stack.enter_context(tempfile.TemporaryDirectory(dir=config.cache_dir()))
             at = Path(folder) / "copy.db"
-            shutil.copyfile(path, at)
-            shutil.copyfile(log, at.with_name("copy.db-wal"))
-            uri = f"file:{quote(str(at))}"
-        else:
-            uri = f"file:{quote(os.path.realpath(path))}?mode=ro&immutable=1"
+            with contextlib.suppress(FileNotFoundError):  # a log that is gone is in the file now
+                _copy(path, log, at)
+        in_use = at.with_name(at.name + "-wal").exists() and at != path
+        at = at if in_use else path
+        uri = f"file:{quote(os.path.realpath(at))}" + ("" if in_use else "?mode=ro&immutable=1")
         db = sqlite3.connect(uri, uri=True, check_same_thread=False)
         stack.callback(db.close)
         _bound(db)
         db.row_factory = sqlite3.Row
         db.text_factory = lambda data: data.decode("utf-8", "replace")
         yield db
+
+
+def _has_bytes(log: Path) -> bool:
+    try:
+        return log.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _copy(path: Path, log: Path, to: Path) -> None:
+    """Copy a database and its log as of one moment; raises OSError where there is none."""
+    for _ in range(TRIES):
+        before = _moment(path, log)
+        shutil.copyfile(path, to)
+        shutil.copyfile(log, to.with_name(to.name + "-wal"))
+        if before == _moment(path, log):
+            return
+        time.sleep(PAUSE_S)
+    raise OSError(errno.EBUSY, "The database is written all the time; try again", str(path))
+
+
+def _moment(path: Path, log: Path) -> tuple[object, ...]:
+    """Return what a write to either file changes: sizes, times, and the header of the log."""
+    with log.open("rb") as file:
+        header = file.read(32)
+    stats = [os.stat(file) for file in (path, log)]
+    return header, *((status.st_size, status.st_mtime_ns) for status in stats)
 
 
 def _bound(db: sqlite3.Connection) -> None:

@@ -1,0 +1,68 @@
+"""Another program's database, read while it writes, and left as it was."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from rlm_mcp.contexts.session.readers import database
+
+WRITER = """
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA journal_mode=WAL")
+db.execute("PRAGMA wal_autocheckpoint=5")
+print("ready", flush=True)
+until, n = time.monotonic() + 20, 0
+while time.monotonic() < until:
+    n += 1
+    db.execute("BEGIN")
+    db.execute("UPDATE a SET n = n + 1")
+    db.execute("INSERT INTO filler VALUES (zeroblob(9000))")
+    db.execute("UPDATE b SET n = n + 1")
+    db.execute("COMMIT")
+    time.sleep(0.03)
+"""
+
+
+def test_a_database_in_use_is_read_as_of_one_moment(tmp_path: Path) -> None:
+    path = tmp_path / "agent" / "store.db"
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        for table in ("a", "b"):
+            db.execute(f"CREATE TABLE {table} (n)")
+            db.execute(f"INSERT INTO {table} VALUES (0)")
+        db.execute("CREATE TABLE filler (x)")
+    db.close()
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE)
+    seen = set()
+    try:
+        assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
+        for _ in range(30):
+            with database.opened(path) as copy:
+                one, other = (copy.execute(f"SELECT n FROM {t}").fetchone()[0] for t in "ab")
+                assert copy.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+            assert one == other
+            seen.add(one)
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert len(seen) > 1
+    assert {file.name for file in path.parent.iterdir()} <= {
+        "store.db", "store.db-wal", "store.db-shm",
+    }  # fmt: skip
+
+
+def test_a_database_at_rest_keeps_its_folder_and_times(tmp_path: Path) -> None:
+    path = tmp_path / "agent" / "rest.db"
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE a (n)")
+    db.close()
+    before = path.stat()
+    with database.opened(path) as copy:
+        assert database.tables(copy) == {"a"}
+    assert [file.name for file in path.parent.iterdir()] == ["rest.db"]
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
