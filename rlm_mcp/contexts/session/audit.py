@@ -40,21 +40,8 @@ def compactions(view: View) -> list[dict[str, Any]]:
 
 def audit(view: View, number: int = 0) -> dict[str, Any]:
     """Return what the summary of a compaction (0: the last) lost and got wrong, with refs."""
-    every = compactions(view)
-    if not every:
-        raise BadRequest("This session was not compacted; there is no summary to audit.")
-    if not 0 <= number <= len(every):
-        raise BadRequest(f"There are compactions 1 to {len(every)}, not {number}.")
-    chosen = every[number - 1] if number else every[-1]
+    chosen, text = _summary(view, number)
     turn = chosen["turn"]
-    text = "\n".join(
-        view.body(row)
-        for row in rows_of(
-            view,
-            "b.doc=1 AND t.live=1 AND t.origin='compaction' AND t.segment=? AND b.name!='boundary'",
-            (chosen["segment"],),
-        )
-    )
     report: dict[str, Any] = {
         "compaction": chosen["number"],
         "turn": turn,
@@ -65,6 +52,28 @@ def audit(view: View, number: int = 0) -> dict[str, Any]:
     report |= _rules_lost(view, text, turn)
     report |= _facts_lost(view, text, turn)
     return {**report, "contradicted": list(claims.contradicted(view, text, turn))}
+
+
+def contradicted(view: View) -> list[dict[str, str]]:
+    """Return what the last summary states against the evidence."""
+    chosen, text = _summary(view, 0)
+    return list(claims.contradicted(view, text, chosen["turn"])) if text.strip() else []
+
+
+def _summary(view: View, number: int) -> tuple[dict[str, Any], str]:
+    """Return a compaction (0: the last) and its summary's text. Raises BadRequest for none."""
+    every = compactions(view)
+    if not every:
+        raise BadRequest("This session was not compacted; there is no summary to audit.")
+    if not 0 <= number <= len(every):
+        raise BadRequest(f"There are compactions 1 to {len(every)}, not {number}.")
+    chosen = every[number - 1] if number else every[-1]
+    rows = rows_of(
+        view,
+        "b.doc=1 AND t.live=1 AND t.origin='compaction' AND t.segment=? AND b.name!='boundary'",
+        (chosen["segment"],),
+    )
+    return chosen, "\n".join(view.body(row) for row in rows)
 
 
 def _rules_lost(view: View, text: str, turn: int) -> dict[str, Any]:

@@ -3,6 +3,8 @@ for beyond reading what the agent wrote."""
 
 from __future__ import annotations
 
+import contextlib
+
 from rlm_mcp.contexts.session import audit, brief, work
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.corpus.tokens import estimate
@@ -46,15 +48,12 @@ def after_compaction(session: Session, tokens: int = MOST) -> str:
         "asking the user again or repeating work."
     )
     rules = [f"- {fact.quote} [{fact.ref}]" for fact in brief.rules(view)]
-    wrong = []
-    try:
-        report = audit.audit(view)
+    wrong: list[str] = []
+    with contextlib.suppress(BadRequest):  # the client told us before it wrote the summary
         wrong = [
             f"- The summary says {item['claim']!r}, but {item['evidence']} [{item['ref']}]"
-            for item in report.get("contradicted", ())
+            for item in audit.contradicted(view)
         ]
-    except BadRequest:
-        pass  # the client told us before it wrote the summary
     lines = [head, "The user's rules in force, verbatim:", *(rules or ["- (none found)"])]
     return "\n".join(_fit(lines, wrong, tokens))
 

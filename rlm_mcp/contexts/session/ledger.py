@@ -9,6 +9,7 @@ nothing here asks one.
 from __future__ import annotations
 
 import bisect
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -61,14 +62,18 @@ def _facts(view: View, before: int) -> list[Fact]:
         "AND t.origin IN ('human', 'agent') AND (?=0 OR b.n<?)",
         (before, before),
     ):
-        text, ref = view.body(row), view.ref(row)
-        human = row["origin"] == "human"
-        if human and row["type"] == "text":
+        if row["origin"] == "human" and row["type"] == "text":
             prompts.append(row["n"])
-            found += _asked(text, ref, row["n"])
-        elif not human:
-            found += _said(text, ref, row["n"], thinking=row["type"] == "thinking")
+        found += view.of_block("facts", row, lambda row=row: _of(view, row))  # type: ignore[misc]
     return _settle(_once(found), prompts)
+
+
+def _of(view: View, row: sqlite3.Row) -> list[Fact]:
+    """Return the candidates of one block."""
+    text, ref, turn = view.body(row), view.ref(row), row["n"]
+    if row["origin"] != "human":
+        return list(_said(text, ref, turn, thinking=row["type"] == "thinking"))
+    return list(_asked(text, ref, turn)) if row["type"] == "text" else []
 
 
 def goal(view: View) -> Fact | None:

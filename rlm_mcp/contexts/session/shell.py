@@ -51,11 +51,16 @@ def _files(view: View) -> list[work.Touched]:
         ref = view.ref(row)
         if ref not in good or not 0 < len(row["arg"]) < 4_000:
             continue  # an argument is kept to 4,000 characters; a longer command is not whole
-        for path, op in changes(row["arg"], _folder(view, row)):
+        made = view.of_block("shell", row, lambda row=row: _made(view, row))  # type: ignore[misc]
+        for path, op in made:
             name = work.relative(path, row["cwd"] or work.root(view))
             touched = table.setdefault(name, work.Touched(name))
             touched.ops.append((op, ref, row["n"]))
     return list(table.values())
+
+
+def _made(view: View, row: sqlite3.Row) -> list[Change]:
+    return changes(row["arg"], _folder(view, row))
 
 
 def _folder(view: View, row: sqlite3.Row) -> str:

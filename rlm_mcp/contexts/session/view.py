@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 WINDOW = 60_000
 """Characters that one window may have; the rest is behind its `next_ref`."""
+MOST_BLOCKS = 100_000
+"""Blocks of which what follows from them is kept."""
 INLINE = 40
 """Lines up to which a block is cited whole."""
 
@@ -65,6 +67,7 @@ class View:
     def __init__(self, index: Index, name: str, native: str) -> None:
         self.index, self.name, self.id = index, name, native
         self._known: dict[Hashable, object] = {}
+        self._blocks: dict[Hashable, object] = {}
         self._state = -1
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -77,6 +80,19 @@ class View:
             if key not in self._known:
                 self._known[key] = make()
             return cast(T, self._known[key])
+
+    def of_block(self, key: str, row: sqlite3.Row, make: Callable[[], Sequence[T]]) -> Sequence[T]:
+        """Return what `make` gives for a block's text: kept while the block says the same.
+
+        What follows from one block alone is found once, however often the session grows.
+        """
+        place = (key, row["doc"], row["n"], row["i"], row["sha"], row["origin"])
+        if place in self._blocks:
+            return cast(Sequence[T], self._blocks[place])
+        made = tuple(make())
+        if len(self._blocks) < MOST_BLOCKS:
+            self._blocks[place] = made
+        return made
 
     def threads(self) -> list[Thread]:
         """Return the main thread and those of subagents."""
