@@ -19,6 +19,7 @@ from rlm_mcp.engine.budget import NANO, Allowance, Budget
 from rlm_mcp.engine.cache import Cache
 from rlm_mcp.engine.calls import Account, Answer, Calls
 from rlm_mcp.engine.lanes import Breaker
+from rlm_mcp.engine.ratios import Ratios
 from rlm_mcp.engine.spending import Day
 from rlm_mcp.engine import asking
 from rlm_mcp.models.fake import Fake
@@ -44,7 +45,8 @@ async def run(calls, model, number):
 
 async def main():
     day = Day(folder / "spend.sqlite", float(sys.argv[3]))
-    calls = Calls(Cache(folder / f"{name}.sqlite"), day, 16)
+    ratios = Ratios(folder / f"{name}-ratios.sqlite")
+    calls = Calls(Cache(folder / f"{name}.sqlite"), day, ratios, 16)
     model = Fake(replies=reply, price=price)
     await asyncio.gather(*(run(calls, model, number) for number in range(2)))
     await calls.close()
