@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from rlm_mcp.contexts.session.readers import database
 
@@ -66,3 +69,25 @@ def test_a_database_at_rest_keeps_its_folder_and_times(tmp_path: Path) -> None:
         assert database.tables(copy) == {"a"}
     assert [file.name for file in path.parent.iterdir()] == ["rest.db"]
     assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_copy_that_was_turned_down_is_not_read_when_the_log_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "agent" / "store.db"
+    path.parent.mkdir()
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("CREATE TABLE a (n)")
+    writer.execute("INSERT INTO a VALUES (1)")
+    copy = shutil.copyfile
+
+    def meanwhile(source: Path, target: Path) -> None:
+        copy(source, target)
+        if source.name.endswith("-wal"):  # the writer goes on, ends, and takes its log away
+            writer.execute("UPDATE a SET n = 2")
+            writer.close()
+
+    monkeypatch.setattr(shutil, "copyfile", meanwhile)
+    with database.opened(path) as found:
+        assert found.execute("SELECT n FROM a").fetchone()[0] == 2

@@ -38,13 +38,11 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
     path = Path(path)
     log = path.with_name(path.name + "-wal")
     with contextlib.ExitStack() as stack:
-        at = path
+        at, in_use = path, False
         if _has_bytes(log) and path.stat().st_size <= COPY_LIMIT:
             folder = stack.enter_context(tempfile.TemporaryDirectory(dir=config.cache_dir()))
             at = Path(folder) / "copy.db"
-            with contextlib.suppress(FileNotFoundError):  # a log that is gone is in the file now
-                _copy(path, log, at)
-        in_use = at.with_name(at.name + "-wal").exists() and at != path
+            in_use = _copy(path, log, at)
         at = at if in_use else path
         uri = f"file:{quote(os.path.realpath(at))}" + ("" if in_use else "?mode=ro&immutable=1")
         db = sqlite3.connect(uri, uri=True, check_same_thread=False)
@@ -62,14 +60,20 @@ def _has_bytes(log: Path) -> bool:
         return False
 
 
-def _copy(path: Path, log: Path, to: Path) -> None:
-    """Copy a database and its log as of one moment; raises OSError where there is none."""
+def _copy(path: Path, log: Path, to: Path) -> bool:
+    """Copy a database and its log as of one moment; raises OSError where there is none.
+
+    False where the log is gone meanwhile: then all of it is in the file, and no copy counts.
+    """
     for _ in range(TRIES):
-        before = _moment(path, log)
-        shutil.copyfile(path, to)
-        shutil.copyfile(log, to.with_name(to.name + "-wal"))
-        if before == _moment(path, log):
-            return
+        try:
+            before = _moment(path, log)
+            shutil.copyfile(path, to)
+            shutil.copyfile(log, to.with_name(to.name + "-wal"))
+            if before == _moment(path, log):
+                return True
+        except FileNotFoundError:
+            return False
         time.sleep(PAUSE_S)
     raise OSError(errno.EBUSY, "The database is written all the time; try again", str(path))
 
