@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rlm_mcp import config
 from rlm_mcp.contexts.session.turns import BRANCHES
@@ -25,8 +26,8 @@ def keep(view: View) -> dict[str, Any]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     known = {_key(entry) for entry in kept(view)}
     added = 0
-    with open(_append(path), "ab") as file:
-        if not _ends_whole(path):
+    with open(_open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b") as file:
+        if not _ends_whole(file):
             file.write(b"\n")  # behind a line that a crash cut
         for row in rows_of(view, "1"):
             entry = {
@@ -40,23 +41,28 @@ def keep(view: View) -> dict[str, Any]:
     return {"added": added, "blocks": len(known) + added, "path": str(path)}
 
 
-def _append(path: Path) -> int:
-    """Open the mirror for appending; follow no link that somebody planted in its place."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+def _open(path: Path, flags: int) -> int:
+    """Open the mirror; follow no link and wait for no pipe that was planted in its place."""
+    plain = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        return os.open(path, flags, 0o600)
+        handle = os.open(path, flags | plain, 0o600)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise Unavailable(
-            f"The mirror {path} cannot be written: {error.strerror}. Move away what is there."
+            f"The mirror {path} cannot be opened: {error.strerror}. Move away what is there."
         ) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Unavailable(f"The mirror {path} is no regular file. Move away what is there.")
+    return handle
 
 
-def _ends_whole(path: Path) -> bool:
+def _ends_whole(file: BinaryIO) -> bool:
     """Say whether the last line has its end."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 1))
-        return not size or file.read(1) == b"\n"
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 1))
+    return not size or file.read(1) == b"\n"
 
 
 def find(view: View, text: str, limit: int = 30) -> list[dict[str, Any]]:
@@ -68,12 +74,16 @@ def find(view: View, text: str, limit: int = 30) -> list[dict[str, Any]]:
 def kept(view: View) -> Iterator[dict[str, Any]]:
     """Yield what the mirror holds; a last line that was cut by a crash is passed over."""
     try:
-        with _path(view).open("rb") as file:
+        with open(_open(_path(view), os.O_RDONLY), "rb") as file:
             for line in file:
                 try:
-                    yield json.loads(line)
-                except ValueError:
+                    entry = json.loads(line)
+                except (ValueError, RecursionError):
                     continue
+                if isinstance(entry, dict) and all(
+                    isinstance(entry.get(key), str) for key in ("ref", "sha", "text")
+                ):
+                    yield entry
     except FileNotFoundError:
         return
 

@@ -86,7 +86,9 @@ class View:
 
         What follows from one block alone is found once, however often the session grows.
         """
-        place = (key, row["doc"], row["n"], row["i"], row["sha"], row["origin"])
+        place = (
+            key, row["doc"], row["n"], row["i"], row["sha"], row["type"], row["origin"], row["cwd"],
+        )  # fmt: skip
         if place in self._blocks:
             return cast(Sequence[T], self._blocks[place])
         made = tuple(make())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -209,6 +210,13 @@ def test_a_mirror_follows_no_link_and_goes_on_behind_a_cut_line(
     with pytest.raises(Unavailable, match="Move away"):
         session.methods["mirror"]()
     assert victim.read_text() == "mine"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(Unavailable, match="no regular file"):
+        session.methods["mirrored"]("x")
+    path.unlink()
+    path.write_bytes(b'[]\n{"ref": 1}\n' + whole)
+    assert session.methods["mirror"]()["added"] == 0
 
 
 def test_a_mirror_keeps_what_the_agent_rewrote_and_no_secret(
