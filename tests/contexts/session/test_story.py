@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rlm_mcp.config import Settings
 from rlm_mcp.contexts import session as sessions
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.corpus.tokens import estimate
@@ -192,6 +193,25 @@ def test_an_audit_of_a_session_that_was_never_compacted_is_refused(
     session = opened(transcript(record("user", "u", None, "Hello there.")))
     with pytest.raises(BadRequest, match="not compacted"):
         session.methods["audit"]()
+
+
+def test_what_is_kept_by_block_equals_a_fresh_reading(session: Session, tmp_path: Path) -> None:
+    path = session.index.path
+    lines = path.read_bytes().splitlines(keepends=True)
+    settings = Settings(roots=(tmp_path,))
+    grown = tmp_path / "grown" / path.name
+    grown.parent.mkdir()
+    grown.write_bytes(b"".join(lines[:3]))
+    growing = sessions.open(str(grown), "session", settings)
+    calls = ("preferences", "decisions", "corrections", "files")
+    for end in range(3, len(lines) + 1, max(1, len(lines) // 6)):
+        grown.write_bytes(b"".join(lines[:end]))
+        growing.refresh()
+        fresh = sessions.open(str(grown), "session", settings)
+        for call in calls:
+            assert growing.methods[call]() == fresh.methods[call](), (call, end)
+        fresh.close()
+    growing.close()
 
 
 def test_a_mirror_follows_no_link_and_goes_on_behind_a_cut_line(
