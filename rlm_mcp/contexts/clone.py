@@ -16,8 +16,9 @@ from urllib.parse import unquote, urlsplit
 from rlm_mcp.config import cache_dir
 from rlm_mcp.contexts import repository
 from rlm_mcp.contexts.confine import Confine
-from rlm_mcp.contexts.plumbing import Git, run_git
+from rlm_mcp.contexts.plumbing import Git
 from rlm_mcp.contexts.repository import Repository
+from rlm_mcp.corpus.git import stream
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?://|:)")
@@ -48,7 +49,7 @@ def fetch(source: str, confine: Confine) -> Path:
         "--config=core.symlinks=false", "--end-of-options", address, os.fspath(part),
     ]  # fmt: skip
     try:
-        with run_git(arguments, folder.parent, timeout_s=TIMEOUT_S, protocols=protocol) as out:
+        with stream(arguments, folder.parent, timeout_s=TIMEOUT_S, protocols=protocol) as out:
             out.read()
         os.rename(part, folder)
     except Unavailable as error:
@@ -100,7 +101,7 @@ def _update(folder: Path, protocol: str) -> None:
     git = Git(folder / ".git", folder, folder)
     where = [f"--git-dir={git.git_dir}", f"--work-tree={folder}"]
     try:
-        with run_git([*where, "fetch", "--quiet", "--no-recurse-submodules", "origin"], folder,
+        with stream([*where, "fetch", "--quiet", "--no-recurse-submodules", "origin"], folder,
                      timeout_s=TIMEOUT_S, protocols=protocol) as out:  # fmt: skip
             out.read()
         git.run("reset", "--quiet", "--hard", "origin/HEAD")

@@ -11,6 +11,7 @@ import numpy as np
 
 from rlm_mcp.corpus import files, git, marks
 from rlm_mcp.corpus.files import Admit
+from rlm_mcp.corpus.repository import Repository
 from rlm_mcp.corpus.table import REASONS, ROW, Change, Table
 from rlm_mcp.corpus.text import MAX_TEXT, Writer
 from rlm_mcp.errors import Unavailable
@@ -24,7 +25,7 @@ class Revision:
     """The files of a commit or tree."""
 
     def __init__(
-        self, repository: git.Repository, oid: str, admit: Admit | None, limit_bytes: int
+        self, repository: Repository, oid: str, admit: Admit | None, limit_bytes: int
     ) -> None:
         self.repository, self.oid = repository, oid
         self.admit, self.limit_bytes = admit, limit_bytes
@@ -35,11 +36,8 @@ class Revision:
 
     def write(self, change: Change, writer: Writer, old: memoryview) -> tuple[Table, bool]:
         """Read every blob through one `git cat-file --batch`."""
-        out = git.run(
-            self.repository.where,
-            ["ls-tree", "-r", "-z", "-l", "--full-tree", self.oid],
-            timeout_s=120,
-        )
+        listed_by = ["ls-tree", "-r", "-z", "-l", "--full-tree", self.oid]
+        out = git.run(listed_by, self.repository.where, timeout_s=120)
         listed = []
         for record in out.split(b"\0"):
             if record:
@@ -70,10 +68,8 @@ class Revision:
 
     def open(self, path: bytes) -> bytes:
         """Return a blob that was too large to load."""
-        return git.run(
-            self.repository.where,
-            ["cat-file", "blob", f"{self.oid}:{os.fsdecode(path)}"],
-        )
+        name = f"{self.oid}:{os.fsdecode(path)}"
+        return git.run(["cat-file", "blob", name], self.repository.where, limit_bytes=MAX_TEXT)
 
     def distrust(self) -> None:
         """Do nothing: what is fixed need not be compared."""
@@ -122,11 +118,9 @@ class Texts:
         """Hold nothing."""
 
 
-def blobs(repository: git.Repository, oids: list[bytes]) -> Iterable[bytes]:
+def blobs(repository: Repository, oids: list[bytes]) -> Iterable[bytes]:
     """Yield the content of blobs, in order, from one git process."""
-    with git.start_batch(repository.where) as process:
-        source, sink = process.stdout, process.stdin
-        assert source is not None and sink is not None
+    with git.batch(repository.where) as (sink, source):
         for start in range(0, len(oids), _BATCH):
             part = oids[start : start + _BATCH]
             sent = 0

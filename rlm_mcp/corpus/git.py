@@ -1,9 +1,10 @@
-"""Run git on a repository that may be hostile.
+"""Run the git command line on a repository that nobody vouches for.
 
-Every call turns off what a repository's own configuration could make git run (monitors, hooks,
-pagers, external diffs, filters of a fetch), drops GIT_* from the environment, and forbids the
-network. It does not make `git status` or `git diff` on a working tree safe: those run the clean
-filters that a repository configures, so nothing here calls them.
+A repository's own configuration can name programs (monitors, hooks, pagers, filters, textconv,
+signature checkers, transports). Every one of them is switched off here, the environment is
+cleaned, no lock is taken and no object is fetched; so another user's repository is read like
+one's own. Output is bounded, and a child that is left behind dies of its closed pipe. Filters of
+the working tree are the one exception: who runs status or blame switches them off by name.
 """
 
 from __future__ import annotations
@@ -11,173 +12,210 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from rlm_mcp.errors import Denied, Unavailable
+from rlm_mcp.errors import Unavailable
 
-_OFF = (
-    "core.fsmonitor=false", "core.hooksPath=/dev/null", "core.pager=cat", "core.quotePath=false",
+_CONFIG = (
+    "safe.directory=*", "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.pager=cat",
+    "core.quotePath=false", "core.attributesFile=/dev/null", "core.untrackedCache=false",
     "core.sshCommand=false", "core.gitProxy=", "core.askPass=", "credential.helper=",
-    "protocol.allow=never", "diff.external=", "log.showSignature=false", "gc.auto=0",
-    "maintenance.auto=false", "core.untrackedCache=false", "submodule.recurse=false",
+    "gpg.program=false", "gpg.ssh.program=false", "gpg.x509.program=false",
+    "log.showSignature=false", "log.decorate=false", "log.follow=false", "log.mailmap=true",
+    "mailmap.file=/dev/null", "blame.ignoreRevsFile=", "blame.markIgnoredLines=false",
+    "color.ui=never", "color.diff=never", "diff.external=", "diff.noprefix=false",
+    "diff.mnemonicPrefix=false", "diff.algorithm=myers", "diff.context=3",
+    "diff.interHunkContext=0", "diff.renames=true", "diff.submodule=short",
+    "diff.relative=false", "diff.colorMoved=no", "diff.wsErrorHighlight=none",
+    "diff.suppressBlankEmpty=false", "i18n.logOutputEncoding=UTF-8", "gc.auto=0",
+    "maintenance.auto=false", "submodule.recurse=false", "advice.detachedHead=false",
 )  # fmt: skip
 
+NOTHING = "RLM_MCP_NOTHING"
+"""A variable that is empty in every git child; as a setting it means no program, and no."""
 
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """A repository on this machine. `top` is None for a bare one."""
+_ENVIRONMENT = {
+    NOTHING: "",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_PAGER": "cat",
+    "GIT_ASKPASS": "",
+    "LC_ALL": "C",
+    "TZ": "UTC",
+}
 
-    top: Path | None
-    git_dir: Path
-    common_dir: Path
+_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+"""No configuration but the repository's, so that history reads the same for everyone."""
 
-    @property
-    def where(self) -> Path:
-        """Where git commands run."""
-        return self.git_dir if self.top is None else self.top
+_KEPT = (
+    "PATH", "HOME", "XDG_CONFIG_HOME", "SYSTEMROOT", "USERPROFILE", "TMPDIR", "TEMP", "TMP",
+    "SSH_AUTH_SOCK",
+)  # fmt: skip
 
-
-def environment() -> dict[str, str]:
-    """Return the environment for a git child: ours without GIT_*, and with no network."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return kept | {
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_ALLOW_PROTOCOL": "none",
-        "GIT_PAGER": "cat",
-        "LC_ALL": "C",
-    }
-
-
-def command(arguments: Sequence[str]) -> list[str]:
-    """Return the full command line of a git call."""
-    return ["git", "--no-pager", *(part for item in _OFF for part in ("-c", item)), *arguments]
+MAX_OUTPUT = 256 << 20
+_PART = 1 << 20
 
 
 def run(
-    where: Path, arguments: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 60
+    arguments: Sequence[str],
+    folder: Path,
+    stdin: bytes = b"",
+    timeout_s: float = 60.0,
+    *,
+    limit_bytes: int = MAX_OUTPUT,
+    ok: Sequence[int] = (0,),
+    alone: bool = True,
 ) -> bytes:
-    """Run git in `where` and return its output. Raises Unavailable with git's own reason."""
-    try:
-        done = subprocess.run(
-            command(arguments),
-            cwd=where,
-            env=environment(),
-            input=stdin,
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise Unavailable(_missing(where)) from error
-    except NotADirectoryError as error:
-        raise Unavailable(f"{where} is not a folder.") from error
-    except PermissionError as error:
-        raise Unavailable(f"{where} cannot be read: permission denied.") from error
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"git {arguments[0]} took longer than {timeout_s:.0f} s.") from error
-    if done.returncode:
-        raise Unavailable(reason(arguments[0], done.stderr))
-    return done.stdout
+    """Return what git prints, run in `folder`; the other arguments are those of `stream`.
+
+    Raises Unavailable where it fails, prints more than `limit_bytes` or takes too long.
+    """
+    with stream(arguments, folder, stdin, timeout_s, ok=ok, alone=alone) as out:
+        parts, room = [], limit_bytes
+        while part := out.read(min(room + 1, _PART)):
+            parts.append(part)
+            room -= len(part)
+            if room < 0:
+                raise Unavailable(
+                    f"git {_verb(arguments)} printed more than {limit_bytes:,} bytes; narrow the "
+                    "request to a path or a range."
+                )
+    return b"".join(parts)
 
 
 @contextmanager
-def start_batch(where: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `git cat-file --batch` on pipes, and end it."""
+def stream(
+    arguments: Sequence[str],
+    folder: Path,
+    stdin: bytes = b"",
+    timeout_s: float = 600.0,
+    *,
+    protocols: str = "none",
+    ok: Sequence[int] = (0,),
+    alone: bool = True,
+) -> Iterator[IO[bytes]]:
+    """Start git with everything that a repository could run switched off, and give its output.
+
+    It is killed where the block ends early. `protocols` may be fetched from, an exit code in `ok`
+    is no failure, and without `alone` the user's own settings hold too (what git ignores
+    everywhere). Raises Unavailable with git's own reason.
+    """
+    pipe = subprocess.PIPE
+    feed = pipe if stdin else subprocess.DEVNULL
+    child = _start(arguments, folder, environment(protocols, alone), feed, pipe)
+    assert child.stdout is not None and child.stderr is not None
+    errors = _Drain(child.stderr, stdin, child.stdin)
+    late = threading.Timer(timeout_s, child.kill)
+    late.daemon = True
+    late.start()
+    finished = False
     try:
-        process = subprocess.Popen(
-            command(["cat-file", "--batch"]),
-            cwd=where,
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    except FileNotFoundError as error:
-        raise Unavailable(_missing(where)) from error
+        yield child.stdout
+        finished = child.stdout.read(1) == b""
+    finally:
+        if not finished:
+            child.kill()
+        child.stdout.close()
+        code = child.wait()
+        expired = not late.is_alive()
+        late.cancel()
+        said = errors.finish()
+    if finished and code not in ok:
+        if expired:
+            raise Unavailable(
+                f"git {_verb(arguments)} took more than {timeout_s:.0f} s and was stopped."
+            )
+        raise Unavailable(f"git {_verb(arguments)} failed: {_complaint(said, code)}.")
+
+
+@contextmanager
+def batch(folder: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Give the input and the output of `git cat-file --batch`, and end it."""
+    pipe = subprocess.PIPE
+    process = _start(["cat-file", "--batch"], folder, environment(), pipe, subprocess.DEVNULL)
+    assert process.stdin is not None and process.stdout is not None
     with process:
         try:
-            yield process
+            yield process.stdin, process.stdout
         finally:
             process.kill()
 
 
-def find(folder: Path) -> Repository | None:
-    """Return the repository that `folder` belongs to, or None.
+def environment(protocols: str = "none", alone: bool = True) -> dict[str, str]:
+    """Return the cleaned environment of a git child; `protocols` may be fetched from."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes"} if protocols == "ssh" else {}
+    own = _ALONE if alone else {}
+    return {**kept, **_ENVIRONMENT, **own, **ssh, "GIT_ALLOW_PROTOCOL": protocols}
 
-    Raises Denied for a `.git` file that points at a repository which does not point back: it
-    would show the objects of another project under this one's name.
-    """
-    if not folder.is_dir():
-        return None
+
+def _start(
+    arguments: Sequence[str], folder: Path, variables: dict[str, str], stdin: int, stderr: int
+) -> subprocess.Popen[bytes]:
+    flags = [part for setting in _CONFIG for part in ("-c", setting)]
     try:
-        out = run(
-            folder,
-            ["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--git-common-dir"],
-        )
-    except Unavailable as error:
-        if "not a git repository" in str(error):
-            return None
-        raise
-    bare, git_dir, common = out.decode("utf-8", "surrogateescape").splitlines()
-    directory = Path(git_dir)
-    common_dir = Path(os.path.normpath(folder / common))
-    if bare == "true":
-        return Repository(None, directory, common_dir)
+        return subprocess.Popen(
+            ["git", "--no-pager", *flags, *arguments],
+            stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, cwd=folder, env=variables,
+        )  # fmt: skip
+    except FileNotFoundError:
+        if shutil.which("git") is None:
+            message = "git is not installed or not on PATH; install git to open repositories."
+        else:
+            message = f"{folder} does not exist any more, or did not a moment ago."
+        raise Unavailable(message) from None
+    except NotADirectoryError:
+        raise Unavailable(f"{folder} is not a folder.") from None
+    except OSError as error:
+        raise Unavailable(f"git cannot be started in {folder}: {error.strerror}.") from None
+
+
+class _Drain:
+    """Feeds a child's input and collects its complaints, so that neither pipe can block it."""
+
+    def __init__(self, stderr: IO[bytes], stdin: bytes, sink: IO[bytes] | None) -> None:
+        self._said = b""
+        self._stderr = stderr
+        self._threads = [threading.Thread(target=self._collect, daemon=True)]
+        if sink is not None:
+            self._threads.append(threading.Thread(target=_feed, args=(sink, stdin), daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _collect(self) -> None:
+        while part := self._stderr.read1(4096):  # type: ignore[attr-defined]
+            self._said = (self._said + part)[:4096]
+
+    def finish(self) -> str:
+        for thread in self._threads:
+            thread.join()
+        self._stderr.close()
+        return self._said.decode("utf-8", "replace")
+
+
+def _feed(sink: IO[bytes], data: bytes) -> None:
     try:
-        shown = run(folder, ["rev-parse", "--show-toplevel"])
-    except Unavailable:
-        return Repository(None, directory, common_dir)
-    top = Path(shown.decode("utf-8", "surrogateescape").rstrip("\n"))
-    _check_link(top, directory)
-    return Repository(top, directory, common_dir)
+        sink.write(data)
+        sink.close()
+    except OSError:
+        pass  # the child ended before it read everything; its exit code tells why
 
 
-def reason(verb: str, stderr: bytes) -> str:
-    """Return one sentence for git's complaint, with the remedy where there is one."""
-    text = stderr.decode("utf-8", "replace").strip()
-    if "dubious ownership" in text:
-        return (
-            "git refuses this repository because another user owns it; if you trust it, run "
-            "git config --global --add safe.directory <its folder>."
-        )
-    lines = [line for line in text.splitlines() if line.startswith(("fatal:", "error:"))]
-    line = (lines or text.splitlines() or ["no reason given"])[0]
-    return f"git {verb} failed: {line.removeprefix('fatal: ').removeprefix('error: ')[:300]}."
+def _verb(arguments: Sequence[str]) -> str:
+    words = [part for part in arguments if not part.startswith("-")]
+    return words[0] if words else "git"
 
 
-def _missing(where: Path) -> str:
-    if shutil.which("git") is not None or not where.exists():
-        return f"{where} does not exist any more, or did not a moment ago."
-    return "git is not installed or not on PATH; install git to open repositories."
-
-
-def _check_link(top: Path, git_dir: Path) -> None:
-    """Raise Denied unless `top` is the working tree that its git folder knows."""
-    link = top / ".git"
-    if not os.path.lexists(link):
-        raise Denied(f"{git_dir} names {top} as its working tree, which has no .git of its own.")
-    if link.is_dir() and not link.is_symlink() and link.resolve() == git_dir.resolve():
-        return
-    if link.is_file() and git_dir.resolve().is_relative_to(top.resolve()):
-        return
-    back = git_dir / "gitdir"
-    if back.is_file():
-        text = back.read_text("utf-8", "surrogateescape").strip()
-        if (git_dir / text).resolve() == link.resolve() and not link.is_symlink():
-            return
-    try:
-        tree = run(git_dir, ["config", "--file", str(git_dir / "config"), "core.worktree"])
-    except Unavailable:
-        tree = b""
-    text = tree.decode("utf-8", "surrogateescape").strip()
-    if link.is_file() and text and (git_dir / text).resolve() == top.resolve():
-        return
-    raise Denied(
-        f"{link} points at the repository {git_dir}, which does not know this working tree; "
-        "run git worktree repair there if it was moved."
-    )
+def _complaint(said: str, code: int) -> str:
+    """Return git's first complaint, without its prefix."""
+    lines = said.strip().splitlines()
+    told = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    line = next(iter(told or lines), f"exit code {code}")
+    return line.removeprefix("fatal: ").removeprefix("error: ").rstrip(".")[:300]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from rlm_mcp.corpus import git
 from rlm_mcp.corpus.files import Admit
+from rlm_mcp.corpus.repository import Repository, find
 from rlm_mcp.errors import BadRequest, Unavailable
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def tree(
     from rlm_mcp.corpus.store import Store
     from rlm_mcp.corpus.tree import Tree
 
-    repository = git.find(where)
+    repository = find(where)
     if repository is None:
         raise Unavailable(f"{where} is not in a git repository; open it as a folder.")
     if repository.top is None:
@@ -67,7 +68,7 @@ def revision(
     from rlm_mcp.corpus.pack import Corpus
     from rlm_mcp.corpus.store import Store
 
-    repository = git.find(where)
+    repository = find(where)
     if repository is None:
         raise Unavailable(f"{where} is not in a git repository.")
     oid = resolve(repository, rev)
@@ -115,11 +116,11 @@ def texts(items: Iterable[tuple[str, bytes]], *, cache: Path, name: str) -> Corp
     return Corpus(Store.passing(cache), Texts(items), lasting=False)
 
 
-def resolve(repository: git.Repository, rev: str) -> str:
+def resolve(repository: Repository, rev: str) -> str:
     """Return the id of the commit or tree that `rev` names. Raises BadRequest."""
     try:
         out = git.run(
-            repository.where, ["rev-parse", "--verify", "--quiet", "--end-of-options", rev + "^{}"]
+            ["rev-parse", "--verify", "--quiet", "--end-of-options", rev + "^{}"], repository.where
         )
     except Unavailable as error:
         raise BadRequest(

@@ -11,6 +11,7 @@ from pathlib import Path
 from rlm_mcp.corpus import files, git, ignore
 from rlm_mcp.corpus.files import Admit, Stamp
 from rlm_mcp.corpus.living import Listed, Living
+from rlm_mcp.corpus.repository import Repository, find
 from rlm_mcp.corpus.table import Locked
 from rlm_mcp.errors import Denied, Unavailable
 
@@ -25,7 +26,7 @@ class Tree(Living):
     """The working tree of a repository, with the repositories inside it."""
 
     def __init__(
-        self, repository: git.Repository, admit: Admit | None, limit_bytes: int, trust: bool
+        self, repository: Repository, admit: Admit | None, limit_bytes: int, trust: bool
     ) -> None:
         assert repository.top is not None
         super().__init__(repository.top, admit, limit_bytes, trust)
@@ -57,7 +58,7 @@ class Tree(Living):
     def folders(self) -> Iterable[bytes]:
         """Return untracked folders that are not ignored, empty ones too, and all below them."""
         listed = ["ls-files", "--others", "--directory", "--exclude-standard", "-z"]
-        for path in git.run(self.root, listed, timeout_s=120).split(b"\0"):
+        for path in _list(self.root, listed).split(b"\0"):
             if path.endswith(b"/"):
                 yield path.rstrip(b"/")
                 yield from ignore.folders(self.root, path)
@@ -94,7 +95,12 @@ def _lock(path: Path) -> Stamp | None:
 
 def _ls_files(top: Path) -> bytes:
     listed = ["ls-files", "-v", "--stage", "--cached", "--others", "--exclude-standard", "-z"]
-    return git.run(top, listed, timeout_s=120)
+    return _list(top, listed)
+
+
+def _list(top: Path, arguments: Sequence[str]) -> bytes:
+    """Return what git lists by its ignore rules, the user's own among them."""
+    return git.run(arguments, top, timeout_s=120, alone=False)
 
 
 def _list_tree(
@@ -121,7 +127,7 @@ def _list_inner(
     place = top / os.fsdecode(path)
     try:
         there = stat.S_ISDIR(place.lstat().st_mode) and (place / ".git").exists()
-        repository = git.find(place) if there and depth < DEPTH else None
+        repository = find(place) if there and depth < DEPTH else None
         if repository is None or repository.top is None or repository.top != place.resolve():
             found[prefix + path] = "not checked out"
             return

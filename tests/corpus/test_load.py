@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.corpus import load
-from rlm_mcp.corpus.git import find
+from rlm_mcp.corpus.repository import find
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
 from tests.corpus.conftest import Tree
 
