@@ -20,7 +20,7 @@ def llm_query_batched(
     prompts: list[str], model: str | None = None, refs: list[str] | str = "", schema: str = ""
 ) -> Answers:
     """Ask a sub-model each prompt, all at once; answers come in order, a failed one is falsy."""
-    return ask(list(prompts), model or "", refs, schema)
+    return ask(prompts, model or "", refs, schema)
 '''
 
 _RLM = '''
@@ -31,7 +31,7 @@ def rlm_query_batched(
     refs: list[str] | str = "", schema: str = "",
 ) -> Answers:
     """Start a child run for each prompt, all at once, each over a text of its own or over refs."""
-    return run(list(prompts), model or "", refs, contexts=contexts, schema=schema)
+    return run(prompts, model or "", refs, contexts=contexts, schema=schema)
 '''
 
 

@@ -131,7 +131,10 @@ class Environment:
 
     def help(self, *values: Any) -> None:
         """Print what something is and what it takes."""
-        text = runtime.describe(values[0]) if values else self.show_vars()
+        if values:
+            text = runtime.describe(values[0])
+        else:
+            text = f"{runtime.overview(self.given)}\nYour variables: {self.show_vars()}"
         self.output.write(text + "\n")
 
     def batched(self, function: Callable[..., Any]) -> Callable[[list[Any]], list[Any]] | None:

@@ -44,6 +44,11 @@ class View:
 
     # What it is
 
+    @property
+    def ref(self) -> str:
+        """The ref of the whole: its name."""
+        return self._name
+
     def __len__(self) -> int:
         return self._need().length()
 
@@ -81,7 +86,10 @@ class View:
         if self._mapped is not None and hasattr(str, name) and not name.startswith("_"):
             return getattr(self._copy(f"{name}()"), name)
         known = [*self._methods, *(word for word in dir(str) if not word.startswith("_"))]
-        raise AttributeError(f"{self._name} has no attribute {name!r}.{did_you_mean(name, known)}")
+        raise AttributeError(
+            f"{self._name} has no attribute {name!r}.{did_you_mean(name, known)} It has "
+            f"{', '.join(self._methods)} and what a str has; help() lists functions that take it."
+        )
 
     def __dir__(self) -> list[str]:
         return sorted({*self._methods, *(word for word in dir(str) if not word.startswith("_"))})
@@ -301,9 +309,19 @@ class Method:
 
 
 class Record(dict[str, Any]):
-    """An object that the host returned: a dict whose keys can be read as attributes."""
+    """An object that the host returned: a dict whose keys can be read as attributes.
+
+    What has a ref and a text prints as these two, as a hit does; its repr is the whole dict.
+    """
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        ref, text = self.get("ref"), self.get("text")
+        if type(ref) is not str or type(text) is not str:
+            return dict.__repr__(self)
+        note = self.get("note")
+        return f"{ref}: {text}" + (f"  [{note}]" if note else "")
 
     def __getattr__(self, name: str) -> Any:
         if name in self:

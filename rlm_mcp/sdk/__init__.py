@@ -52,6 +52,10 @@ __all__ = [
 ]
 
 
+Ref = Any
+"""A ref, or what has one: a context variable, a hit, a chunk, an item, a passage."""
+
+
 def _unbound(name: str, arguments: dict[str, Any]) -> Any:
     raise RuntimeError(f"{name} is answered by the host; this process has none.")
 
@@ -70,9 +74,9 @@ def open_source(source: str, name: str = "") -> Text:
     return Text(host("open_source", {"source": source, "name": name}))
 
 
-def read(ref: str, limit: int = 80) -> Passage:
+def read(ref: Ref, limit: int = 80) -> Passage:
     """Return a verbatim window of at most `limit` lines from the start of `ref`."""
-    got = host("read", {"ref": ref, "limit": limit})
+    got = host("read", {"ref": _ref(ref), "limit": limit})
     passage = Passage(got["text"])
     passage.ref, passage.next_ref = got["ref"], got["next_ref"]
     passage.first_line, passage.total, passage.note = got["first_line"], got["total"], got["note"]
@@ -81,7 +85,7 @@ def read(ref: str, limit: int = 80) -> Passage:
 
 def scan(
     pattern: str,
-    ref: str = "repo",
+    ref: Ref = "repo",
     limit: int = 30,
     ignore_case: bool = False,
     before: int = 0,
@@ -93,7 +97,7 @@ def scan(
         "scan",
         {
             "pattern": pattern,
-            "ref": ref,
+            "ref": _ref(ref),
             "limit": limit,
             "ignore_case": ignore_case,
             "before": before,
@@ -108,26 +112,26 @@ def scan(
     return hits
 
 
-def rank(question: str, ref: str = "repo", limit: int = 10) -> Hits:
+def rank(question: str, ref: Ref = "repo", limit: int = 10) -> Hits:
     """Return the passages under `ref` that best fit a question, best first."""
-    found = host("rank", {"question": question, "ref": ref, "limit": limit})
+    found = host("rank", {"question": question, "ref": _ref(ref), "limit": limit})
     hits = Hits(_hit(hit) for hit in found)
     hits.total, hits.documents = len(hits), len({hit.path for hit in hits})
     hits.per_folder = {}
     return hits
 
 
-def outline_of(ref: str = "repo", limit: int = 60) -> Items:
+def outline_of(ref: Ref = "repo", limit: int = 60) -> Items:
     """Return the structure of `ref`: symbols, headings, templates or a session's brief."""
-    got = host("outline", {"ref": ref, "limit": limit})
+    got = host("outline", {"ref": _ref(ref), "limit": limit})
     items = Items(Item(**item) for item in got["items"])
     items.total, items.note = got["total"], got["note"]
     return items
 
 
-def split(ref: str, by: str = "auto", tokens: int = 4000) -> Chunks:
+def split(ref: Ref, by: str = "auto", tokens: int = 4000) -> Chunks:
     """Return the parts of `ref` on natural borders, and a handle for all of them."""
-    got = host("split", {"ref": ref, "by": by, "tokens": tokens})
+    got = host("split", {"ref": _ref(ref), "by": by, "tokens": tokens})
     chunks = Chunks(Chunk(**chunk) for chunk in got["chunks"])
     chunks.handle = got["handle"]
     return chunks
@@ -141,14 +145,14 @@ def run_cell(code: str, repl: str = "main", timeout_s: float = 30.0) -> Text:
 def ask(
     prompts: str | Iterable[str],
     model: str = "",
-    refs: str | Iterable[Any] = "",
+    refs: Ref | Iterable[Ref] = "",
     schema: str = "",
 ) -> Answers:
     """Ask sub-models, concurrently. With `refs`, one call per part, the prompt going to each."""
     got = host(
         "ask",
         {
-            "prompts": [prompts] if isinstance(prompts, str) else [str(p) for p in prompts],
+            "prompts": _texts(prompts),
             "model": model,
             "refs": _refs(refs),
             "schema": schema,
@@ -160,9 +164,9 @@ def ask(
 def run(
     prompts: str | Iterable[str],
     model: str = "",
-    refs: str | Iterable[Any] = "",
+    refs: Ref | Iterable[Ref] = "",
     mode: str = "auto",
-    contexts: Iterable[Any] | None = None,
+    contexts: str | Iterable[Any] | None = None,
     schema: str = "",
     max_usd: float | None = None,
     max_calls: int | None = None,
@@ -173,11 +177,11 @@ def run(
     got = host(
         "run",
         {
-            "prompts": [prompts] if isinstance(prompts, str) else [str(p) for p in prompts],
+            "prompts": _texts(prompts),
             "model": model,
             "refs": _refs(refs),
             "mode": mode,
-            "contexts": None if contexts is None else [str(text) for text in contexts],
+            "contexts": None if contexts is None else _texts(contexts),
             "schema": schema,
             "max_usd": max_usd,
             "max_calls": max_calls,
@@ -198,10 +202,24 @@ def _hit(values: dict[str, Any]) -> Hit:
     return Hit(**{**values, **lines})
 
 
-def _refs(refs: str | Iterable[Any]) -> list[str]:
+def _ref(value: Ref) -> str:
+    ref = getattr(value, "ref", None)
+    return ref if isinstance(ref, str) else str(value)
+
+
+def _refs(refs: Ref | Iterable[Ref]) -> list[str]:
+    if hasattr(refs, "ref"):
+        return [_ref(refs)]
     if isinstance(refs, str):
         return [part for part in refs.replace(",", " ").split() if part]
-    return [ref.ref if isinstance(ref, (Chunk, Hit, Item, Passage)) else str(ref) for ref in refs]
+    return [_ref(ref) for ref in refs]
+
+
+def _texts(texts: str | Iterable[Any]) -> list[str]:
+    """Return texts as a list; a context variable is one text, though it gives lines when read."""
+    if isinstance(texts, str) or getattr(type(texts), "shown_as", None) is str:
+        return [str(texts)]
+    return [str(text) for text in texts]
 
 
 def _answers(got: dict[str, Any]) -> Answers:

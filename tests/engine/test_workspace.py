@@ -422,15 +422,3 @@ def test_a_denied_ref_is_denied_in_a_cell_too(desk: Desks) -> None:
             assert "root" in said
 
     run(go())
-
-
-def test_help_of_a_variable_names_each_method_once_and_the_fields_of_its_results(
-    desk: Desks,
-) -> None:
-    async def go() -> None:
-        async with desk() as d:
-            said = await d.workspace.call("execute", {"code": "help(repo)"})
-            assert said.count("symbols(") == 1
-            assert "[each: ref, name, kind, owner, path, line, text]" in said
-
-    asyncio.run(go())

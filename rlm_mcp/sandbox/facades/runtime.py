@@ -7,7 +7,7 @@ import inspect
 import posixpath
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
 
@@ -151,6 +151,21 @@ def describe(value: Any) -> str:
         signature = str(inspect.signature(value))
     text = getattr(value, "__doc__", None)
     return f"{name}{signature}\n{inspect.cleandoc(text) if type(text) is str else ''}".rstrip()
+
+
+def overview(given: Mapping[str, Any]) -> str:
+    """Return what `help()` prints: context variables and functions by name."""
+    variables = [name for name, value in given.items() if hasattr(type(value), "_methods")]
+    functions = [
+        f"{name}({', '.join(inspect.signature(value).parameters)})"
+        for name, value in sorted(given.items())
+        if isinstance(value, types.FunctionType) and not name.startswith("_")
+    ]
+    return (
+        f"Context variables: {', '.join(sorted(variables)) or 'none used yet (see contexts())'}.\n"
+        f"Functions: {', '.join(functions)}.\n"
+        "help(name) tells of one: the methods of a variable, what a function takes."
+    )
 
 
 def _tells_a_method(line: str, entries: Iterable[str]) -> bool:

@@ -1,0 +1,83 @@
+"""What an agent writes in a cell: help, and variables and results as arguments of functions."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.engine.conftest import Desk, Desks, scripted
+
+
+def said(desk: Desks, *cells: str) -> list[str]:
+    """Run cells one after another in one environment, and return what an agent is shown."""
+
+    async def go() -> list[str]:
+        async with desk() as d:
+            return [await _execute(d, code) for code in cells]
+
+    return asyncio.run(go())
+
+
+async def _execute(d: Desk, code: str) -> str:
+    return await d.workspace.call("execute", {"code": code})
+
+
+def test_help_of_a_variable_names_each_method_once_and_the_fields_of_its_results(
+    desk: Desks,
+) -> None:
+    (shown,) = said(desk, "help(repo)")
+    assert shown.count("symbols(") == 1
+    assert "[each: ref, name, kind, owner, path, line, text]" in shown
+
+
+def test_help_alone_lists_variables_functions_and_what_was_bound(desk: Desks) -> None:
+    shown = said(desk, "n = len(repo)", "help()")[-1]
+    assert "Context variables: repo." in shown
+    assert "grep(pattern, ref, limit" in shown and "llm_query_batched(prompts" in shown
+    assert "n: int = " in shown
+
+
+def test_an_unknown_method_is_told_with_those_that_there_are(desk: Desks) -> None:
+    (shown,) = said(desk, "repo.outline()")
+    assert "repo has no attribute 'outline'" in shown and "files, read, grep, search" in shown
+
+
+def test_a_variable_or_a_result_may_stand_where_a_ref_is_wanted(desk: Desks) -> None:
+    shown = said(
+        desk,
+        "print(grep('line 7 of', repo).total, outline(repo)[0].name)",
+        "hit = repo.grep('line 7 of file 2')[0]\nprint(peek(hit), grep('7', hit).total)",
+        "print(peek(chunk(repo, 'lines', 50)[0], 1))",
+    )
+    assert shown[0].startswith("4 f0.txt")
+    assert "line 7 of file 2 1" in shown[1]
+    assert "line 0 of file 0" in shown[2]
+
+
+def test_sub_calls_take_results_as_refs_and_a_variable_as_one_prompt(desk: Desks) -> None:
+    prompts: list[str] = []
+
+    def reply(text: str) -> str:
+        prompts.append(text)
+        return "read"
+
+    code = (
+        "hits = repo.grep('line 7 of file [12]')\n"
+        "print(llm_query('what is it?', refs=hits))\n"
+        "print(llm_query('what is this?', refs=hits[0]))\n"
+        "print(len(llm_query_batched(repo)), len(llm_query_batched('one')))"
+    )
+
+    async def go() -> str:
+        async with desk() as d:
+            d.use(scripted([], reply))
+            return await _execute(d, code)
+
+    shown = asyncio.run(go())
+    assert shown.splitlines() == ["['read', 'read']", "['read']", "1 1"]
+    assert len(prompts) == 5
+    assert "line 49 of file 3" in prompts[-2]
+
+
+def test_what_has_a_ref_prints_as_ref_and_text(desk: Desks) -> None:
+    (shown,) = said(desk, "print(repo.grep('line 7 of file 2')[0], repo.grep('line 7 of file 2'))")
+    assert shown.startswith("repo:f2.txt#L8: line 7 of file 2 [{'ref': 'repo:f2.txt#L8', ")
