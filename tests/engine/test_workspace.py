@@ -278,6 +278,8 @@ def test_a_run_is_cancelled_by_wait(desk: Desks, monkeypatch: pytest.MonkeyPatch
             model = Fake(replies=["x"], latency_s=60)
             d.use(model)
             await d.workspace.call("rlm_query", {"prompt": "Where?", "mode": "recursive"})
+            while not model._active:
+                await asyncio.sleep(0.01)
             live = d.workspace.runs.list()[0]
             assert "cancelled" in await d.workspace.call("wait", {"run": live.id, "cancel": True})
             assert not live.going and model._active == 0
