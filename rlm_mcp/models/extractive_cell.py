@@ -2,8 +2,10 @@
 
 It is formatted with the parts of the question and runs in the sandbox like any model's cell; it
 uses only what every cell has. Definitions of the names in the question come first, with those of
-their members that share a word with it; then the passages that rank best; for questions about the
-past, commits. Each window is quoted once, under the ref of exactly its lines.
+their members that share a word with it; then the passages that rank best, of the files that it
+names or of all; for questions about the past, commits; for one about the whole, its outline. What
+a build made stands behind what people wrote. Each window is quoted once, under the ref of exactly
+its lines.
 """
 
 BIND = """\
@@ -15,11 +17,13 @@ except NameError:
 CELL = r'''import re
 from rlm_mcp.sdk import rank
 
-question = {question!r}  # without the words that only say that it is about commits
+question = {topic!r}  # without the words that only say that it is about commits
 names = {names!r}    # what looks like a name of code, a phrase in quotes
+perhaps = {perhaps!r}  # names where something is defined by them
+files = {files!r}    # files and folders that it names
 relations = {relations!r}  # who calls, imports or uses a name
 words = {words!r}    # the other words that count, without their endings
-past, counting = {past!r}, {counting!r}
+past, counting, listing, whole = {past!r}, {counting!r}, {listing!r}, {overview!r}
 bound, facts, parts, shown, outlines = dict(), [], [], dict(), dict()
 {bind}
 places = [place for place in {places!r} if place[0] in bound]
@@ -77,6 +81,61 @@ def quote(title, head, first, last):
         ref = f"{{head}}#L{{first}}" + f"-L{{last}}" * (last > first)
         parts.append(f"{{title}} {{ref}}\n{{body}}")
 
+def built(ref):
+    """Say whether a ref is of what a build or an installer put there."""
+    return bool(re.search(
+        r"[:/](dist|build|out|target|vendor|third_party|node_modules|bower_components|_build"
+        r"|site-packages|\.next|coverage|generated)/|[.-]min\.|\.map\b|_pb2\b", ref))
+
+def address(place, path):
+    """Return the ref of a document."""
+    return place + ":" + re.sub("[%#@]", lambda c: f"%{{ord(c[0]):02X}}", path)
+
+def scopes(place, kind):
+    """Return the refs of the files and folders that the question names, as far as there are."""
+    found = []
+    for name in files if kind in ("repo", "text", "logs") else []:
+        if kind == "logs":
+            refs = [file.ref for file in attempt(bound[place].files)]
+            found += [ref for ref in refs if ref.split(":", 1)[1].endswith(name)]
+            continue
+        own = name.rstrip("/")
+        paths = attempt(bound[place].files, own) or attempt(bound[place].files, "**/" + own)
+        paths.sort(key=lambda path: (built(":" + path), path.count("/")))
+        if not paths and attempt(bound[place].files, own + "/**"):
+            paths = [own + "/"]
+        if not paths and "/" in own:
+            facts.append(f"{{place}} has no document {{name}}")
+        found += [address(place, path) for path in paths[:3]]
+    return found[:6]
+
+def contents(ref):
+    """Tell what a document defines."""
+    rows = attempt(outline, ref, 60)
+    rows = sorted((row for row in rows if "#L" in row.ref), key=lambda row: not fits(row.name))
+    for row in rows[:14]:
+        head, first, _ = span(row.ref)
+        label = row.kind + " " + row.name
+        facts.append(f"{{label}}: {{head}}#L{{first}} ``{{row.detail.strip()[:160]}}``")
+    if len(rows) > 14:
+        facts.append(f"{{len(rows) - 14}} more definitions in {{ref}}")
+
+def survey(place):
+    """Tell what there is on the whole: its folders, its readme, what is used most."""
+    for row in attempt(outline, place, 14):
+        if row.kind == "folder" and not built(row.ref):
+            facts.append(f"folder {{row.name}} ({{row.detail}}): {{row.ref}}")
+    readmes = attempt(bound[place].files, "README*")
+    for path in sorted(readmes, key=lambda path: (path.count("/"), len(path)))[:1]:
+        quote("Its readme:", address(place, path), 1, 30)
+    head = ""
+    for row in str(bound[place].map(1200)).split("\n"):
+        if not row.startswith(" "):
+            head = row
+        elif head and not built(head) and len(facts) < 24:
+            line, _, text = row.strip().partition(" ")
+            facts.append(f"Much used: {{head}}#L{{line}} ``{{text[:160]}}``")
+
 def has(word, name):
     """Say whether a part of a name begins with a word (decode: yes in iter_decoded)."""
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)
@@ -89,8 +148,11 @@ def fits(name):
 def define(place, name):
     """Quote where a name is defined, and those of its members that the question is about."""
     own = re.escape(name.split(".")[-1])
-    found = [(item.ref, item.text) for item in attempt(lambda: bound[place].symbols(name, limit=8))]
+    symbols = attempt(lambda: bound[place].symbols(name, limit=200))
+    found = sorted(((item.ref, item.text) for item in symbols), key=lambda at: built(at[0]))
     verb, noun = "defined", "Definition"
+    if not found and name in perhaps:
+        return []
     if not found:  # in no language that is parsed: a setting, a label, a target
         verb, noun = "set", "Setting"
         set_to = r"^\s*\W?" + own + r"\W?\s*(?::=|=|:)(?:[^=]|$)"
@@ -133,6 +195,7 @@ def relate(place, kind, name):
     facts.append(f"{{more}}{{len(found):,}} lines of {{len(first):,}} documents {{kind}} {{name}}, "
                  "by the names in the parsed source")
     spread = list(first.values()) + [use for use in found if first[use.path] is not use]
+    spread.sort(key=lambda use: built(use.ref))
     for use in spread[:10]:
         inside = f" in {{use.inside}}" if use.inside else ""
         facts.append(f"{{use.kind}}{{inside}}: {{use.ref}} ``{{use.text.strip()[:160]}}``")
@@ -140,9 +203,11 @@ def relate(place, kind, name):
         facts.append(f"{{len(spread) - 10:,}} more lines that {{kind}} {{name}}")
     return found
 
-def passages(place, kind, limit):
+def passages(place, kind, scope, limit):
     """Quote what ranks best, within the function or section that it stands in."""
-    for hit in attempt(lambda: rank(question, place, limit)):
+    hits = [hit for ref in scope or [place] for hit in attempt(rank, question, ref, limit + 4)]
+    hits.sort(key=lambda hit: built(hit.ref))
+    for hit in hits[:limit]:
         head, first, last = span(hit.ref)
         if kind not in ("repo", "text") or not hit.line or not first:
             if hit.ref not in shown and len(parts) < 12:
@@ -196,18 +261,27 @@ for place, kind in places:
         continue
     if past and facts:
         continue
-    related = []
-    if kind in ("repo", "text"):
+    related, code = [], kind in ("repo", "text")
+    scope = stage(scopes, place, kind) or []
+    if code:
         related = [pair for pair in relations if stage(relate, place, *pair)]
-    defined = [name for name in names if kind in ("repo", "text") and stage(define, place, name)]
-    for name in names if counting or kind not in ("repo", "text") else []:
-        hits = attempt(lambda: [grep(re.escape(name), place, 3, True)])
-        if hits and hits[0].total:
-            facts.append(f"{{hits[0].total:,}} lines of {{place}} hold {{name}}, in any case; "
-                         f"the first is {{hits[0][0].ref}} ``{{hits[0][0].text.strip()}}``")
+    defined = [name for name in names + perhaps if code and stage(define, place, name)]
+    for ref in scope if code and not names else []:
+        stage(contents, ref)
+    if whole and code:
+        stage(survey, place)
+        continue
+    for name in names if counting or listing or not code else []:
+        for ref in scope or [place]:
+            hits = attempt(lambda: [grep(re.escape(name), ref, 10 if listing else 3, True)])
+            for hit in hits[0][:1] if hits else []:
+                facts.append(f"{{hits[0].total:,}} lines of {{ref}} hold {{name}}, in any case; "
+                             f"the first is {{hit.ref}} ``{{hit.text.strip()}}``")
+            for hit in hits[0][1:] if hits and listing else []:
+                facts.append(f"{{name}}: {{hit.ref}} ``{{hit.text.strip()}}``")
     # Ranking reads everything once; a question that names only what was found needs none.
-    if not related and (words or not defined):
-        stage(passages, place, kind, 5 if defined else 8)
+    if not related and not (listing and facts) and (words or not (defined or facts)):
+        stage(passages, place, kind, scope, 5 if defined or facts else 8)
 
 found = "\n\n".join(["\n".join("- " + fact for fact in facts)] * bool(facts) + parts)
 answer["content"] = {notice!r} + "\n\n" + found if found else {nothing!r}

@@ -59,6 +59,7 @@ def test_the_sdist_holds_what_a_rebuild_and_the_tests_need(built: Path) -> None:
     assert {f"tools/{name}" for name in content("tools", ".py")} <= names
 
 
+@pytest.mark.timeout(600)  # it installs every dependency anew
 def test_the_wheel_answers_a_question_in_a_bare_environment(built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
     bare = tmp_path / "bare"

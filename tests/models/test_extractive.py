@@ -16,12 +16,10 @@ from rlm_mcp.models.extractive import (
     NOTHING,
     NOTICE,
     Extractive,
-    names_in,
     rank,
-    relations_in,
-    words_of,
 )
 from rlm_mcp.models.model import Message, Reply, Request
+from rlm_mcp.models.question import files_in, names_in, parse, relations_in, words_of
 
 VARIABLES = "Context variables:\n- repo (repo): /x; 1 KB\n- history (history): /x; 1 KB"
 
@@ -48,10 +46,43 @@ def cell(text: str) -> str:
         ("Which class handles CSRF?", []),
         ("What is max_tokens set to in httpClient?", ["max_tokens", "httpClient"]),
         ("How does it work?", []),
+        ("Which functions call innerFrom?", ["innerFrom"]),
+        ("Which functions handle errors?", []),
+        ("List all TODO comments", ["TODO"]),
+        ("How many lines mention esm5?", ["esm5"]),
     ],
 )
 def test_names_of_code_are_told_from_words(question: str, names: list[str]) -> None:
     assert names_in(question) == names
+
+
+@pytest.mark.parametrize(
+    ("question", "files"),
+    [
+        ("What does src/net.py define?", ["src/net.py"]),
+        ("Count the errors in java.log and app.jsonl.", ["java.log", "app.jsonl"]),
+        ("What is in src/internal/ and .github/workflows?", ["src/internal", ".github/workflows"]),
+        ("Where is os.path.join used?", []),
+        ("See https://example.org/a/b", []),
+    ],
+)
+def test_files_and_folders_are_told_from_names(question: str, files: list[str]) -> None:
+    assert files_in(question) == files
+    assert not set(files) & set(parse(question).names)
+
+
+@pytest.mark.parametrize(
+    ("question", "overview"),
+    [
+        ("Summarise the architecture of this codebase", True),
+        ("What does this project do?", True),
+        ("How is the repository organised?", True),
+        ("What does this code do in net.py?", False),
+        ("Explain the code path of QuerySet.filter", False),
+    ],
+)
+def test_a_question_about_the_whole_is_known(question: str, overview: bool) -> None:
+    assert parse(question).overview is overview
 
 
 @pytest.mark.parametrize(
@@ -225,6 +256,50 @@ def test_callers_are_counted_and_quoted_with_what_they_stand_in(project: Path) -
     answer = check(ask(project, "What calls _chain?"))
     assert "1 lines of 1 documents call _chain" in answer
     assert "call in QuerySet.filter: repo:src/query.py#L14 ``return self._chain(wanted)``" in answer
+
+
+def test_a_file_that_is_named_is_outlined_and_nothing_else_is_quoted(project: Path) -> None:
+    answer = check(ask(project, "What does net.py define?"))
+    assert "function send: repo:src/net.py#L4" in answer
+    assert "query.py" not in answer
+
+
+def test_lines_are_counted_in_the_file_that_is_named(project: Path) -> None:
+    answer = check(ask(project, "How many lines of src/query.py mention rows?"))
+    assert "5 lines of repo:src/query.py hold rows" in answer
+
+
+def test_a_word_is_a_name_where_something_is_defined_by_it(project: Path) -> None:
+    (project / "src" / "lease.py").write_text("class Lease:\n    days = 3\n")
+    try:
+        answer = check(ask(project, "Wo wird Lease definiert?"))
+    finally:
+        (project / "src" / "lease.py").unlink()
+    assert "Lease is defined at repo:src/lease.py#L1" in answer
+    assert "Wo is" not in answer
+
+
+def test_what_a_build_made_stands_behind_what_people_wrote(project: Path) -> None:
+    copied = project / "dist"
+    copied.mkdir()
+    (copied / "query.py").write_text((project / "src" / "query.py").read_text())
+    try:
+        answer = check(ask(project, "Where is QuerySet defined?"))
+    finally:
+        (copied / "query.py").unlink()
+        copied.rmdir()
+    assert answer.index("repo:src/query.py") < answer.index("repo:dist/query.py")
+
+
+def test_a_question_about_the_whole_gets_folders_readme_and_what_is_used(project: Path) -> None:
+    (project / "README.md").write_text("# Queries\n\nSets of rows, lazily.\n")
+    try:
+        answer = check(ask(project, "Give me an overview of this codebase."))
+    finally:
+        (project / "README.md").unlink()
+    assert "folder src/" in answer
+    assert "> Sets of rows, lazily." in answer
+    assert "Much used: repo:src/query.py#L" in answer
 
 
 def test_a_question_about_the_past_names_commits(project: Path) -> None:
