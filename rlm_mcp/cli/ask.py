@@ -85,7 +85,7 @@ def _sources(
 ) -> list[str]:
     sources = ["repo"] * repo + ["history"] * history
     if logs is not None:
-        sources.append(f"{logs}/*" if logs and Path(logs).expanduser().is_dir() else logs or "logs")
+        sources.append(f"logs:{logs}" if logs else "logs")
     if session is not None:
         known = session.startswith("session:") or _exists(session)
         sources.append(session if known else f"session:{session}")
@@ -100,7 +100,7 @@ def _folders(sources: Sequence[str]) -> list[Path]:
     """Return the folders that a person named on the command line: naming one is consent."""
     folders = []
     for source in sources:
-        plain = Path(source.split("*", 1)[0]).expanduser()
+        plain = Path(source.removeprefix("logs:").split("*", 1)[0]).expanduser()
         if plain.exists():
             whole = plain.resolve()
             folders.append(whole if whole.is_dir() else whole.parent)

@@ -31,6 +31,8 @@ def check(name: str) -> None:
     """Raise BadRequest for a name that a variable cannot have."""
     if not _NAME.match(name) or keyword.iskeyword(name):
         raise BadRequest(f"{name!r} is no usable name; write letters, digits and _, as docs2.")
+    if name in ("repo", "history", "session", "logs"):
+        raise BadRequest(f"The name {name!r} is the project's own; choose another, as my_{name}.")
     if _HANDLE.match(name) or name in RESERVED:
         raise BadRequest(f"The name {name!r} means something else; choose another, as my_{name}.")
 

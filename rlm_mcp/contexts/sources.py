@@ -5,7 +5,8 @@ repo@<rev>, path@<rev>  a revision; a file of it where the path names one
 A..B, path@A..B         history: the commits of a range, and what they change together
 https://…, git@host:…   a clone in the cache folder, then repo
 session:…, *.jsonl      a transcript
-*.log, *.log.gz, …      logs, rotated sets in order
+*.log, *.log.gz, …      logs, rotated sets in order; others that begin like a log
+logs:<path>             logs, whatever they are called; those of a folder
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def open_source(source: str, name: str, settings: Settings, confine: Confine) ->
     """Open any source under `name`. Raises BadRequest, Denied, Unavailable in one sentence."""
     if source.startswith("session:"):
         return _session(source, name, settings)
+    if source.startswith("logs:"):
+        return _open_logs(source.removeprefix("logs:"), name, settings, confine)
     if clone.is_url(source):
         folder = clone.fetch(source, confine)
         return _open_repo(source, name, clone.found(folder), confine.allowing(folder))
@@ -61,8 +64,10 @@ def open_default(name: str, settings: Settings, confine: Confine) -> Variable | 
     if name == "session":
         return _session("session:current", name, settings) if _has_session(settings) else None
     if name == "logs":
+        from rlm_mcp.contexts import logs
+
         found = _find_logs(root)
-        return _logs(found, name, settings) if found else None
+        return logs.open(found, name, settings) if found else None
     known = repository.find(root, confine)
     if name == "repo":
         if known is None:
@@ -148,6 +153,33 @@ def _open_files(paths: Sequence[Path], source: str, name: str, confine: Confine)
 
 
 def _open_glob(source: str, name: str, settings: Settings, confine: Confine) -> Variable:
+    chosen = _matches(source, confine)
+    from rlm_mcp.contexts import logs
+
+    if all(logs.named(path) for path in chosen):
+        return logs.open(chosen, name, settings)
+    return _open_files(chosen, source, name, confine)
+
+
+def _open_logs(source: str, name: str, settings: Settings, confine: Confine) -> Variable:
+    from rlm_mcp.contexts import logs
+
+    path = _existing(source, confine)
+    if path is None:
+        paths = _matches(source, confine)
+    elif path.is_dir():
+        paths = [found for found in logs.under(path) if confine.admit(found) is None]
+        if not paths:
+            raise BadRequest(f"{source!r} holds no logs; name a file, or a glob such as *.txt.")
+    else:
+        paths = [path]
+    for path in paths:
+        os.close(confine.open(path))  # says in one sentence why it cannot be had
+    return logs.open(paths, name, settings)
+
+
+def _matches(source: str, confine: Confine) -> list[Path]:
+    """Return the files that a glob names and that may be opened, at least one."""
     if ".." in Path(source).parts:
         raise Denied(f"{source!r}: a glob does not climb out of its folder with '..'.")
     paths = []
@@ -162,12 +194,7 @@ def _open_glob(source: str, name: str, settings: Settings, confine: Confine) -> 
             raise BadRequest(f"{source!r} matches more than {MAX_GLOB:,} files; narrow it.")
     if not paths:
         raise BadRequest(f"{source!r} matches no file that may be opened.")
-    chosen = sorted(set(paths))
-    from rlm_mcp.contexts import logs
-
-    if all(logs.detect(path) for path in chosen):
-        return logs.open(chosen, name, settings)
-    return _open_files(chosen, source, name, confine)
+    return sorted(set(paths))
 
 
 def _open_range(match: re.Match[str], source: str, name: str, confine: Confine) -> History:
@@ -252,25 +279,8 @@ def _has_session(settings: Settings) -> bool:
     return bool(find.sessions(settings))
 
 
-def _logs(paths: Sequence[Path], name: str, settings: Settings) -> Variable:
-    from rlm_mcp.contexts import logs
-
-    return logs.open(paths, name, settings)
-
-
 def _find_logs(root: Path) -> list[Path]:
     """Return the log files in a root, its log folders included, without walking all of it."""
     from rlm_mcp.contexts import logs
 
-    found = []
-    for folder in (root, root / "log", root / "logs", root / "var" / "log"):
-        try:
-            with os.scandir(folder) as entries:
-                found += [
-                    Path(entry.path)
-                    for entry in entries
-                    if logs.detect(Path(entry.name)) and entry.is_file(follow_symlinks=False)
-                ]
-        except OSError:
-            continue  # no such folder, or not ours to read
-    return sorted(found)
+    return logs.by_name((root, root / "log", root / "logs", root / "var" / "log"))

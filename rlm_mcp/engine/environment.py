@@ -190,6 +190,7 @@ class Environment:
 
     async def _stop(self, future: asyncio.Future[Any]) -> None:
         """End a cell that nobody waits for any more."""
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._host.flights.stop()
         if self._sandbox is not None:
             self._sandbox.interrupt("cancelled")

@@ -2,8 +2,9 @@
 
 Digits are collapsed over whole blocks first, so that only the few distinct shapes are looked at
 closely: there, ids, addresses, quoted texts and paths become `<*>`, and shapes of equal length
-that agree in most words are joined (the idea of Drain, He and others, ICWS 2017). It is an
-approximation, and is called one.
+that agree in most words are joined (the idea of Drain, He and others, ICWS 2017). Numbers that
+are a level (a status of HTTP, "level":50, PRIORITY=3) are kept. It is an approximation, and is
+called one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,21 @@ OTHER = "<other shapes>"
 
 _DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
 _RUNS = re.compile(rb"0+")
+_WIDE = {digit: chr(0xFF10 + digit) for digit in range(8)}
+"""Digits that are kept, as full-width ones until the others are masked."""
+_NARROW = str.maketrans({wide: str(digit) for digit, wide in _WIDE.items()})
+_KEPT = (
+    (re.compile(rb'" [1-5]\d\d '), rb'" %d\d\d ', '" {}xx ', range(1, 6)),
+    (
+        re.compile(rb'"level" ?: ?[1-6]0\b'), rb'("level" ?: ?)%d0\b', "\\1{}\uff10", range(1, 7)
+    ),
+    (re.compile(rb"\nPRIORITY=[0-7]\n"), rb"\nPRIORITY=%d\n", "\nPRIORITY={}\n", range(8)),
+)  # fmt: skip
+"""A level that is a number: how to know that there are some, and how each is kept."""
+_NUMBERS = [
+    (known, [(re.compile(form % d), text.format(_WIDE[d]).encode()) for d in digits])
+    for known, form, text, digits in _KEPT
+]
 _MASKS = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
     (re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"), "<*>"),
@@ -69,8 +85,10 @@ def mine(
             whole = False
             break
         at = offset
-        for line in data.translate(_DIGITS).split(b"\n"):
-            length = len(line) + 1
+        kept = _keep_levels(data)
+        lines = data.split(b"\n") if kept is not data else []
+        for count, line in enumerate(kept.translate(_DIGITS).split(b"\n")):
+            length = len(lines[count] if lines else line) + 1
             if line and not line.isspace():
                 total += 1
                 shape = line[:MAX_LINE]
@@ -92,6 +110,15 @@ def mine(
     return sorted(found, key=lambda item: (-item.count, item.first)), total, whole
 
 
+def _keep_levels(data: bytes) -> bytes:
+    """Write the digits that are levels as wide ones; the same object where there are none."""
+    for known, forms in _NUMBERS:
+        if known.search(data):
+            for pattern, text in forms:
+                data = pattern.sub(text, data)
+    return data
+
+
 def _collapse(shapes: dict[bytes, list[int]]) -> dict[str, tuple[str, list[int]]]:
     """Join shapes that are equal once runs of digits and parameters are masked."""
     by_runs: dict[bytes, list[int]] = {}
@@ -103,7 +130,8 @@ def _collapse(shapes: dict[bytes, list[int]]) -> dict[str, tuple[str, list[int]]
         masked = _mask(text)
         known = found.get(masked)
         if known is None:
-            found[masked] = (times.level(shape), facts)
+            plain = text.translate(_NARROW).replace("xx ", "00 ")
+            found[masked] = (times.level(plain.encode()), facts)
         else:
             _merge(known[1], facts)
     return found
@@ -159,7 +187,7 @@ def _join(shapes: dict[str, tuple[str, list[int]]]) -> list[Template]:
             group.append(Template(text, level, facts[0], first, last, words))
     found = [item for group in groups.values() for item in group]
     for item in found:
-        item.text = " ".join(item.words)[:400]
+        item.text = " ".join(item.words)[:400].translate(_NARROW)
     return found
 
 

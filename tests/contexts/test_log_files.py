@@ -1,0 +1,57 @@
+"""Which files are logs, and how they are named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts.logs.logs import Logs
+from rlm_mcp.errors import BadRequest, Denied
+
+Make = Callable[..., Catalog]
+STEPS = "".join(f"2026-03-14 09:00:{n:02} INFO step {n} done\n" for n in range(40))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "logs"
+    made.mkdir()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "is_log"),
+    [
+        ("run.txt", "2026-03-14 09:00:{n:02} INFO step {n} done\n", True),
+        ("app.jsonl", '{{"ts":"2026-03-14T09:00:{n:02}Z","level":"warn","msg":"x {n}"}}\n', True),
+        ("events.jsonl", '{{"ts":"2026-03-14T09:00:{n:02}Z","price":{n}}}\n', False),
+        ("notes.txt", "Chapter {n}. It was 2026-03-14, an error of judgement.\n", False),
+        ("run.csv", "2026-03-14 09:00:{n:02},INFO,{n}\n", False),
+    ],
+)
+def test_a_file_of_no_telling_name_is_a_log_where_it_begins_like_one(
+    catalog_of: Make, folder: Path, name: str, line: str, is_log: bool
+) -> None:
+    (folder / name).write_text("".join(line.format(n=n) for n in range(40)))
+    opened = catalog_of(folder.parent).open(str(folder / name))
+    assert (opened.kind == "logs") is is_log
+    asked = catalog_of(folder.parent).open(f"logs:{folder / name}")
+    assert asked.kind == "logs"
+
+
+def test_the_logs_of_a_folder_are_opened_together(catalog_of: Make, folder: Path) -> None:
+    (folder / "a.log").write_text(STEPS)
+    (folder / "b.txt").write_text(STEPS)
+    (folder / "readme.md").write_text("# Logs\n")
+    opened = catalog_of(folder.parent).open(f"logs:{folder}")
+    assert isinstance(opened, Logs)
+    assert [file.name for file in opened.files] == ["a.log", "b.txt"]
+    os.mkdir(folder / "empty")
+    with pytest.raises(BadRequest, match="holds no logs"):
+        catalog_of(folder.parent).open(f"logs:{folder / 'empty'}")
+    with pytest.raises(Denied):
+        catalog_of(folder).open("logs:/etc/hostname")
