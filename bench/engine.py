@@ -1,8 +1,9 @@
 """The engine: fan-out, overhead, prompt caching, re-runs, failures, spending, logs, kills.
 
 Everything goes through the real Anthropic SDK and real HTTP to the simulated server on loopback,
-whose prompt cache bills as the maker's does. Times stand beside a bare asynchronous client of the
-same SDK in the same process, taken in turn. `--kills 50` repeats the kill test that often.
+in a process of its own, whose prompt cache bills as the maker's does. Times stand beside a bare
+asynchronous client of the same SDK in this process, taken in turn. `--kills 50` repeats the kill
+test that often.
 """
 
 from __future__ import annotations
@@ -20,19 +21,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.simulated import Served, Simulated  # noqa: E402
 from rlm_mcp import promptbook, toolbox  # noqa: E402
 from rlm_mcp.config import Settings  # noqa: E402
 from rlm_mcp.engine import Result, Workspace  # noqa: E402
-from tests.sim.call import Call, Say  # noqa: E402
 from tests.sim.faults import Fault, FaultKind  # noqa: E402
-from tests.sim.server import SimServer  # noqa: E402
 
 MODEL = "anthropic:claude-haiku-5-5"
 N = 64
@@ -51,22 +51,6 @@ MAP = (
 def row(what: str, ours: str, beside: str = "", goal: str = "") -> None:
     """Print one line of the table."""
     print(f"{what:<52} {ours:>22}  {beside:<34} {goal}", flush=True)
-
-
-def is_root(call: Call) -> bool:
-    """Say whether a root model is asked: its system text is long."""
-    return len(call.system) > 2_000
-
-
-def mind(cells: tuple[str, ...]) -> Callable[[Call], Say | str]:
-    """Return a root that writes these cells, and a sub-model that answers 2."""
-
-    def answer(call: Call) -> Say | str:
-        if not is_root(call):
-            return "2"
-        return f"```repl\n{cells[min(call.replies, len(cells) - 1)]}\n```"
-
-    return answer
 
 
 class Place:
@@ -100,7 +84,7 @@ async def ask(workspace: Workspace, question: str, **more: Any) -> tuple[Result,
     return result, time.perf_counter() - began
 
 
-async def bare(sim: SimServer, turns: int, calls: int) -> float:
+async def bare(sim: Simulated, turns: int, calls: int) -> float:
     """Do what a run does with nothing around it: `turns` calls in a row, `calls` at once."""
     from anthropic import AsyncAnthropic
 
@@ -127,20 +111,17 @@ async def fan_out(rounds: int) -> None:
     """64 sub-calls of 200 ms in a run of 5 turns, beside a bare client doing the same."""
     ours, floor, spans, floors = [], [], [], []
     place = Place()
-    with SimServer(mind(MAP), latency_s=LATENCY_S) as sim:
-        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+    with Simulated(MAP, latency_s=LATENCY_S) as sim:
         workspace = place.workspace(concurrency=N)
         try:
             await ask(workspace, "warm up?", fresh=True)
             for number in range(rounds):
+                sim.calls()
                 floor.append(await bare(sim, 5, N))
-                floors.append(_span(sim.calls[-N - 2 : -2]))
-                before = len(sim.calls)
+                floors.append(_span(sim.calls()[-N - 2 : -2]))
                 result, seconds = await ask(workspace, f"How many, {number}?", fresh=True)
                 assert (result.status, result.answer) == ("complete", str(2 * N)), result
-                subs = [
-                    log for log in sim.calls[before:] if len(log.body["system"][0]["text"]) < 2_000
-                ]
+                subs = [call for call in sim.calls() if not call.root]
                 assert len(subs) == N
                 ours.append(seconds)
                 spans.append(_span(subs))
@@ -163,8 +144,8 @@ async def fan_out(rounds: int) -> None:
     )
 
 
-def _span(logs: list[Any]) -> float:
-    return float(max(log.ended_s for log in logs) - min(log.began_s for log in logs))
+def _span(calls: Sequence[Served]) -> float:
+    return max(call.ended_s for call in calls) - min(call.began_s for call in calls)
 
 
 async def peer(python: str, rounds: int) -> None:
@@ -177,7 +158,7 @@ async def peer(python: str, rounds: int) -> None:
         "answer['content'] = str(total)\nanswer['ready'] = True",
     )
     command = [python, str(ROOT / "bench" / "peers.py")]
-    with SimServer(mind(script), latency_s=LATENCY_S) as sim:
+    with Simulated(script, latency_s=LATENCY_S) as sim:
         process = await asyncio.create_subprocess_exec(
             *command, sim.url, "1.0", str(rounds), stdout=asyncio.subprocess.PIPE
         )
@@ -190,7 +171,7 @@ async def peer(python: str, rounds: int) -> None:
     row(
         "  rlms on the same script (a process of its own)",
         f"{statistics.median(done['seconds']):.3f} s",
-        f"{len(sim.calls) // (rounds + 1)} calls a run",
+        f"{len(sim.calls()) // (rounds + 1)} calls a run",
     )
 
 
@@ -201,19 +182,19 @@ async def overhead(rounds: int) -> None:
     floor: list[float] = []
     tails: list[float] = []
     cells = (*["x = 1"] * 24, "print(len(context))\nFINAL('x')")
-    with SimServer(mind(cells)) as sim:
-        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+    with Simulated(cells) as sim:
         workspace = place.workspace()
         try:
             await ask(workspace, "warm up?", fresh=True)
             for number in range(rounds):
-                before = len(sim.calls)
+                sim.calls()
                 await bare(sim, 25, 0)
-                floor += _gaps(sim.calls[before + 1 :])
-                before = len(sim.calls)
+                floor += _gaps(sim.calls()[1:])
                 await ask(workspace, f"again {number}?", fresh=True)
-                tails.append(time.monotonic() - sim.calls[-1].ended_s)
-                gaps += _gaps(sim.calls[before:])
+                ended_s = time.monotonic()
+                calls = sim.calls()
+                tails.append(ended_s - calls[-1].ended_s)
+                gaps += _gaps(calls)
         finally:
             await workspace.close()
             place.close()
@@ -232,25 +213,25 @@ async def overhead(rounds: int) -> None:
     )
 
 
-def _gaps(logs: list[Any]) -> list[float]:
-    return [b.began_s - a.ended_s for a, b in itertools.pairwise(logs)]
+def _gaps(calls: Sequence[Served]) -> list[float]:
+    return [after.began_s - before.ended_s for before, after in itertools.pairwise(calls)]
 
 
 async def wire_cache() -> None:
     """What 25 turns of a root are billed for input, beside the same without caching."""
     place = Place()
     cells = (*["print(grep('needle', limit=8).shown)"] * 24, "FINAL('x')")
-    with SimServer(mind(cells)) as sim:
-        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+    with Simulated(cells) as sim:
         workspace = place.workspace()
         try:
             await ask(workspace, "How many?", fresh=True)
         finally:
             await workspace.close()
             place.close()
+        calls = sim.calls()
     usage = Counter[str]()
-    for log in sim.calls:
-        usage.update({k: v for k, v in log.usage.items() if isinstance(v, int)})
+    for call in calls:
+        usage.update(call.usage)
     fresh, read = usage["input_tokens"], usage["cache_read_input_tokens"]
     written = usage["cache_creation_input_tokens"]
     whole = fresh + read + written
@@ -266,19 +247,18 @@ async def wire_cache() -> None:
 async def again() -> None:
     """A run over a map that was made before."""
     place = Place()
-    with SimServer(mind(MAP)) as sim:
-        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+    with Simulated(MAP) as sim:
         for number in range(2):
             workspace = place.workspace()
             try:
-                before = len(sim.calls)
+                sim.calls()
                 result, seconds = await ask(workspace, "How many?")
             finally:
                 await workspace.close()
             if number:
                 row(
                     f"the same run of {N} calls again, in a new process state",
-                    f"{len(sim.calls) - before} calls, {seconds:.3f} s",
+                    f"{len(sim.calls())} calls, {seconds:.3f} s",
                     f"answer {result.answer}, {result.cached} from the cache",
                     "(goal 0 calls, 0.3 s)",
                 )
@@ -293,15 +273,14 @@ async def dead() -> None:
     ]
     for what, kind, when in dying:
         place = Place()
-        with SimServer(mind(MAP), faults=[Fault(kind, range(when + 1, 10_000))]) as sim:
-            os.environ["ANTHROPIC_BASE_URL"] = sim.url
+        with Simulated(MAP, faults=[Fault(kind, range(when + 1, 10_000))]) as sim:
             workspace = place.workspace(concurrency=N)
             try:
                 result, seconds = await ask(workspace, "How many?", fresh=True)
             finally:
                 await workspace.close()
                 place.close()
-        sent = len(sim.calls) - when
+            sent = len(sim.calls()) - when
         row(
             f"dead provider: {what}",
             f"{sent} calls, {result.status}",
@@ -313,8 +292,7 @@ async def dead() -> None:
 async def cap() -> None:
     """Spending against a cap that 64 calls at their worst would pass many times over."""
     place = Place()
-    with SimServer(mind(MAP)) as sim:
-        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+    with Simulated(MAP):
         workspace = place.workspace(max_usd=0.1, concurrency=N)
         try:
             result, _ = await ask(workspace, "How many?", fresh=True)
@@ -334,8 +312,7 @@ async def log_size() -> None:
     """The trajectory of a run of 25 turns over 10 MB."""
     place = Place(10.0)
     cells = (*["print(grep('needle', limit=8).shown)"] * 24, "FINAL('x')")
-    with SimServer(mind(cells)) as sim:
-        os.environ["ANTHROPIC_BASE_URL"] = sim.url
+    with Simulated(cells):
         workspace = place.workspace()
         try:
             result, _ = await ask(workspace, "How many?", fresh=True)
