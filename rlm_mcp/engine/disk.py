@@ -2,7 +2,7 @@
 
 Work that comes in one turn of the event loop is one transaction. It is tried at once, without
 waiting for anybody: a commit takes 0.1 ms, a change of threads and back three times that. Where
-another process holds a store, or the disk was slow last time, it goes to a thread of its own,
+another process holds a store, or the disk was slow a moment ago, it goes to a thread of its own,
 which takes everything that has come meanwhile. The event loop waits for neither.
 """
 
@@ -19,9 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 PATIENCE_S = 10.0
 """How long the thread waits for another process."""
 SLOW_S = 0.005
-"""A write that took longer is no longer made on the event loop."""
+"""After a write that took longer, the next ones are not made on the event loop."""
+SHARE = 0.01
+"""The most of the event loop's time that slow writes may take: it is spared that much longer."""
 AVOIDED_S = 60.0
-"""For how long."""
+"""But no longer than this."""
 CHECKPOINT_EVERY = 200
 """Transactions after which the log is moved into the stores: that waits for the disk."""
 
@@ -118,8 +120,9 @@ class Disk:
                 return None
             return [error] * len(jobs)
         self._written += 1
-        if time.monotonic() - started > SLOW_S:
-            self._avoid_until = time.monotonic() + AVOIDED_S
+        taken = time.monotonic() - started
+        if taken > SLOW_S:
+            self._avoid_until = time.monotonic() + min(taken / SHARE, AVOIDED_S)
         return outcomes
 
     def _wait_for(self, seconds: float) -> None:
