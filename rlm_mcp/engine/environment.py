@@ -19,7 +19,7 @@ from rlm_mcp.contexts import manual
 from rlm_mcp.contexts.variable import Variable
 from rlm_mcp.engine.observe import describe_text
 from rlm_mcp.errors import BadRequest, Cancelled, SandboxError
-from rlm_mcp.sandbox import Attachment, Limits, Outcome, Sandbox
+from rlm_mcp.sandbox import After, Attachment, Limits, Outcome, Sandbox
 
 STOP_S = 0.9
 """How long a cancelled cell may take to end before its sandbox is closed."""
@@ -148,9 +148,10 @@ class Environment:
 
         def work() -> Step:
             variables = mentioned(code)
-            outcome = self._cell(code, variables, seconds)
-            names = self._box().names()
-            ready, content = self._answer()
+            outcome = self._cell(code, variables, seconds, look="answer")
+            after = outcome.after
+            names = self._box().names() if after is None else after.names
+            ready, content = self._answer(after)
             return Step(outcome, names, ready, content, bool(variables))
 
         return await self._work(work)
@@ -214,7 +215,9 @@ class Environment:
             )
         return self._sandbox
 
-    def _cell(self, code: str, variables: Mapping[str, Variable], seconds: float | None) -> Outcome:
+    def _cell(
+        self, code: str, variables: Mapping[str, Variable], seconds: float | None, look: str = ""
+    ) -> Outcome:
         box = self._box()
         # Also those of earlier cells: a function that was defined then may read them now.
         self._variables.update(variables)
@@ -224,12 +227,12 @@ class Environment:
             if self._attached.get(name) != mark:
                 box.attach(name, attachment(variable))
                 self._attached[name] = mark
-        return box.run(code, seconds=seconds)
+        return box.run(code, seconds=seconds, look=look)
 
-    def _answer(self) -> tuple[bool, Any]:
+    def _answer(self, after: After | None) -> tuple[bool, Any]:
         box = self._box()
         try:
-            got = box.get("answer")
+            got = after.value if after is not None and after.copied else box.get("answer")
         except BadRequest:  # too large to be copied at once
             return self._long_answer(box)
         if type(got) is dict and type(got.get("ready")) is bool:

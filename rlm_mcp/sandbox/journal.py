@@ -18,7 +18,7 @@ from rlm_mcp.errors import SandboxError
 from rlm_mcp.sandbox import wire
 from rlm_mcp.sandbox.link import Clock, Link
 from rlm_mcp.sandbox.mapped import merged
-from rlm_mcp.sandbox.values import Attachment, Outcome
+from rlm_mcp.sandbox.values import After, Attachment, Outcome
 
 SDK_CALLS = frozenset(
     [
@@ -29,6 +29,7 @@ SDK_CALLS = frozenset(
 """Host functions that sdk wraps; they are not bound as plain names."""
 REPLAY_SECONDS = 10.0
 _NAMES_SHOWN = 50
+_SIZES = (int, type(None))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _Finish = Callable[[float], Outcome]
 
@@ -120,6 +121,7 @@ class Journal:
             raise wire.Violation("a malformed result")
         if any(text is not None and type(text) is not str for text in (shown, value_repr, error)):
             raise wire.Violation("a malformed result")
+        after = _after(done.get("after"))
         self.remember(done, snapshot)
         if interrupted:
             why = clock.reason or "it was told to stop"
@@ -135,6 +137,7 @@ class Journal:
             shown=None if shown is None else _text(shown),
             stdout_chars=chars,
             interrupted=interrupted,
+            after=after,
         )
 
     def close(self) -> None:
@@ -167,6 +170,30 @@ def _with_clock(
 ) -> tuple[wire.Message, Clock, bytes, tuple[int, ...]]:
     message, raw, fds = order
     return message, clock, raw, fds
+
+
+def rows(value: Any) -> list[dict[str, Any]]:
+    """Return the rows that a worker lists of its variables. Raises Violation."""
+    if type(value) is not list:
+        raise wire.Violation("no list of variables")
+    return [_row(row) for row in value]
+
+
+def _row(row: Any) -> dict[str, Any]:
+    if type(row) is not dict or not {"name", "type", "size", "preview"} == row.keys():
+        raise wire.Violation("a malformed row of a variable")
+    words = {name: row[name] for name in ("name", "type", "preview")}
+    if any(type(word) is not str for word in words.values()) or type(row["size"]) not in _SIZES:
+        raise wire.Violation("a malformed row of a variable")
+    return {**{name: _text(word) for name, word in words.items()}, "size": row["size"]}
+
+
+def _after(value: Any) -> After | None:
+    if value is None:
+        return None
+    if type(value) is not dict or type(value.get("copied")) is not bool:
+        raise wire.Violation("a malformed result")
+    return After(rows(value.get("names")), value["copied"], value.get("value"))
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ INTERRUPT_SECONDS = 1.0
 """The same for one that was interrupted."""
 _TICK = 0.1
 _ANSWER_LIMIT = 32 << 20
+_BYTES_PER_CHARACTER = 6
+"""The most that JSON makes of one: a worker counts characters, a line bytes."""
 
 Host = Mapping[str, Callable[..., Any]]
 
@@ -86,7 +88,7 @@ class Link:
     def __init__(self, process: Process, host: Host, limits: Limits) -> None:
         self.process = process
         self._host = host
-        self._limit = 2 * limits.wire_bytes + (1 << 16)
+        self._limit = _BYTES_PER_CHARACTER * (limits.wire_bytes + 2 * limits.output_chars)
         self._call_limit = max(self._limit, 2 * limits.call_bytes + (1 << 16))
         self.calls = 0
         """Calls of the host that this worker has made."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from rlm_mcp.errors import BadRequest, SandboxError, did_you_mean
 from rlm_mcp.sandbox import pool, wire
-from rlm_mcp.sandbox.journal import Journal
+from rlm_mcp.sandbox.journal import Journal, rows
 from rlm_mcp.sandbox.link import INTERRUPT_SECONDS, Clock, Link
 from rlm_mcp.sandbox.values import Attachment, Limits, Outcome
 
@@ -77,9 +77,13 @@ class Sandbox:
 
     # Cells and tools
 
-    def run(self, code: str, *, seconds: float | None = None) -> Outcome:
-        """Run one cell; never raises for what the cell does."""
-        return self._cell({"op": "run", "code": str(code)}, seconds)
+    def run(self, code: str, *, seconds: float | None = None, look: str = "") -> Outcome:
+        """Run one cell; never raises for what the cell does.
+
+        With `look`, the outcome tells what there was after it (`Outcome.after`): the names, and
+        that variable. It comes in the cell's own reply: asking for both takes two more.
+        """
+        return self._cell({"op": "run", "code": str(code), "look": look}, seconds)
 
     def call(
         self, tool: str, arguments: Mapping[str, Any], *, seconds: float | None = None
@@ -144,10 +148,11 @@ class Sandbox:
     def names(self) -> list[dict[str, Any]]:
         """Return the variables that cells have bound: name, type, size, preview."""
         with self._turn():
-            rows = self._order({"op": "names"}).get("names")
-        if type(rows) is not list or not all(type(row) is dict for row in rows):
-            raise SandboxError("The sandbox worker broke its protocol.")
-        return rows
+            answer = self._order({"op": "names"})
+        try:
+            return rows(answer.get("names"))
+        except wire.Violation as error:
+            raise SandboxError(f"The sandbox worker broke its protocol: {error}.") from None
 
     def close(self) -> None:
         """End the worker; a running cell ends as killed."""

@@ -33,6 +33,17 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class After:
+    """What there was after a cell that was asked to tell."""
+
+    names: list[dict[str, Any]]
+    """The variables that cells have bound: name, type, size, preview."""
+    copied: bool
+    """Whether `value` is the variable that was asked for; else there is none that fits here."""
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a cell went. `error` is None only for one that ran to its end."""
 
@@ -55,6 +66,8 @@ class Outcome:
     """Characters that it printed in all."""
     interrupted: bool = False
     """Whether it was stopped in place; what it had set until then is kept."""
+    after: After | None = None
+    """What there was after it, where that was asked for and its worker lives."""
 
 
 @dataclass(frozen=True, slots=True)

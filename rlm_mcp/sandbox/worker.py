@@ -29,6 +29,10 @@ from rlm_mcp.sandbox.view import View, record
 RAISE_EVERY_S = 0.08
 """A stop that the cell swallowed is raised anew, but never twice while it unwinds."""
 _RESERVE_BYTES = 4 << 20
+_ROWS = 500
+"""Variables that are listed."""
+_CUT_NOTE = 60
+"""Characters that a cut text has beyond its limit, to say so."""
 
 
 class HostError(RuntimeError):
@@ -123,12 +127,25 @@ class Worker:
 
     # Cells and tools
 
-    def do_run(self, code: str, **_: object) -> tuple[dict[str, Any], bytes]:
-        """Run a cell."""
+    def do_run(self, code: str, look: str = "", **_: object) -> tuple[dict[str, Any], bytes]:
+        """Run a cell; with `look`, tell its names and that variable in the same answer."""
         done = self.guarded(lambda: self.environment.execute(code))
         if self.output.chars > self.output.limit:
             self.environment.give("_stdout", self.output.whole())
-        return self._keep(done)
+        answer, blob = self._keep(done)
+        if look:
+            answer["after"] = self._after(look)
+        return answer, blob
+
+    def _after(self, name: str) -> dict[str, Any]:
+        """Return what there is after a cell; a variable that is large is asked for by itself."""
+        after: dict[str, Any] = {"names": [], "copied": False}
+        try:
+            after["names"] = self._rows()
+            value = wire.plain(self.environment.variables[name], self.wire_bytes // 8)
+            return {**after, "copied": True, "value": value}
+        except (KeyError, TypeError, ValueError, MemoryError):
+            return after
 
     def do_call(
         self, tool: str, arguments: dict[str, Any], **_: object
@@ -160,7 +177,7 @@ class Worker:
     def _work(self, work: Callable[[], Any], done: dict[str, Any]) -> None:
         try:
             value = work()
-            done["repr"] = None if value is None else short_repr(value, self.output.limit)
+            done["repr"] = None if value is None else self._repr(value)
             done["shown"] = self._shown(value, done["repr"])
             done["value"] = self._copy(value)
         except guards.Stop:
@@ -179,6 +196,10 @@ class Worker:
         self.reserve = None
         gc.collect()
         done.update(repr=None, value=None, shown=None, error="MemoryError")
+
+    def _repr(self, value: Any) -> str:
+        # Escapes make the text of a value longer than the value that was cut.
+        return short_repr(value, self.output.limit)[: self.output.limit + _CUT_NOTE]
 
     def _shown(self, value: Any, fallback: str | None) -> str | None:
         """Return what an agent sees of a result."""
@@ -330,18 +351,21 @@ class Worker:
 
     def do_names(self, **_: object) -> tuple[dict[str, Any], bytes]:
         """List the cell's own variables."""
+        return {"names": self._rows()}, b""
+
+    def _rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
-        for name, value in list(self.environment.user_variables().items())[:500]:
+        for name, value in list(self.environment.user_variables().items())[:_ROWS]:
             done = self.guarded(partial(self._row, value))
             row = done["value"] or {"type": "?", "size": None, "preview": "(cannot be shown)"}
             rows.append({"name": name[:200], **row})
-        return {"names": rows}, b""
+        return rows
 
     def _row(self, value: Any) -> dict[str, Any]:
         return {
-            "type": str(getattr(guards.shown_class(value), "__name__", "?")),
+            "type": str(getattr(guards.shown_class(value), "__name__", "?"))[:80],
             "size": len(value) if type(value) in _SIZED or isinstance(value, (str, list)) else None,
-            "preview": short_repr(value, 80),
+            "preview": short_repr(value, 80)[:200],
         }
 
 

@@ -103,6 +103,9 @@ DONE = {
 }  # fmt: skip
 
 
+ROW = {"name": "x", "type": "int", "size": None, "preview": "1"}
+
+
 def test_an_honest_worker_is_heard(stage: Stage) -> None:
     def talk(end: socket.socket) -> None:
         end.sendall(frame(call(1, args=[1])))
@@ -142,6 +145,12 @@ def test_an_honest_worker_is_heard(stage: Stage) -> None:
         frame({**DONE, "repr": ["x"]}),
         frame({**DONE, "shown": {}}),
         frame({**DONE, "interrupted": 1}),
+        frame({**DONE, "after": []}),
+        frame({**DONE, "after": {"names": [], "copied": 1}}),
+        frame({**DONE, "after": {"names": {}, "copied": True}}),
+        frame({**DONE, "after": {"names": [{"name": "x"}], "copied": True}}),
+        frame({**DONE, "after": {"names": [{**ROW, "type": 1}], "copied": True}}),
+        frame({**DONE, "after": {"names": [{**ROW, "size": True}], "copied": True}}),
         frame({"op": "done"}),
         frame(DONE, b"an unannounced snapshot"),
     ],

@@ -351,6 +351,50 @@ def test_variables_are_set_read_and_listed(make: Make) -> None:
     assert box.get("__builtins__") is None
 
 
+def test_a_cell_tells_in_its_own_reply_what_there_is_after_it(make: Make) -> None:
+    box = make()
+    box.set("answer", {"content": "", "ready": False})
+    after = box.run("FINAL('done')\nhits = ['a']", look="answer").after
+    assert after is not None and after.copied
+    assert after.value == {"content": "done", "ready": True}
+    assert after.names == box.names()
+    assert box.run("1").after is None, "only where it is asked for"
+    failed = box.run("more = 2\n1 / 0", look="answer")
+    assert failed.error and failed.after is not None
+    assert [row["name"] for row in failed.after.names] == ["answer", "hits", "more"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["x = 1", "def answer(): pass", "answer = 'é' * 900_000", "answer = [float('nan')]"],
+)
+def test_what_cannot_be_told_after_a_cell_costs_neither_the_cell_nor_the_names(
+    make: Make, code: str
+) -> None:
+    after = make().run(code, look="answer").after
+    assert after is not None and not after.copied and after.value is None
+    assert len(after.names) == 1
+
+
+def test_names_that_cannot_be_shown_cost_only_their_previews(make: Make) -> None:
+    code = "class A:\n    def __repr__(self):\n        raise ValueError('no')\na = A()\nb = 2"
+    outcome = make().run(code, look="answer")
+    assert outcome.error is None and outcome.after is not None
+    shown = {row["name"]: row["preview"] for row in outcome.after.names}
+    assert shown["a"] == "(cannot be shown)" and shown["b"] == "2"
+
+
+@pytest.mark.parametrize("text", ["\\x00", "\\U000e0001", "語", '"', "\\ud800"])
+def test_no_character_makes_a_bounded_result_too_long_for_the_wire(make: Make, text: str) -> None:
+    box = make(limits=Limits(seconds=20, output_chars=200_000))
+    code = f"text = '{text}' * 1_000_000\nprint(text)\nanswer = [text]\ntext"
+    outcome = box.run(code, look="answer")
+    assert not outcome.killed and outcome.error is None and outcome.stdout_chars == 1_000_001
+    assert len(outcome.stdout) < 201_000 and len(outcome.value_repr or "") < 201_000
+    box.run(f"answer = '{text}' * 1_000_000")
+    assert len(box.get("answer")) == 1_000_000
+
+
 def test_final_takes_a_variable_by_name_and_says_what_is_missing(make: Make) -> None:
     box = make()
     assert "no answer to set" in (box.run("FINAL('x')").error or "")
