@@ -31,6 +31,9 @@ COUNT_OVER = 32_000
 """Estimated input tokens from which the provider is asked to count: below that, a round trip
 for each sub-call would cost more than the estimate's excess."""
 
+TIMEOUT_S = 600.0
+"""How long the SDK waits by itself; a request's own limit is usually sooner."""
+
 CACHE_MARKS = 3
 """Messages that can be marked: the API takes four marks a request, one is the system text's."""
 
@@ -266,7 +269,7 @@ async def _client() -> AsyncAnthropic:
     if loop not in _clients:
         await asyncio.to_thread(_sdk)
         try:
-            made = await asyncio.to_thread(_sdk().AsyncAnthropic, max_retries=0, timeout=600.0)
+            made = await asyncio.to_thread(_made)
         except _sdk().AnthropicError as error:
             raise ModelError(
                 f"The Anthropic SDK cannot start: {error}.", kind="auth", attempts=0
@@ -280,6 +283,15 @@ async def _client() -> AsyncAnthropic:
             )
         _clients.setdefault(loop, made)
     return _clients[loop]
+
+
+def _made() -> AsyncAnthropic:
+    from rlm_mcp.models import pools  # imports 0.1 s of what the SDK brings
+
+    sdk = _sdk()
+    http = sdk.DefaultAsyncHttpxClient(timeout=TIMEOUT_S, mounts=pools.mounts())
+    made: AsyncAnthropic = sdk.AsyncAnthropic(max_retries=0, timeout=TIMEOUT_S, http_client=http)
+    return made
 
 
 def _sdk() -> Any:

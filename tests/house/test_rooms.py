@@ -56,7 +56,7 @@ DEPENDENCIES = {
     "pydantic": "server",
     "anthropic": "models",
     "openai": "models",
-    "httpx": "models",
+    "httpx2": "models",
     "RestrictedPython": "sandbox",
     "git": "contexts",
     "re2": "corpus",
