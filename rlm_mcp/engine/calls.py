@@ -107,13 +107,15 @@ class Calls:
         part: str = "",
         texts: tuple[str, ...] | None = None,
         bulk: Bulk | None = None,
+        key: bytes = b"",
     ) -> Reply:
         """Return the reply to one request. Raises ModelError or BudgetSpent.
 
-        `texts` are the messages as the cache should know them (see `cache.key`); `bulk` is what
-        the request is mostly about: its count of tokens teaches what a token holds.
+        `texts` are the messages as the cache should know them (see `cache.key`), `key` their
+        digest where it is known; `bulk` is what the request is mostly about: its count of tokens
+        teaches what a token holds.
         """
-        key = stored.key(model.spec, request, texts)
+        key = key or stored.key(model.spec, request, texts)
         started = time.monotonic()
         known = await self._known(model, key, account)
         if known is not None:
@@ -142,10 +144,10 @@ class Calls:
         The same request is asked once. Where several share a first message that is marked for
         caching, one of them goes ahead and fills the provider's cache for the others.
         """
+        keys = [stored.key(model.spec, ask.request) for ask in asks]
         first: dict[bytes, int] = {}
         place = [
-            first.setdefault(stored.key(model.spec, ask.request) + _shape(ask), number)
-            for number, ask in enumerate(asks)
+            first.setdefault(keys[number] + _shape(ask), number) for number, ask in enumerate(asks)
         ]
         groups: defaultdict[str, list[int]] = defaultdict(list)
         for number in first.values():
@@ -155,7 +157,7 @@ class Calls:
         got: dict[int, Answer | Failed] = {}
 
         async def one(number: int) -> None:
-            got[number] = await self._answer(model, asks[number], account)
+            got[number] = await self._answer(model, asks[number], account, keys[number])
             tell(len(got), len(first), "sub-calls answered")
 
         async def group(numbers: list[int]) -> None:
@@ -177,9 +179,13 @@ class Calls:
         """Return what all runs of this user have spent today, in USD."""
         return await self._disk.do(self._day.spent_usd)
 
-    async def _answer(self, model: Model, ask: Ask, account: Account) -> Answer | Failed:
+    async def _answer(
+        self, model: Model, ask: Ask, account: Account, key: bytes
+    ) -> Answer | Failed:
         try:
-            reply = await self.reply(model, ask.request, account, part=ask.part, bulk=ask.bulk)
+            reply = await self.reply(
+                model, ask.request, account, part=ask.part, bulk=ask.bulk, key=key
+            )
             wrong = _flaw(reply)
             if wrong:
                 return wrong

@@ -15,11 +15,13 @@ configuration folder overrides and adds, by name or pattern:
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rlm_mcp import config
 from rlm_mcp.errors import BadRequest
@@ -101,9 +103,16 @@ def card(model: str) -> Card:
 
     Raises BadRequest where prices.toml cannot be read.
     """
+    read = _last_read()
+    if model not in read.cards:
+        read.cards[model] = _card(model, read.overrides)
+    return read.cards[model]
+
+
+def _card(model: str, overrides: Mapping[str, Any]) -> Card:
     name = _PREFIX.sub("", _SUFFIX.sub("", resolve(model)))
     known = TABLE.get(name, UNKNOWN)
-    for pattern, values in _overrides(config.config_dir() / "prices.toml").items():
+    for pattern, values in overrides.items():
         if fnmatch.fnmatchcase(model, pattern) or fnmatch.fnmatchcase(name, pattern):
             return _merge(known, values, pattern)
     return known
@@ -115,21 +124,41 @@ def cost(model: str, usage: Usage) -> float | None:
     return None if price is None else price.cost(usage)
 
 
-_read: dict[Path, tuple[int, dict[str, Any]]] = {}
-"""prices.toml as last read, with its time of change: every call asks for a price."""
+class _Read(NamedTuple):
+    """prices.toml as it was last read, and the cards that were made of it."""
+
+    folder: str | None
+    path: Path
+    changed_ns: int
+    overrides: Mapping[str, Any]
+    cards: dict[str, Card]
 
 
-def _overrides(path: Path) -> dict[str, Any]:
+_read: _Read | None = None
+"""Every call asks for a price four times: the file is looked at each time, and read when it
+changed."""
+
+
+def _last_read() -> _Read:
+    global _read
+    folder = os.environ.get("RLM_MCP_CONFIG_DIR")
+    path = _read.path if _read and _read.folder == folder else config.config_dir() / "prices.toml"
     try:
-        changed_ns = path.stat().st_mtime_ns
+        changed_ns = os.stat(path).st_mtime_ns
     except OSError:
+        changed_ns = 0
+    if _read is None or (_read.path, _read.changed_ns) != (path, changed_ns):
+        _read = _Read(folder, path, changed_ns, _overrides(path) if changed_ns else {}, {})
+    return _read
+
+
+def _overrides(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
         return {}
-    if path not in _read or _read[path][0] != changed_ns:
-        try:
-            _read[path] = (changed_ns, tomllib.loads(path.read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise BadRequest(f"Cannot read the prices in {path}: {error}.") from error
-    return _read[path][1]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadRequest(f"Cannot read the prices in {path}: {error}.") from error
 
 
 def _merge(known: Card, values: Any, pattern: str) -> Card:
