@@ -326,7 +326,8 @@ class Conduct:
             status = "forced"
         elif self.coverage.done < len(self.coverage.parts):
             status = "partial"
-        ended = end.failed or end.forced
+        ended = (end.failed or end.forced).rstrip(".")
+        mode = f"mode {chosen.mode}: {chosen.reason}" if chosen.reason else f"mode {chosen.mode}"
         return Result(
             answer=await asyncio.to_thread(redact.redact, end.answer),
             status=status,
@@ -340,7 +341,7 @@ class Conduct:
             seconds=time.monotonic() - started,
             run=self.id,
             mode=chosen.mode,
-            reason="; ".join(part for part in (ended.rstrip("."), chosen.reason) if part),
+            reason=f"{ended} ({mode})." if ended else chosen.reason,
             model=self.job.root.spec,
             missing=self.coverage.missing,
         )

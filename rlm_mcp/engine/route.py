@@ -61,7 +61,7 @@ def choose(mode: Mode, question: str, tokens: int, window: int, sub_calls: bool)
             f"window of {window:,}; narrow the refs, or use mode auto."
         )
     if mode != "auto":
-        return Route(mode, "asked for")
+        return Route(mode, "as asked")
     if 0 < tokens <= room:
         return Route("direct", f"~{tokens:,} tokens fit one call")
     if not sub_calls:

@@ -10,6 +10,7 @@ strangers are not run here.)
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -47,7 +48,8 @@ def value_in(reply: str) -> Any:
     """Return the JSON value of a reply, which may stand in a fence. Raises ValueError."""
     found = _FENCE.search(reply)
     try:
-        return json.loads(found[1] if found else reply, parse_constant=_no_constant)
+        text = found[1] if found else reply
+        return json.loads(text, parse_constant=_no_constant, parse_float=_real)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -121,6 +123,13 @@ def _same(one: Any, other: Any) -> bool:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
 
 
 def _check_schema(schema: Any, depth: int) -> None:

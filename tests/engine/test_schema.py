@@ -60,6 +60,8 @@ def test_a_reply_in_a_fence_is_read() -> None:
     assert schema.value_in('Here:\n```json\n{"a": [1]}\n```') == {"a": [1]}
     with pytest.raises(ValueError, match="NaN"):
         schema.value_in("[NaN]")
+    with pytest.raises(ValueError, match="1e999 is too large"):
+        schema.value_in('{"a": 1e999}')
 
 
 json_values = st.recursive(
