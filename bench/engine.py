@@ -148,31 +148,48 @@ def _span(calls: Sequence[Served]) -> float:
     return max(call.ended_s for call in calls) - min(call.began_s for call in calls)
 
 
-async def peer(python: str, rounds: int) -> None:
-    """The official library on the same script: its own cells, the same calls and latencies."""
-    script = (
-        "print(len(context), context[:200])",
-        "print(context.count('needle'))",
-        MAP[2],
-        MAP[3],
-        "answer['content'] = str(total)\nanswer['ready'] = True",
-    )
-    command = [python, str(ROOT / "bench" / "peers.py")]
-    with Simulated(script, latency_s=LATENCY_S) as sim:
+FINISH = {
+    "rlms": "answer['content'] = str(total)\nanswer['ready'] = True",
+    "dspy": "SUBMIT(answer=str(total))",
+}
+"""How each peer's last cell hands over the answer."""
+
+
+async def peer(name: str, python: str, rounds: int) -> None:
+    """Another library on the same script: its own cells, the same calls and latencies."""
+    what = f"  {name} on the same script (a process of its own)"
+    has = [python, "-c", f"import {'rlm' if name == 'rlms' else name}"]
+    if subprocess.run(has, capture_output=True).returncode:
+        row(what, "not installed", "pip install rlm-mcp[peers], or --peers")
+        return
+    look = ("print(len(context), context[:200])", "print(context.count('needle'))")
+    script = (*look, MAP[2], MAP[3], FINISH[name])
+    with Simulated(script, latency_s=LATENCY_S, form=name) as sim:
         process = await asyncio.create_subprocess_exec(
-            *command, sim.url, "1.0", str(rounds), stdout=asyncio.subprocess.PIPE
+            *(python, str(ROOT / "bench" / "peers.py"), name, sim.url, "1.0", str(rounds)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        out, _ = await process.communicate()
+        out, said = await process.communicate()
+        calls = sim.calls()
     if process.returncode:
-        row("  rlms on the same script", "did not run", f"exit code {process.returncode}")
+        row(what, "did not run", said.decode().strip().rpartition("\n")[2][:60])
         return
     done = json.loads(out.splitlines()[-1])
     assert set(done["answers"]) == {str(2 * N)}, done
+    spans = [_span(round) for round in _rounds(calls)]
     row(
-        "  rlms on the same script (a process of its own)",
+        what,
         f"{statistics.median(done['seconds']):.3f} s",
-        f"{len(sim.calls()) // (rounds + 1)} calls a run",
+        f"{N} calls in {statistics.median(spans):.3f} s",
+        f"{len(calls) // (rounds + 1)} calls a run",
     )
+
+
+def _rounds(calls: Sequence[Served]) -> list[list[Served]]:
+    """Return the sub-calls of each run, the first run left out."""
+    subs = [call for call in calls if not call.root]
+    return [subs[at : at + N] for at in range(N, len(subs), N)]
 
 
 async def overhead(rounds: int) -> None:
@@ -362,8 +379,8 @@ def _victim(log: Path) -> subprocess.Popen[str]:
 async def measure(rounds: int, peers: str) -> None:
     """Take everything that runs in this process."""
     await fan_out(rounds)
-    if peers:
-        await peer(peers, rounds)
+    for name in FINISH:
+        await peer(name, peers, rounds)
     await overhead(rounds)
     await wire_cache()
     await again()
@@ -377,7 +394,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--peers", default="", help="a Python that has rlms, to run beside")
+    parser.add_argument(
+        "--peers", default=sys.executable, help="a Python that has rlms or dspy, to run beside"
+    )
     chosen = parser.parse_args()
     os.environ["ANTHROPIC_API_KEY"] = "simulated"
     logging.getLogger("asyncio").setLevel(logging.ERROR)

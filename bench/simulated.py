@@ -7,18 +7,25 @@ processes of a machine share.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 from collections.abc import Callable, Collection, Mapping
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from tests.sim.call import Call, Say
+from tests.sim.call import Call, Logged, Say
 from tests.sim.faults import Fault
 from tests.sim.server import SimServer
 
 ROOT_SYSTEM_CHARS = 2_000
 """A root model's system text is longer than this, a sub-model's shorter."""
+
+
+DSPY = (
+    "[[ ## reasoning ## ]]\nNext.\n\n[[ ## code ## ]]\n```python\n{code}\n```\n\n"
+    "[[ ## completed ## ]]"
+)
 
 
 class Served(NamedTuple):
@@ -34,11 +41,16 @@ class Simulated:
     """A context manager: a server whose root writes `cells` and whose sub-model answers 2."""
 
     def __init__(
-        self, cells: tuple[str, ...], *, latency_s: float = 0.0, faults: Collection[Fault] = ()
+        self,
+        cells: tuple[str, ...],
+        *,
+        latency_s: float = 0.0,
+        faults: Collection[Fault] = (),
+        form: str = "",
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(end, cells, latency_s, faults))
+        self._process = context.Process(target=_serve, args=(end, cells, latency_s, faults, form))
 
     def __enter__(self) -> Simulated:
         self._process.start()
@@ -57,29 +69,39 @@ class Simulated:
         return served
 
 
-def _serve(pipe: Connection, cells: tuple[str, ...], latency_s: float, faults: list[Fault]) -> None:
-    with SimServer(mind(cells), latency_s=latency_s, faults=faults) as sim:
+def _serve(
+    pipe: Connection, cells: tuple[str, ...], latency_s: float, faults: list[Fault], form: str
+) -> None:
+    with SimServer(mind(cells, form), latency_s=latency_s, faults=faults) as sim:
         pipe.send(sim.url)
         told = 0
         while pipe.recv():
             new = sim.calls[told:]
             told += len(new)
-            pipe.send([_served(log.began_s, log.ended_s, log.body, log.usage) for log in new])
+            pipe.send([_served(log) for log in new])
 
 
-def _served(began_s: float, ended_s: float, body: Mapping[str, object], usage: object) -> Served:
-    counts = {k: v for k, v in dict(usage).items() if isinstance(v, int)}  # type: ignore[call-overload]
-    system = body.get("system")
-    text = str(system[0]["text"]) if isinstance(system, list) else str(system or "")
-    return Served(began_s, ended_s, len(text) > ROOT_SYSTEM_CHARS, counts)
+def _served(log: Logged) -> Served:
+    counts = {name: value for name, value in log.usage.items() if isinstance(value, int)}
+    system = log.body.get("system") or [  # of a chat completion, it stands among the messages
+        message["content"] for message in log.body["messages"] if message["role"] == "system"
+    ]
+    return Served(log.began_s, log.ended_s, len(str(system)) > ROOT_SYSTEM_CHARS, counts)
 
 
-def mind(cells: tuple[str, ...]) -> Callable[[Call], Say | str]:
-    """Return a root that writes these cells, and a sub-model that answers 2."""
+def mind(cells: tuple[str, ...], form: str = "") -> Callable[[Call], Say | str]:
+    """Return a root that writes these cells in turn, and a sub-model that answers 2.
+
+    `form` is the library that reads them: dspy wants fields, and repeats no earlier reply.
+    """
+    asked = itertools.count()
 
     def answer(call: Call) -> Say | str:
         if len(call.system) <= ROOT_SYSTEM_CHARS:
             return "2"
+        if form == "dspy":
+            code = cells[next(asked) % len(cells)]
+            return DSPY.format(code=code)
         return f"```repl\n{cells[min(call.replies, len(cells) - 1)]}\n```"
 
     return answer
