@@ -222,7 +222,10 @@ class Calls:
             reply = await self.reply(model, request, account, part=ask.part)
             if flaw := _flaw(reply):
                 return flaw
-        return Failed(f"The reply did not fit the schema, twice: {'; '.join(wrong)}.", "malformed")
+        said = (
+            f"The reply did not fit the schema, twice: {'; '.join(wrong)}; ask for a simpler form."
+        )
+        return Failed(said, "malformed")
 
     async def _known(self, model: Model, key: bytes, account: Account) -> Reply | None:
         if account.recorded is not None:
@@ -357,13 +360,13 @@ class Calls:
 def _flaw(reply: Reply) -> Failed | None:
     """Return why a reply is no whole answer, if it is none."""
     if reply.stop == "refused":
-        return Failed("The model refused to answer this.", "refused")
+        return Failed("The model refused to answer this; reword the prompt.", "refused")
     if reply.stop == "max_tokens":
         return Failed(
             "The reply was cut at its limit of tokens; ask for a shorter one.", "truncated"
         )
     if not reply.text.strip():
-        return Failed("The reply was empty.", "malformed")
+        return Failed("The reply was empty; ask again, or reword the prompt.", "malformed")
     return None
 
 

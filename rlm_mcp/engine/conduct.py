@@ -113,7 +113,8 @@ class Conduct:
 
     def _overtime(self) -> End:
         """Return what there is when the time is over: a set content, marked as forced."""
-        why = f"The {self.budget.allowance.seconds:g} seconds of this run are over."
+        seconds = self.budget.allowance.seconds
+        why = f"The {seconds:g} seconds of this run are over; raise max_seconds."
         content = self.loop.content if self.loop else ""
         return End(content, forced=why) if content.strip() else End("", failed=why)
 
@@ -171,7 +172,7 @@ class Conduct:
         if isinstance(got, Answer):
             text = got.reply.text.strip()
             if text.startswith(INSUFFICIENT):
-                return End("", failed="the text did not hold the answer")
+                return End("", failed="the text did not hold the answer; open more of it")
             return End(text)
         return End("", failed=got.reason)
 

@@ -88,7 +88,7 @@ class Loop:
             await self._environment.set("answer", {"content": "", "ready": False})
             return await self._turns()
         except SandboxError as error:
-            return End("", failed=f"The environment was lost: {error}")
+            return End("", failed=f"The environment was lost: {error} Ask again.")
 
     async def _turns(self) -> End:
         budget = self._scope.account.budget
@@ -204,7 +204,9 @@ class Loop:
         if self.content.strip():
             return End(self.content, forced=f"{reason}.")
         if reply.stop == "refused":
-            return End("", failed=f"{reason}; in the last one the model refused to answer.")
+            return End(
+                "", failed=f"{reason}; in the last one the model refused to answer; reword it."
+            )
         cut = ", which was cut at its limit of tokens" if reply.stop == "max_tokens" else ""
         return self._forced(reply.text.strip(), f"{reason}; the last one was taken{cut}.")
 
@@ -225,7 +227,7 @@ class Loop:
 
     def _forced(self, answer: str, why: str) -> End:
         if not answer.strip():
-            return End("", failed=f"{why} There was no answer yet.")
+            return End("", failed=f"{why} There was no answer yet; `rlm-mcp runs show` tells why.")
         return End(answer, forced=why)
 
     def _add(self, reply: str, code: str, shown: str, *, ready: bool = False) -> None:

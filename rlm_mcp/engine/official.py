@@ -43,7 +43,7 @@ def read(path: Path) -> list[Event]:
                     break  # a run that was killed leaves a torn line
                 raise BadRequest(
                     f"{path.name}, line {number}: not a line of the official library's log "
-                    f"({type(error).__name__}: {error})."
+                    "(JSON objects of the types metadata and iteration); is it another file?"
                 ) from error
     if not events.found:
         raise BadRequest(f"{path.name} is empty.")

@@ -19,11 +19,20 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Message, Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import checked, kind_of, seconds, sentence, words
+from rlm_mcp.models.status import (
+    NO_COUNTS,
+    checked,
+    kind_of,
+    seconds,
+    sentence,
+    unreadable,
+    words,
+)
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
+WHO = "The Anthropic API"
 STREAM_OVER = 8_192
 """Output tokens from which a reply is streamed: a silent connection that long may be cut."""
 
@@ -146,7 +155,7 @@ class Anthropic:
         except sdk.APIConnectionError as error:
             raise _lost(error) from error
         except (sdk.AnthropicError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise _malformed(type(error).__name__) from error
+            raise unreadable(WHO, "it is not the JSON of a message") from error
         return self._reply(message)
 
     def _reply(self, message: Any) -> Reply:
@@ -154,7 +163,10 @@ class Anthropic:
         if getattr(message, "stop_reason", "") is None and message.content is not None:
             raise _broken_off("no stop reason")
         try:
-            texts = [block.text for block in message.content if block.type == "text"]
+            text = "".join([block.text for block in message.content if block.type == "text"])
+        except (AttributeError, TypeError) as error:
+            raise unreadable(WHO, "its content is no list of blocks with text") from error
+        try:
             usage = Usage(
                 message.usage.input_tokens,
                 message.usage.output_tokens,
@@ -162,10 +174,13 @@ class Anthropic:
                 message.usage.cache_creation_input_tokens or 0,
             )
             checked(usage)
-            text = "".join(texts)
-            stop = _STOPS[message.stop_reason]
-        except (AttributeError, TypeError, KeyError, ValueError) as error:
-            raise _malformed(f"{type(error).__name__}: {error}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise unreadable(WHO, NO_COUNTS) from error
+        stop = _STOPS.get(str(message.stop_reason))
+        if stop is None:
+            raise unreadable(
+                WHO, f"it stopped for a reason that is not known, {message.stop_reason!r}"
+            )
         cost = prices.cost(self.model, usage)
         return Reply(text, usage, self.model, cost, stop, prompt_tokens=usage.prompt)
 
@@ -223,7 +238,7 @@ def _status_error(error: Any, began: bool) -> ModelError:
     status: int = _IN_STREAM.get(error.type, error.status_code)
     kind, retryable = kind_of(status, said)
     return ModelError(
-        sentence("The Anthropic API", kind, said),
+        sentence(WHO, kind, said),
         kind=kind,
         retryable=retryable,
         retry_after_s=seconds(error.response.headers.get("retry-after")),
@@ -246,15 +261,6 @@ def _broken_off(said: str) -> ModelError:
     return ModelError(
         f"The Anthropic API broke off before its reply was whole ({words(said)}); try again.",
         kind="network",
-        retryable=True,
-        spent_usd=None,
-    )
-
-
-def _malformed(detail: str) -> ModelError:
-    return ModelError(
-        f"The Anthropic API's reply is not one that its protocol allows ({detail}).",
-        kind="malformed",
         retryable=True,
         spent_usd=None,
     )

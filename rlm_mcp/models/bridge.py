@@ -19,11 +19,12 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import kind_of, seconds, sentence
+from rlm_mcp.models.status import NO_COUNTS, checked, kind_of, seconds, sentence, unreadable
 
 URL = "RLM_MCP_BRIDGE_URL"
 TOKEN = "RLM_MCP_BRIDGE_TOKEN"
 VERSION = "1"
+WHO, DOCS = "The editor's bridge", "see docs/bridge.md"
 LONGEST_REPLY = 64 * 1024 * 1024
 
 
@@ -74,16 +75,18 @@ class Bridge:
         status, headers, said = await _post("/v1/complete", body)
         if status != 200:
             raise _failure(status, headers, said)
+        if not isinstance(said, dict) or not isinstance(text := said.get("text"), str):
+            raise unreadable(WHO, f"it holds no text ({DOCS})")
+        stop = said.get("stop", "end")
+        if stop not in ("end", "max_tokens", "stop", "refused"):
+            raise unreadable(WHO, f"its stop is none that is known, {stop!r} ({DOCS})")
         try:
-            text, stop = said["text"], said.get("stop", "end")
-            if not isinstance(text, str) or stop not in ("end", "max_tokens", "stop", "refused"):
-                raise ValueError("text or stop")
             used = said.get("usage") or asdict(
                 Usage(estimate.request_tokens(request), estimate.tokens(text))
             )
-            usage = Usage(**{name: int(value) for name, value in used.items()})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _malformed(repr(error)) from error
+            usage = checked(Usage(**{name: int(value) for name, value in used.items()}))
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise unreadable(WHO, f"{NO_COUNTS} ({DOCS})") from error
         counted = usage.prompt if said.get("usage") else None
         model = str(said.get("model") or self.model)
         return Reply(text, usage, model, None, stop, prompt_tokens=counted)
@@ -94,7 +97,8 @@ def where() -> tuple[str, int, str]:
     url, token = os.environ.get(URL, ""), os.environ.get(TOKEN, "")
     if not url or not token:
         raise ModelError(
-            f"No editor has lent a model: {URL} and {TOKEN} are not both set.",
+            f"No editor has lent a model: {URL} and {TOKEN} are not both set; start rlm-mcp from "
+            "the editor's extension, or use another model.",
             kind="auth",
             attempts=0,
         )
@@ -155,7 +159,7 @@ async def _receive(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]
         body = await _body(reader, headers)
         return status, headers, json.loads(body)
     except (ValueError, LookupError) as error:
-        raise _malformed(type(error).__name__) from error
+        raise unreadable(WHO, f"it is no HTTP reply with JSON ({DOCS})") from error
 
 
 async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
@@ -178,17 +182,9 @@ def _failure(status: int, headers: Mapping[str, str], said: Any) -> ModelError:
     words = str(error.get("message", "")) if isinstance(error, dict) else ""
     kind, retryable = kind_of(status, words)
     return ModelError(
-        sentence("The editor's bridge", kind, words),
+        sentence(WHO, kind, words),
         kind=kind,
         retryable=retryable,
         retry_after_s=seconds(headers.get("retry-after")),
         status=status,
-    )
-
-
-def _malformed(detail: str) -> ModelError:
-    return ModelError(
-        f"The editor's bridge sent something other than docs/bridge.md allows ({detail}).",
-        kind="malformed",
-        spent_usd=None,
     )

@@ -28,8 +28,17 @@ from rlm_mcp import config
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
-from rlm_mcp.models.status import kind_of, words
+from rlm_mcp.models.status import (
+    NO_COUNTS,
+    checked,
+    dollars,
+    kind_of,
+    sentence,
+    unreadable,
+    words,
+)
 
+WHO = "`claude`"
 AT_ONCE = 4
 DEPTH = "RLM_MCP_DEPTH"
 OWN_TOKENS = 400
@@ -93,7 +102,8 @@ class ClaudeCli:
                     code, out, err = await self._run(found, request)
         except TimeoutError as error:
             raise ModelError(
-                f"`claude` gave no reply within {request.timeout_s:g} s; it was ended.",
+                f"`claude` gave no reply within {request.timeout_s:g} s and was ended; ask for "
+                "less at once, or raise the limit of seconds.",
                 kind="timeout",
                 retryable=True,
                 spent_usd=None,
@@ -111,14 +121,16 @@ class ClaudeCli:
         """Return the command's path. Raises ModelError."""
         if depth() > 0:
             raise ModelError(
-                "This copy of rlm-mcp was started below a sub-call and starts no further `claude`.",
+                "This copy of rlm-mcp was started below a sub-call and starts no further `claude`; "
+                "use another model here.",
                 kind="refused",
                 attempts=0,
             )
         found = shutil.which(self.command)
         if found is None:
             raise ModelError(
-                f"There is no `{self.command}` command on the PATH; install Claude Code.",
+                f"There is no `{self.command}` command on the PATH; install Claude Code, or use "
+                "another model.",
                 kind="auth",
                 attempts=0,
             )
@@ -153,21 +165,23 @@ class ClaudeCli:
             return child.returncode or 0, out, err
 
     def _reply(self, said: Mapping[str, Any], request: Request) -> Reply:
+        text = said.get("result")
+        if not isinstance(text, str):
+            raise unreadable(WHO, "its JSON holds no result", retryable=False)
         try:
-            text, used = said["result"], said["usage"]
+            used = said["usage"]
             usage = Usage(
                 int(used["input_tokens"]),
                 int(used["output_tokens"]),
                 int(used.get("cache_read_input_tokens") or 0),
                 int(used.get("cache_creation_input_tokens") or 0),
             )
-            model = next(iter(said.get("modelUsage") or {}), self.model)
-            if not isinstance(text, str):
-                raise TypeError("result")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _malformed(repr(error)) from error
-        paid = said.get("total_cost_usd")
-        cost = float(paid) if isinstance(paid, (int, float)) else prices.cost(model, usage)
+            checked(usage)
+            model = str(next(iter(said.get("modelUsage") or {}), self.model))
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise unreadable(WHO, NO_COUNTS, retryable=False) from error
+        paid = dollars(said.get("total_cost_usd"))
+        cost = prices.cost(model, usage) if paid is None else paid
         stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
         if said.get("stop_reason") in ("max_tokens", "model_context_window_exceeded"):
             stop = "max_tokens"
@@ -233,8 +247,10 @@ def login(command: str = "claude") -> tuple[bool, str]:
         said = json.loads(ran.stdout)
         if said["loggedIn"]:
             return True, f"`{command}` is logged in ({said.get('authMethod', 'unknown method')})."
-    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
-        return False, f"`{command} auth status` did not answer: {type(error).__name__}."
+    except (OSError, subprocess.TimeoutExpired):
+        return False, f"`{command} auth status` did not answer; run it by hand."
+    except (ValueError, KeyError, TypeError):
+        return False, f"`{command} auth status` said nothing that is known here; run it by hand."
     return False, f"`{command}` is installed but not logged in; run `{command}` and log in."
 
 
@@ -279,7 +295,8 @@ def _parse(code: int, out: bytes, err: bytes, model: str) -> Mapping[str, Any]:
         failed = said["is_error"]
     except (ValueError, KeyError, TypeError) as error:
         printed = words((err or out).decode("utf-8", "replace"))
-        raise _malformed(f"exit code {code}: {printed or 'no output'}") from error
+        what = f"not its JSON but {printed or 'nothing'} (exit code {code})"
+        raise unreadable(WHO, what, retryable=False) from error
     if not failed and code == 0:
         return dict(said)
     status = said.get("api_error_status")
@@ -288,13 +305,12 @@ def _parse(code: int, out: bytes, err: bytes, model: str) -> Mapping[str, Any]:
     kind, retryable = _failure(said, status, text.lower())
     if kind == "truncated":
         text = "the reply met its output limit, and a cut one is not handed out"
-    paid = said.get("total_cost_usd")
     raise ModelError(
-        f"`claude` ({model}) failed: {text}",
+        sentence(f"{WHO} ({model})", kind, text),
         kind=kind,
         retryable=retryable,
         status=status,
-        spent_usd=float(paid) if isinstance(paid, (int, float)) else None,
+        spent_usd=dollars(said.get("total_cost_usd")),
     )
 
 
@@ -309,9 +325,3 @@ def _failure(said: Mapping[str, Any], status: int | None, text: str) -> tuple[st
     if "too long" in text:
         return "too_long", False
     return ("network", True) if "connect" in text else ("refused", False)
-
-
-def _malformed(detail: str) -> ModelError:
-    return ModelError(
-        f"`claude` printed something other than its JSON ({detail}).", kind="malformed"
-    )

@@ -18,7 +18,15 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import checked, kind_of, seconds, sentence, words
+from rlm_mcp.models.status import (
+    NO_COUNTS,
+    checked,
+    kind_of,
+    seconds,
+    sentence,
+    unreadable,
+    words,
+)
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -111,12 +119,7 @@ class OpenAI:
         except sdk.APIError as error:  # an error event in a stream that had begun
             raise self._broken_off(error.message) from error
         except (sdk.OpenAIError, ValueError, TypeError, AttributeError, LookupError) as error:
-            raise ModelError(
-                f"The reply of {self.url} is not one of its protocol ({type(error).__name__}).",
-                kind="malformed",
-                retryable=True,
-                spent_usd=None,
-            ) from error
+            raise unreadable(self.url, "it is not the JSON of a chat completion") from error
 
     def _whole(self, reply: Any, request: Request) -> Reply:
         choice = reply.choices[0]
@@ -137,15 +140,20 @@ class OpenAI:
 
     def _reply(self, text: str, reason: str, used: Any, request: Request) -> Reply:
         if type(text) is not str:
-            raise TypeError("content")
-        stop = _STOPS[reason]
+            raise unreadable(self.url, "its content is no text")
+        stop = _STOPS.get(reason)
+        if stop is None:
+            said = f"it finished for a reason that is not known here, {reason!r}"
+            raise unreadable(self.url, said)
         if used is None:
             usage = Usage(estimate.request_tokens(request), estimate.tokens(text))
             return Reply(text, usage, self.model, None, stop)
-        cached = getattr(used.prompt_tokens_details, "cached_tokens", None) or 0
-        usage = checked(
-            Usage(int(used.prompt_tokens) - cached, int(used.completion_tokens), cached)
-        )
+        try:
+            cached = getattr(used.prompt_tokens_details, "cached_tokens", None) or 0
+            usage = Usage(int(used.prompt_tokens) - cached, int(used.completion_tokens), cached)
+            checked(usage)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise unreadable(self.url, NO_COUNTS) from error
         cost = prices.cost(self.model, usage)
         return Reply(text, usage, self.model, cost, stop, prompt_tokens=usage.prompt)
 

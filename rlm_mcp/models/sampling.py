@@ -91,7 +91,8 @@ class Sampling:
                 said = await ask(request)
         except TimeoutError as error:
             raise ModelError(
-                f"The client gave no reply within {request.timeout_s:g} s.",
+                f"The client gave no reply within {request.timeout_s:g} s; its user may have to "
+                "allow it. Ask again, or use another model.",
                 kind="timeout",
                 spent_usd=None,
             ) from error
@@ -99,7 +100,11 @@ class Sampling:
             raise
         except Exception as error:  # whatever the client's side raises is its refusal
             reason = words(str(error))
-            raise ModelError(f"The client refused the call: {reason}", kind="refused") from error
+            raise ModelError(
+                f"The client refused the call ({reason or 'it did not say why'}); its user can "
+                "allow it, or use another model.",
+                kind="refused",
+            ) from error
         usage = Usage(estimate.request_tokens(request), estimate.tokens(said.text))
         return Reply(said.text, usage, said.model, None, said.stop)
 

@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from rlm_mcp import redact
+from rlm_mcp.errors import ModelError
 from rlm_mcp.models.model import Usage
 
 MOST_TOKENS = 1_000_000_000
 """More than any request can use: a provider that reports it, or less than 0, is not believed."""
+
+MOST_USD = 1e6
+"""The same for what one call is said to have cost."""
 
 _KINDS: dict[int, tuple[str, bool]] = {
     401: ("auth", False),
@@ -31,7 +35,9 @@ _REMEDIES = {
     "overloaded": "is overloaded; try again later",
     "server": "failed; try again later",
     "timeout": "gave up waiting; try again",
-    "refused": "refused the request",
+    "refused": "refused the request; change it, or use another model",
+    "network": "cannot reach its service; check the network",
+    "truncated": "met its limit of output; ask for a shorter reply",
 }
 
 _TOO_LONG = ("too long", "context length", "context window", "context_length")
@@ -80,3 +86,25 @@ def checked(usage: Usage) -> Usage:
         if type(number) is not int or not 0 <= number <= MOST_TOKENS:
             raise ValueError("usage")
     return usage
+
+
+def dollars(paid: object) -> float | None:
+    """Return a cost that a provider reported, or None for what cannot be one."""
+    if isinstance(paid, bool) or not isinstance(paid, (int, float)):
+        return None
+    return float(paid) if 0 <= paid <= MOST_USD else None
+
+
+NOT_JSON = "it is not JSON"
+NO_COUNTS = "its token counts are missing, or are none that can be"
+
+
+def unreadable(who: str, what: str, *, retryable: bool = True) -> ModelError:
+    """Return the failure of a reply that came and cannot be used; nobody knows what it cost."""
+    return ModelError(
+        f"{who} sent a reply that cannot be read: {words(what)}. Try again; where that does not "
+        "help, use another model.",
+        kind="malformed",
+        retryable=retryable,
+        spent_usd=None,
+    )

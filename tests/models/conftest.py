@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
+from rlm_mcp.errors import ModelError
 from tests.sim.server import SimServer
 
 NOWHERE = "http://127.0.0.1:9"
@@ -35,3 +37,21 @@ def point(monkeypatch: pytest.MonkeyPatch, server: SimServer) -> None:
     """Make both SDKs speak to a simulated server."""
     monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
     monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+
+
+_INTERNALS = re.compile(
+    r"\b[A-Z]\w*(?:Error|Exception|Timeout)\b|NoneType|Traceback|<class|object at|Errno|\bKey'"
+)
+_NEXT = re.compile(
+    r"try again|again later|use another|another (?:model|one)|wait|check|set |install|log in|send |"
+    r"ask (?:for|again)|raise the|change it|name another|is the (?:server|editor)|add more|must be"
+)
+
+
+def sentence(error: ModelError) -> ModelError:
+    """Return a failure whose text a stranger understands: no internals, and what to do next."""
+    text = str(error)
+    assert not _INTERNALS.search(text), text
+    assert _NEXT.search(text[0].lower() + text[1:]), text
+    assert text.endswith((".", "?")), text
+    return error

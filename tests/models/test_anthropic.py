@@ -15,7 +15,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import retry
 from rlm_mcp.models.anthropic import STREAM_OVER, Anthropic
 from rlm_mcp.models.model import Message, Reply, Request, Usage
-from tests.models.conftest import point
+from tests.models.conftest import point, sentence
 from tests.sim.call import Call, Refused, Say
 from tests.sim.faults import Fault, FaultKind
 from tests.sim.server import SimServer
@@ -47,7 +47,7 @@ def failure(text: str = "hello", **changes: object) -> ModelError:
     """Make one call that is to fail, and return how it did."""
     with pytest.raises(ModelError) as caught:
         ask(text, **changes)
-    return caught.value
+    return sentence(caught.value)
 
 
 def test_a_reply_carries_text_usage_model_and_list_price(sim: SimServer) -> None:
@@ -262,6 +262,7 @@ def test_no_error_text_carries_the_key(monkeypatch: pytest.MonkeyPatch, max_toke
 def test_a_silent_provider_meets_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     with SimServer(faults=[Fault("stall", share=1.0)]) as server:
         point(monkeypatch, server)
+        with_model(Anthropic.ready)  # the first import of the SDK takes its own time
         began = time.monotonic()
         error = failure(timeout_s=0.5)
         assert time.monotonic() - began < 10

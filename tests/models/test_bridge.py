@@ -16,6 +16,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import retry
 from rlm_mcp.models.bridge import Bridge, where
 from rlm_mcp.models.model import Message, Reply, Request
+from tests.models.conftest import sentence
 
 
 class Editor:
@@ -88,7 +89,7 @@ def ask(model: str = "", **changes: object) -> Reply:
 def failure(**changes: object) -> ModelError:
     with pytest.raises(ModelError) as caught:
         ask(**changes)  # type: ignore[arg-type]
-    return caught.value
+    return sentence(caught.value)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -19,7 +19,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models.claude_cli import AT_ONCE, ClaudeCli, environment, login, prompt_of
 from rlm_mcp.models.model import Message, Reply, Request
 from tests.client import install
-from tests.models.conftest import point
+from tests.models.conftest import point, sentence
 from tests.sim.call import Call, Say
 from tests.sim.faults import Fault
 from tests.sim.server import SimServer
@@ -73,7 +73,7 @@ def ask(text: str = "hi", model: str = "haiku", **changes: object) -> Reply:
 def failure(**changes: object) -> ModelError:
     with pytest.raises(ModelError) as caught:
         ask(**changes)  # type: ignore[arg-type]
-    return caught.value
+    return sentence(caught.value)
 
 
 def calls(folder: Path) -> list[dict[str, object]]:

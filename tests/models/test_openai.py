@@ -11,7 +11,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import retry
 from rlm_mcp.models.model import Message, Reply, Request
 from rlm_mcp.models.openai import STREAM_OVER, OpenAI
-from tests.models.conftest import point
+from tests.models.conftest import point, sentence
 from tests.sim.call import Call, Refused, Say
 from tests.sim.faults import Fault, FaultKind
 from tests.sim.server import SimServer
@@ -34,7 +34,7 @@ def ask(url: str = "", model: str = "gpt-6-luna", text: str = "hello", **changes
 def failure(**changes: object) -> ModelError:
     with pytest.raises(ModelError) as caught:
         ask(**changes)  # type: ignore[arg-type]
-    return caught.value
+    return sentence(caught.value)
 
 
 @pytest.mark.parametrize("max_tokens", SIZES)
