@@ -7,11 +7,12 @@ names, numbers) or, where it has none, by most of its words. Its claims are weig
 from __future__ import annotations
 
 import re
+import sqlite3
 from typing import Any
 
 from rlm_mcp.contexts.session import claims, ledger, work
 from rlm_mcp.contexts.session.sentences import holds, kept, words
-from rlm_mcp.contexts.session.view import View, rows_of
+from rlm_mcp.contexts.session.view import View
 from rlm_mcp.errors import BadRequest
 
 _NUMBER = re.compile(r"\b[\w./-]+\s?[=:]\s?(\d[\d.,]*\s?(?:ms|us|s|MB|GB|KB|%|x))\b")
@@ -21,7 +22,7 @@ _SHOWN = 40
 def compactions(view: View) -> list[dict[str, Any]]:
     """Return the compactions of the live branch, numbered from 1, with their summaries' refs."""
     found: list[dict[str, Any]] = []
-    for row in rows_of(view, "b.doc=1 AND t.live=1 AND t.origin='compaction'"):
+    for row in _rows(view):
         if not found or row["segment"] != found[-1]["segment"]:
             found.append(
                 {"number": len(found) + 1, "segment": row["segment"], "turn": row["n"],
@@ -68,12 +69,13 @@ def _summary(view: View, number: int) -> tuple[dict[str, Any], str]:
     if not 0 <= number <= len(every):
         raise BadRequest(f"There are compactions 1 to {len(every)}, not {number}.")
     chosen = every[number - 1] if number else every[-1]
-    rows = rows_of(
-        view,
-        "b.doc=1 AND t.live=1 AND t.origin='compaction' AND t.segment=? AND b.name!='boundary'",
-        (chosen["segment"],),
-    )
-    return chosen, "\n".join(view.body(row) for row in rows)
+    rows = (row for row in _rows(view) if row["segment"] == chosen["segment"])
+    return chosen, "\n".join(view.body(row) for row in rows if row["name"] != "boundary")
+
+
+def _rows(view: View) -> list[sqlite3.Row]:
+    """Return the blocks of the compactions on the live branch."""
+    return view.kept.of("compactions", "t.origin='compaction'", lambda row: (row,))
 
 
 def _rules_lost(view: View, text: str, turn: int) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from rlm_mcp.contexts.session.turns import (
     Meta,
     Odd,
     Piece,
-    Result,
     Rewind,
     ToolKind,
 )
@@ -115,10 +114,8 @@ class Builder:
             kinds[name] = kinds.get(name, 0) + 1
         elif isinstance(event, Meta):
             self.state.facts[event.key] = plain(redact(event.value))
-        elif isinstance(event, Rewind):
-            self._rewind(event)
         else:
-            self._outcome(event)
+            self._rewind(event)
 
     def finish(self) -> State:
         """Write everything, and return what to go on from."""
@@ -260,16 +257,6 @@ class Builder:
             ).fetchone()
             home = tuple(row) if row else None
         return home
-
-    def _outcome(self, event: Result) -> None:
-        """Change the outcome of a call's result that is already there."""
-        self._settle()
-        self._filing.index()
-        self._db.execute(
-            "UPDATE blocks SET status=?, exit=coalesce(?, exit) "
-            "WHERE doc=? AND call=? AND type='result'",
-            (event.status, event.exit_code, self._doc, event.call),
-        )
 
     def _rewind(self, event: Rewind) -> None:
         branch = SUPERSEDED if event.superseded else ABANDONED

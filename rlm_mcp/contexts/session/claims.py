@@ -8,19 +8,21 @@ that left no record, nothing is said.
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from rlm_mcp.contexts.session import search, shell, work
 from rlm_mcp.contexts.session.sentences import sentences
 from rlm_mcp.contexts.session.view import Place, View, rows_of
-from rlm_mcp.contexts.variable import Query
 
 _PATH = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)+[\w.-]+\.\w{1,8})\b")
 _VALUE = re.compile(
     r"\b([A-Z][A-Z0-9_]{2,}|[a-z]\w*_\w+)`?(?:\s*[=:]\s*|(?: (?:is|was|now|set|at|raised|lowered|"
     r"changed|capped|equals|to))+ )`?(\d+(?:\.\d+)?)\b(?! (?:of|to)\b)"
 )
+_ASSIGNED = re.compile(r"\b([A-Z][A-Z0-9_]{2,}|[a-z]\w*_\w+)\s*[=:]\s*(\d+(?:\.\d+)?)\b", re.ASCII)
 _HEDGED = re.compile(
     r"\b(?:not|cannot|never|neither|nor|if|once|until|unless|should|must|needs?|needed|will|would|"
     r"could|can|may|goal|pending|next|to-?do|wants?|wanted|asked|plan\w*|ensure|make|before|"
@@ -95,19 +97,17 @@ def contradicted(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
 
 def _wrong_paths(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
     """Yield paths that never occurred before the summary, with the like-named one that did."""
-    rows = view.index.rows(
-        "SELECT b.doc, b.n, b.i, b.lines, b.arg FROM blocks b JOIN turns t ON t.doc=b.doc AND "
-        "t.n=b.n WHERE t.live=1 AND b.type='call' AND b.arg!='' AND (b.doc>1 OR b.n<?)",
-        (turn,),
-    )
-    known = {row["arg"]: view.ref(row) for row in rows}
-    everything = "\n".join(known)
+    named = [
+        one
+        for thread in view.threads()
+        for one in work.operations(view, doc=thread.doc)
+        if thread.doc > 1 or one.turn < turn
+    ]
+    known = {one.path: one.ref for one in named}
+    names = {path.rpartition("/")[2]: path for path in reversed(known)}
     for path in dict.fromkeys(_PATH.findall(text)):
-        if path in everything or _mentioned(view, path, turn):
-            continue
-        name = path.rpartition("/")[2]
-        like = next((arg for arg in known if arg.rpartition("/")[2] == name), "")
-        if like:
+        like = names.get(path.rpartition("/")[2], "")
+        if like and path not in known and not _mentioned(view, path, turn):
             yield {
                 "claim": path, "evidence": f"the file is {like}", "ref": known[like],
                 "kind": "path",
@@ -117,32 +117,48 @@ def _wrong_paths(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
 def _mentioned(view: View, path: str, turn: int) -> bool:
     """Say whether a path stands anywhere in the live text before the summary."""
     places = [Place(thread) for thread in view.threads()]
-    found = search.grep(
+    return search.occurs(
         view,
-        Query(re.escape(path), limit=1),
+        re.escape(path),
         places,
-        keep=lambda row: row["type"] != "compaction" and (row["doc"] > 1 or row["n"] < turn),
+        lambda row: row["type"] != "compaction" and (row["doc"] > 1 or row["n"] < turn),
     )
-    return found.total > 0
 
 
 def _wrong_values(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
     """Yield NAME = number statements that the last edit of that name refutes."""
-    for name, value in dict.fromkeys(_VALUE.findall(text)):
-        last = None
-        for row in rows_of(
-            view,
-            "b.doc=1 AND t.live=1 AND b.type='call' AND b.kind IN ('edit', 'write') AND b.n<?",
-            (turn,),
-        ):
-            found = re.findall(rf"\b{re.escape(name)}\s*[=:]\s*(\d+(?:\.\d+)?)\b", view.body(row))
-            if found:
-                last = (found[-1], view.ref(row))
-        if last and last[0] != value:
+    stated = dict.fromkeys(_VALUE.findall(text))
+    if not stated:
+        return
+    where = "b.type='call' AND b.kind IN ('edit', 'write')"
+    last = {
+        each.name: each
+        for each in view.kept.of("values", where, lambda row: _set(view, row))
+        if each.turn < turn
+    }
+    for name, value in stated:
+        known = last.get(name)
+        if known and known.value != value:
             yield {
-                "claim": f"{name} = {value}", "evidence": f"last set to {last[0]}",
-                "ref": last[1], "kind": "value",
+                "claim": f"{name} = {value}", "evidence": f"last set to {known.value}",
+                "ref": known.ref, "kind": "value",
             }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Assigned:
+    """The last number that an edit gave to a name."""
+
+    name: str
+    value: str
+    ref: str
+    turn: int
+
+
+def _set(view: View, row: sqlite3.Row) -> Iterator[_Assigned]:
+    ref = view.ref(row)
+    for name, value in dict(_ASSIGNED.findall(view.body(row))).items():
+        yield _Assigned(name, value, ref, row["n"])
 
 
 def _wrong_tests(view: View, plain: list[str], turn: int) -> Iterator[dict[str, Any]]:
@@ -179,22 +195,17 @@ def _failed(claim: str, run: work.Run, kind: str) -> dict[str, Any]:
 
 def _wrong_commits(view: View, plain: list[str], turn: int) -> Iterator[dict[str, Any]]:
     """Yield claims of commits, pushes and requests of which nothing is recorded."""
-    other = view.index.rows(
-        "SELECT count(*) FROM blocks WHERE type='call' AND (name LIKE '%commit%' OR name LIKE "
-        "'%push%' OR name LIKE '%pull_request%' OR name LIKE '%merge_request%')"
-    )[0][0]
+    where = (
+        "b.type='call' AND (b.name LIKE '%commit%' OR b.name LIKE '%push%' OR b.name LIKE "
+        "'%pull_request%' OR b.name LIKE '%merge_request%')"
+    )
+    other = view.kept.of("commits by tools", where, lambda row: (True,))
     if other or view.threads()[1:]:
         return  # a tool of its own, or a subagent, may have done it
-    done = "\n".join(run.command for run in _runs(view, turn) if run.status != "error")
-    done += "\n".join(
-        view.body(row)
-        for row in rows_of(
-            view,
-            "b.doc=1 AND t.live=1 AND b.n<? AND (t.origin='human' OR b.type='notice')",
-            (turn,),
-        )
-    ).lower()
+    done = ""
     for sentence in plain:
+        if any(pattern.search(sentence) for pattern in (_COMMITTED, _PUSHED, _REQUESTED)):
+            done = done or _told(view, turn)
         for kind, pattern, trace in (
             ("commit", _COMMITTED, r"\bcommit"),
             ("push", _PUSHED, r"\bpush"),
@@ -209,6 +220,15 @@ def _wrong_commits(view: View, plain: list[str], turn: int) -> Iterator[dict[str
                 yield {"claim": sentence, "evidence": evidence, "ref": "", "kind": "commit"}
 
 
+def _told(view: View, turn: int) -> str:
+    """Return the commands that did not fail, and what persons and the agent's notices say."""
+    rows = rows_of(
+        view, "b.doc=1 AND t.live=1 AND b.n<? AND (t.origin='human' OR b.type='notice')", (turn,)
+    )
+    commands = "\n".join(run.command for run in _runs(view, turn) if run.status != "error")
+    return commands + "\n" + "\n".join(view.body(row) for row in rows).lower()
+
+
 def _wrong_files(view: View, plain: list[str], turn: int) -> Iterator[dict[str, Any]]:
     """Yield claims that a file was made or deleted of which no record tells."""
     ops = [
@@ -217,19 +237,25 @@ def _wrong_files(view: View, plain: list[str], turn: int) -> Iterator[dict[str, 
         for op, _, number in file.ops
         if number < turn
     ]
-    runs = [run for run in _runs(view, turn) if run.status != "error"]
-    spoken = "\n".join(f"{run.command}\n{run.text}" for run in runs)
+    spoken = ""
     for pattern, deletes in ((_MADE, False), (_GONE, True)):
         known = [path for path, op in ops if (op == "delete") is deletes]
         for sentence in plain:
             for match in pattern.finditer(sentence):
                 path = next(filter(None, match.groups()))
+                spoken = spoken or _output(view, turn)
                 if path.rpartition("/")[2] in spoken or view.threads()[1:]:
                     continue
                 if any(_ends(one, path) or _ends(path, one) for one in known):
                     continue
                 evidence = f"no call that succeeded {'deleted' if deletes else 'wrote'} {path}"
                 yield {"claim": sentence, "evidence": evidence, "ref": "", "kind": "file"}
+
+
+def _output(view: View, turn: int) -> str:
+    """Return the commands that did not fail, with what they printed."""
+    runs = [run for run in _runs(view, turn) if run.status != "error"]
+    return "\n".join(f"{run.command}\n{run.text}" for run in runs)
 
 
 def _ends(path: str, end: str) -> bool:

@@ -54,17 +54,17 @@ def facts(view: View, before: int = 0) -> list[Fact]:
 
 
 def _facts(view: View, before: int) -> list[Fact]:
-    found: list[Fact] = []
-    prompts: list[int] = []
-    for row in rows_of(
-        view,
-        "b.doc=1 AND t.live=1 AND b.type IN ('text', 'thinking') "
-        "AND t.origin IN ('human', 'agent') AND (?=0 OR b.n<?)",
-        (before, before),
-    ):
-        if row["origin"] == "human" and row["type"] == "text":
-            prompts.append(row["n"])
-        found += view.of_block("facts", row, lambda row=row: _of(view, row))  # type: ignore[misc]
+    found = view.kept.of(
+        "facts",
+        "b.type IN ('text', 'thinking') AND t.origin IN ('human', 'agent')",
+        lambda row: _of(view, row),
+    )
+    prompts = view.kept.of(
+        "prompts", "b.type='text' AND t.origin='human'", lambda row: (int(row["n"]),)
+    )
+    if before:
+        found = [fact for fact in found if fact.turn < before]
+        prompts = [turn for turn in prompts if turn < before]
     return _settle(_once(found), prompts)
 
 

@@ -72,6 +72,22 @@ def grep(
     )
 
 
+def occurs(view: View, pattern: str, places: Sequence[Place], keep: Keep) -> bool:
+    """Say whether a pattern matches in a block that `keep` lets pass; the first one is enough."""
+    from rlm_mcp.corpus.search import search
+
+    paths = _paths(view, "text", places, (LIVE,))
+    query = Query(pattern, limit=20)
+    while True:
+        page = search(view.index.corpus, query, paths)
+        for match in page.hits:
+            if keep(_row(view, match)) and _hit(view, match) is not None:
+                return True
+        if not page.cursor:
+            return False
+        query = replace(query, limit=PAGE, cursor=page.cursor)
+
+
 def _filtered(
     view: View, query: Query, places: Sequence[Place], branches: Sequence[int], keep: Keep | None
 ) -> Found:

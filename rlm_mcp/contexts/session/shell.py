@@ -12,9 +12,10 @@ import re
 import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rlm_mcp.contexts.session import work
-from rlm_mcp.contexts.session.view import View, rows_of
+from rlm_mcp.contexts.session.view import View
 
 Change = tuple[str, str]
 """(path, operation)."""
@@ -47,25 +48,37 @@ def files(view: View) -> list[work.Touched]:
 def _files(view: View) -> list[work.Touched]:
     good = {run.ref for run in work.runs(view) if run.status == "ok"}
     table: dict[str, work.Touched] = {}
-    for row in rows_of(view, "b.doc=1 AND t.live=1 AND b.type='call' AND b.kind='shell'"):
-        ref = view.ref(row)
-        if ref not in good or not 0 < len(row["arg"]) < 4_000:
-            continue  # an argument is kept to 4,000 characters; a longer command is not whole
-        made = view.of_block("shell", row, lambda row=row: _made(view, row))  # type: ignore[misc]
-        for path, op in made:
-            name = work.relative(path, row["cwd"] or work.root(view))
+    # An argument is kept to 4,000 characters; a longer command is not whole.
+    where = "b.type='call' AND b.kind='shell' AND length(b.arg) BETWEEN 1 AND 3999"
+    for call in view.kept.of("shell", where, lambda row: _made(view, row)):
+        if call.ref not in good:
+            continue
+        done = call.changes or changes(call.command, work.root(view))
+        for path, op in done:
+            name = work.relative(path, call.cwd or work.root(view))
             touched = table.setdefault(name, work.Touched(name))
-            touched.ops.append((op, ref, row["n"]))
+            touched.ops.append((op, call.ref, call.turn))
     return list(table.values())
 
 
-def _made(view: View, row: sqlite3.Row) -> list[Change]:
-    return changes(row["arg"], _folder(view, row))
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A command and what it changes. The command is kept only where its folder is not known."""
+
+    ref: str
+    turn: int
+    cwd: str
+    changes: Sequence[Change]
+    command: str = ""
 
 
-def _folder(view: View, row: sqlite3.Row) -> str:
+def _made(view: View, row: sqlite3.Row) -> Iterator[_Call]:
     match = _WORKDIR.search(view.body(row)) if row["len"] < LONGEST else None
-    return match[1] if match else row["cwd"] or work.root(view)
+    folder = match[1] if match else row["cwd"]
+    if made := changes(row["arg"], folder):
+        known = () if not folder else made
+        command = "" if folder else row["arg"]
+        yield _Call(view.ref(row), row["n"], row["cwd"], known, command)
 
 
 def changes(command: str, cwd: str = "") -> list[Change]:

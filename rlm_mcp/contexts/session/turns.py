@@ -139,16 +139,7 @@ class Odd:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """An outcome that arrives apart from its call, and changes a block that is already there."""
-
-    call: str
-    status: Status
-    exit_code: int | None = None
-
-
-Event = Piece | Rewind | Meta | Odd | Result
+Event = Piece | Rewind | Meta | Odd
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 
 from rlm_mcp.contexts.session.filing import MARK
 from rlm_mcp.contexts.session.index import Index
+from rlm_mcp.contexts.session.kept import Kept
 from rlm_mcp.contexts.session.turns import BRANCHES, LIVE
 from rlm_mcp.contexts.variable import Passage
 from rlm_mcp.errors import BadRequest, did_you_mean
@@ -23,8 +24,6 @@ T = TypeVar("T")
 
 WINDOW = 60_000
 """Characters that one window may have; the rest is behind its `next_ref`."""
-MOST_BLOCKS = 100_000
-"""Blocks of which what follows from them is kept."""
 INLINE = 40
 """Lines up to which a block is cited whole."""
 
@@ -67,12 +66,12 @@ class View:
     def __init__(self, index: Index, name: str, native: str) -> None:
         self.index, self.name, self.id = index, name, native
         self._known: dict[Hashable, object] = {}
-        self._blocks: dict[Hashable, object] = {}
+        self.kept = Kept(index)
         self._state = -1
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what `make` gives, made once for each state of the session."""
-        with self.index.lock:
+        with self.kept.lock:
             state = self.index.corpus.generation
             if state != self._state:
                 self._known.clear()
@@ -80,21 +79,6 @@ class View:
             if key not in self._known:
                 self._known[key] = make()
             return cast(T, self._known[key])
-
-    def of_block(self, key: str, row: sqlite3.Row, make: Callable[[], Sequence[T]]) -> Sequence[T]:
-        """Return what `make` gives for a block's text: kept while the block says the same.
-
-        What follows from one block alone is found once, however often the session grows.
-        """
-        place = (
-            key, row["doc"], row["n"], row["i"], row["sha"], row["type"], row["origin"], row["cwd"],
-        )  # fmt: skip
-        if place in self._blocks:
-            return cast(Sequence[T], self._blocks[place])
-        made = tuple(make())
-        if len(self._blocks) < MOST_BLOCKS:
-            self._blocks[place] = made
-        return made
 
     def threads(self) -> list[Thread]:
         """Return the main thread and those of subagents."""

@@ -12,6 +12,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -79,18 +80,47 @@ def runs(view: View, doc: int = 1) -> list[Run]:
 def _runs(view: View, doc: int) -> list[Run]:
     found: list[Run] = []
     waiting: dict[str, Run] = {}
-    for row in rows_of(view, "b.doc=? AND t.live=1 AND b.kind='shell'", (doc,)):
-        if row["type"] == "call":
-            run = Run(row["arg"] or _first_line(view, row), row["n"], view.ref(row), at=row["ts"])
+    where = "b.kind='shell' AND b.type IN ('call', 'result')"
+    for part in view.kept.of("runs", where, lambda row: (_part(view, row),), doc=doc):
+        if isinstance(part, _Call):
+            run = Run(part.command, part.turn, part.ref, at=part.at)
             found.append(run)
-            waiting[row["call"]] = run
-        elif row["type"] == "result" and (known := waiting.get(row["call"])):
-            known.result, known.exit_code = view.ref(row), row["exit"]
-            known.text = _ends(view, row)
-            known.status = row["status"] or ("error" if _FAILED.search(known.text) else "ok")
-            if known.status == "ok":
-                known.text = known.text[-_KEPT:]
+            waiting[part.call] = run
+        elif known := waiting.get(part.call):
+            known.result, known.exit_code = part.ref, part.exit_code
+            known.status, known.text = part.status, part.text
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    call: str
+    command: str
+    turn: int
+    ref: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    call: str
+    ref: str
+    exit_code: int | None
+    status: str
+    text: str
+
+
+def _part(view: View, row: sqlite3.Row) -> _Call | _Outcome:
+    """Return what one block tells of a run."""
+    ref = view.ref(row)
+    if row["type"] == "call":
+        command = row["arg"] or _first_line(view, row)
+        return _Call(row["call"], command, row["n"], ref, row["ts"])
+    text = _ends(view, row)
+    status = row["status"] or ("error" if _FAILED.search(text) else "ok")
+    return _Outcome(
+        row["call"], ref, row["exit"], status, text[-_KEPT:] if status == "ok" else text
+    )
 
 
 def commands(view: View) -> list[dict[str, Any]]:
@@ -164,17 +194,35 @@ def files(view: View, *, live: bool = True, reads: bool = False) -> list[Touched
 def _files(view: View, *, live: bool, reads: bool) -> list[Touched]:
     refused = _refused(view)
     table: dict[str, Touched] = {}
-    branch = "t.live=1" if live else "t.live!=1"
-    for row in rows_of(view, f"b.doc=1 AND {branch} AND b.type='call' AND b.data!=''"):
-        if row["call"] in refused or row["kind"] == "plan":
+    for named in operations(view, live=live):
+        if named.call in refused or (named.op == "read" and not reads):
             continue
-        for path, op in json.loads(row["data"]):
-            if op == "read" and not reads:
-                continue
-            name = relative(path, row["cwd"] or root(view))
-            touched = table.setdefault(name, Touched(name))
-            touched.ops.append((op, view.ref(row), row["n"]))
+        name = relative(named.path, named.cwd or root(view))
+        table.setdefault(name, Touched(name)).ops.append((named.op, named.ref, named.turn))
     return list(table.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A file that a call named, and what the call was to do to it."""
+
+    path: str
+    op: str
+    call: str
+    ref: str
+    turn: int
+    cwd: str
+
+
+def operations(view: View, *, doc: int = 1, live: bool = True) -> list[Named]:
+    """Return what calls of a thread were to do to files, also those that failed, in order."""
+
+    def named(row: sqlite3.Row) -> Iterator[Named]:
+        for path, op in json.loads(row["data"]):
+            yield Named(path, op, row["call"], view.ref(row), row["n"], row["cwd"])
+
+    where = "b.type='call' AND b.data!='' AND b.kind!='plan'"
+    return view.kept.of("operations", where, named, doc=doc, live=live)
 
 
 def _refused(view: View) -> set[str]:
@@ -210,6 +258,7 @@ def _root(view: View) -> str:
     return str(shared) if len(below) > 1 and len(shared.parts) > 2 else ""
 
 
+@lru_cache(maxsize=10_000)
 def relative(path: str, cwd: str) -> str:
     """Return a path as seen from the folder in which the agent worked."""
     for kind in (PurePosixPath, PureWindowsPath) if "\\" in path else (PurePosixPath,):
@@ -270,13 +319,17 @@ def commits(view: View) -> list[dict[str, Any]]:
                 {"commit": match[2], "branch": match[1], "subject": match[3], "turn": run.turn,
                  "ref": run.result, "at": run.at}
             )  # fmt: skip
-    for row in rows_of(view, "b.doc=1 AND t.live=1 AND b.type='notice'"):
-        for match in _AIDER_COMMIT.finditer(view.body(row)):
-            found.append(
-                {"commit": match[1], "branch": "", "subject": match[2].strip(), "turn": row["n"],
-                 "ref": view.ref(row), "at": row["ts"]}
-            )  # fmt: skip
+    found += view.kept.of("noted commits", "b.type='notice'", lambda row: _noted(view, row))
     return found
+
+
+def _noted(view: View, row: sqlite3.Row) -> Iterator[dict[str, Any]]:
+    """Yield the commits of which a notice of the agent tells."""
+    for match in _AIDER_COMMIT.finditer(view.body(row)):
+        yield {
+            "commit": match[1], "branch": "", "subject": match[2].strip(), "turn": row["n"],
+            "ref": view.ref(row), "at": row["ts"],
+        }  # fmt: skip
 
 
 def usage(view: View) -> dict[str, Any]:

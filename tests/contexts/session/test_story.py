@@ -203,15 +203,54 @@ def test_what_is_kept_by_block_equals_a_fresh_reading(session: Session, tmp_path
     grown.parent.mkdir()
     grown.write_bytes(b"".join(lines[:3]))
     growing = sessions.open(str(grown), "session", settings)
-    calls = ("preferences", "decisions", "corrections", "files")
+    calls = (
+        "preferences", "decisions", "corrections", "files", "commands", "errors", "tasks",
+        "commits", "compactions", "brief",
+    )  # fmt: skip
     for end in range(3, len(lines) + 1, max(1, len(lines) // 6)):
         grown.write_bytes(b"".join(lines[:end]))
         growing.refresh()
         fresh = sessions.open(str(grown), "session", settings)
         for call in calls:
             assert growing.methods[call]() == fresh.methods[call](), (call, end)
+        if fresh.methods["compactions"]():
+            assert growing.methods["audit"]() == fresh.methods["audit"](), end
         fresh.close()
     growing.close()
+
+
+def test_what_is_kept_by_block_follows_rewinds_and_a_rewritten_file(
+    record: Record, transcript: Callable[..., Path], opened: Callable[[Path], Session]
+) -> None:
+    def tried(name: str, parent: str | None, rule: str, path: str) -> list[Any]:
+        made = {"file_path": f"/w/{path}", "content": f"MAX_TRIES = {len(path)}"}
+        edit = {"type": "tool_use", "id": f"t{name}", "name": "Write", "input": made}
+        done = {"type": "tool_result", "tool_use_id": f"t{name}", "content": "ok"}
+        return [
+            record("user", f"u{name}", parent, rule),
+            record("assistant", f"a{name}", f"u{name}", [edit]),
+            record("user", f"r{name}", f"a{name}", [done]),
+        ]
+
+    def told(session: Session) -> object:
+        methods = session.methods
+        return [methods[name]() for name in ("preferences", "files", "brief", "prompts")]
+
+    first = tried("1", None, "Never touch the vendor folder.", "one.py")
+    lines = [*first, *tried("2", "r1", "Always use tabs in the Makefile.", "two.py")]
+    growing = opened(transcript(*lines))
+    for name, parent in (("3", "r1"), ("4", "r2"), ("5", "r1")):  # back, to the other, back again
+        lines += tried(name, parent, f"Never rename module {name}.", f"file{name}.py")
+        path = transcript(*lines)
+        growing.refresh()
+        assert told(growing) == told(opened(path)), name
+    rules = {fact["quote"] for fact in growing.methods["preferences"]()}
+    assert rules == {"Never touch the vendor folder.", "Never rename module 5."}
+    assert [file["path"] for file in growing.methods["files"]()["files"]] == ["one.py", "file5.py"]
+    path = transcript(*tried("9", None, "Only use spaces here.", "nine.py"))
+    growing.refresh()
+    assert told(growing) == told(opened(path))
+    assert [fact["quote"] for fact in growing.methods["preferences"]()] == ["Only use spaces here."]
 
 
 def test_a_mirror_follows_no_link_and_goes_on_behind_a_cut_line(

@@ -1,0 +1,107 @@
+"""What follows from single blocks of a session, found once, however often the session grows.
+
+A block never changes once it is written; only the branch of its turn may. So what a block gives is
+kept with its place, and each call looks at new blocks alone. Blocks that give nothing cost no
+memory. A text that was written anew is read anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from rlm_mcp.contexts.session.index import Index
+from rlm_mcp.contexts.session.turns import LIVE
+
+T = TypeVar("T")
+
+PAGE = 2_000
+"""Blocks that are looked at in one go; between two pages others may use the index."""
+
+_PAGE = (
+    "SELECT b.*, t.role, t.origin, t.ts, t.segment, t.cwd, t.model FROM blocks b NOT INDEXED "
+    "CROSS JOIN turns t WHERE b.head>=? AND b.head<? AND b.doc=? AND t.doc=b.doc AND t.n=b.n "
+    "AND {where} ORDER BY b.head"
+)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the blocks before `end` gave: (turn, number in it, values)."""
+
+    end: int = 0
+    entries: list[tuple[int, int, Sequence[object]]] = field(default_factory=list)
+
+
+class Kept:
+    """Keeps it for one index. Safe from several threads."""
+
+    def __init__(self, index: Index) -> None:
+        self.lock = threading.RLock()
+        """Held while something is made, so that nothing is made twice; taken before the index's."""
+        self._index = index
+        self._found: dict[Hashable, _Found] = {}
+        self._text = ""
+        self._off: dict[int, tuple[int, set[int]]] = {}
+
+    def of(
+        self,
+        key: str,
+        where: str,
+        make: Callable[[sqlite3.Row], Iterable[T]],
+        *,
+        doc: int = 1,
+        live: bool = True,
+    ) -> list[T]:
+        """Return what `make` gives for the live blocks (or the others) of a thread, in order.
+
+        `where` chooses blocks `b` by what never changes, with their turns `t`; a `key` stands for
+        one `where` and one `make`. A row has the columns of both, without `live`.
+        """
+        with self.lock:
+            found = self._grown((key, doc), where, make, doc)
+            off = self._off_live(doc)
+        entries = [entry for entry in found.entries if (entry[0] not in off) is live]
+        return cast("list[T]", [value for _, _, values in entries for value in values])
+
+    def _grown(
+        self, key: Hashable, where: str, make: Callable[[sqlite3.Row], Iterable[T]], doc: int
+    ) -> _Found:
+        """Return what is known under a key after looking at the blocks that are new."""
+        while True:
+            table = self._index.corpus.snapshot.table
+            if table.text_id != self._text:
+                self._found.clear()
+                self._text = table.text_id
+            found = self._found.setdefault(key, _Found())
+            if found.end >= table.text_bytes:
+                return found
+            end = self._page_end(found.end, table.text_bytes)
+            rows = self._index.rows(_PAGE.format(where=where), (found.end, end, doc))
+            fresh = [(row["n"], row["i"], values) for row in rows if (values := tuple(make(row)))]
+            if self._index.corpus.snapshot.table.text_id != self._text:
+                continue  # the rows and their text may be of two states
+            places = [entry[:2] for entry in (*found.entries[-1:], *fresh)]
+            found.entries += fresh
+            if places != sorted(places):  # a result may come behind later turns
+                found.entries.sort(key=lambda entry: entry[:2])
+            found.end = end
+
+    def _page_end(self, start: int, stop: int) -> int:
+        """Return where the page of blocks that begins at `start` ends."""
+        rows = self._index.rows(
+            "SELECT head FROM blocks WHERE head>=? ORDER BY head LIMIT 1 OFFSET ?", (start, PAGE)
+        )
+        return min(int(rows[0]["head"]), stop) if rows else stop
+
+    def _off_live(self, doc: int) -> set[int]:
+        """Return the turns of a thread that are not on the live branch."""
+        state = self._index.corpus.generation
+        known = self._off.get(doc)
+        if known is None or known[0] != state:
+            query = f"SELECT n FROM turns WHERE doc=? AND live!={LIVE}"
+            known = self._off[doc] = (state, {row["n"] for row in self._index.rows(query, (doc,))})
+        return known[1]
