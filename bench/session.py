@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from rlm_mcp.config import Settings  # noqa: E402
+from rlm_mcp.contexts.catalog import Catalog  # noqa: E402
 from rlm_mcp.contexts.session.index import Index  # noqa: E402
 from rlm_mcp.contexts.session.readers import choose  # noqa: E402
 from rlm_mcp.contexts.session.session import Session  # noqa: E402
@@ -68,6 +70,7 @@ def main() -> int:
         passed &= _long(root)
         _shared(root, options.shared)
         _speed(root, options.mb)
+        _hooks(root, options.mb // 2)
         if options.large:
             _large(root)
     return 0 if passed else 1
@@ -241,6 +244,29 @@ def _speed(root: Path, mb: int) -> None:
     briefs = [_timed(lambda: session.methods["brief"]()) for _ in range(3)]
     print(f"brief, first {briefs[0] * 1e3:.0f} ms, again {briefs[-1] * 1e3:.0f} ms")
     session.close()
+
+
+def _hooks(root: Path, mb: int) -> None:
+    """Print what the hooks around a compaction take, before and after the session was read."""
+    os.environ["HOME"] = str(root / "home")
+    path = root / "home" / ".claude" / "projects" / "-p" / f"{uuid.UUID(int=4, version=4)}.jsonl"
+    size = _grow(path, mb << 20)
+    print(f"\nHooks on {size / 1e6:.0f} MB (50 ms when read ahead)")
+    catalog = Catalog(Settings(roots=(root,)))
+    name = "before-compaction"
+    catalog.hook("prompt", str(path))
+    first = _timed(lambda: catalog.hook(name, str(path)))
+    print(f"{name}, nothing read: {first * 1e3:.0f} ms")
+    while "in time" in catalog.hook(name, str(path)):
+        pass  # each waits as long as a hook may
+    for event in ("prompt", name, "after-compaction"):
+        catalog.hook(event, str(path))
+        seconds = []
+        for number in range(20):
+            _grow(path, 20 << 10, mode="ab", salt=f"{event}{number}")
+            seconds.append(_timed(lambda event=event: catalog.hook(event, str(path))))  # type: ignore[misc]
+        print(f"{event}, 20 kB after the last: {_ms(seconds)}, worst {max(seconds) * 1e3:.0f} ms")
+    catalog.close()
 
 
 def _large(root: Path) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import refs
 from rlm_mcp.config import Settings
@@ -30,6 +30,9 @@ from rlm_mcp.contexts.variable import (
 )
 from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
 from rlm_mcp.refs import Ref
+
+if TYPE_CHECKING:
+    from rlm_mcp.contexts.session.ahead import Ahead
 
 DEFAULTS = ("repo", "history", "session", "logs")
 ABSENT = {
@@ -58,6 +61,7 @@ class Catalog:
         self._closed = False
         self._running: Path | None = None
         """The transcript that a client's hook named last."""
+        self._ahead: Ahead | None = None
 
     def open(self, source: str, name: str = "") -> Variable:
         """Open a source (see `sources.open`) and return its variable.
@@ -116,8 +120,9 @@ class Catalog:
     def hook(self, event: str, transcript: str) -> str:
         """Take a client's word that `transcript` is the running session: `session` is that one now.
 
-        `prompt` costs no more than that. `before-compaction` returns what a summary should keep,
-        `after-compaction` what the model should know then. Raises BadRequest, Denied, Unavailable.
+        `prompt` costs no more than that: reading begins in the background. `before-compaction`
+        returns what a summary should keep, `after-compaction` what the model should know then;
+        both wait two seconds at most. Raises BadRequest, Denied, Unavailable.
         """
         from rlm_mcp.contexts import session
 
@@ -129,14 +134,14 @@ class Catalog:
             if current != self._running and "session" in self._open:
                 self.forget("session")
             self._running = current
+            self._ahead = ahead = self._ahead or session.follower(lambda: self.get("session"))
+        ahead.follow(current)
         if event == "prompt":
             return "session is the running one"
-        variable = self.get("session")
-        variable.refresh()
         if event == "before-compaction":
-            return session.compaction_brief(variable)
+            return ahead.before("session")
         # Claude Code takes a summariser's instructions as text, but adds to a window only this.
-        said = session.after_compaction(variable)
+        said = ahead.after("session")
         added = {"hookEventName": "SessionStart", "additionalContext": said}
         return json.dumps({"hookSpecificOutput": added}, ensure_ascii=False)
 
@@ -160,6 +165,8 @@ class Catalog:
             variables = list(self._open.values())
             self._open.clear()
             self._sources.clear()
+            if self._ahead is not None:
+                self._ahead.close()
         for variable in variables:
             variable.close()
 
@@ -268,9 +275,15 @@ class Catalog:
             variable = sources.open_source(_RUNNING, name, self.settings, self.confine)
         else:
             variable = sources.open_default(name, self.settings, self.confine)
+        with self._lock:
+            overtaken = name == "session" and running != self._running
+            if variable is not None and not overtaken:
+                self._add(name, variable, "")
+        if not overtaken:
+            return variable
         if variable is not None:
-            self._add(name, variable, "")
-        return variable
+            variable.close()
+        return self._open_default(name)
 
     def _add(self, name: str, variable: Variable, key: str) -> None:
         with self._lock:

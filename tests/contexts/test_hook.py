@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rlm_mcp.config import Settings
+from rlm_mcp.contexts import session as sessions
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.variable import Query
+from rlm_mcp.contexts.session import ahead
+from rlm_mcp.contexts.session.ahead import Ahead
+from rlm_mcp.contexts.variable import Query, Variable
 from rlm_mcp.errors import BadRequest, Denied
 
 RULE = "Never write to the vendor folder, not even in tests."
@@ -38,6 +43,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder in which the agent keeps the sessions of another project."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    monkeypatch.setattr(ahead, "WAIT_S", 60.0)  # of a loaded machine
     monkeypatch.delenv("CLAUDE_CODE_SESSION_ID", raising=False)
     folder = tmp_path / "home" / ".claude" / "projects" / "-elsewhere"
     folder.mkdir(parents=True)
@@ -107,3 +113,92 @@ def test_a_file_outside_the_agents_folder_is_never_the_session(
         catalog.hook("before-compacting", str(outside))
     with pytest.raises(BadRequest):
         catalog.get("session")
+
+
+def long_transcript(agent: Path, number: int, rule: str) -> Path:
+    """Write a session that is worth reading ahead, and say the rule in its first turn."""
+    path = transcript(agent, number, rule)
+    head = json.loads(path.read_text().splitlines()[1])
+    with path.open("a") as file:
+        parent = "b"
+        for turn in range(300):
+            text = [{"type": "text", "text": f"Step {turn}. " + "x" * 1_000}]
+            message = {**head["message"], "id": f"m{turn}", "content": text}
+            record = {**head, "uuid": f"s{turn}", "parentUuid": parent, "message": message}
+            file.write(json.dumps(record) + "\n")
+            parent = f"s{turn}"
+    return path
+
+
+def test_a_prompt_begins_the_reading_and_the_compactions_hook_finds_it_read(
+    agent: Path, catalog: Catalog
+) -> None:
+    path = long_transcript(agent, 1, f"A rule: {RULE}")
+    catalog.hook("prompt", str(path))
+    for _ in range(600):
+        if "session" in catalog.names():
+            break
+        time.sleep(0.05)
+    assert RULE in catalog.hook("before-compaction", str(path))
+
+
+def test_a_hook_that_comes_before_the_reading_says_what_it_leaves_out(
+    agent: Path, tmp_path: Path
+) -> None:
+    path = long_transcript(agent, 1, f"A rule: {RULE}")
+    settings, slow, held = Settings(roots=(tmp_path,)), threading.Event(), threading.Event()
+    session = sessions.open(str(path), "session", settings)
+
+    def opened() -> Variable:
+        if slow.is_set():
+            held.wait(60)
+        return session
+
+    reading = Ahead(opened, wait_s=60)
+    reading.follow(path)
+    assert RULE in reading.before("session")  # the look before it is done by then
+    with path.open("a") as file:
+        record = json.loads(path.read_text().splitlines()[-1])
+        new = {"role": "user", "content": "Always sign the commits."}
+        record = {**record, "type": "user", "uuid": "new", "parentUuid": "s299", "message": new}
+        file.write(json.dumps(record) + "\n")
+    slow.set()
+    reading.wait_s = 0.01
+    late = reading.before("session")
+    assert RULE in late and "Always sign" not in late
+    assert "This list ends with turn 302" in late
+    after = reading.after("session")
+    assert RULE in after and "up to turn 302" in after
+    assert "The summary was not checked" in after
+    held.set()
+    slow.clear()
+    reading.wait_s = 60
+    assert "Always sign the commits." in reading.before("session")
+    reading.close()
+
+    slow.set()
+    held.clear()
+    nothing = Ahead(opened, wait_s=0.01)
+    nothing.follow(path)
+    assert "not read in time" in nothing.before("session")
+    assert "session.brief() lists them" in nothing.after("session")
+    held.set()
+    nothing.close()
+    session.close()
+
+
+def test_a_transcript_that_is_opened_while_another_begins_is_not_the_session(
+    agent: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apple, pear = transcript(agent, 1, "word: apple"), transcript(agent, 2, "word: pear")
+    catalog.hook("prompt", str(apple))
+    opening = sessions.open
+
+    def overtaken(source: str, name: str, settings: Settings) -> Variable:
+        monkeypatch.setattr(sessions, "open", opening)
+        variable = opening(source, name, settings)
+        catalog.hook("prompt", str(pear))  # before this one is known under its name
+        return variable
+
+    monkeypatch.setattr(sessions, "open", overtaken)
+    assert words(catalog) == ["pear"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
+    from rlm_mcp.contexts.session.ahead import Ahead
     from rlm_mcp.contexts.variable import Variable
 
-__all__ = ["after_compaction", "compaction_brief", "detect", "note", "open"]
+__all__ = ["after_compaction", "compaction_brief", "detect", "follower", "note", "open"]
 
 
 def open(source: str, name: str, settings: Settings) -> Variable:
@@ -34,6 +36,13 @@ def note(session_id: str, transcript_path: str, settings: Settings) -> Path:
     from rlm_mcp.contexts.session import find
 
     return find.note(session_id, transcript_path, settings)
+
+
+def follower(open: Callable[[], Variable]) -> Ahead:
+    """Return what reads the running session ahead of a client's hooks; `open` gives it."""
+    from rlm_mcp.contexts.session import ahead
+
+    return ahead.Ahead(open, ahead.WAIT_S)
 
 
 def compaction_brief(variable: Variable) -> str:

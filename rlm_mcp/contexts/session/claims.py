@@ -95,15 +95,27 @@ def contradicted(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
     yield from _wrong_files(view, plain, turn)
 
 
-def _wrong_paths(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
-    """Yield paths that never occurred before the summary, with the like-named one that did."""
-    named = [
-        one
+def prepare(view: View) -> None:
+    """Read what weighing any summary needs."""
+    _operations(view)
+    _assigned(view)
+    work.files(view)
+    shell.files(view)
+
+
+def _operations(view: View) -> list[tuple[int, work.Named]]:
+    """Return what calls of all threads named, with the thread of each."""
+    return [
+        (thread.doc, one)
         for thread in view.threads()
         for one in work.operations(view, doc=thread.doc)
-        if thread.doc > 1 or one.turn < turn
     ]
-    known = {one.path: one.ref for one in named}
+
+
+def _wrong_paths(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
+    """Yield paths that never occurred before the summary, with the like-named one that did."""
+    named = _operations(view)
+    known = {one.path: one.ref for doc, one in named if doc > 1 or one.turn < turn}
     names = {path.rpartition("/")[2]: path for path in reversed(known)}
     for path in dict.fromkeys(_PATH.findall(text)):
         like = names.get(path.rpartition("/")[2], "")
@@ -130,12 +142,7 @@ def _wrong_values(view: View, text: str, turn: int) -> Iterator[dict[str, Any]]:
     stated = dict.fromkeys(_VALUE.findall(text))
     if not stated:
         return
-    where = "b.type='call' AND b.kind IN ('edit', 'write')"
-    last = {
-        each.name: each
-        for each in view.kept.of("values", where, lambda row: _set(view, row))
-        if each.turn < turn
-    }
+    last = {each.name: each for each in _assigned(view) if each.turn < turn}
     for name, value in stated:
         known = last.get(name)
         if known and known.value != value:
@@ -153,6 +160,11 @@ class _Assigned:
     value: str
     ref: str
     turn: int
+
+
+def _assigned(view: View) -> list[_Assigned]:
+    where = "b.type='call' AND b.kind IN ('edit', 'write')"
+    return view.kept.of("values", where, lambda row: _set(view, row))
 
 
 def _set(view: View, row: sqlite3.Row) -> Iterator[_Assigned]:

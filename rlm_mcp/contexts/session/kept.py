@@ -30,10 +30,22 @@ _PAGE = (
 
 @dataclass(slots=True)
 class _Found:
-    """What the blocks before `end` gave: (turn, number in it, values)."""
+    """What the blocks before `end` gave: values in order, with the place of each."""
 
     end: int = 0
-    entries: list[tuple[int, int, Sequence[object]]] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list)
+    """(turn, number in it)."""
+    values: list[object] = field(default_factory=list)
+
+    def add(self, places: Sequence[tuple[int, int]], values: Sequence[object]) -> None:
+        """Add values; a result may come behind later turns."""
+        before = self.places[-1:]
+        self.places += places
+        self.values += values
+        if [*before, *places] != sorted([*before, *places]):
+            order = sorted(range(len(self.places)), key=self.places.__getitem__)
+            self.places = [self.places[at] for at in order]
+            self.values = [self.values[at] for at in order]
 
 
 class Kept:
@@ -64,8 +76,11 @@ class Kept:
         with self.lock:
             found = self._grown((key, doc), where, make, doc)
             off = self._off_live(doc)
-        entries = [entry for entry in found.entries if (entry[0] not in off) is live]
-        return cast("list[T]", [value for _, _, values in entries for value in values])
+            values = cast("list[T]", found.values)
+            if not off:
+                return values[:] if live else []
+            pairs = zip(found.places, values, strict=True)
+            return [value for (turn, _), value in pairs if (turn not in off) is live]
 
     def _grown(
         self, key: Hashable, where: str, make: Callable[[sqlite3.Row], Iterable[T]], doc: int
@@ -81,13 +96,15 @@ class Kept:
                 return found
             end = self._page_end(found.end, table.text_bytes)
             rows = self._index.rows(_PAGE.format(where=where), (found.end, end, doc))
-            fresh = [(row["n"], row["i"], values) for row in rows if (values := tuple(make(row)))]
+            places: list[tuple[int, int]] = []
+            values: list[object] = []
+            for row in rows:
+                for value in make(row):
+                    places.append((row["n"], row["i"]))
+                    values.append(value)
             if self._index.corpus.snapshot.table.text_id != self._text:
                 continue  # the rows and their text may be of two states
-            places = [entry[:2] for entry in (*found.entries[-1:], *fresh)]
-            found.entries += fresh
-            if places != sorted(places):  # a result may come behind later turns
-                found.entries.sort(key=lambda entry: entry[:2])
+            found.add(places, values)
             found.end = end
 
     def _page_end(self, start: int, stop: int) -> int:

@@ -222,7 +222,10 @@ def operations(view: View, *, doc: int = 1, live: bool = True) -> list[Named]:
             yield Named(path, op, row["call"], view.ref(row), row["n"], row["cwd"])
 
     where = "b.type='call' AND b.data!='' AND b.kind!='plan'"
-    return view.kept.of("operations", where, named, doc=doc, live=live)
+    return view.once(
+        ("operations", doc, live),
+        lambda: view.kept.of("operations", where, named, doc=doc, live=live),
+    )
 
 
 def _refused(view: View) -> set[str]:
