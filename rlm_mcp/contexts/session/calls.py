@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from rlm_mcp.contexts.session.turns import Block, FileOp, PlanItem, Status, ToolKind
@@ -71,6 +72,7 @@ _MOVE = re.compile(r"^\*\*\* Move to: (.+)$", re.MULTILINE)
 _CHECK = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+\[([ xX~/-])\]\s+(.*\S)", re.MULTILINE)
 
 
+@lru_cache(maxsize=1_000)
 def kind(name: str) -> ToolKind:
     """Return what kind of call a tool's own name means."""
     if name.startswith(("mcp__", "mcp_")):
@@ -85,7 +87,7 @@ def call(name: str, arguments: Any, call_id: str = "") -> Block:
     what = kind(name)
     text = show(values)
     block = Block("call", text, name=name, kind=what, call=call_id)
-    if isinstance(values, Mapping):
+    if isinstance(values, dict):
         if what == "shell":
             block.arg = command(values)
         elif what in ("read", "write", "edit"):
@@ -114,7 +116,7 @@ def parse(arguments: Any) -> Any:
 
 def show(values: Any) -> str:
     """Return arguments as lines `name: value`, strings verbatim."""
-    if isinstance(values, Mapping):
+    if isinstance(values, dict):
         return "\n".join(
             f"{name}: {value if isinstance(value, str) else _json(value)}"
             for name, value in values.items()
@@ -236,7 +238,9 @@ def outcome(text: str, failed: bool | None) -> tuple[Status, int | None]:
         return "denied", None
     if head.startswith("[Request interrupted by user"):
         return "cancelled", None
-    match = _EXIT.search(head) or (_EXIT.search(text[-200:]) if len(text) > 200 else None)
+    match = None
+    if "xit" in head or "xit" in text[-200:]:
+        match = _EXIT.search(head) or (_EXIT.search(text[-200:]) if len(text) > 200 else None)
     code = int(match[1]) if match else None
     if failed is None:
         return ("" if code is None else "error" if code else "ok"), code
@@ -263,7 +267,7 @@ def _take_patch(block: Block, patch: str) -> None:
 
 
 def _patch_text(values: Any) -> str:
-    if isinstance(values, Mapping):
+    if isinstance(values, dict):
         return next((v for v in values.values() if isinstance(v, str) and "*** Begin" in v), "")
     return values if isinstance(values, str) else ""
 

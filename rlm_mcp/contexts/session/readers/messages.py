@@ -110,7 +110,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 def count(values: Any, *names: str) -> int:
     """Return the first number of tokens under one of the names; 0 for whatever is no number."""
     for name in names:
-        value = values.get(name) if isinstance(values, Mapping) else None
+        value = values.get(name) if isinstance(values, dict) else None
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e15:
             return int(value)
     return 0
