@@ -8,6 +8,8 @@ by their plainest forms.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Sequence
+from functools import cache, lru_cache
 
 _LEAD = (
     r"^[\W_]*+(?:(?:ok(?:ay)?|fine|alright|all right|right|yes|great|good|so|then|well|hm+|uh|um|"
@@ -32,6 +34,9 @@ class Phrases:
 
     def __init__(self, *patterns: str) -> None:
         every = [part for pattern in patterns for part in _alternatives(pattern)]
+        self.parts = every
+        self._number = len(_ALL)
+        _ALL.append(self)
         bound = [part for part in every if part.startswith("^")]
         free = [part for part in every if not part.startswith("^")]
         self._bound = re.compile("|".join(bound) or "(?!)", re.IGNORECASE)
@@ -39,8 +44,34 @@ class Phrases:
 
     def stand_in(self, sentence: str) -> bool:
         """Say whether any of them stands in the sentence."""
+        if self._number not in _candidates(sentence):
+            return False
         found = self._bound.match(sentence) or self._free.search(sentence)
         return found is not None
+
+
+_ALL: list[Phrases] = []
+
+
+@lru_cache(maxsize=4)
+def _candidates(sentence: str) -> Collection[int]:
+    """Return the numbers of the phrases that may stand in a sentence; others cannot."""
+    if not sentence.isascii():
+        sentence = sentence.translate(_MARKS)
+    if sentence.isascii() and sentence.isprintable():
+        return _sieve()(sentence.encode())
+    return range(len(_ALL))
+
+
+@cache
+def _sieve() -> Callable[[bytes], Sequence[int]]:
+    from rlm_mcp.corpus.loose import sieve
+
+    return sieve([phrases.parts for phrases in _ALL])
+
+
+_MARKS = dict.fromkeys(map(ord, "\u2013\u2014\u2018\u2019\u201c\u201d\u2022\u2026\u2192"), "|")
+"""Marks of which no pattern speaks, and one of ASCII of which none does either."""
 
 
 def _alternatives(pattern: str) -> list[str]:
