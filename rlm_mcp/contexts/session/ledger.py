@@ -116,6 +116,7 @@ def _kinds(sentence: str, corrects: bool, correcting: bool) -> Iterator[FactKind
         yield "correction"
     elif not ruled and PREFERENCE.stand_in(sentence):
         yield "preference"
+        ruled = True  # how things are to be is no decision between them
     if DECISION.stand_in(sentence) or (
         (correcting or not ruled) and ORDERED.stand_in(sentence) and words(sentence)
     ):
