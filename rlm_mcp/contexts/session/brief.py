@@ -18,6 +18,7 @@ from rlm_mcp.contexts.session.sentences import words
 from rlm_mcp.contexts.session.view import View, rows_of
 from rlm_mcp.contexts.session.work import Run
 from rlm_mcp.corpus.tokens import estimate
+from rlm_mcp.errors import BadRequest
 
 _LOOKS = re.compile(
     r"^\s*(?:cd [^&;]+&& *)?(?:git (?:status|log|diff|show|add|commit|checkout|branch|stash|blame)"
@@ -30,8 +31,8 @@ _MEASURE = re.compile(
 _LINE = 220
 _DONE = 6
 """The rank of what is done."""
-_LEFT = 40
-"""Tokens kept free for the count of what does not fit."""
+_YAML = 16
+"""Tokens of the marks around a page in YAML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +62,29 @@ SECTIONS = {
 
 
 def brief(view: View, tokens: int = 1500) -> str:
-    """Return the brief as Markdown of at most so many tokens."""
-    lines = gather(view)
-    head, foot = _head(view), _foot(view)
-    room = tokens - estimate("\n".join([head, *foot]), "code") - _LEFT
-    kept = _fit(lines, room)
-    return "\n".join([head, markdown(kept), *_left(lines, kept), *foot])
+    """Return the brief as Markdown of at most so many tokens; BadRequest where none fits."""
+    return _page(view, tokens, "brief")
 
 
 def handoff(view: View, tokens: int = 900, form: str = "md") -> str:
     """Return the same for another agent: goal, state, next steps, rules, traps; md or yaml."""
+    return _page(view, tokens, "handoff", form)
+
+
+def _page(view: View, tokens: int, what: str, form: str = "md") -> str:
+    """Return head, the lines that fit, the count of the others, and where to look."""
     lines = gather(view)
     head, foot = _head(view), _foot(view)
-    room = tokens - estimate("\n".join([head, *foot]), "code") - _LEFT
+    frame = [head, *_left(lines, []), *foot]
+    least = estimate("\n".join([*frame, ""]), "code") + (_YAML if form == "yaml" else 0)
+    if tokens < least:
+        raise BadRequest(f"A {what} of this session takes at least {least} tokens, not {tokens}.")
+    room = tokens - least
     if form == "yaml":
         return yaml(_fit(lines, room, padding=16), head.removeprefix("# "), foot)
     kept = _fit(lines, room)
-    return "\n".join([head, markdown(kept), *_left(lines, kept), *foot])
+    parts = [head, *filter(None, [markdown(kept)]), *_left(lines, kept), *foot]
+    return "\n".join(parts)
 
 
 def rules(view: View, before: int = 0) -> list[Fact]:

@@ -176,6 +176,23 @@ def test_a_brief_keeps_to_its_budget_and_counts_what_it_leaves_out(
     assert "Not shown:" in text or tokens == 1500
 
 
+@pytest.mark.parametrize("call", ["brief", "handoff"])
+def test_a_page_is_never_longer_than_asked_for_and_too_small_a_one_is_refused(
+    session: Session, call: str
+) -> None:
+    make = session.methods[call]
+    for form in ({},) if call == "brief" else ({"form": "md"}, {"form": "yaml"}):
+        with pytest.raises(BadRequest, match=r"at least \d+ tokens, not 1\.") as refused:
+            make(1, **form)
+        least = int(str(refused.value).split("at least ")[1].split()[0])
+        assert least < 200
+        for tokens in (0, -5, least - 1):
+            with pytest.raises(BadRequest, match=f"at least {least} tokens"):
+                make(tokens, **form)
+        for tokens in (*range(least, least + 40), 250, 400, 901):
+            assert estimate(make(tokens, **form), "code") <= tokens, tokens
+
+
 def test_hooks_carry_the_rules_verbatim_and_the_false_claims(
     session: Session, story: Story
 ) -> None:
