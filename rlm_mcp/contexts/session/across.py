@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.contexts.session import search
-from rlm_mcp.contexts.session.find import allowed, sessions, short
+from rlm_mcp.contexts.session.find import allowed, is_behind, sessions, short
 from rlm_mcp.contexts.session.index import Index
 from rlm_mcp.contexts.session.readers import READERS
+from rlm_mcp.contexts.session.readers.database import BEHIND
 from rlm_mcp.contexts.session.turns import Found
 from rlm_mcp.contexts.session.view import Place, View
 from rlm_mcp.errors import RlmError
@@ -28,7 +29,7 @@ def find(settings: Settings, question: str, project: str, agent: str, limit: int
     deadline = time.monotonic() + SECONDS
     hits: list[tuple[float, dict[str, Any]]] = []
     told: set[str] = set()
-    left, failed = 0, []
+    left, failed, behind = 0, [], []
     found = sessions(settings, project, agent)
     for item in found:
         if time.monotonic() > deadline:
@@ -42,8 +43,13 @@ def find(settings: Settings, question: str, project: str, agent: str, limit: int
         # A resumed session repeats its parent's blocks: the newest session tells them.
         hits += [(score, hit) for score, sha, hit in one if sha not in told]
         told |= {sha for _, sha, _ in one}
+        if is_behind(item):
+            behind.append(short(item.native))
     best = [hit for _, hit in sorted(hits, key=lambda pair: pair[0])[:limit]]
-    return {"hits": best, "sessions": len(found) - left, "not_searched": left, "failed": failed}
+    report = {
+        "hits": best, "sessions": len(found) - left, "not_searched": left, "failed": failed,
+    }  # fmt: skip
+    return {**report, "behind": behind, "note": BEHIND} if behind else report
 
 
 def _one(

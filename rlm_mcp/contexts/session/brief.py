@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rlm_mcp.contexts.session import ledger, work
+from rlm_mcp.contexts.session.build import total
 from rlm_mcp.contexts.session.ledger import Fact
+from rlm_mcp.contexts.session.readers.database import BEHIND
 from rlm_mcp.contexts.session.sentences import words
 from rlm_mcp.contexts.session.view import View, rows_of
 from rlm_mcp.contexts.session.work import Run
@@ -145,9 +147,11 @@ def _head(view: View) -> str:
 
 
 def _foot(view: View) -> list[str]:
+    behind = [f"{BEHIND}."] if total(view.index.states().values(), "behind") else []
     return [
+        *behind,
         f"Everything before is still there, verbatim: peek a ref, grep ref={view.name!r}, or in a "
-        f"cell {view.name}.files(), .errors(), .decisions(), .audit()."
+        f"cell {view.name}.files(), .errors(), .decisions(), .audit().",
     ]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp import config
-from rlm_mcp.contexts.session.readers import READERS, choose
+from rlm_mcp.contexts.session.readers import READERS, choose, database
 from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.turns import Found
 from rlm_mcp.errors import BadRequest, Denied, Unavailable, did_you_mean
@@ -63,6 +63,13 @@ def sessions(
         and q.lower() in f"{item.title} {item.native} {item.project}".lower()
     ]
     return sorted(kept, key=lambda item: (-item.changed, item.path, item.key))
+
+
+def is_behind(item: Found) -> bool:
+    """Say whether what its agent wrote last is left out, because its database is too large."""
+    with contextlib.suppress(OSError):
+        return database.behind(item.path)
+    return False
 
 
 def locate(source: str, settings: Settings) -> tuple[Path, str, Reader, str]:

@@ -18,7 +18,8 @@ from rlm_mcp.contexts.session import (
     story,
     work,
 )
-from rlm_mcp.contexts.session.find import sessions, short
+from rlm_mcp.contexts.session.find import is_behind, sessions, short
+from rlm_mcp.contexts.session.readers.database import BEHIND
 from rlm_mcp.contexts.session.turns import ABANDONED, BRANCHES, LIVE, SUPERSEDED
 from rlm_mcp.contexts.session.view import Place, View, rows_of
 from rlm_mcp.contexts.variable import Method, Query, wire
@@ -67,6 +68,7 @@ class Methods:
                 "id": item.native, "open": f"session:{short(item.native)}", "agent": item.agent,
                 "project": item.project, "title": redact(item.title), "started": item.started,
                 "bytes": item.size, "path": item.path,
+                **({"note": BEHIND} if is_behind(item) else {}),
             }
             for item in found[:limit]
         ]  # fmt: skip

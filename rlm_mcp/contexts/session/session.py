@@ -15,6 +15,7 @@ from rlm_mcp.contexts.session.find import locate, short
 from rlm_mcp.contexts.session.index import Index
 from rlm_mcp.contexts.session.methods import Methods
 from rlm_mcp.contexts.session.outline import chunks, outline
+from rlm_mcp.contexts.session.readers.database import BEHIND
 from rlm_mcp.contexts.session.view import Place, View
 from rlm_mcp.contexts.variable import (
     Chunk,
@@ -153,6 +154,8 @@ class Session:
         for kind, words in sentences.items():
             if count := sum(total(states, kind).values()):
                 notes.append(f"{count:,} {words}.")
+        if total(states, "behind"):
+            notes.append(f"{BEHIND}.")
         if unknown := total(states, "unknown"):
             kinds = ", ".join(f"{name} {count}" for name, count in unknown.most_common(8))
             notes.append(f"Record types that this reader does not know, kept out: {kinds}.")

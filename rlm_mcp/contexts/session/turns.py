@@ -135,7 +135,7 @@ class Meta:
 class Odd:
     """What was met and not read: an unknown record type, a broken line, a repeated record."""
 
-    kind: Literal["unknown", "broken", "repeated", "unfinished", "noise", "large"]
+    kind: Literal["unknown", "broken", "repeated", "unfinished", "noise", "large", "behind"]
     name: str = ""
 
 

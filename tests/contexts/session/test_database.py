@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp.contexts.session import find
 from rlm_mcp.contexts.session.readers import database
+from rlm_mcp.contexts.session.turns import Found
+from tests.contexts.session.generator import measure
+from tests.contexts.session.generator.layouts import LAYOUTS
+from tests.contexts.session.generator.story import tell
 
 WRITER = """
 import sqlite3, sys, time
@@ -91,3 +96,29 @@ def test_a_copy_that_was_turned_down_is_not_read_when_the_log_goes(
     monkeypatch.setattr(shutil, "copyfile", meanwhile)
     with database.opened(path) as found:
         assert found.execute("SELECT n FROM a").fetchone()[0] == 2
+
+
+@pytest.mark.parametrize("layout", ["cursor-ide", "opencode-db"])
+def test_a_database_whose_log_is_left_out_is_said_to_be_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    path = LAYOUTS[layout].write(tell(3), tmp_path / "written")
+    session = measure.opened(path, tmp_path)
+    assert not [note for note in session.describe().notes if "in use" in note]
+    file = session.index.path
+    agent = sqlite3.connect(file, isolation_level=None)
+    agent.execute("PRAGMA journal_mode=WAL")
+    agent.execute("CREATE TABLE later (x)")
+    monkeypatch.setattr(database, "COPY_LIMIT", 10)
+    try:
+        session.refresh()
+        assert f"{database.BEHIND}." in session.describe().notes
+        assert database.BEHIND in session.methods["brief"]()
+        assert database.BEHIND in session.methods["handoff"](form="yaml")
+        assert find.is_behind(Found("", "", str(file)))
+    finally:
+        agent.close()
+    session.refresh()
+    assert not find.is_behind(Found("", "", str(file)))
+    assert database.BEHIND not in session.methods["brief"]()
+    session.close()

@@ -81,6 +81,8 @@ def events(source: Source, start: int) -> Iterator[Event]:
     try:
         with database.opened(source.path) as db:
             meta = _meta(db)
+            if database.behind(source.path):
+                yield Odd("behind")
             if title := meta.get("name"):
                 yield Meta("title", str(title))
             model = str(meta.get("lastUsedModel") or "")

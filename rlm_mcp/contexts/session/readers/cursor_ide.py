@@ -122,6 +122,8 @@ def events(source: Source, start: int) -> Iterator[Event]:
             if not head:
                 yield Odd("broken", "composerData")
                 return
+            if database.behind(path):
+                yield Odd("behind")
             if head.get("name"):
                 yield Meta("title", str(head["name"]))
             where = _folder(head) or _projects(path.parent.parent / "workspaceStorage").get(

@@ -23,6 +23,12 @@ from rlm_mcp import config
 COPY_LIMIT = 1 << 30
 """Bytes up to which a database in use is copied; of a larger one the log is left out."""
 
+BEHIND = (
+    "The database has more than 1 GB and is in use: what its agent wrote last stands in its log "
+    "and is read only once the agent has closed it"
+)
+"""What is said of such a one."""
+
 TRIES, PAUSE_S = 20, 0.05
 """How often a copy is made anew because it was written meanwhile."""
 
@@ -39,7 +45,7 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
     log = path.with_name(path.name + "-wal")
     with contextlib.ExitStack() as stack:
         at, in_use = path, False
-        if _has_bytes(log) and path.stat().st_size <= COPY_LIMIT:
+        if _has_bytes(log) and not behind(path):
             folder = stack.enter_context(tempfile.TemporaryDirectory(dir=config.cache_dir()))
             at = Path(folder) / "copy.db"
             in_use = _copy(path, log, at)
@@ -51,6 +57,13 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
         db.row_factory = sqlite3.Row
         db.text_factory = lambda data: data.decode("utf-8", "replace")
         yield db
+
+
+def behind(path: str | Path) -> bool:
+    """Say whether the newest pages of a database are left out."""
+    path = Path(path)
+    log = path.with_name(path.name + "-wal")
+    return path.stat().st_size > COPY_LIMIT and _has_bytes(log)
 
 
 def _has_bytes(log: Path) -> bool:

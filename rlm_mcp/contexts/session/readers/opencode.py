@@ -100,6 +100,8 @@ def events(source: Source, start: int) -> Iterator[Event]:
         return
     try:
         with database.opened(path) as db:
+            if database.behind(path):
+                yield Odd("behind")
             yield from _thread(db, source.key, "")
             for child in _descendants(db, source.key):
                 yield from _thread(db, child, f"agent-{child}")
