@@ -7,8 +7,10 @@ not parsed. It reads 50 MB/s and more on one core (bench/data_plane prints it).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import re2
 
@@ -34,23 +36,26 @@ _PATTERNS = {
     ),
     "java": (
         rf"^([ \t]*){_MODIFIERS}(class|interface|enum|record|@interface|object|trait|struct|"
-        r"namespace|func|fun|def|protocol|extension)[ \t]+([\w.]+)"
-        r"|^([ \t]+)(?:(?:public|private|protected|internal|static|final|abstract|override|virtual"
+        r"namespace|func|fun|def|protocol|extension)[ \t]+([\w.]+)",
+        r"^([ \t]+)(?:(?:public|private|protected|internal|static|final|abstract|override|virtual"
         r"|async|sealed|synchronized|native)[ \t]+)+(?:<[^>\n]*>[ \t]*)?[\w.<>\[\],? \t]*?"
         r"\b(\w+)[ \t]*\([^;\n]*$"
     ),
     "c": (
-        r"^()(?:typedef[ \t]+)?(struct|enum|union|class|namespace)[ \t]+(\w+)[^;\n()]*$"
-        r"|^()[A-Za-z_][\w \t*&:<>,~]*?[ \t*&]([A-Za-z_~][\w:~]*)[ \t]*\("
-        r"[^;{}\n]*(?:\)[^;\n]*|,[ \t]*)$"
-        r"|^()([A-Za-z_]\w*)[ \t]*\([^;{}\n]*\)[ \t]*$"
-        r"|^()#[ \t]*(define)[ \t]+(\w+)"
+        r"^()(?:typedef[ \t]+)?(struct|enum|union|class|namespace)[ \t]+(\w+)[^;\n()]*$",
+        r"^()[A-Za-z_][\w \t*&:<>,~]*?[ \t*&]([A-Za-z_~][\w:~]*)[ \t]*\("
+        r"[^;{}\n]*(?:\)[^;\n]*|,[ \t]*)$",
+        r"^()([A-Za-z_]\w*)[ \t]*\([^;{}\n]*\)[ \t\r]*$",
+        r"^()#[ \t]*(define)[ \t]+(\w+)"
     ),
     "ruby": r"^([ \t]*)(def|class|module)[ \t]+((?:self\.)?[\w:]+[?!=]?)",
     "php": (
         rf"^([ \t]*){_MODIFIERS}(function|class|interface|trait|enum)[ \t]+&?(\w+)"
     ),
-    "bash": r"^([ \t]*)(function)[ \t]+([\w:-]+)|^([ \t]*)([\w:-]+)[ \t]*\(\)",
+    "bash": (
+        r"^([ \t]*)(function)[ \t]+([\w:-]+)",
+        r"^([ \t]*)([\w:-]+)[ \t]*\(\)",
+    ),
     "perl": r"^([ \t]*)(sub|package)[ \t]+([\w:]+)",
     "lua": r"^([ \t]*)(?:local[ \t]+)?(function)[ \t]+([\w.:]+)",
     "elixir": r"^([ \t]*)(def|defp|defmodule|defmacro|defprotocol|defimpl)[ \t]+([\w.?!]+)",
@@ -62,7 +67,10 @@ _PATTERNS = {
     "proto": r"^([ \t]*)(message|service|enum|rpc)[ \t]+(\w+)",
     "markdown": r"^(#{1,6})()[ \t]+([^\n]*\S)",
     "asciidoc": r"^(={1,6})()[ \t]+([^\n]*\S)",
-    "rst": r"^()()([^\n\s][^\n]*)\n(?:={3,}|-{3,}|~{3,}|\^{3,}|\"{3,}|\*{3,}|#{3,}|\+{3,})[ \t]*$",
+    "rst": (
+        r"^()()([^\n\s][^\n]*)\n"
+        r"(?:={3,}|-{3,}|~{3,}|\^{3,}|\"{3,}|\*{3,}|#{3,}|\+{3,})[ \t\r]*$"
+    ),
     "toml": r"^()()\[\[?([^\]\n]+)\]",
     "make": r"^()()([\w./%-]+)[ \t]*:(?:[^=\n]|$)",
     "css": r"^()()([^\s@{}/*][^{}\n]*?)[ \t]*\{",
@@ -110,68 +118,122 @@ def outline(path: str, data: bytes, name: str = "") -> list[Symbol]:
     Its language goes by its path, or is `name`.
     """
     name = name or language(path, data[:120])
+    return _nest(marks(path, data, name), data, by_level=name in _HEADINGS)
+
+
+class Mark(NamedTuple):
+    """Where a definition or a heading stands; `level` is its indentation, or that of a heading."""
+
+    offset: int
+    level: int
+    kind: str
+    name: str
+
+
+def marks(path: str, data: bytes, name: str = "") -> list[Mark]:
+    """Return where the definitions or headings of one document stand, in order."""
+    name = name or language(path, data[:120])
     key = _SAME.get(name, name)
     if key not in _PATTERNS or not data:
         return []
-    found = _headings(data, key) if key in ("rst",) else _matches(data, key)
-    return _nest(found, data, by_level=key in _HEADINGS)
+    return _headings(data, key) if key == "rst" else _matches(data, key)
+
+
+_Shape = tuple[int, int, int]  # groups: indentation or signs, kind (0 where it is a function), name
 
 
 @cache
-def _compiled(key: str) -> re2._Regexp:
+def _compiled(key: str) -> tuple[re2._Regexp, list[_Shape]]:
+    """Return the expression of a language, and which groups its alternatives use."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False
-    return re2.compile(f"(?m){_PATTERNS[key]}".encode(), options)
+    pattern = _PATTERNS[key]
+    shapes: list[_Shape] = []
+    before = 0
+    alternatives = [pattern] if isinstance(pattern, str) else pattern
+    for alternative in alternatives:
+        count = re2.compile(alternative.encode(), options).groups
+        shapes.append((before + 1, before + 2 if count == 3 else 0, before + count))
+        before += count
+    return re2.compile(f"(?m){'|'.join(alternatives)}".encode(), options), shapes
 
 
-_Found = tuple[int, int, str, str]  # offset, indentation or level, kind, name
-
-
-def _matches(data: bytes, key: str) -> list[_Found]:
-    fence = _fences(data) if key == "markdown" else []
-    found: list[_Found] = []
-    for match in _compiled(key).finditer(data):
-        groups = [group for group in match.groups() if group is not None]
-        name = groups[-1]
-        if name in _NOT_NAMES or any(start <= match.start() < end for start, end in fence):
+def _matches(data: bytes, key: str) -> list[Mark]:
+    pattern, shapes = _compiled(key)
+    fences = _fences(data) if key == "markdown" else []
+    found: list[Mark] = []
+    for match in pattern.finditer(data):
+        # The spans of a few groups: reading all groups costs several times the matching.
+        first, word, last = next(shape for shape in shapes if match.span(shape[2])[0] >= 0)
+        begin, end = match.span(last)
+        name, offset = data[begin:end], match.start()
+        if name in _NOT_NAMES or _inside(fences, offset):
             continue
-        level = len(groups[0]) if groups[0][:1] in (b"#", b"=") else _width(groups[0])
-        word = groups[1].decode("latin-1").strip(" \t*") if len(groups) == 3 else "function"
-        kind = "heading" if key in _HEADINGS else _KINDS.get(word, word or "section")
-        found.append((match.start(), level, kind, name.decode("utf-8", "replace")[:_MAX_NAME]))
+        begin, end = match.span(first)
+        head = data[begin:end]
+        level = end - begin if head[:1] in (b"#", b"=") else _width(head)
+        kind = "function"
+        if word:
+            begin, end = match.span(word)
+            said = data[begin:end].decode("latin-1").strip(" \t*")
+            kind = "heading" if key in _HEADINGS else _KINDS.get(said, said or "section")
+        found.append(Mark(offset, level, kind, name.decode("utf-8", "replace")[:_MAX_NAME]))
     return found
 
 
-def _headings(data: bytes, key: str) -> list[_Found]:
+def _headings(data: bytes, key: str) -> list[Mark]:
     """Read reStructuredText headings: the order in which underlines first appear is the level."""
     levels: dict[bytes, int] = {}
-    found: list[_Found] = []
-    for match in _compiled(key).finditer(data):
+    found: list[Mark] = []
+    for match in _compiled(key)[0].finditer(data):
         mark = match.group(0).rstrip()[-1:]
         level = levels.setdefault(mark, len(levels) + 1)
         title = match.groups()[-1].decode("utf-8", "replace").strip()
         if title.strip('=-~^"*#+'):
-            found.append((match.start(), level, "heading", title[:_MAX_NAME]))
+            found.append(Mark(match.start(), level, "heading", title[:_MAX_NAME]))
     return found
 
 
-def _fences(data: bytes) -> list[tuple[int, int]]:
-    """Return the spans of fenced code blocks, whose `#` lines are no headings."""
-    marks = [match.start() for match in _compiled_fence().finditer(data)]
-    return list(zip(marks[::2], [*marks[1::2], len(data)], strict=False))
+def _fences(data: bytes) -> list[int]:
+    """Return where fenced code begins and ends, in turn; what looks like a heading there is none.
+
+    A fence ends at a line of the same sign, at least as long and with nothing behind it
+    (CommonMark 4.5), or with the document.
+    """
+    edges: list[int] = []
+    opened = b""
+    for match in _compiled_fence().finditer(data):
+        begin, end = match.span(1)
+        sign = data[begin:end]
+        begin, end = match.span(2)
+        rest = data[begin:end].strip()
+        if not opened:
+            if sign[:1] == b"`" and b"`" in rest:
+                continue
+            edges.append(match.start())
+            opened = sign
+        elif sign.startswith(opened) and not rest:
+            edges.append(match.end())
+            opened = b""
+    return edges
+
+
+def _inside(edges: list[int], offset: int) -> bool:
+    """Say whether a place is behind a beginning and before its end."""
+    return bool(edges) and bisect_right(edges, offset) % 2 == 1
 
 
 @cache
 def _compiled_fence() -> re2._Regexp:
-    return re2.compile(rb"(?m)^[ ]{0,3}(?:```|~~~)")
+    return re2.compile(rb"(?m)^[ ]{0,3}(`{3,}|~{3,})([^\n]*)$")
 
 
 def _width(indentation: bytes) -> int:
     return len(indentation.expandtabs(4))
 
 
-def _nest(found: list[_Found], data: bytes, *, by_level: bool) -> list[Symbol]:
+def _nest(found: list[Mark], data: bytes, *, by_level: bool) -> list[Symbol]:
     """Turn matches into symbols: depth from the indentation, the end from what follows."""
     lines: list[int] = []
     line, last = 1, 0

@@ -1,29 +1,19 @@
-"""The full-text index of a corpus: passages on definition borders, in SQLite FTS5.
+"""Split a document into passages on definition borders, as words that a full-text index takes.
 
-It is kept beside the packed text and compared with it by content, so only what changed is read
-again. Rows of old contents stay until a quarter is stale, then the index is built anew. It may be
-deleted at any time.
+A passage is what ranking compares: a definition, or a window of lines where there is none.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from rlm_mcp.corpus import words
-from rlm_mcp.corpus.language import is_doc, is_test
-from rlm_mcp.corpus.outline import outline
+from rlm_mcp.corpus.outline import Mark, marks
 
-if TYPE_CHECKING:
-    from rlm_mcp.corpus.pack import Corpus, Snapshot
-
-VERSION = 1
 WINDOW = 40
 """Lines of a passage that has no definitions in it."""
 LONGEST = 80
@@ -32,294 +22,70 @@ SHORTEST = 2
 """A definition shorter than this joins the one before it."""
 SMALL = frozenset({"const", "let", "var", "define", "type"})
 """Definitions that are no passage of their own when they take one line."""
-MAX_DOCUMENT = 64 << 20
-"""Bytes of a document that are indexed."""
 
-STEP = 64
-"""Documents that are indexed between two looks at the clock."""
-MAX_ALL = 4 << 30
-"""Bytes of all indexes of a user."""
-_EMPTY = "insert into body(body) values('delete-all')"
-_SCHEMA = f"""
-pragma journal_mode = memory;
-pragma synchronous = off;
-create table if not exists documents(
-    id integer primary key, path text, blob text, unique(path, blob));
-create table if not exists passages(
-    id integer primary key, document integer, start integer, stop integer, symbol text);
-create index if not exists by_symbol on passages(symbol collate nocase) where symbol != '';
-create virtual table if not exists body using fts5(
-    path, symbol, text, content='', detail=full,
-    tokenize="porter unicode61 remove_diacritics 2");
-pragma user_version = {VERSION};
-"""
+_NEWLINE = 10
 
 
-class Passage(NamedTuple):
-    """Lines `start` to `stop` of a document; `symbol` is what they define, if anything."""
+class Piece(NamedTuple):
+    """Lines `start` to `stop` (from 1); `symbol` is what they define, `text` their words."""
 
-    path: str
     start: int
     stop: int
     symbol: str
-    score: float
+    text: bytes
 
 
-class Coverage(NamedTuple):
-    """How many of the documents are indexed."""
-
-    documents: int
-    total: int
-
-    @property
-    def complete(self) -> bool:
-        return self.documents >= self.total
-
-
-class Index:
-    """The index of one corpus. Safe from several threads; one builds, the others wait."""
-
-    def __init__(self, corpus: Corpus) -> None:
-        packed = Path(os.fspath(corpus.snapshot.text.name)).parent
-        self._path = packed.parent.parent / "ranked" / f"{packed.name}.sqlite"
-        self._lock = threading.Lock()
-        self._base: sqlite3.Connection | None = None
-        self._generation = -1
-        self._passages = -1
-        self._live: dict[int, str] = {}
-        self._seen = -1
-        """SQLite's number for what other processes wrote; they may renumber documents."""
-
-    def update(self, snapshot: Snapshot, deadline_s: float) -> Coverage:
-        """Index what is new, for so long; say how far it came."""
-        with self._lock:
-            base = self._connect()
-            seen = base.execute("pragma data_version").fetchone()[0]
-            if self._generation == snapshot.table.generation and seen == self._seen:
-                return Coverage(len(snapshot.paths), len(snapshot.paths))
-            deadline = time.monotonic() + deadline_s
-            try:
-                coverage = self._fill(snapshot, deadline)
-            except sqlite3.DatabaseError:
-                self._forget()
-                coverage = self._fill(snapshot, deadline)
-            self._seen = self._connect().execute("pragma data_version").fetchone()[0]
-            if coverage.complete:
-                self._generation = snapshot.table.generation
-            return coverage
-
-    def find(self, match: str, limit: int) -> list[Passage]:
-        """Return the passages that fit an FTS5 expression, best first by BM25."""
-        sql = """select p.document, p.start, p.stop, p.symbol, bm25(body, 3.0, 6.0, 1.0) as score
-            from body join passages p on p.id = body.rowid
-            where body match ? order by score limit ?"""
-        return self._rows(sql, (match, limit))
-
-    def defining(self, names: Sequence[str], limit: int) -> list[Passage]:
-        """Return the passages that define one of these names."""
-        marks = ",".join("?" * len(names))
-        sql = f"""select document, start, stop, symbol, 0.0 from passages
-            where symbol != '' and symbol collate nocase in ({marks}) limit ?"""
-        return self._rows(sql, (*names, limit))
-
-    def counts(self, phrases: Sequence[str]) -> list[int]:
-        """Return in how many passages each FTS5 phrase occurs."""
-        sql = "select count(*) from body where body match ?"
-        with self._lock:
-            base = self._connect()
-            return [int(base.execute(sql, (phrase,)).fetchone()[0]) for phrase in phrases]
-
-    def size(self) -> int:
-        """Return how many passages there are."""
-        with self._lock:
-            if self._passages < 0:
-                row = self._connect().execute("select count(*) from passages").fetchone()
-                self._passages = int(row[0])
-            return self._passages
-
-    def close(self) -> None:
-        with self._lock:
-            if self._base is not None:
-                self._base.close()
-                self._base = None
-
-    def _rows(self, sql: str, values: tuple[object, ...]) -> list[Passage]:
-        with self._lock:
-            base = self._connect()
-            rows = base.execute(sql, values).fetchall()
-            live = self._live
-        return [
-            Passage(live[document], start, stop, symbol, -score)
-            for document, start, stop, symbol, score in rows
-            if document in live
-        ]
-
-    def _connect(self) -> sqlite3.Connection:
-        if self._base is None:
-            _evict(self._path.parent, self._path)
-            try:
-                self._base = _open(self._path)
-            except sqlite3.DatabaseError:
-                self._forget()
-                self._base = _open(self._path)
-        return self._base
-
-    def _forget(self) -> None:
-        """Drop a broken index; everything in it can be made again."""
-        if self._base is not None:
-            self._base.close()
-            self._base = None
-        self._path.unlink(missing_ok=True)
-        self._generation = -1
-        self._live = {}
-
-    def _fill(self, snapshot: Snapshot, deadline: float) -> Coverage:
-        base = self._connect()
-        wanted = {}
-        for place, path in enumerate(snapshot.paths):
-            name = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            wanted[name, snapshot.document(place).blob] = place
-        base.execute("begin immediate")
-        known = {
-            (path, blob): number
-            for number, path, blob in base.execute("select id, path, blob from documents")
-        }
-        live = {known[key]: snapshot.paths[place] for key, place in wanted.items() if key in known}
-        if len(known) > 100 and len(live) < 0.75 * len(known):
-            for statement in ("delete from documents", "delete from passages", _EMPTY):
-                base.execute(statement)
-            live = {}
-            known = {}
-        missing = sorted(
-            (key for key in wanted if key not in known),
-            key=lambda key: (is_test(key[0]), is_doc(key[0])),
-        )
-        batch = _Batch(base)
-        try:
-            for count, key in enumerate(missing):
-                if count % STEP == 0 and time.monotonic() > deadline:
-                    break
-                live[batch.add(snapshot, wanted[key], key)] = snapshot.paths[wanted[key]]
-        finally:
-            batch.end()
-        base.execute("commit")
-        self._live = live
-        self._passages = -1
-        return Coverage(len(live), len(wanted))
+def split(path: str, data: bytes) -> Iterator[Piece]:
+    """Give the passages of a document, in order; each line is in one of them."""
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
+    if data and not data.endswith(b"\n"):
+        ends = np.append(ends, len(data))
+    found = marks(path, data)
+    begins = (ends.searchsorted([mark.offset for mark in found], "right") + 1).tolist()
+    spans = list(_spans(_borders(found, begins), len(ends)))
+    if not spans:
+        return
+    text, places = words.separate(data)
+    stops = ends[[stop - 1 for _, stop, _ in spans]]
+    edges = _moved(stops, places).tolist()
+    edge = 0
+    for (start, stop, symbol), end in zip(spans, edges, strict=True):
+        yield Piece(start, stop, symbol, text[edge:end])
+        edge = end
 
 
-def _evict(folder: Path, keep: Path) -> None:
-    """Delete the least lately used indexes above the limit; open ones stay readable."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        entries = [(entry.stat().st_mtime, entry.stat().st_size, entry.path)
-                   for entry in os.scandir(folder)]  # fmt: skip
-        total = sum(size for _, size, _ in entries)
-        for _, size, path in sorted(entries):
-            if total <= MAX_ALL or path == os.fspath(keep):
-                continue
-            os.unlink(path)
-            total -= size
-    except OSError:
-        return  # another process is clearing up as well
+def _moved(offsets: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return where places of a text are once spaces were put into it."""
+    return offsets + places.searchsorted(offsets)
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-    if base.execute("pragma user_version").fetchone()[0] not in (0, VERSION):
-        base.close()
-        path.unlink()
-        return _open(path)
-    base.executescript(_SCHEMA)
-    return base
-
-
-class _Batch:
-    """Rows that are written together, by a thread of its own: SQLite releases Python's lock.
-
-    Errors of the thread are raised by the next call.
-    """
-
-    def __init__(self, base: sqlite3.Connection) -> None:
-        self._base = base
-        self._writer = ThreadPoolExecutor(1, "rank")
-        self._writing: Future[None] | None = None
-        self._rows = _Rows([], [], [])
-        top = base.execute("select max(id) from documents").fetchone()[0]
-        self._document: int = top or 0
-        top = base.execute("select max(id) from passages").fetchone()[0]
-        self._passage: int = top or 0
-
-    def add(self, snapshot: Snapshot, place: int, key: tuple[str, str]) -> int:
-        """Index one document and return its number."""
-        self._document += 1
-        self._rows.documents.append((self._document, *key))
-        offset, length = snapshot.spans[place]
-        data = bytes(snapshot.buffer[offset : offset + min(length, MAX_DOCUMENT)])
-        path = " ".join(words.parts(key[0]))
-        for start, stop, symbol, text in split(key[0], data):
-            self._passage += 1
-            self._rows.passages.append((self._passage, self._document, start, stop, symbol))
-            name = " ".join(words.parts(symbol))
-            self._rows.bodies.append((self._passage, path, name, text))
-        if len(self._rows.bodies) > 2_000:
-            self._flush()
-        return self._document
-
-    def end(self) -> None:
-        """Write what has come together, and wait until all is written."""
-        try:
-            self._flush()
-            if self._writing is not None:
-                self._writing.result()
-        finally:
-            self._writer.shutdown()
-
-    def _flush(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
-        self._writing = self._writer.submit(self._rows.write, self._base)
-        self._rows = _Rows([], [], [])
-
-
-class _Rows(NamedTuple):
-    """Rows of the three tables: a call a row costs more than the row."""
-
-    documents: list[tuple[int, str, str]]
-    passages: list[tuple[int, int, int, int, str]]
-    bodies: list[tuple[int, str, str, str]]
-
-    def write(self, base: sqlite3.Connection) -> None:
-        base.executemany("insert into documents values(?, ?, ?)", self.documents)
-        base.executemany("insert into passages values(?, ?, ?, ?, ?)", self.passages)
-        sql = "insert into body(rowid, path, symbol, text) values(?, ?, ?, ?)"
-        base.executemany(sql, self.bodies)
-
-
-def split(path: str, data: bytes) -> Iterator[tuple[int, int, str, str]]:
-    """Give (first line, last line, symbol, words) of a document's passages, in order."""
-    lines = words.separate(data).decode("utf-8", "replace").split("\n")
-    if lines and lines[-1] == "":
-        lines.pop()
-    borders = _borders(path, data)
-    stops = [start - 1 for start, _ in borders[1:]] + [len(lines)]
+def _spans(borders: list[tuple[int, str]], count: int) -> Iterator[tuple[int, int, str]]:
+    """Give (first line, last line, symbol) between the borders, none longer than it may be."""
+    stops = [line - 1 for line, _ in borders[1:]] + [count]
     for (start, name), stop in zip(borders, stops, strict=True):
         size = LONGEST if name else WINDOW
         for first in range(start, stop + 1, size):
-            last = min(stop, first + size - 1)
-            yield first, last, name if first == start else "", "\n".join(lines[first - 1 : last])
+            yield first, min(stop, first + size - 1), name if first == start else ""
 
 
-def _borders(path: str, data: bytes) -> list[tuple[int, str]]:
+def _borders(found: list[Mark], begins: list[int]) -> list[tuple[int, str]]:
     """Return the lines at which passages start, with what they define."""
     borders: list[tuple[int, str]] = [(1, "")]
-    for symbol in outline(path, data):
-        if symbol.kind in SMALL and symbol.line == symbol.end:
+    for place, (mark, line) in enumerate(zip(found, begins, strict=True)):
+        if mark.kind in SMALL and _is_short(found, begins, place):
             continue
-        if symbol.line - borders[-1][0] < SHORTEST and borders[-1][1]:
+        if line - borders[-1][0] < SHORTEST and borders[-1][1]:
             continue
-        if symbol.line == borders[-1][0]:
-            borders[-1] = (symbol.line, symbol.name)
+        if line == borders[-1][0]:
+            borders[-1] = (line, mark.name)
         else:
-            borders.append((symbol.line, symbol.name))
+            borders.append((line, mark.name))
     return borders
+
+
+def _is_short(found: list[Mark], begins: list[int], place: int) -> bool:
+    """Say whether another definition, not inside this one, follows on the next line."""
+    below = place + 1
+    if below == len(found):
+        return False
+    return found[below].level <= found[place].level and begins[below] <= begins[place] + 1

@@ -13,11 +13,12 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from rlm_mcp.corpus import words
+from rlm_mcp.corpus.fulltext import Coverage, Index, Passage
 from rlm_mcp.corpus.language import is_doc, is_test
-from rlm_mcp.corpus.passages import Coverage, Index, Passage
 from rlm_mcp.corpus.words import Term
 from rlm_mcp.errors import Unavailable
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 CANDIDATES = 200
 """Passages that are looked at closely."""
+PASSAGES = 4_000
+"""Passages, about, that BM25 looks at to find those."""
 BUILD_S = 60.0
 """Seconds that one call may spend on building the index."""
 CUT = 300
@@ -38,6 +41,8 @@ _SIDE = re.compile(
     r"/(?:vendor|third_party|node_modules|examples?|samples?|locale)/|/migrations/\d{3,}"
 )
 """Folders whose files are seldom what is asked for."""
+_SELDOM = {"test": 0.45, "doc": 0.6, "side": 0.5}
+"""What a passage counts in a kind of file that was not asked for."""
 
 _indexes: weakref.WeakKeyDictionary[Corpus, Index] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
@@ -59,11 +64,22 @@ class Ranked:
     """How far the index came, where it does not hold everything yet."""
 
 
-class Weighed(NamedTuple):
-    """A word of a question, and how much it says."""
+class Sought(NamedTuple):
+    """A word of a question as it is looked for, and how much it says."""
 
-    term: Term
+    text: str
+    """In lower case."""
+    name: str
+    """What it names, as written; empty where it is no identifier."""
+    stems: tuple[str, ...]
     weight: float
+
+
+class Standing(NamedTuple):
+    """What the path of a passage says: its words, and what kind of file it is."""
+
+    stems: frozenset[str]
+    kind: str
 
 
 def rank(
@@ -80,20 +96,21 @@ def rank(
     index = _index(corpus)
     coverage = index.update(corpus.snapshot, BUILD_S)
     note = "" if coverage.complete else _partly(coverage)
-    weights = _weights(index, asked)
+    counts = _counts(index, asked)
+    sought = _sought(index, asked, counts)
     found = index.defining([_name(term) for term in asked], CANDIDATES)
-    found += index.find(_expression(asked), CANDIDATES)
+    found += index.find(_expression(asked, counts), CANDIDATES)
     inside = None if paths is None else set(paths)
     chosen = {
         (passage.path, passage.start): passage
         for passage in sorted(found, key=lambda passage: passage.score)
         if inside is None or passage.path in inside
     }
-    scored = [(_score(corpus, passage, weights, want), passage) for passage in chosen.values()]
+    scored = [(_score(corpus, passage, sought, want), passage) for passage in chosen.values()]
     scored.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start))
     if note and not scored:
         raise Unavailable(note)
-    return [_shown(corpus, passage, weights, score, note) for score, passage in scored[:limit]]
+    return [_shown(corpus, passage, sought, score, note) for score, passage in scored[:limit]]
 
 
 def _partly(coverage: Coverage) -> str:
@@ -108,14 +125,26 @@ def _name(term: Term) -> str:
     return term.text.rsplit(".", 1)[-1]
 
 
-def _weights(index: Index, asked: Sequence[Term]) -> list[Weighed]:
+def _counts(index: Index, asked: Sequence[Term]) -> dict[str, int]:
+    """Return in how many passages each word of the question and each part of one occurs."""
+    phrases: dict[str, None] = {}
+    for term in asked:
+        phrases[_phrase(term.parts)] = None
+        if len(term.parts) > 1:
+            phrases.update((_phrase([part]), None) for part in term.parts if len(part) > 2)
+    return dict(zip(phrases, index.counts(list(phrases)), strict=True))
+
+
+def _sought(index: Index, asked: Sequence[Term], counts: dict[str, int]) -> list[Sought]:
     """Return the terms with their weights: rare words and written identifiers say more."""
-    counts = index.counts([_phrase(term) for term in asked])
     total = max(2, index.size())
     found = []
-    for term, count in zip(asked, counts, strict=True):
-        rarity = math.log(1 + total / (1 + count)) / math.log(total)
-        found.append(Weighed(term, rarity * (2.0 if term.exact else 1.0)))
+    for term in asked:
+        rarity = math.log(1 + total / (1 + counts[_phrase(term.parts)])) / math.log(total)
+        weight = rarity * (2.0 if term.exact else 1.0)
+        stems = tuple(words.stem(part) for part in term.parts)
+        name = _name(term) if term.exact else ""
+        found.append(Sought(term.text.lower(), name, stems, weight))
     return found
 
 
@@ -128,18 +157,29 @@ def _index(corpus: Corpus) -> Index:
         return index
 
 
-def _expression(asked: Sequence[Term]) -> str:
-    """Return the FTS5 expression: identifiers as phrases, and every part by itself."""
-    found: list[str] = []
-    for term in asked:
-        found.append(_phrase(term))
-        if len(term.parts) > 1:
-            found.extend(f'"{part}"' for part in term.parts if len(part) > 2)
-    return " OR ".join(dict.fromkeys(found))
+def _expression(asked: Sequence[Term], counts: dict[str, int]) -> str:
+    """Return the FTS5 expression: any of the rarer words, or all of the common ones together.
+
+    BM25 looks at every passage that fits, so words and parts of words are taken from the rarest
+    on until `PASSAGES` may fit.
+    """
+    whole = {_phrase(term.parts) for term in asked}
+    rare: list[str] = []
+    common: list[str] = []
+    total = 0
+    for phrase, count in sorted(counts.items(), key=lambda item: item[1]):
+        total += count
+        if total <= PASSAGES or not rare:
+            rare.append(phrase)
+        elif phrase in whole:
+            common.append(phrase)
+    if common:
+        rare.append(f"({' AND '.join(common)})")
+    return " OR ".join(rare)
 
 
-def _phrase(term: Term) -> str:
-    return '"' + " ".join(term.parts) + '"'
+def _phrase(parts: Sequence[str]) -> str:
+    return '"' + " ".join(parts) + '"'
 
 
 def _wants(asked: Sequence[Term]) -> tuple[frozenset[str], list[Term]]:
@@ -156,34 +196,44 @@ def _wants(asked: Sequence[Term]) -> tuple[frozenset[str], list[Term]]:
 
 
 def _score(
-    corpus: Corpus, passage: Passage, asked: Sequence[Weighed], want: frozenset[str]
+    corpus: Corpus, passage: Passage, asked: Sequence[Sought], want: frozenset[str]
 ) -> float:
-    text = "\n".join(_lines(corpus, passage)).lower()
+    lines = corpus.line_bytes(passage.path, passage.start, passage.stop)
+    text = b"\n".join(lines).decode("utf-8", "replace").lower()
     symbol = {words.stem(part) for part in words.parts(passage.symbol)}
-    path = {words.stem(part) for part in words.parts(passage.path)}
+    path, kind = _standing(passage.path)
     covered = named = placed = 0.0
-    total = sum(weight for _, weight in asked)
+    total = sum(word.weight for word in asked)
     spelled = 0.0
-    for term, weight in asked:
-        stems = [words.stem(part) for part in term.parts]
-        if term.text.lower() in text or all(stem in text for stem in stems):
-            covered += weight
-        share = sum(stem in symbol for stem in stems) / len(stems)
-        named += weight * share
-        if term.exact and passage.symbol.lower() == _name(term).lower():
-            spelled += 1.0 if passage.symbol == _name(term) else 0.7
-        placed += weight * sum(stem in path for stem in stems) / len(stems)
+    for word in asked:
+        if _occurs(word, text):
+            covered += word.weight
+        share = word.weight / len(word.stems)
+        for stem in word.stems:
+            named += share * (stem in symbol)
+            placed += share * (stem in path)
+        if word.name and passage.symbol.lower() == word.name.lower():
+            spelled += 1.0 if passage.symbol == word.name else 0.7
     fit = 10 * (covered / total) ** 2 + 6 * placed / total + min(passage.score, 30) / 4
     # A name made of the question's words is telling; one that has many others less so.
     fit += 9 * named / total * min(1.0, 2.0 / max(1, len(symbol)) + 0.3) + 14 * spelled
-    for kind, is_kind, seldom in (("test", is_test, 0.45), ("doc", is_doc, 0.6)):
-        if is_kind(passage.path):
-            return fit * (1.3 if kind in want else seldom)
-    if want:
-        return fit * 0.4
-    if _SIDE.search(f"/{passage.path}"):
-        return fit * 0.5
-    return fit
+    if kind in want:
+        return fit * 1.3
+    if kind in _SELDOM and (kind != "side" or not want):
+        return fit * _SELDOM[kind]
+    return fit * 0.4 if want else fit
+
+
+def _occurs(word: Sought, text: str) -> bool:
+    """Say whether a text in lower case has a word, in one piece or all of its parts."""
+    return word.text in text or all(stem in text for stem in word.stems)
+
+
+@lru_cache(1 << 14)
+def _standing(path: str) -> Standing:
+    stems = frozenset(words.stem(part) for part in words.parts(path))
+    side = "side" if _SIDE.search(f"/{path}") else ""
+    return Standing(stems, "test" if is_test(path) else "doc" if is_doc(path) else side)
 
 
 def _lines(corpus: Corpus, passage: Passage) -> list[str]:
@@ -192,17 +242,13 @@ def _lines(corpus: Corpus, passage: Passage) -> list[str]:
 
 
 def _shown(
-    corpus: Corpus, passage: Passage, asked: Sequence[Weighed], score: float, note: str
+    corpus: Corpus, passage: Passage, asked: Sequence[Sought], score: float, note: str
 ) -> Ranked:
     lines = _lines(corpus, passage)
     best, place = -1.0, 0
     for number, line in enumerate(lines):
         lower = line.lower()
-        fit = sum(
-            weight
-            * (term.text.lower() in lower or all(words.stem(part) in lower for part in term.parts))
-            for term, weight in asked
-        )
+        fit = sum(word.weight for word in asked if _occurs(word, lower))
         fit += 0.3 if number == 0 and passage.symbol else 0.0
         if fit > best and line.strip():
             best, place = fit, number

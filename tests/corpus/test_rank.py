@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from rlm_mcp.corpus import load, passages
+from rlm_mcp.corpus import fulltext, load
 from rlm_mcp.corpus import rank as ranking
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.corpus.passages import split
@@ -64,10 +67,30 @@ def corpus(folder: Path, tmp_path: Path) -> Iterator[Corpus]:
 
 
 def test_identifiers_are_split_by_case_and_underscore() -> None:
-    assert parts("getHTTPResponse_code2") == ("get", "http", "response", "code", "2")
-    assert separate(b"loadFile HTTPServer snake_case ABC") == (
+    assert parts("getHTTPResponse_code2") == ("get", "http", "response", "code2")
+    assert separate(b"loadFile HTTPServer snake_case ABC").text == (
         b"load File HTTP Server snake_case ABC"
     )
+
+
+def test_numbers_stay_with_their_word_and_single_characters_go() -> None:
+    assert parts("SHA256_transformX") == ("sha256", "transform")
+    assert separate(b"SHA256(x) + utf8 - a1").text == b"SHA256( ) + utf8 - a1"
+    assert (parts("x"), parts("aB")) == (("x",), ("a", "b"))
+    assert separate("é ü x".encode()).text.decode() == "é ü  "
+
+
+@given(
+    st.text("abXYZ19_. \n\u00e9\u6f22", max_size=40).filter(
+        lambda text: len(text.split()) < 2 and text
+    )
+)
+def test_a_question_is_split_as_the_text_is(word: str) -> None:
+    """The parts of a word are the words of the same text in the index, so that phrases fit."""
+    text, places = separate(word.encode())
+    indexed = re.findall(r"[^\W_]+", text.decode().lower())
+    assert not indexed or parts(word) == tuple(indexed)
+    assert len(text) == len(word.encode()) + len(places)
 
 
 def test_a_question_is_reduced_to_its_telling_words() -> None:
@@ -167,7 +190,7 @@ def test_an_index_that_is_not_complete_says_how_far_it_came_and_goes_on(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranking, "BUILD_S", 0.0)
-    monkeypatch.setattr(passages, "STEP", 1)
+    monkeypatch.setattr(fulltext, "STEP", 1)
     with pytest.raises(Unavailable, match=r"0 of 5 documents.*ask again"):
         rank(corpus, "session store")
     monkeypatch.setattr(ranking, "BUILD_S", 60.0)
@@ -177,9 +200,9 @@ def test_an_index_that_is_not_complete_says_how_far_it_came_and_goes_on(
 def test_hits_of_a_partial_index_carry_the_note(
     corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passages, "STEP", 1)
+    monkeypatch.setattr(fulltext, "STEP", 1)
     clock = iter(range(1_000))
-    monkeypatch.setattr(passages, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(fulltext, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     monkeypatch.setattr(ranking, "BUILD_S", 3.0)
     first = rank(corpus, "session store")
     assert first and all("3 of 5 documents" in item.note for item in first)
