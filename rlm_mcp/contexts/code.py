@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rlm_mcp.contexts.modules import Modules
+from rlm_mcp.contexts.owners import NAME, OTHER, Line, Owners
 from rlm_mcp.corpus import graph, imports, tokens
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.grammar import Definition, Parsed
@@ -24,6 +26,10 @@ MAX_LINES = 20_000
 """Lines with a name that are looked at."""
 MAX_MAPPED = 8_000
 """Documents that a map is drawn from."""
+
+
+_CLASSES = "class|struct|interface|trait|impl|enum|module|record|object|type"
+"""Words that a class is defined with, in one language or another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,9 @@ class Use:
     inside: str
     """The definition that the line stands in, as Class.method."""
     text: str
+    basis: str = ""
+    """For Owner.name, how it is known that the owner's is meant: class, variable, override, module
+    (owners.py), or name: the name fits and nothing else is known."""
 
 
 class Code:
@@ -100,14 +109,16 @@ class Code:
         return sorted(found, key=_order)[: max(0, limit)]
 
     def references(self, name: str, limit: int = 200) -> list[Use]:
-        """references(name, limit=200) -> lines that use a name, with what each one is"""
+        """references(name, limit=200) -> lines that use a name (or Class.name), and how"""
         uses = [use for use in self._uses(name) if use.kind != "definition"]
-        return sorted(uses, key=_order)[: max(0, limit)]
+        return sorted(uses, key=_surest)[: max(0, limit)]
 
     def callers(self, name: str, limit: int = 100) -> list[Use]:
-        """callers(name, limit=100) -> lines that call a name, and the definition around each"""
+        """callers(name, limit=100) -> lines that call a name, and the definition around each;
+        for Class.name or module.name those of another owner are left out, and `basis` says how the
+        owner is known, surest first ("name": by nothing but the name)"""
         uses = [use for use in self._uses(name) if use.kind == "call"]
-        return sorted(uses, key=_order)[: max(0, limit)]
+        return sorted(uses, key=_surest)[: max(0, limit)]
 
     def importers(self, path: str, limit: int = 200) -> list[Use]:
         """importers(path, limit=200) -> lines that import a document"""
@@ -182,7 +193,35 @@ class Code:
             if kind == "mention" and language(hit.path) not in CODE:
                 continue
             uses.append(self._use(hit.path, hit.line, kind, parsed[hit.path], hit.text))
-        return uses
+        owner = ".".join(filter(None, _parts(name)[:-1]))
+        return self._owned(owner, word, uses, parsed) if owner else uses
+
+    def _owned(
+        self, owner: str, word: str, uses: Sequence[Use], parsed: Mapping[str, Parsed]
+    ) -> list[Use]:
+        """Return the uses of a name that may be those of its owner, with what speaks for it."""
+        classes = Owners(owner, word, self._defining)
+        classes.add(parsed)
+        judge: Owners | Modules = classes
+        if not classes.known:
+            judge = Modules(owner, word, self._corpus.paths(), parsed)
+        told = [use for use in uses if judge.known and use.kind in ("call", "mention")]
+        texts = {
+            path: self._corpus.data(path).decode("utf-8", "replace").split("\n")
+            for path in {use.path for use in told}
+        }
+        lines = [Line(use.path, use.line, parsed[use.path], texts[use.path]) for use in told]
+        basis = dict(zip(((use.path, use.line) for use in told), judge.judge(lines), strict=True))
+        marked = [replace(use, basis=basis.get((use.path, use.line), NAME)) for use in uses]
+        return [use for use in marked if use.basis != OTHER]
+
+    def _defining(self, names: Sequence[str]) -> Mapping[str, Parsed]:
+        """Parse the documents that define classes of these names."""
+        some = "|".join(map(re.escape, names))
+        query = searching.Query(rf"\b(?:{_CLASSES})\s+(?:{some})\b", limit=MAX_LINES)
+        hits = searching.search(self._corpus, query, None).hits
+        paths = dict.fromkeys(hit.path for hit in hits if language(hit.path) in CODE)
+        return self._symbols.parsed(paths)
 
     def _use(self, path: str, line: int, kind: str, parsed: Parsed, text: str | None = None) -> Use:
         ref = str(Ref(self._name, path, "", Lines(line, line)))
@@ -293,6 +332,10 @@ def _around(parsed: Parsed, line: int) -> str:
         if item.stop >= line and item.kind not in ("constant", "field"):
             inside = f"{item.owner}.{item.name}" if item.owner else item.name
     return inside
+
+
+def _surest(use: Use) -> tuple[bool, tuple[bool, bool, str, int]]:
+    return use.basis == NAME, _order(use)
 
 
 def _order(item: Symbol | Use) -> tuple[bool, bool, str, int]:
