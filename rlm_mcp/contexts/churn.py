@@ -1,11 +1,14 @@
 """Lines added and removed by file, over a whole history.
 
 This is git's one truly slow question (more than a millisecond a commit), and its answer for a
-commit never changes: so it is computed newest first by one thread, and kept by commit id.
+commit never changes: so it is computed newest first by one thread, and kept by commit id (and
+folder, where only a part of the repository may be shown). The commits at which a shallow clone
+ends are neither counted nor kept: there they look as if they had added every file.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import threading
@@ -18,10 +21,10 @@ from rlm_mcp.contexts.plumbing import Git
 from rlm_mcp.errors import RlmError
 
 BATCH = 200
-_RECORD = re.compile(rb"\x1e([0-9a-f]{40,64})\x00")
+_HEAD = re.compile(rb"\x1e([0-9a-f]{40,64})")
 _SCHEMA = """
 create table if not exists commits(id integer primary key, name text unique);
-create table if not exists files(commit_id integer, path text, added integer, removed integer);
+create table if not exists files(commit_id integer, path blob, added integer, removed integer);
 create index if not exists by_commit on files(commit_id);
 """
 
@@ -32,8 +35,10 @@ class Churn:
     """The changes of some commits, newest first. Safe from several threads."""
 
     def __init__(self, git: Git, commits: Sequence[str], cache: Path) -> None:
-        self._git, self._commits = git, commits
-        self._path = cache / "numstat.sqlite"
+        self._git, self._scope = git, f":{git.prefix}" if git.prefix else ""
+        self._commits = commits
+        self._ends: frozenset[str] = frozenset()
+        self._path = cache / "numstat-2.sqlite"
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
         self._done = False
@@ -54,13 +59,14 @@ class Churn:
         self._start(wait_s)
         base = self._open()
         try:
-            known = _known(base, self._commits)
+            known = _known(base, [f"{commit}{self._scope}" for commit in self._commits])
             totals: dict[str, list[int]] = {}
             for start in range(0, len(known), 500):
                 ids = known[start : start + 500]
                 marks = ",".join("?" * len(ids))
                 sql = f"select path, added, removed from files where commit_id in ({marks})"
-                for name, added, removed in base.execute(sql, ids):
+                for raw, added, removed in base.execute(sql, ids):
+                    name = os.fsdecode(raw)
                     if name.startswith(path) and not is_denied(name):
                         total = totals.setdefault(name, [0, 0, 0])
                         total[0] += 1
@@ -75,8 +81,12 @@ class Churn:
         ]
         counted, every = len(known), len(self._commits)
         note = self._failure
-        if counted < every and not note:
+        if counted < every - len(self._ends) and not note:
             note = f"Counted over the newest {counted:,} of {every:,} commits; ask again for more."
+        elif self._ends and not note:
+            note = (
+                f"Left out where the shallow clone ends: {len(self._ends):,} of {every:,} commits."
+            )
         return {"files": rows, "total": len(ordered), "commits": counted, "note": note}
 
     def _start(self, wait_s: float) -> None:
@@ -90,15 +100,21 @@ class Churn:
 
     def _work(self) -> None:
         try:
+            self._ends = self._git.shallow() & frozenset(self._commits)
             base = self._open()
             try:
                 for start in range(0, len(self._commits), BATCH):
-                    some = self._commits[start : start + BATCH]
-                    missing = _missing(base, some)
+                    some = [
+                        commit
+                        for commit in self._commits[start : start + BATCH]
+                        if commit not in self._ends
+                    ]
+                    missing = _missing(base, some, self._scope)
                     if self._stop:
                         return
                     if missing:
-                        _keep(base, list(numstat(self._git, missing)))
+                        found = list(numstat(self._git, missing))
+                        _keep(base, [(f"{name}{self._scope}", rows) for name, rows in found])
             finally:
                 base.close()
         except (RlmError, OSError, sqlite3.Error) as error:
@@ -120,19 +136,24 @@ def numstat(git: Git, commits: Sequence[str]) -> Iterator[tuple[str, list[Row]]]
     """Give (commit, [(path, lines added, lines removed)]); a binary file counts as 0."""
     arguments = ["log", "--no-walk=unsorted", "--stdin", "--format=%x1e%H", "--numstat", "-z"]
     arguments += ["--no-renames", "--no-ext-diff", "--no-textconv", "--no-notes"]
-    if git.top is not None and git.folder != git.top:
+    if git.prefix:
         arguments.append("--relative")
     out = git.run(*arguments, stdin="\n".join(commits).encode() + b"\n", timeout_s=600)
-    pieces = _RECORD.split(out)
-    for commit, body in zip(pieces[1::2], pieces[2::2], strict=True):
-        rows = []
-        for record in body.split(b"\0"):
-            added, _, rest = record.strip(b"\n").partition(b"\t")
-            removed, tab, path = rest.partition(b"\t")
-            if tab:
-                counts = [int(count) if count.isdigit() else 0 for count in (added, removed)]
-                rows.append((path.decode("utf-8", "backslashreplace"), counts[0], counts[1]))
-        yield commit.decode(), rows
+    commit, rows = "", list[Row]()
+    for record in out.split(b"\0"):
+        # A path stands behind its counts, so no name of a file looks like the head of a commit.
+        if head := _HEAD.fullmatch(record.strip(b"\n")):
+            if commit:
+                yield commit, rows
+            commit, rows = head[1].decode(), []
+            continue
+        added, _, rest = record.lstrip(b"\n").partition(b"\t")
+        removed, tab, path = rest.partition(b"\t")
+        if tab:
+            counts = [int(count) if count.isdigit() else 0 for count in (added, removed)]
+            rows.append((os.fsdecode(path), counts[0], counts[1]))
+    if commit:
+        yield commit, rows
 
 
 def _known(base: sqlite3.Connection, commits: Sequence[str]) -> list[int]:
@@ -145,11 +166,12 @@ def _known(base: sqlite3.Connection, commits: Sequence[str]) -> list[int]:
     return found
 
 
-def _missing(base: sqlite3.Connection, commits: Sequence[str]) -> list[str]:
+def _missing(base: sqlite3.Connection, commits: Sequence[str], scope: str) -> list[str]:
     marks = ",".join("?" * len(commits))
-    rows = base.execute(f"select name from commits where name in ({marks})", commits)
+    names = [f"{commit}{scope}" for commit in commits]
+    rows = base.execute(f"select name from commits where name in ({marks})", names)
     known = {name for (name,) in rows}
-    return [commit for commit in commits if commit not in known]
+    return [commit for commit in commits if f"{commit}{scope}" not in known]
 
 
 def _keep(base: sqlite3.Connection, found: list[tuple[str, list[Row]]]) -> None:
@@ -159,5 +181,5 @@ def _keep(base: sqlite3.Connection, found: list[tuple[str, list[Row]]]) -> None:
             if done.rowcount:
                 base.executemany(
                     "insert into files values(?, ?, ?, ?)",
-                    [(done.lastrowid, path, added, removed) for path, added, removed in rows],
+                    [(done.lastrowid, os.fsencode(path), *counts) for path, *counts in rows],
                 )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO
 
+from rlm_mcp.contexts.confine import is_denied
 from rlm_mcp.contexts.plumbing import PATCH_FLAGS, Git
 from rlm_mcp.errors import BadRequest
 
@@ -132,8 +133,9 @@ def blame(git: Git, path: str, start: int, end: int, rev: str) -> list[Blamed]:
         "blame",
         "--no-textconv",
         "--line-porcelain",
-        f"-L{start},{end or ''}",
     ]
+    if start > 1 or end:
+        arguments.append(f"-L{start},{end or ''}")
     if rev or git.top is None:
         arguments.append(rev or "HEAD")
     out = git.run(*arguments, "--", path, timeout_s=120)
@@ -185,20 +187,42 @@ def together(git: Git, rev: str, path: str, limit: int) -> list[dict[str, object
     """Return the files that changed in the same commits as `path`, most often first."""
     if not rev:
         return []
-    arguments = ["log", "--format=%x1e%H", "--name-only", "-z", "--full-diff", "--no-renames"]
+    arguments = ["log", "--format=%x1e%H", "--raw", "-z", "--full-diff", "--no-renames"]
+    if git.prefix:
+        arguments.append("--relative")
     out = git.run("--literal-pathspecs", *arguments, *PATCH_FLAGS, rev, "--", path)
-    counts: Counter[bytes] = Counter()
+    counts: Counter[str] = Counter()
     changes = 0
-    for record in out.split(b"\x1e")[1:]:
-        names = {name.strip(b"\n") for name in record.split(b"\0")[1:]} - {b""}
+    for names in _changed(out):
         changes += 1
         if len(names) <= MAX_TOGETHER:
-            counts.update(names - {path.encode("utf-8", "surrogateescape")})
+            counts.update(name for name in names - {path} if not is_denied(name))
     return [
         {
-            "path": name.decode("utf-8", "surrogateescape"),
+            "path": name,
             "commits": count,
             "share": round(count / changes, 3),
         }
         for name, count in counts.most_common(max(0, limit))
     ]
+
+
+def _changed(out: bytes) -> Iterator[set[str]]:
+    """Give the paths of each commit from `--raw -z`: a path is what follows a line of facts.
+
+    So no name of a file can be taken for the head of a commit.
+    """
+    names: set[str] | None = None
+    records = iter(out.split(b"\0"))
+    for record in records:
+        record = record.lstrip(b"\n")
+        if record.startswith(b":"):
+            path = next(records, b"").decode("utf-8", "surrogateescape")
+            if names is not None:
+                names.add(path)
+        elif record.startswith(b"\x1e"):
+            if names is not None:
+                yield names
+            names = set()
+    if names is not None:
+        yield names

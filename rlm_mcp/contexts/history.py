@@ -7,6 +7,7 @@ on, and a search says how far they went. Secrets by name are left out of every p
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -317,7 +318,7 @@ class History:
     def _files_of(self, commit: str, limit: int) -> Outline:
         found = next(numstat(self.repository.git, [commit]), (commit, []))[1]
         items = tuple(
-            Item(f"{self.name}:{commit[:SHORT]}", "file", path, 0, f"+{added} -{removed}")
+            Item(f"{self.name}:{commit[:SHORT]}", "file", _shown(path), 0, f"+{added} -{removed}")
             for path, added, removed in found
         )
         return Outline(items[:limit], len(items))
@@ -334,3 +335,8 @@ class History:
             "author": commit.author,
             "subject": commit.subject,
         }
+
+
+def _shown(path: str) -> str:
+    """Return a path that is no UTF-8 as text that can be printed."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -78,8 +78,7 @@ def between(git: Git, a: str, b: str, path: str, *, secrets: bool) -> bytes:
 
 def flags(git: Git) -> list[str]:
     """Return the flags that make patches plain, and keep them to what may be shown."""
-    below = git.top is not None and git.folder != git.top
-    return [*PATCH_FLAGS, "--relative"] if below else [*PATCH_FLAGS]
+    return [*PATCH_FLAGS, "--relative"] if git.prefix else [*PATCH_FLAGS]
 
 
 def censor(patch: bytes, *, secrets: bool) -> tuple[bytes, int]:

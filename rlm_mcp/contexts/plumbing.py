@@ -70,6 +70,22 @@ class Git:
         with git.stream(line, self.folder, stdin, timeout_s, ok=ok) as out:
             yield out
 
+    @property
+    def prefix(self) -> str:
+        """`folder` below `top`, with a slash at its end; empty where they are the same."""
+        if self.top is None or self.folder == self.top:
+            return ""
+        return self.folder.relative_to(self.top).as_posix() + "/"
+
+    def shallow(self) -> frozenset[str]:
+        """Return the commits whose parents a shallow clone does not have."""
+        name = self.probe("rev-parse", "--git-path", "shallow")
+        try:
+            text = (self.folder / name).read_text("ascii") if name else ""
+        except (OSError, UnicodeDecodeError):
+            return frozenset()
+        return frozenset(text.split())
+
     def _where(self) -> list[str]:
         tree = [] if self.top is None else [f"--work-tree={self.top}"]
         return [f"--git-dir={self.git_dir}", *tree]

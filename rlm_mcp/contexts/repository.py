@@ -45,9 +45,7 @@ class Repository:
     @property
     def prefix(self) -> str:
         """`folder` below `top`, with a slash at its end; empty where they are the same."""
-        if self.top is None or self.folder == self.top:
-            return ""
-        return self.folder.relative_to(self.top).as_posix() + "/"
+        return self.git.prefix
 
     def head(self) -> str:
         """Return the id of the checked-out commit, or an empty string before the first one."""

@@ -33,13 +33,17 @@ class Work:
     clock: int = 1_700_000_000
 
     def git(self, *arguments: str, stdin: bytes = b"") -> str:
+        return self.raw(*arguments, stdin=stdin).decode("utf-8", "replace").strip()
+
+    def raw(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        """Return what git prints, as it is."""
         stamp = f"{self.clock} +0000"
         env = {**os.environ, **ENV, "GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp}
         done = subprocess.run(
             ["git", *arguments], cwd=self.path, env=env, input=stdin, capture_output=True
         )
         assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
-        return done.stdout.decode("utf-8", "replace").strip()
+        return done.stdout
 
     def write(self, name: str, text: str | bytes) -> Path:
         path = self.path / name
