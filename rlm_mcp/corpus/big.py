@@ -9,31 +9,16 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from rlm_mcp.corpus.gate import Gated, gate
-from rlm_mcp.errors import BadRequest, Unavailable
+from rlm_mcp.errors import Unavailable
 
 BLOCK = 1 << 20
-SCAN = 8 << 20
-"""Bytes that are scanned between two looks at the clock."""
 MAX_LINE = 1 << 20
 """Bytes of one line that are read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scanned:
-    """Where matching lines start, at most as many as asked; `total` counts all of them."""
-
-    starts: list[int]
-    total: int
-    whole: bool
-    """False where time ran out."""
 
 
 class Big:
@@ -63,6 +48,13 @@ class Big:
             start += len(part)
             data += part
         return data
+
+    def read_into(self, room: memoryview, start: int) -> int:
+        """Read as many bytes as there is room for; return how many it were."""
+        done = 0
+        while done < len(room) and (got := os.preadv(self.fd, [room[done:]], start + done)):
+            done += got
+        return done
 
     def line_count(self) -> int:
         """Return how many lines there are; a last one without a newline counts."""
@@ -120,7 +112,7 @@ class Big:
         return self.size
 
     def blocks(
-        self, start: int = 0, end: int | None = None, step: int = SCAN
+        self, start: int = 0, end: int | None = None, step: int = 8 << 20
     ) -> Iterator[tuple[int, bytes]]:
         """Give (offset, bytes) of whole lines, in order; a line longer than `step` is cut."""
         stop = self.size if end is None else min(end, self.size)
@@ -134,34 +126,6 @@ class Big:
             yield start, data
             start += len(data)
 
-    def scan(
-        self, gated: Gated, start: int, end: int, limit: int, skip: int, deadline: float
-    ) -> Scanned:
-        """Find matching lines in a span: `limit` of them after `skip`, and how many there are."""
-        starts: list[int] = []
-        total = 0
-        buffer = bytearray(SCAN)
-        stop = min(end, self.size)
-        while start < stop:
-            if time.monotonic() > deadline:
-                return Scanned(starts, total, False)
-            size = os.preadv(self.fd, [memoryview(buffer)[: stop - start]], start)
-            if not size:
-                break
-            if start + size < stop:
-                size = buffer.rfind(b"\n", 0, size) + 1 or size
-            last = -1
-            for position in _positions(gated, buffer, size):
-                begin = buffer.rfind(b"\n", 0, position) + 1
-                if begin == last:
-                    continue
-                last = begin
-                if skip <= total < skip + limit:
-                    starts.append(start + begin)
-                total += 1
-            start += size
-        return Scanned(starts, total, True)
-
     def _count(self) -> list[int]:
         with self._lock:
             while (len(self._before) - 1) * BLOCK < self.size:
@@ -170,37 +134,3 @@ class Big:
                 newlines = int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
                 self._before.append(self._before[-1] + newlines)
             return self._before
-
-
-def compiled(pattern: str, *, ignore_case: bool, unicode: bool, multiline: bool) -> Gated:
-    """Return a pattern for `scan`; raises BadRequest for what a single line cannot decide."""
-    if multiline:
-        raise BadRequest("Logs are searched line by line; leave multiline out.")
-    gated = gate(pattern, ignore_case, unicode)
-    if gated.backtrack:
-        raise BadRequest("Logs are searched in linear time: no lookaround and no backreferences.")
-    return gated
-
-
-def _positions(gated: Gated, buffer: bytearray, size: int) -> list[int]:
-    """Return a place in each matching line, in order; some lines may come twice."""
-    found: list[int] = []
-    if gated.automaton is not None and gated.text is None:
-        append = found.append
-
-        def report(_id: int, _from: int, to: int, _flags: int, _context: object) -> None:
-            append(to - 1)
-
-        with gated.automaton.database() as database:
-            database.scan(memoryview(buffer)[:size], report)
-        return found
-    position = 0
-    search = gated.regex.search
-    while position < size and (match := search(buffer, position, size)) is not None:
-        if match.start() >= size:
-            break
-        found.append(match.start())
-        position = buffer.find(b"\n", match.start(), size) + 1
-        if not position:
-            break
-    return found

@@ -18,8 +18,8 @@ from typing import Any
 
 import re2
 
+from rlm_mcp.corpus import masks, syntax
 from rlm_mcp.corpus import pattern as patterns
-from rlm_mcp.corpus import syntax
 from rlm_mcp.corpus.pattern import Node, Pattern, Unknown
 from rlm_mcp.errors import BadRequest
 
@@ -50,8 +50,8 @@ class Gated:
     automaton: Automaton | None = None
     """Hyperscan, where it may be used and is installed: it finds lines, or (per document)
     documents."""
-    one: int = 0
-    """A set of bytes (as bits) any of which makes a line match, where the pattern is so simple."""
+    rows: tuple[masks.Needs, ...] = ()
+    """What makes a line match, where the pattern is a choice of rows of a fixed length."""
     every_line: bool = False
     empty_lines: bool = False
     """Whether every empty line matches, and the automaton does not tell them."""
@@ -137,7 +137,7 @@ def gate(
     return Gated(
         regex,
         automaton=automaton,
-        one=patterns.any_of(patterns.lean(read.node)),
+        rows=masks.rows(patterns.lean(read.node)),
         every_line=_every_line(read),
         empty_lines=empty_lines,
     )
@@ -153,7 +153,7 @@ def _literal(text: str, ignore_case: bool, multiline: bool) -> Gated:
     usable = text.isascii() or not ignore_case
     return Gated(
         regex,
-        one=patterns.any_of(node) if usable else 0,
+        rows=masks.rows(node) if usable and not across else (),
         text=None if ignore_case else data,
         automaton=_automaton(node, across) if usable else None,
         per_document=across,

@@ -13,6 +13,7 @@ from rlm_mcp.corpus import across, backtrack
 from rlm_mcp.corpus import scan as scanning
 from rlm_mcp.corpus.gate import Gated
 from rlm_mcp.corpus.snapshot import Scope, Snapshot, scope
+from rlm_mcp.corpus.way import Way
 
 Numbers = npt.NDArray[np.int64]
 
@@ -149,8 +150,8 @@ def _decided(
 ) -> tuple[Numbers, bool]:
     """Return the lines, among those that RE2 finds, that the backtracking engine agrees to."""
     runs = among.reading_runs if enough else among.runs
-    way = scanning.Way(snapshot, gated)
-    pieces = _all_lines(among) if gated.every_line else way.pieces(runs, clock)
+    scan = scanning.Scan(snapshot, Way(gated, snapshot.byte_counts), clock)
+    pieces = _all_lines(among) if gated.every_line else scan.pieces(runs)
     kept = [np.empty(0, np.int64)]
     count = 0
     with backtrack.Child(snapshot, gated, clock.until, starts=False) as child:
@@ -162,7 +163,7 @@ def _decided(
             count += len(places)
             if not whole:
                 return np.concatenate(kept), False
-    return np.concatenate(kept), not way.stopped
+    return np.concatenate(kept), not scan.stopped
 
 
 def _all_lines(among: Scope) -> Iterator[Numbers]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 BYTES = (1 << 256) - 1
 NEWLINE = 1 << 10
+WORD = sum(1 << ord(char) for char in string.ascii_letters + string.digits + "_")
 
 
 class Unknown(Exception):
@@ -95,28 +96,6 @@ def nullable(node: Node, holds: str = "") -> bool:
             return any(nullable(inner, holds) for inner in nodes)
 
 
-def any_of(node: Node) -> int:
-    """Return the bytes any one of which is a match, where the node says no more; else 0."""
-    match node:
-        case One(bits):
-            return bits
-        case Many(inner, 1, _):
-            return any_of(inner)
-        case Row((inner,)):
-            return any_of(inner)
-        case Either(nodes):
-            sets = [any_of(inner) for inner in nodes]
-            return _union(sets) if all(sets) else 0
-    return 0
-
-
-def _union(sets: list[int]) -> int:
-    bits = 0
-    for one in sets:
-        bits |= one
-    return bits
-
-
 def positions(node: Node) -> int:
     """Return about how many states the node needs when its counts are written out.
 
@@ -156,9 +135,12 @@ def to_line_end(node: Node) -> Node:
 def lean(node: Node) -> Node:
     """Return a smaller node that is somewhere in just the same lines.
 
-    What may be left out at either end is: `.*a\\w*` is in a line where `a` is.
+    What may be left out at either end is: `.*a\\w*` is in a line where `a` is. `\\b` is where a
+    word is.
     """
     match node:
+        case Edge("\\b"):
+            return One(WORD)
         case Many(inner, low, _) if low > 0:
             return lean(inner) if low == 1 else Many(inner, low, low)
         case Either(nodes):

@@ -181,6 +181,11 @@ class Snapshot:
         """Return the place of the next newline; there is one behind every byte of a document."""
         return self._map.find(b"\n", position)
 
+    def newlines(self, start: int, end: int) -> tuple[int, Ends]:
+        """Return the ordinal of the first newline of a span, and where all of its newlines are."""
+        low, high = self.ends.searchsorted(np.array([start, end], np.uint32)).tolist()
+        return low, self.ends[low:high]
+
     def line_of(self, place: int, position: int) -> int:
         """Return the number of the line that holds a byte of a document."""
         first, lines = int(self.firsts[place]), int(self.lines[place])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from rlm_mcp.corpus.pattern import (
     BYTES,
     NEWLINE,
+    WORD,
     Edge,
     Either,
     Many,
@@ -33,7 +34,6 @@ def _set(chars: str) -> int:
 
 
 DIGIT = _set(string.digits)
-WORD = _set(string.ascii_letters + string.digits + "_")
 SPACE = _set("\t\n\f\r ")
 _ESCAPED_SETS = {"d": DIGIT, "w": WORD, "s": SPACE}
 _CONTROLS = {"a": 7, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}

@@ -16,7 +16,7 @@ from rlm_mcp.contexts.logs import times
 from rlm_mcp.contexts.logs.files import LogFile
 from rlm_mcp.contexts.logs.records import literal, records
 from rlm_mcp.contexts.variable import Method
-from rlm_mcp.corpus import big
+from rlm_mcp.corpus import sift
 from rlm_mcp.corpus.gate import Gated
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import Lines, Ref
@@ -190,13 +190,13 @@ class Asked:
 
     def follow(self, id: str, limit: int = 100) -> Row:
         """follow("req-123", limit=100) -> every line with an id over all logs, by time"""
-        gated = big.compiled(literal(id), ignore_case=False, unicode=False, multiline=False)
+        gated = sift.compiled(literal(id), ignore_case=False, unicode=False, multiline=False)
         deadline = time.monotonic() + WORK_S
         found: list[tuple[float, int, LogFile, int]] = []
         total = 0
         whole = True
         for number, file in enumerate(self._logs.files):
-            scanned = file.big.scan(gated, 0, file.big.size, 10_000, 0, deadline)
+            scanned = sift.scan(file.big, gated, 0, file.big.size, 10_000, 0, deadline)
             total += scanned.total
             whole = whole and scanned.whole
             for offset in scanned.starts:
@@ -227,7 +227,7 @@ class Asked:
         return {"total": 1, "record": self._row(file, offset), "before": text}
 
     def _compiled(self, pattern: str) -> Gated:
-        return big.compiled(pattern, ignore_case=False, unicode=False, multiline=False)
+        return sift.compiled(pattern, ignore_case=False, unicode=False, multiline=False)
 
     def _timed(self, path: str) -> list[LogFile]:
         chosen = self._logs.chosen(Ref(self._logs.name, path))

@@ -32,7 +32,7 @@ from rlm_mcp.contexts.variable import (
     Query,
     Source,
 )
-from rlm_mcp.corpus import big, globs, tokens
+from rlm_mcp.corpus import globs, sift, tokens
 from rlm_mcp.errors import BadRequest, RlmError, Unavailable, did_you_mean
 from rlm_mcp.refs import Lines, Ref
 
@@ -203,7 +203,7 @@ class Logs:
         return "".join(window.decode(Whole(file).data()) for file in files)
 
     def search(self, query: Query, scope: Ref) -> Found:
-        gated = big.compiled(
+        gated = sift.compiled(
             query.pattern,
             ignore_case=query.ignore_case,
             unicode=query.unicode,
@@ -218,7 +218,7 @@ class Logs:
         for file in self.chosen(scope):
             start, end = _bytes(file, scope)
             room = query.limit - len(hits)
-            found = file.big.scan(gated, start, end, room, max(0, skip - total), deadline)
+            found = sift.scan(file.big, gated, start, end, room, max(0, skip - total), deadline)
             total += found.total
             whole = whole and found.whole
             if found.total:

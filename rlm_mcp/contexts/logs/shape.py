@@ -13,7 +13,7 @@ from rlm_mcp.contexts.logs.asked import BUCKETS, WORK_S, Asked, note
 from rlm_mcp.contexts.logs.files import LogFile
 from rlm_mcp.contexts.logs.records import literal
 from rlm_mcp.contexts.variable import Chunk, Hit, Item, Outline
-from rlm_mcp.corpus import big, tokens, words
+from rlm_mcp.corpus import sift, tokens, words
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import Lines, Ref
 
@@ -88,12 +88,12 @@ class Shape:
         if not asked:
             return []
         some = "|".join(literal(term.text) for term in asked)
-        gated = big.compiled(some, ignore_case=True, unicode=False, multiline=False)
+        gated = sift.compiled(some, ignore_case=True, unicode=False, multiline=False)
         deadline = time.monotonic() + WORK_S
         best: list[tuple[float, int, int]] = []
         files = self._logs.chosen(scope)
         for number, file in enumerate(files):
-            found = file.big.scan(gated, 0, file.big.size, 20_000, 0, deadline)
+            found = sift.scan(file.big, gated, 0, file.big.size, 20_000, 0, deadline)
             for offset in found.starts:
                 line = file.big.line_at(offset, 2_000)
                 text = line.decode("utf-8", "replace").lower()

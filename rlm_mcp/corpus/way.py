@@ -1,0 +1,192 @@
+"""The way to find matching lines that suits a pattern and the text met so far.
+
+RE2 is the fastest where a plain text is rare, Hyperscan where an expression is; both tell Python
+of each hit. Where that costs more than the text itself, whole arrays are compared (masks.py).
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rlm_mcp.corpus.gate import Gated
+from rlm_mcp.corpus.masks import PIECE, Masks
+
+Numbers = npt.NDArray[np.int64]
+
+SPARSE = 21_000
+"""Bytes a hit from which on RE2 is faster than Hyperscan at plain text."""
+LOOK = 64
+"""Hits that RE2 tells, after which that is looked at."""
+RARE = 400
+"""Bytes an occurrence of its first byte from which on RE2 skips quickly to a plain text."""
+TOLD_NS = {"regex": 3_000, "automaton": 400}
+"""Nanoseconds of telling Python of one hit."""
+
+
+class Text(Protocol):
+    """Bytes that are searched by line; the caller decides what a line is known by."""
+
+    @property
+    def buffer(self) -> memoryview:
+        """The bytes; they end with a newline."""
+        ...
+
+    def newlines(self, start: int, end: int) -> tuple[int, npt.NDArray[Any]]:
+        """Return the ordinal of the first newline of a span, and where all of its newlines are."""
+        ...
+
+    def find_newline(self, position: int) -> int:
+        """Return the place of the next newline."""
+        ...
+
+
+class Way:
+    """How lines are looked for, learnt from one block for the next."""
+
+    def __init__(self, gated: Gated, counts: Numbers) -> None:
+        self._gated, self._counts = gated, counts
+        self._masks: Masks | None = None
+        self.told = 0
+        """Hits that an engine told to Python, one by one."""
+        self._regex = gated.automaton is None
+        if gated.text is not None and gated.automaton is not None:
+            self._regex = int(counts[gated.text[0]]) * RARE < int(counts.sum())
+
+    def another(self) -> Way:
+        """Return one for another thread, which knows as much."""
+        return copy(self)
+
+    @property
+    def is_by_arrays(self) -> bool:
+        """Whether hits are no longer told one by one."""
+        return self._masks is not None
+
+    def lines(self, text: Text, start: int, end: int) -> tuple[Numbers, bool]:
+        """Find the matching lines of a block of whole lines, in order.
+
+        Returns the ordinals of their newlines and True, or the places of these and False:
+        whichever was found.
+        """
+        if self._masks is not None:
+            return self._by_masks(self._masks, text, start, end), True
+        places = np.array(self._places(text, start, end), np.int64)
+        self.told += len(places)
+        if self._gated.empty_lines and not self._regex:
+            places = np.concatenate((places, _empty_lines(text, start, end)))
+            places.sort(kind="stable")
+        return places, False
+
+    def _by_masks(self, masks: Masks, text: Text, start: int, end: int) -> Numbers:
+        found = []
+        while start < end:
+            stop = min(end, text.find_newline(min(start + PIECE, end) - 1) + 1)
+            first, ends = text.newlines(start, stop)
+            if start:
+                data = np.frombuffer(text.buffer, np.uint8)[start - 1 : stop]
+            else:
+                data = np.frombuffer(b"\n" + text.buffer[:stop], np.uint8)
+            found.append(masks.lines(data, ends.astype(np.int64) - start) + first)
+            start = stop
+        return np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def _places(self, text: Text, start: int, end: int) -> list[int]:
+        """Return the newlines of the matching lines of a block."""
+        found: list[int] = []
+        if self._regex:
+            switch = self._gated.automaton is not None
+            found, stopped = _by_regex(text, self._gated, start, end, switch)
+            self._learn("regex", len(found), stopped - start)
+            if stopped == end:
+                return found
+            self._regex, start = False, stopped
+        more = _by_automaton(text, self._gated, start, end)
+        self._learn("automaton", len(more), end - start)
+        return found + more
+
+    def _learn(self, way: str, hits: int, size: int) -> None:
+        """Compare arrays from now on where telling of hits took longer than that would."""
+        if not self._gated.rows or hits < LOOK or (way == "regex" and self._gated.automaton):
+            return
+        masks = Masks(self._gated.rows, self._counts)
+        if hits * TOLD_NS[way] > size * masks.cost_ns:
+            self._masks = masks
+
+
+def _empty_lines(text: Text, start: int, end: int) -> Numbers:
+    """Return the newlines of the lines of a block that hold nothing."""
+    ends = text.newlines(start, end)[1].astype(np.int64)
+    found: Numbers = ends[np.diff(ends, prepend=start - 1) == 1]
+    return found
+
+
+def _by_automaton(text: Text, gated: Gated, start: int, end: int) -> list[int]:
+    """Return the newlines of the matching lines of a block."""
+    found = _reports(text, gated, start, end)
+    if found and found[0] < start:
+        del found[0]
+    if found and found[-1] >= end:
+        del found[-1]
+    if start == 0 and end:
+        first = text.find_newline(0)
+        if found[:1] != [first] and gated.regex.search(text.buffer[:first]) is not None:
+            found.insert(0, first)
+    if end == len(text.buffer) and found[-1:] != [end - 1]:
+        before = _line_start(text, start, end - 1)
+        if gated.regex.search(text.buffer[before : end - 1]) is not None:
+            found.append(end - 1)
+    return found
+
+
+def _line_start(text: Text, start: int, end: int) -> int:
+    """Return where the last line before a newline starts, not before `start`."""
+    size = 4096
+    while True:
+        begin = max(start, end - size)
+        place = bytes(text.buffer[begin:end]).rfind(b"\n")
+        if place >= 0:
+            return begin + place + 1
+        if begin == start:
+            return start
+        size *= 8
+
+
+def _reports(text: Text, gated: Gated, start: int, end: int) -> list[int]:
+    """Return what Hyperscan reports of a block, and of a byte before and behind it.
+
+    Without these it misses some empty lines at the very start and at the very end of what it is
+    given (5.4, met on the Linux sources with ^\\s*$).
+    """
+    found: list[int] = []
+    append = found.append
+    begin = max(0, start - 1)
+    shift = begin - 1
+
+    def report(_id: int, _from: int, to: int, _flags: int, _context: object) -> None:
+        append(to + shift)
+
+    assert gated.automaton is not None
+    with gated.automaton.database() as database:
+        database.scan(text.buffer[begin : end + 1], report)
+    return found
+
+
+def _by_regex(
+    text: Text, gated: Gated, start: int, end: int, switch: bool
+) -> tuple[list[int], int]:
+    """Scan with RE2; with `switch`, stop where hits are so dense that Hyperscan is faster."""
+    found: list[int] = []
+    search, buffer, newline = gated.regex.search, text.buffer, text.find_newline
+    position = start
+    while position < end and (match := search(buffer, position, end)) is not None:
+        hit = match.start()
+        if hit >= end:
+            break
+        found.append(newline(hit))
+        position = found[-1] + 1
+        if switch and len(found) % LOOK == 0 and position - start < len(found) * SPARSE:
+            return found, position
+    return found, end

@@ -1,0 +1,69 @@
+"""Lines that are found by comparing whole arrays are those that Python's re finds."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from rlm_mcp.corpus import masks, pattern, syntax
+
+PIECES = (
+    "a", "b", "X", ".", r"\w", r"\d", r"\W", r"\b", "^", "$", "[ab]", "[^a]", "ab", "0",
+    r"[^\s]", "[aeiou0-3X]", "[^ -~]", "(a|bc)", "b?", "a{2}", "(?:ab|0){1,2}",
+)  # fmt: skip
+
+
+def rows(text: str, fold: bool = False) -> tuple[masks.Needs, ...]:
+    return masks.rows(pattern.lean(syntax.parse(text, ignore_case=fold).node))
+
+
+def lines(choice: tuple[masks.Needs, ...], data: bytes) -> list[int]:
+    array = np.frombuffer(b"\n" + data, np.uint8)
+    arranged = masks.Masks(choice, np.bincount(array, minlength=256))
+    return list(map(int, arranged.lines(array, np.flatnonzero(array[1:] == 10))))
+
+
+@given(
+    text=st.lists(st.binary(max_size=6) | st.text("ab01 X_", max_size=9).map(str.encode)),
+    parts=st.lists(st.sampled_from(PIECES), min_size=1, max_size=4),
+    other=st.lists(st.sampled_from(PIECES), max_size=3),
+    fold=st.booleans(),
+)
+@settings(max_examples=400, deadline=None)
+def test_lines_are_those_that_pythons_re_finds(
+    text: list[bytes], parts: list[str], other: list[str], fold: bool
+) -> None:
+    # A line has no newline; and our \s does not hold the vertical tab.
+    data = b"".join(line.translate(None, b"\n\v") + b"\n" for line in [b"", *text])
+    written = "".join(parts) + ("|" + "".join(other) if other else "")
+    choice = rows(written, fold)
+    assume(choice)
+    regex = re.compile(written.encode("latin-1"), re.IGNORECASE if fold else 0)
+    wanted = [n for n, line in enumerate(data.split(b"\n")[:-1]) if regex.search(line)]
+    assert lines(choice, data) == wanted
+
+
+@pytest.mark.parametrize(
+    "text", ["ca+b", "ca*b", "x.*y", "[ab]{25}", "(a|b|c|d)(a|b|c|d)(a|b|c|d)", "(a?b?){9}"]
+)
+def test_what_has_no_fixed_length_or_too_many_rows_is_left_to_the_engines(text: str) -> None:
+    assert rows(text) == ()
+
+
+def test_an_edge_that_cannot_hold_matches_nothing() -> None:
+    assert rows(r"a\bb") == ()
+    assert lines(rows(r"a\bb|c"), b"ab\na b\nc\n") == [2]
+
+
+def test_a_long_row_is_compared_in_part_and_then_looked_at() -> None:
+    data = b"the quick brown fox\nthe quick brown fax\n" * 500 + b"a brown fox\n"
+    assert len(lines(rows("quick brown fox"), data)) == 500
+    assert len(lines(rows("brown fox"), data)) == 501
+
+
+def test_no_border_of_a_word_is_found_in_an_empty_line_too() -> None:
+    assert lines(rows(r"\B"), b"\na\nab\n-\na-\n") == [0, 2, 3, 4]
