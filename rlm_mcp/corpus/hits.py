@@ -17,6 +17,8 @@ from rlm_mcp.corpus.way import Way
 
 Numbers = npt.NDArray[np.int64]
 
+_FEW = 4
+"""Documents a hit from which on hits are few."""
 _LINES = 50_000
 """Lines that are handed to the backtracking engine at a time."""
 
@@ -132,6 +134,8 @@ def _grouped(among: Scope, ordinals: Numbers, whole: bool) -> Hits:
     steps = np.diff(ordinals)
     if len(steps) and int(steps.min()) <= 0:
         ordinals = np.unique(ordinals)
+    if len(ordinals) * _FEW < len(among.places):
+        return _looked_up(among, ordinals, whole)
     low = ordinals.searchsorted(among.firsts)
     counts = ordinals.searchsorted(among.firsts + among.lines) - low
     which = among.order[counts[among.order] > 0]
@@ -143,6 +147,18 @@ def _grouped(among: Scope, ordinals: Numbers, whole: bool) -> Hits:
         ordinals = ordinals[np.arange(total) + np.repeat(low - starts, counts)]
     lines = ordinals - np.repeat(among.firsts[which] - 1, counts)
     return Hits(among.places[which], counts, lines, whole)
+
+
+def _looked_up(among: Scope, ordinals: Numbers, whole: bool) -> Hits:
+    """Do the same for few ordinals: each looks for its document, not each document for them."""
+    which = among.firsts.searchsorted(ordinals, "right") - 1
+    ordinals, which = ordinals[which >= 0], which[which >= 0]
+    living = ordinals < among.firsts[which] + among.lines[which]
+    ordinals, which = ordinals[living], which[living]
+    order = np.argsort(among.places[which], kind="stable")
+    lines = (ordinals - among.firsts[which] + 1)[order]
+    places, counts = np.unique(among.places[which], return_counts=True)
+    return Hits(places, counts, lines, whole)
 
 
 def _decided(

@@ -200,7 +200,8 @@ def _arranged(needs: Needs, shares: npt.NDArray[np.float64]) -> _Row:
     """Let the rarest sets be compared everywhere, until what is left is rare."""
     tests = []
     for offset, bits in needs:
-        table = np.array([bits >> code & 1 for code in range(256)], bool)
+        packed = np.frombuffer(bits.to_bytes(32, "little"), np.uint8)
+        table = np.unpackbits(packed, bitorder="little").astype(bool)
         tests.append((float(shares[table].sum()), offset, _test(table)))
     tests.sort(key=lambda item: (item[0], item[2].operations))
     common: list[tuple[int, _Test]] = []

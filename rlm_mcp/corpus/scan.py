@@ -78,7 +78,7 @@ def scan(snapshot: Snapshot, gated: Gated, runs: Runs, clock: Clock, enough: int
         return first.all(_blocks(snapshot, runs, bool(enough)), enough)
     head, *rest = _blocks(snapshot, runs, False)
     results = [first.all(iter([head]))]
-    if first.way.told * CROWDED > head[1] - head[0] and not first.way.is_by_arrays:
+    if first.way.told * CROWDED > head[1] - head[0] and not first.way.by_arrays:
         # Each hit is told to Python, one thread at a time: more threads would only queue.
         results.append(first.all(iter(rest)))
     else:
@@ -156,8 +156,11 @@ class Scan:
             found, are_ordinals = self.way.lines(self._snapshot, start, stop)
             if len(found):
                 self._count += len(found)
-                ends = self._snapshot.ends
-                yield found if are_ordinals else ends.searchsorted(found.astype(np.uint32))
+                first, ends = self._snapshot.newlines(start, stop)
+                found = (
+                    found if are_ordinals else ends.searchsorted(found.astype(np.uint32)) + first
+                )
+                yield found
             took = time.monotonic() - begun
             if took > PAUSE_S:
                 # An automaton of RE2 that grows too large gets slower a hundred times.

@@ -13,16 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus.gate import Gated
-from rlm_mcp.corpus.masks import PIECE, Masks
+from rlm_mcp.corpus.masks import BASE_NS, PIECE, Masks
 
 Numbers = npt.NDArray[np.int64]
 
 SPARSE = 21_000
 """Bytes a hit from which on RE2 is faster than Hyperscan at plain text."""
 LOOK = 64
-"""Hits that RE2 tells, after which that is looked at."""
+"""Hits of RE2 after which that is looked at."""
 RARE = 400
 """Bytes an occurrence of its first byte from which on RE2 skips quickly to a plain text."""
+SHORT = 128 << 10
+"""Bytes of a block that is too short to learn from: to arrange the arrays takes as long."""
 TOLD_NS = {"regex": 3_000, "automaton": 400}
 """Nanoseconds of telling Python of one hit."""
 
@@ -50,6 +52,8 @@ class Way:
     def __init__(self, gated: Gated, counts: Numbers) -> None:
         self._gated, self._counts = gated, counts
         self._masks: Masks | None = None
+        self.by_arrays = False
+        """Whether hits are not told one by one, for now."""
         self.told = 0
         """Hits that an engine told to Python, one by one."""
         self._regex = gated.automaton is None
@@ -60,19 +64,17 @@ class Way:
         """Return one for another thread, which knows as much."""
         return copy(self)
 
-    @property
-    def is_by_arrays(self) -> bool:
-        """Whether hits are no longer told one by one."""
-        return self._masks is not None
-
     def lines(self, text: Text, start: int, end: int) -> tuple[Numbers, bool]:
         """Find the matching lines of a block of whole lines, in order.
 
         Returns the ordinals of their newlines and True, or the places of these and False:
         whichever was found.
         """
-        if self._masks is not None:
-            return self._by_masks(self._masks, text, start, end), True
+        if self._masks is not None and self.by_arrays:
+            found = self._by_masks(self._masks, text, start, end)
+            way = "regex" if self._gated.automaton is None else "automaton"
+            self.by_arrays = self._is_dense(way, len(found), end - start)
+            return found, True
         places = np.array(self._places(text, start, end), np.int64)
         self.told += len(places)
         if self._gated.empty_lines and not self._regex:
@@ -99,21 +101,20 @@ class Way:
         if self._regex:
             switch = self._gated.automaton is not None
             found, stopped = _by_regex(text, self._gated, start, end, switch)
-            self._learn("regex", len(found), stopped - start)
             if stopped == end:
+                self.by_arrays = not switch and self._is_dense("regex", len(found), end - start)
                 return found
             self._regex, start = False, stopped
         more = _by_automaton(text, self._gated, start, end)
-        self._learn("automaton", len(more), end - start)
+        self.by_arrays = self._is_dense("automaton", len(more), end - start)
         return found + more
 
-    def _learn(self, way: str, hits: int, size: int) -> None:
-        """Compare arrays from now on where telling of hits took longer than that would."""
-        if not self._gated.rows or hits < LOOK or (way == "regex" and self._gated.automaton):
-            return
-        masks = Masks(self._gated.rows, self._counts)
-        if hits * TOLD_NS[way] > size * masks.cost_ns:
-            self._masks = masks
+    def _is_dense(self, way: str, hits: int, size: int) -> bool:
+        """Whether telling of so many hits takes longer than comparing arrays does."""
+        if not self._gated.rows or size < SHORT or hits * TOLD_NS[way] < size * BASE_NS:
+            return False
+        self._masks = self._masks or Masks(self._gated.rows, self._counts)
+        return hits * TOLD_NS[way] > size * self._masks.cost_ns
 
 
 def _empty_lines(text: Text, start: int, end: int) -> Numbers:

@@ -24,7 +24,7 @@ def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     if request.param == "re2 alone":
         monkeypatch.setattr(gate, "hyperscan", lambda: None)
     elif request.param == "arrays":
-        monkeypatch.setattr(way, "LOOK", 0)
+        monkeypatch.setattr(way, "SHORT", 0)
         monkeypatch.setattr(way, "TOLD_NS", {"regex": 10**9, "automaton": 10**9})
     monkeypatch.setattr(sift, "PART", 64)
     monkeypatch.setattr(sift, "PIECE", 16)
