@@ -66,6 +66,10 @@ MAX_OUTPUT = 256 << 20
 _PART = 1 << 20
 
 
+class Slow(Unavailable):
+    """git took longer than it was given."""
+
+
 def run(
     arguments: Sequence[str],
     folder: Path,
@@ -78,7 +82,8 @@ def run(
 ) -> bytes:
     """Return what git prints, run in `folder`; the other arguments are those of `stream`.
 
-    Raises Unavailable where it fails, prints more than `limit_bytes` or takes too long.
+    Raises Unavailable where it fails or prints more than `limit_bytes`, Slow where it takes
+    too long.
     """
     with stream(arguments, folder, stdin, timeout_s, ok=ok, alone=alone) as out:
         parts, room = [], limit_bytes
@@ -132,9 +137,7 @@ def stream(
         said = errors.finish()
     if finished and code not in ok:
         if expired:
-            raise Unavailable(
-                f"git {_verb(arguments)} took more than {timeout_s:.0f} s and was stopped."
-            )
+            raise Slow(f"git {_verb(arguments)} took more than {timeout_s:.0f} s and was stopped.")
         raise Unavailable(f"git {_verb(arguments)} failed: {_complaint(said, code)}.")
 
 

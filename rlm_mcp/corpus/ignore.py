@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def folders(root: Path, below: bytes) -> Iterator[bytes]:
         for path in _walk(os.fsencode(root), below, [], folders=True):
             if path.endswith(b"/"):
                 yield path.rstrip(b"/")
+
+
+def trap(root: Path) -> Path | None:
+    """Return a .gitignore under `root` that is a pipe or the like: git would wait for it."""
+    for folder, _, names in os.walk(root):
+        if ".gitignore" in names and is_trap(place := Path(folder, ".gitignore")):
+            return place
+    return None
+
+
+def is_trap(place: Path) -> bool:
+    """Whether there is something at a place that is neither a file, a link nor a folder."""
+    try:
+        mode = place.lstat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode))
 
 
 def without_ignored(root: Path, found: Mapping[bytes, str]) -> Mapping[bytes, str]:

@@ -18,8 +18,14 @@ from rlm_mcp.errors import Denied, Unavailable
 WAIT_S = 2.0
 """How long a query waits for a git command that is changing the working tree."""
 LOCK_S = 30.0
+PATIENCE_S = 2.0
+"""How long git may list before we look for a pipe that it waits for."""
 DEPTH = 8
 """How deep repositories inside repositories are followed."""
+
+
+_traps: dict[Path, Path] = {}
+"""What held git up, by working tree, so that it does not wait for it again."""
 
 
 class Tree(Living):
@@ -57,6 +63,9 @@ class Tree(Living):
 
     def folders(self) -> Iterable[bytes]:
         """Return untracked folders that are not ignored, empty ones too, and all below them."""
+        if _is_trapped(self.root):
+            yield from ignore.folders(self.root, b"")
+            return
         listed = ["ls-files", "--others", "--directory", "--exclude-standard", "-z"]
         for path in _list(self.root, listed).split(b"\0"):
             if path.endswith(b"/"):
@@ -94,13 +103,30 @@ def _lock(path: Path) -> Stamp | None:
 
 
 def _ls_files(top: Path) -> bytes:
+    """Return what git lists; where a pipe for a .gitignore holds it up, what we list ourselves."""
     listed = ["ls-files", "-v", "--stage", "--cached", "--others", "--exclude-standard", "-z"]
-    return _list(top, listed)
+    if not _is_trapped(top):
+        try:
+            return _list(top, listed, PATIENCE_S)
+        except git.Slow:
+            trap = ignore.trap(top)
+            if trap is None:
+                return _list(top, listed)
+            _traps[top] = trap
+    tracked = _list(top, ["ls-files", "-v", "--stage", "--cached", "-z"])
+    known = {record.partition(b"\t")[2] for record in tracked.split(b"\0")}
+    others = [b"? " + path + b"\0" for path in ignore.walk(top) if path not in known]
+    return tracked + b"".join(others)
 
 
-def _list(top: Path, arguments: Sequence[str]) -> bytes:
+def _is_trapped(top: Path) -> bool:
+    """Whether a pipe would hold git up: for the first .gitignore that it opens, or as before."""
+    return ignore.is_trap(_traps.get(top, top / ".gitignore"))
+
+
+def _list(top: Path, arguments: Sequence[str], timeout_s: float = 120) -> bytes:
     """Return what git lists by its ignore rules, the user's own among them."""
-    return git.run(arguments, top, timeout_s=120, alone=False)
+    return git.run(arguments, top, timeout_s=timeout_s, alone=False)
 
 
 def _list_tree(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.corpus import load
+from rlm_mcp.corpus import tree as trees
 from rlm_mcp.corpus.repository import find
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
 from tests.corpus.conftest import Tree
@@ -126,6 +127,29 @@ def test_links_pipes_sockets_and_devices_are_never_opened(make_tree: Make, cache
     }  # fmt: skip
     with pytest.raises(Unavailable):
         corpus.data("pipe")
+
+
+@posix
+def test_a_pipe_for_an_ignore_file_does_not_hold_a_load_up(
+    make_tree: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trees, "PATIENCE_S", 0.2)
+    tree = make_tree({"a.txt": "a\n", "sub/b.txt": "b\n", "other/.gitignore": "*.log\n"})
+    tree.write({"sub/new.txt": "n\n", "other/x.log": "x\n"})
+    os.mkfifo(tree.folder / "sub/.gitignore")
+    for _ in range(2):
+        corpus = load.tree(tree.folder, cache=cache)
+        assert list(corpus.paths()) == ["a.txt", "other/.gitignore", "sub/b.txt", "sub/new.txt"]
+        assert set(corpus.skipped["sub/.gitignore"]) == {"not a file"}
+        tree.write({"sub/new.txt": "changed\n"})
+        corpus.refresh()
+        assert corpus.data("sub/new.txt") == b"changed\n"
+        corpus.close()
+        tree.write({"sub/new.txt": "n\n"})
+    os.unlink(tree.folder / "sub/.gitignore")
+    tree.write({"sub/.gitignore": "new.txt\n"})
+    corpus = load.tree(tree.folder, cache=cache)
+    assert "sub/new.txt" not in corpus.paths()
 
 
 def test_nothing_that_a_repository_configures_is_run(make_tree: Make, cache: Path) -> None:
