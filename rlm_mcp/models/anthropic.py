@@ -20,8 +20,7 @@ from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Message, Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
 from rlm_mcp.models.status import (
-    NO_COUNTS,
-    checked,
+    counted,
     kind_of,
     seconds,
     sentence,
@@ -105,11 +104,12 @@ class Anthropic:
         fields = {name: body[name] for name in ("model", "system", "messages") if name in body}
         try:
             client = await _client()
-            counted = await client.messages.count_tokens(**fields, timeout=20.0)
-        except _sdk().AnthropicError:
+            told = await client.messages.count_tokens(**fields, timeout=20.0)
+            tokens = counted(WHO, lambda: Usage(told.input_tokens)).input
+        except (_sdk().AnthropicError, ModelError):
             return guess
-        self._keep(_digests(request)[-1], counted.input_tokens)
-        return counted.input_tokens
+        self._keep(_digests(request)[-1], tokens)
+        return tokens
 
     async def close(self) -> None:
         """Close the connections that this event loop's calls share."""
@@ -166,16 +166,15 @@ class Anthropic:
             text = "".join([block.text for block in message.content if block.type == "text"])
         except (AttributeError, TypeError) as error:
             raise unreadable(WHO, "its content is no list of blocks with text") from error
-        try:
-            usage = Usage(
+        usage = counted(
+            WHO,
+            lambda: Usage(
                 message.usage.input_tokens,
                 message.usage.output_tokens,
                 message.usage.cache_read_input_tokens or 0,
                 message.usage.cache_creation_input_tokens or 0,
-            )
-            checked(usage)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise unreadable(WHO, NO_COUNTS) from error
+            ),
+        )
         stop = _STOPS.get(str(message.stop_reason))
         if stop is None:
             raise unreadable(

@@ -11,7 +11,6 @@ import ipaddress
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +18,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import NO_COUNTS, checked, kind_of, seconds, sentence, unreadable
+from rlm_mcp.models.status import counted, kind_of, seconds, sentence, unreadable
 
 URL = "RLM_MCP_BRIDGE_URL"
 TOKEN = "RLM_MCP_BRIDGE_TOKEN"
@@ -80,16 +79,12 @@ class Bridge:
         stop = said.get("stop", "end")
         if stop not in ("end", "max_tokens", "stop", "refused"):
             raise unreadable(WHO, f"its stop is none that is known, {stop!r} ({DOCS})")
-        try:
-            used = said.get("usage") or asdict(
-                Usage(estimate.request_tokens(request), estimate.tokens(text))
-            )
-            usage = checked(Usage(**{name: int(value) for name, value in used.items()}))
-        except (TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise unreadable(WHO, f"{NO_COUNTS} ({DOCS})") from error
-        counted = usage.prompt if said.get("usage") else None
         model = str(said.get("model") or self.model)
-        return Reply(text, usage, model, None, stop, prompt_tokens=counted)
+        if not (used := said.get("usage")):
+            usage = Usage(estimate.request_tokens(request), estimate.tokens(text))
+            return Reply(text, usage, model, None, stop)
+        usage = counted(WHO, lambda: Usage(**{name: int(used[name]) for name in used}))
+        return Reply(text, usage, model, None, stop, prompt_tokens=usage.prompt)
 
 
 def where() -> tuple[str, int, str]:

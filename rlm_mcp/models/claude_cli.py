@@ -28,15 +28,7 @@ from rlm_mcp import config
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
-from rlm_mcp.models.status import (
-    NO_COUNTS,
-    checked,
-    dollars,
-    kind_of,
-    sentence,
-    unreadable,
-    words,
-)
+from rlm_mcp.models.status import counted, dollars, kind_of, sentence, unreadable, words
 
 WHO = "`claude`"
 AT_ONCE = 4
@@ -168,18 +160,9 @@ class ClaudeCli:
         text = said.get("result")
         if not isinstance(text, str):
             raise unreadable(WHO, "its JSON holds no result", retryable=False)
-        try:
-            used = said["usage"]
-            usage = Usage(
-                int(used["input_tokens"]),
-                int(used["output_tokens"]),
-                int(used.get("cache_read_input_tokens") or 0),
-                int(used.get("cache_creation_input_tokens") or 0),
-            )
-            checked(usage)
-            model = str(next(iter(said.get("modelUsage") or {}), self.model))
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise unreadable(WHO, NO_COUNTS, retryable=False) from error
+        usage = counted(WHO, lambda: _usage(said["usage"]), retryable=False)
+        models = said.get("modelUsage")
+        model = str(next(iter(models), self.model)) if isinstance(models, dict) else self.model
         paid = dollars(said.get("total_cost_usd"))
         cost = prices.cost(model, usage) if paid is None else paid
         stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
@@ -190,8 +173,17 @@ class ClaudeCli:
         ends = [at for word in request.stop if (at := text.find(word)) >= 0]
         if ends:
             text, stop = text[: min(ends)], "stop"
-        counted = usage.prompt - OWN_TOKENS
-        return Reply(text, usage, model, cost, stop, prompt_tokens=counted)
+        own = usage.prompt - OWN_TOKENS
+        return Reply(text, usage, model, cost, stop, prompt_tokens=own)
+
+
+def _usage(used: Any) -> Usage:
+    return Usage(
+        int(used["input_tokens"]),
+        int(used["output_tokens"]),
+        int(used.get("cache_read_input_tokens") or 0),
+        int(used.get("cache_creation_input_tokens") or 0),
+    )
 
 
 def depth() -> int:

@@ -18,15 +18,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import (
-    NO_COUNTS,
-    checked,
-    kind_of,
-    seconds,
-    sentence,
-    unreadable,
-    words,
-)
+from rlm_mcp.models.status import counted, kind_of, seconds, sentence, unreadable, words
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -148,12 +140,7 @@ class OpenAI:
         if used is None:
             usage = Usage(estimate.request_tokens(request), estimate.tokens(text))
             return Reply(text, usage, self.model, None, stop)
-        try:
-            cached = getattr(used.prompt_tokens_details, "cached_tokens", None) or 0
-            usage = Usage(int(used.prompt_tokens) - cached, int(used.completion_tokens), cached)
-            checked(usage)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise unreadable(self.url, NO_COUNTS) from error
+        usage = counted(self.url, lambda: _usage(used))
         cost = prices.cost(self.model, usage)
         return Reply(text, usage, self.model, cost, stop, prompt_tokens=usage.prompt)
 
@@ -199,6 +186,11 @@ class OpenAI:
             )
             clients.setdefault(self.url, made)
         return clients[self.url]
+
+
+def _usage(used: Any) -> Usage:
+    cached = getattr(used.prompt_tokens_details, "cached_tokens", None) or 0
+    return Usage(int(used.prompt_tokens) - cached, int(used.completion_tokens), cached)
 
 
 def home() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -80,12 +81,17 @@ def seconds(header: str | None) -> float | None:
     return None if math.isnan(wish) else max(0.0, wish)
 
 
-def checked(usage: Usage) -> Usage:
-    """Return the usage that a provider reported. Raises ValueError for one that cannot be."""
-    for number in (usage.input, usage.output, usage.cache_read, usage.cache_write):
-        if type(number) is not int or not 0 <= number <= MOST_TOKENS:
-            raise ValueError("usage")
-    return usage
+def counted(who: str, read: Callable[[], Usage], *, retryable: bool = True) -> Usage:
+    """Return the usage that `read` finds in a reply. Raises ModelError for one that cannot be."""
+    try:
+        usage = read()
+        for number in (usage.input, usage.output, usage.cache_read, usage.cache_write):
+            if type(number) is not int or not 0 <= number <= MOST_TOKENS:
+                raise ValueError("usage")
+        return usage
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        what = "its token counts are missing, or are none that can be"
+        raise unreadable(who, what, retryable=retryable) from error
 
 
 def dollars(paid: object) -> float | None:
@@ -93,10 +99,6 @@ def dollars(paid: object) -> float | None:
     if isinstance(paid, bool) or not isinstance(paid, (int, float)):
         return None
     return float(paid) if 0 <= paid <= MOST_USD else None
-
-
-NOT_JSON = "it is not JSON"
-NO_COUNTS = "its token counts are missing, or are none that can be"
 
 
 def unreadable(who: str, what: str, *, retryable: bool = True) -> ModelError:
