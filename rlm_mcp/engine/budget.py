@@ -20,6 +20,9 @@ from rlm_mcp.errors import BadRequest, BudgetSpent, did_you_mean
 from rlm_mcp.models.model import Price, Usage
 
 NANO = 1_000_000_000
+LATE = 0.1
+"""Share of a run's time that is kept back for asking for the answer: a call that stalls is given
+up before, so that what the others said is not lost with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +203,11 @@ class Budget:
         """Return the wall-clock time that is left to this run and its ancestors."""
         now = self._clock()
         return min(b.allowance.seconds - (now - b._started) for b in self.line())
+
+    def seconds_to_work(self) -> float:
+        """Return the time that is left before only the answer may still be asked for."""
+        now = self._clock()
+        return min((1 - LATE) * b.allowance.seconds - (now - b._started) for b in self.line())
 
     def hold(self, need: Need) -> Hold | None:
         """Take `need`; None where it must wait for calls in flight.

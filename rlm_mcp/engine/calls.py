@@ -257,7 +257,9 @@ class Calls:
     ) -> Reply:
         worst = hold.need.usd_nano or 0
         cost = worst
-        left_s = max(0.1, account.budget.seconds_left())
+        root = request.purpose == "root"
+        left_s = account.budget.seconds_left() if root else account.budget.seconds_to_work()
+        left_s = max(0.1, left_s)
         try:
             reply = await model.complete(replace(request, timeout_s=min(request.timeout_s, left_s)))
             hold.settle(reply.usage, reply.cost_usd)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,10 @@ HISTORY_TOKENS = 100_000
 """Size from which a root's history is compacted, whatever its window may hold."""
 PROSE_TURNS = 3
 """Replies in a row without a cell after which the last one is taken, as forced."""
-LATE = 0.1
-"""Share of the time that is kept back for asking for the answer."""
 PAUSES_S = (1.0, 4.0)
 """How long to wait before a failed root call is tried again."""
 
+OVER = "The time of this run is nearly over; raise max_seconds for more."
 NO_CELL = (
     "Your reply had no cell, so nothing was run. Write Python in a ```repl fence; when you know "
     "the answer, set answer['content'] and answer['ready'] = True in a cell."
@@ -93,14 +93,16 @@ class Loop:
     async def _turns(self) -> End:
         budget = self._scope.account.budget
         while True:
-            if budget.seconds_left() < LATE * budget.allowance.seconds:
-                return await self._force("The time of this run is nearly over.")
+            if budget.seconds_to_work() <= 0:
+                return await self._force(OVER)
             try:
                 budget.take_turn()
-                reply = await self._ask()
+                reply = await self._ask(budget.seconds_to_work())
             except BudgetSpent as error:
                 return await self._force(str(error))
             except ModelError as error:
+                if budget.seconds_to_work() <= 0:
+                    return await self._force(OVER)
                 return End(self.content, failed=str(error))
             end = await self._step(reply)
             if end is not None:
@@ -109,24 +111,26 @@ class Loop:
                 reason = f"Too many calls in a row failed: {self._scope.account.breaker.reason}"
                 return End(self.content, failed=reason)
 
-    async def _ask(self) -> Reply:
-        """Return the root's next reply; a failure that may pass is waited for."""
+    async def _ask(self, seconds: float) -> Reply:
+        """Return the root's next reply in that time; a failure that may pass is waited for."""
         scope = self._scope
         account = scope.account
         pauses = iter(PAUSES_S)
+        until = time.monotonic() + seconds
         while True:
             await self.compaction.fit()
-            seconds = max(1.0, account.budget.seconds_left())
-            request, texts = self.history.request(self._max_tokens(), seconds)
+            left_s = max(0.1, until - time.monotonic())
+            request, texts = self.history.request(self._max_tokens(), left_s)
             try:
                 return await scope.shared.calls.reply(self._job.root, request, account, texts=texts)
             except ModelError as error:
                 if error.kind == "too_long" and self.compaction.lower():
                     continue
                 pause = next(pauses, None)
-                if pause is None or not error.retryable or account.breaker.reason:
+                left_s = until - time.monotonic()
+                if pause is None or not error.retryable or account.breaker.reason or left_s <= 0:
                     raise
-                await asyncio.sleep(min(pause, max(0.0, account.budget.seconds_left())))
+                await asyncio.sleep(min(pause, left_s))
 
     def _max_tokens(self) -> int:
         left = self._scope.account.budget.allowance.output_tokens
@@ -214,7 +218,7 @@ class Loop:
         """Ask once more for the answer, with what is left; never take code for an answer."""
         self.history.add("(stopped)", "", LAST.format(why=why), "")
         try:
-            reply = await self._ask()
+            reply = await self._ask(self._scope.account.budget.seconds_left())
         except (BudgetSpent, ModelError):
             return self._forced(self.content, why)
         cells = observe.Cells(reply.text)

@@ -102,7 +102,7 @@ def test_a_hold_that_fits_later_waits_for_the_calls_in_flight() -> None:
 def test_the_clock_counts_for_children_as_well() -> None:
     now = [0.0]
     child = Budget(Allowance(seconds=10), clock=lambda: now[0]).child(seconds=100.0)
-    assert child.seconds_left() == 10
+    assert (child.seconds_left(), child.seconds_to_work()) == (10, 9)
     now[0] = 11
     with pytest.raises(BudgetSpent, match="max_seconds"):
         child.hold(Need(0, 0, 0))

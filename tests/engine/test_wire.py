@@ -11,11 +11,12 @@ import pytest
 
 from tests.engine.conftest import Desks, run
 from tests.sim.call import Call, Say
-from tests.sim.faults import Fault
+from tests.sim.faults import Fault, FaultKind
 from tests.sim.server import SimServer
 
 MODEL = "anthropic:claude-haiku-5-5"
 LOOK = "print(grep('line', limit=8).shown)"
+SLACK_S = 20.0
 
 
 def mind(*cells: str) -> Any:
@@ -198,5 +199,45 @@ def test_a_root_that_only_breaks_off_gives_no_whole_answer(
             assert (result.status, reason in result.reason) == (status, True), result.reason
 
     with SimServer([say] * 9) as sim:
+        serve(monkeypatch, sim)
+        run(go())
+
+
+@pytest.mark.parametrize("kind", ["stall", "stall_stream", "drip_stream"])
+def test_calls_that_never_end_cost_a_run_its_time_and_not_its_other_answers(
+    desk: Desks, monkeypatch: pytest.MonkeyPatch, key: str, kind: FaultKind
+) -> None:
+    async def go() -> None:
+        async with desk(model=MODEL, max_seconds=6.0) as d:
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert (result.status, result.answer) == ("forced", "['yes', 'yes']")
+            assert (result.done, result.total, len(result.missing)) == (2, 3, 1)
+            assert "time of this run" in result.reason and "max_seconds" in result.reason
+            assert result.seconds < 6.0 + SLACK_S
+
+    many = "a = llm_query_batched(['one', 'B' + 'AD', 'two'])\nprint(len(repo))"
+    cells = (many, "FINAL(str([str(x) for x in a if x]))")
+    with SimServer(mind(*cells), faults=[Fault(kind, said="BAD")]) as sim:
+        serve(monkeypatch, sim)
+        run(go())
+        assert [log.outcome for log in sim.calls].count("cancelled") == 1
+
+
+@pytest.mark.parametrize("kind", ["stall", "stall_stream", "drip_stream"])
+def test_a_root_that_never_ends_its_reply_fails_the_run_in_time(
+    desk: Desks, monkeypatch: pytest.MonkeyPatch, key: str, kind: FaultKind
+) -> None:
+    async def go() -> None:
+        async with desk(model=MODEL, max_seconds=4.0) as d:
+            result = await d.workspace.ask("How many?", mode="recursive")
+            assert (result.status, result.answer) == ("failed", "")
+            assert (result.done, result.total) == (2, 2)
+            assert "seconds of this run are over" in result.reason
+            assert result.seconds < 4.0 + SLACK_S
+            held = d.workspace.runs.list()[-1].budget.held
+            assert held.calls == held.usd_nano == 0
+
+    cells = ("a = llm_query_batched(['one', 'two'])\nprint(len(repo))", "FINAL(a[0])")
+    with SimServer(mind(*cells), faults=[Fault(kind, range(4, 99))]) as sim:
         serve(monkeypatch, sim)
         run(go())

@@ -14,7 +14,8 @@ FaultKind = Literal[
     "error",  # 500
     "auth",  # 401
     "stall",  # says nothing at all until the client leaves
-    "stall_stream",  # begins a stream and falls silent
+    "stall_stream",  # begins a stream, or a JSON body, and falls silent
+    "drip_stream",  # sends the rest of either a byte at a time
     "drop",  # closes before the reply
     "drop_stream",  # closes in the middle of a stream, or of a JSON body
     "error_stream",  # sends an error event in the middle of a stream
@@ -22,6 +23,9 @@ FaultKind = Literal[
     "misshapen",  # JSON that is not a message
     "body",  # 200, and `body` as it stands, under `content_type`
 ]
+
+DRIP_S = 0.2
+"""Time between two bytes of a dripping reply: shorter than any time-out of silence."""
 
 STATUS = {"rate": 429, "overloaded": 529, "error": 500, "auth": 401}
 TYPE = {

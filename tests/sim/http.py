@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.sim.faults import Fault
+from tests.sim.faults import DRIP_S, Fault
 
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many"}
 
@@ -95,10 +95,14 @@ class Wire:
         raw = json.dumps(value).encode()
         lines = {"content-type": "application/json", "content-length": str(len(raw))}
         await self._send(_head(200, lines) + raw[: len(raw) // 2])
-        return await self.break_off(fault, None)
+        return await self.break_off(fault, None, raw[len(raw) // 2 :])
 
-    async def break_off(self, fault: Fault, error: Any) -> bool:
-        """End a reply that has begun as the fault says."""
+    async def break_off(self, fault: Fault, error: Any, rest: bytes = b": .\n" * 100) -> bool:
+        """End a reply that has begun as the fault says; `rest` is what drips."""
+        if fault.kind == "drip_stream":
+            for byte in rest:
+                await self._send(bytes([byte]))
+                await asyncio.sleep(DRIP_S)
         if fault.kind == "stall_stream":
             await asyncio.Event().wait()
         if fault.kind == "error_stream":
