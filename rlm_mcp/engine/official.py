@@ -38,7 +38,7 @@ def read(path: Path) -> list[Event]:
             try:
                 entry = json.loads(line)
                 events.entry(entry)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 if not line.endswith("\n"):
                     break  # a run that was killed leaves a torn line
                 raise BadRequest(
@@ -51,44 +51,54 @@ def read(path: Path) -> list[Event]:
     return events.found
 
 
+QUESTION = 200
+"""Characters of the first line of the first message that are shown as the question."""
+
+
 class _Events:
     """Turns entries into events, in their order."""
 
-    def __init__(self, run: str) -> None:
-        self.run, self.found = run, list[Event]()
+    def __init__(self, run: str, question: str = "", above: _Events | None = None) -> None:
+        self.run, self._question = run, question
+        self.found: list[Event] = above.found if above else []
+        self._depth: int = above._depth + 1 if above else 0
         self._turn, self._answer, self._t = 0, "", 0.0
         self._model = ""
+        self._children = 0
+        self._metadata: dict[str, Any] | None = None
 
     def entry(self, entry: dict[str, Any]) -> None:
         """Add what one line says."""
         self._t = datetime.fromisoformat(entry["timestamp"]).timestamp()
         if entry["type"] == "metadata":
-            self._start(entry)
+            self._metadata = entry
         elif entry["type"] == "iteration":
-            if not self.found:
-                self._start({})
             self._iteration(entry)
 
     def finish(self) -> None:
         """Add the end of the run, as far as the log tells it."""
+        if not self._turn and self._metadata is not None:
+            self._start("")
         if self._answer:
             self._add("run.end", status="complete", answer=self._answer, reason="")
 
-    def _start(self, entry: dict[str, Any]) -> None:
+    def _start(self, question: str) -> None:
+        entry = self._metadata or {}
         self._model = str(entry.get("root_model", ""))
         self._add(
             "run.start",
-            question="",
+            question=question,
             model=self._model,
             sub_model=", ".join(map(str, entry.get("other_backends") or [])),
             mode="recursive",
             reason="a log of the official library",
-            depth=0,
+            depth=self._depth,
         )
 
     def _iteration(self, entry: dict[str, Any]) -> None:
         if self._turn == 0:
             system, first = _opening(entry["prompt"])
+            self._start(self._question or first.strip().partition("\n")[0][:QUESTION])
             self._add("prompt", system=system, first=first)
         self._turn += 1
         self._add(
@@ -115,6 +125,8 @@ class _Events:
     def _call(self, call: dict[str, Any]) -> None:
         prompt = call.get("prompt")
         text = prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
+        if call.get("metadata"):
+            return self._child(text, call["metadata"])
         data: dict[str, Any] = {
             "purpose": "sub",
             "model": str(call.get("root_model", "")),
@@ -128,6 +140,17 @@ class _Events:
         else:
             data["reply"] = str(call.get("response", ""))
         self._add("call", **data)
+
+    def _child(self, question: str, log: dict[str, Any]) -> None:
+        """Add a child run: its whole log stands in the call that started it."""
+        self._children += 1
+        child = _Events(f"{self.run}.{self._children}", question, self)
+        self._add("child", child=child.run, question=brief(redact.redact(question)))
+        child._metadata = log["run_metadata"]
+        for entry in log["iterations"]:
+            child.entry(entry)
+        child._t = child._t or self._t
+        child.finish()
 
     def _add(self, type: str, **data: Any) -> None:
         clean = {k: redact.redact(v) if isinstance(v, str) else v for k, v in data.items()}

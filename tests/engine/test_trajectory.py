@@ -245,6 +245,48 @@ def test_logs_of_the_official_library_are_shown_as_runs(tmp_path: Path) -> None:
     assert [json.loads(line)["answer"] for line in export.lines(node)] == ["7"]
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """Return an iteration whose cell started a child run, which did the same, and so on."""
+    entry: dict[str, Any] = json.loads(json.dumps(OFFICIAL[1]))
+    if levels:
+        inner = [nested(levels - 1), {**OFFICIAL[2], "prompt": []}]
+        entry["code_blocks"][0]["result"]["rlm_calls"][0] |= {
+            "prompt": "a part of it",
+            "metadata": {"run_metadata": {"root_model": "s", "max_depth": 9}, "iterations": inner},
+        }
+    return entry
+
+
+def test_child_runs_of_the_official_library_are_part_of_the_tree(tmp_path: Path) -> None:
+    path = tmp_path / "rlm_2026.jsonl"
+    entries = [OFFICIAL[0], nested(3), OFFICIAL[2]]
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    found = list(tree.walk(tree.build(official.read(path))))
+    assert [node.depth for node in found] == [0, 1, 2, 3]
+    assert [node.start["model"] for node in found] == ["m", "s", "s", "s"]
+    assert [node.start["question"] for node in found] == ["How many?", *["a part of it"] * 3]
+    assert [node.end["answer"] for node in found] == ["7"] * 4
+    assert len(found[0].all_calls()) == 4 * 2 + 3 * 1 + 2
+    assert export.html(found[0])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        '{"type": "iteration", "timestamp": ' + "[" * 50_000 + "}",
+        json.dumps({**OFFICIAL[1], "code_blocks": [{"code": "x", "result": []}]}),
+        json.dumps({**OFFICIAL[1], "code_blocks": 5}),
+    ],
+)
+def test_a_line_that_is_none_is_told_without_internals(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(f"{json.dumps(OFFICIAL[0])}\n{line}\n")
+    with pytest.raises(BadRequest, match="line 2: not a line of the official") as caught:
+        official.read(path)
+    assert "Error" not in str(caught.value)
+
+
 def test_a_log_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(OFFICIAL[0]) + "\n" + '{"type": "iteration", "timestamp": 5}\n')
