@@ -12,6 +12,9 @@ from typing import Any
 
 from rlm_mcp.engine.trajectory import Event, Listener
 
+PROVIDERS = {"claude-cli": "anthropic"}
+"""What the conventions call a provider, where that is another name; ours are added to theirs."""
+
 
 def wanted() -> bool:
     """Say whether an exporter is configured."""
@@ -58,7 +61,10 @@ class Spans:
     """Open spans by run; a call's span is made when it has ended, with its own times."""
 
     def __init__(self, tracer: Any) -> None:
+        from opentelemetry import trace  # as `listener` says
+
         self._tracer = tracer
+        self._client, self._error = trace.SpanKind.CLIENT, trace.StatusCode.ERROR
         self._open: dict[str, Any] = {}
 
     def event(self, event: Event) -> None:
@@ -73,6 +79,8 @@ class Spans:
             if data.get("cost_usd") is not None:
                 span.set_attribute("rlm.cost_usd", data["cost_usd"])
             span.set_attribute("rlm.calls", int(data.get("calls", 0)))
+            if data.get("status") == "failed":
+                span.set_status(self._error)
             span.end(end_time=_nanoseconds(event.t))
 
     def _begin(self, event: Event) -> None:
@@ -85,7 +93,7 @@ class Spans:
                 "gen_ai.operation.name": "invoke_agent",
                 "gen_ai.agent.name": "rlm",
                 "gen_ai.agent.id": event.run,
-                "gen_ai.request.model": str(data.get("model", "")),
+                **_named(str(data.get("model", ""))),
                 "rlm.mode": str(data.get("mode", "")),
                 "rlm.depth": int(data.get("depth", 0)),
             },
@@ -93,11 +101,9 @@ class Spans:
 
     def _call(self, event: Event) -> None:
         data = event.data
-        provider, _, model = str(data["model"]).partition(":")
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": provider,
-            "gen_ai.request.model": model,
+            **_named(str(data["model"])),
             "rlm.purpose": data["purpose"],
             "rlm.cached": data["cached"],
         }
@@ -105,14 +111,21 @@ class Spans:
             read, written, cache_read, cache_write = data["usage"]
             attributes["gen_ai.usage.input_tokens"] = read + cache_read + cache_write
             attributes["gen_ai.usage.output_tokens"] = written
+            attributes["gen_ai.usage.cache_read.input_tokens"] = cache_read
+            attributes["gen_ai.usage.cache_creation.input_tokens"] = cache_write
+        if "stop" in data:
+            attributes["gen_ai.response.finish_reasons"] = [data["stop"]]
         if "failure" in data:
             attributes["error.type"] = data["failure"]["kind"]
         span = self._tracer.start_span(
-            f"chat {model}",
+            f"chat {attributes['gen_ai.request.model']}",
             context=self._above(event.run),
+            kind=self._client,
             start_time=_nanoseconds(event.t - data["seconds"]),
             attributes=attributes,
         )
+        if "failure" in data:
+            span.set_status(self._error)
         span.end(end_time=_nanoseconds(event.t))
 
     def _above(self, run: str) -> Any:
@@ -120,6 +133,16 @@ class Spans:
 
         span = self._open.get(run)
         return None if span is None else trace.set_span_in_context(span)
+
+
+def _named(spec: str) -> dict[str, str]:
+    """Return the provider and the model of a spec by the conventions' names."""
+    provider, _, rest = spec.partition(":")
+    model = rest.partition("@")[0]
+    return {
+        "gen_ai.provider.name": PROVIDERS.get(provider, provider),
+        "gen_ai.request.model": model or provider,
+    }
 
 
 def _nanoseconds(t: float) -> int:
