@@ -10,7 +10,7 @@ import re
 import sqlite3
 from typing import Any
 
-from rlm_mcp.contexts.session import claims, ledger, work
+from rlm_mcp.contexts.session import claims, ledger, todo, work
 from rlm_mcp.contexts.session.sentences import holds, kept, words
 from rlm_mcp.contexts.session.view import View
 from rlm_mcp.errors import BadRequest
@@ -110,7 +110,7 @@ def _facts_lost(view: View, text: str, turn: int) -> dict[str, Any]:
     }
     open_tasks = [
         {"task": task["task"], "ref": task["last"]}
-        for task in work.tasks(view)
+        for task in todo.tasks(view)
         if task["status"] in ("open", "active") and not kept(task["task"], text)
     ]
     return {

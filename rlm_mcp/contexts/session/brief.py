@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rlm_mcp.contexts.session import ledger, work
+from rlm_mcp.contexts.session import ledger, todo, work
 from rlm_mcp.contexts.session.build import total
 from rlm_mcp.contexts.session.ledger import Fact
 from rlm_mcp.contexts.session.readers.database import BEHIND
@@ -205,14 +205,14 @@ def _ledger(view: View, facts: Sequence[Fact]) -> Iterator[Line]:
 
 def _tasks(view: View) -> Iterator[Line]:
     done = 0
-    for task in work.tasks(view):
+    for task in todo.tasks(view):
         if task["status"] in ("done", "dropped"):
             done += 1
             continue
         mark = "[~]" if task["status"] == "active" else "[ ]"
         yield Line("tasks", f"{mark} {_short(task['task'])}", task["last"], 2)
     if done:
-        last = work.tasks(view)[0]["last"]
+        last = todo.tasks(view)[0]["last"]
         yield Line("tasks", f"{done} of the list's tasks are done", last, _DONE)
 
 

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlm_mcp.contexts.session import audit, brief, claims, work
+from rlm_mcp.contexts.session import audit, brief, claims, todo
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.corpus.tokens import estimate
 from rlm_mcp.errors import BadRequest
@@ -36,7 +36,7 @@ def standing(session: Session) -> Standing:
     rules = [f"- {fact.quote} [{fact.ref}]" for fact in brief.rules(view)]
     tasks = [
         f"- {task['task']} [{task['last']}]"
-        for task in work.tasks(view)
+        for task in todo.tasks(view)
         if task["status"] in ("open", "active")
     ]
     return Standing(rules, tasks, view.index.states()[""].turns)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 PAGE = 2_000
 """Blocks that are looked at in one go; between two pages others may use the index."""
+
+_BITS = 24
 
 _PAGE = (
     "SELECT b.*, t.role, t.origin, t.ts, t.segment, t.cwd, t.model FROM blocks b NOT INDEXED "
@@ -33,18 +36,18 @@ class _Found:
     """What the blocks before `end` gave: values in order, with the place of each."""
 
     end: int = 0
-    places: list[tuple[int, int]] = field(default_factory=list)
-    """(turn, number in it)."""
+    places: array[int] = field(default_factory=lambda: array("q"))
+    """The turn, and in the lower 24 bits the number of the block in it."""
     values: list[object] = field(default_factory=list)
 
-    def add(self, places: Sequence[tuple[int, int]], values: Sequence[object]) -> None:
+    def add(self, places: Sequence[int], values: Sequence[object]) -> None:
         """Add values; a result may come behind later turns."""
-        before = self.places[-1:]
-        self.places += places
+        joint = [*self.places[-1:], *places]
+        self.places.extend(places)
         self.values += values
-        if [*before, *places] != sorted([*before, *places]):
+        if joint != sorted(joint):
             order = sorted(range(len(self.places)), key=self.places.__getitem__)
-            self.places = [self.places[at] for at in order]
+            self.places = array("q", [self.places[at] for at in order])
             self.values = [self.values[at] for at in order]
 
 
@@ -80,7 +83,7 @@ class Kept:
             if not off:
                 return values[:] if live else []
             pairs = zip(found.places, values, strict=True)
-            return [value for (turn, _), value in pairs if (turn not in off) is live]
+            return [value for place, value in pairs if (place >> _BITS not in off) is live]
 
     def _grown(
         self, key: Hashable, where: str, make: Callable[[sqlite3.Row], Iterable[T]], doc: int
@@ -96,11 +99,11 @@ class Kept:
                 return found
             end = self._page_end(found.end, table.text_bytes)
             rows = self._index.rows(_PAGE.format(where=where), (found.end, end, doc))
-            places: list[tuple[int, int]] = []
+            places: list[int] = []
             values: list[object] = []
             for row in rows:
                 for value in make(row):
-                    places.append((row["n"], row["i"]))
+                    places.append(row["n"] << _BITS | row["i"])
                     values.append(value)
             if self._index.corpus.snapshot.table.text_id != self._text:
                 continue  # the rows and their text may be of two states

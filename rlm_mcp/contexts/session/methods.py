@@ -16,6 +16,7 @@ from rlm_mcp.contexts.session import (
     search,
     shell,
     story,
+    todo,
     work,
 )
 from rlm_mcp.contexts.session.find import is_behind, sessions, short
@@ -190,7 +191,7 @@ class Methods:
 
     def tasks(self) -> list[dict[str, Any]]:
         """Give the last state of the agent's task list, and who closed what."""
-        return work.tasks(self._view)
+        return todo.tasks(self._view)
 
     def decisions(self, status: str = "") -> list[dict[str, Any]]:
         """List decisions and what was given up, with quotes; superseded ones say by what."""

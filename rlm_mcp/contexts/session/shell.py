@@ -35,6 +35,11 @@ _DEEP = re.compile(
     r"alias|xargs|source|\.)\s|[(){}]\s*(?:$|[;&|])|(?:^|[;&|])\s*[({]",
     re.MULTILINE,
 )
+_CHANGES = re.compile(
+    r">|\b(?:g?sed|perl|mv|cp|ln|rm|unlink|touch|tee|git\b.*?\b(?:mv|rm|checkout|restore))\b",
+    re.DOTALL,
+)
+"""What a command has somewhere that changes files."""
 _UNSURE = re.compile(r"[$*?\[\]{}~!]")
 _SKIPPED = ("sudo", "command", "time", "nohup", "nice")
 _WORKDIR = re.compile(r"^(?:workdir|cwd|directory|dir_path): (\S.*)$", re.MULTILINE)
@@ -83,6 +88,8 @@ def _made(view: View, row: sqlite3.Row) -> Iterator[_Call]:
 
 def changes(command: str, cwd: str = "") -> list[Change]:
     """Return what a command that succeeded did to files: paths below `cwd`, or absolute."""
+    if not _CHANGES.search(command):
+        return []
     bare = _HEREDOC.sub(r"\3", command)
     if _DEEP.search(bare) or "<<" in bare.replace("<<<", ""):
         return []

@@ -1,4 +1,4 @@
-"""What was done: commands, errors and what fixed them, files, tasks, commits, usage.
+"""What was done: commands, errors and what fixed them, files, commits, usage.
 
 Everything is read off calls and their results on the live branch; a list of this file is exact
 where the format records what it needs (see a reader's `limits`).
@@ -10,10 +10,12 @@ import json
 import os
 import re
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath, PureWindowsPath
+from sys import intern
 from typing import Any
 
 from rlm_mcp.contexts.session.view import View, rows_of
@@ -42,7 +44,6 @@ TEST = re.compile(
 
 _COMMIT = re.compile(r"^\[([^\s\]]+)(?: \([^)]*\))? ([0-9a-f]{7,40})\] (.*)$", re.MULTILINE)
 _AIDER_COMMIT = re.compile(r"^Commit ([0-9a-f]{7,40}) (.*)$", re.MULTILINE)
-_TASK = re.compile(r"^Task #(\d+) created")
 _SHOWN = 4_000
 _KEPT = 1_000
 """Characters that are kept of a good run's output: its result stands at the end."""
@@ -58,9 +59,16 @@ class Run:
     result: str = ""
     status: str = ""
     exit_code: int | None = None
-    text: str = ""
-    """The start and the end of its output."""
     at: str = ""
+    output: _Outcome | None = None
+
+    @property
+    def text(self) -> str:
+        """The start and the end of its output, of a good run the end alone; read when asked."""
+        if self.output is None:
+            return ""
+        text = _ends(self.output.view, self.output.off, self.output.len)
+        return text[-_KEPT:] if self.status == "ok" else text
 
 
 @dataclass(slots=True)
@@ -88,7 +96,7 @@ def _runs(view: View, doc: int) -> list[Run]:
             waiting[part.call] = run
         elif known := waiting.get(part.call):
             known.result, known.exit_code = part.ref, part.exit_code
-            known.status, known.text = part.status, part.text
+            known.status, known.output = part.status, part
     return found
 
 
@@ -107,7 +115,9 @@ class _Outcome:
     ref: str
     exit_code: int | None
     status: str
-    text: str
+    view: View
+    off: int
+    len: int
 
 
 def _part(view: View, row: sqlite3.Row) -> _Call | _Outcome:
@@ -115,12 +125,11 @@ def _part(view: View, row: sqlite3.Row) -> _Call | _Outcome:
     ref = view.ref(row)
     if row["type"] == "call":
         command = row["arg"] or _first_line(view, row)
-        return _Call(row["call"], command, row["n"], ref, row["ts"])
-    text = _ends(view, row)
-    status = row["status"] or ("error" if _FAILED.search(text) else "ok")
-    return _Outcome(
-        row["call"], ref, row["exit"], status, text[-_KEPT:] if status == "ok" else text
-    )
+        return _Call(intern(row["call"]), command, row["n"], ref, row["ts"])
+    off, size = row["off"], row["len"]
+    failed = not row["status"] and _FAILED.search(_ends(view, off, size))
+    status = row["status"] or ("error" if failed else "ok")
+    return _Outcome(intern(row["call"]), ref, row["exit"], status, view, off, size)
 
 
 def commands(view: View) -> list[dict[str, Any]]:
@@ -146,9 +155,9 @@ def commands(view: View) -> list[dict[str, Any]]:
 def errors(view: View) -> list[dict[str, Any]]:
     """Return the failures: signature, first place, tries, and what fixed each, if anything did."""
     changes = _changes(view)
-    every = runs(view)
+    turns = [turn for turn, _ in changes]
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for place, run in enumerate(every):
+    for run, again, fix in _repeated(runs(view)):
         if run.status != "error":
             continue
         sign = signature(run.text)
@@ -159,16 +168,26 @@ def errors(view: View) -> list[dict[str, Any]]:
         )  # fmt: skip
         entry["count"] += 1
         entry["tests"] = sorted({*entry["tests"], *failing(run.text)})
-        fix = next((r for r in every[place + 1 :] if _same(r, run) and r.status == "ok"), None)
-        again = next((r for r in every[place + 1 :] if _same(r, run)), None)
-        until = again.turn if again else 1 << 40
-        tried = [change for turn, change in changes if run.turn < turn <= until]
+        until = bisect_right(turns, again.turn) if again else len(turns)
+        tried = [change for _, change in changes[bisect_right(turns, run.turn) : until]]
         if again is None or again.status == "error":
             entry["tries"] += tried
         else:
             entry["fixed_by"] = tried
         entry["fixed_at"] = fix.result if fix else ""
     return [*found.values(), *_other_errors(view)]
+
+
+def _repeated(every: list[Run]) -> list[tuple[Run, Run | None, Run | None]]:
+    """Return each run with the next one of its command, and with the next good one."""
+    found: list[tuple[Run, Run | None, Run | None]] = []
+    later: dict[tuple[str, ...], tuple[Run, Run | None]] = {}
+    for run in reversed(every):
+        command = tuple(run.command.split())
+        again, fix = later.get(command, (None, None))
+        found.append((run, again, fix))
+        later[command] = (run, run if run.status == "ok" else fix)
+    return found[::-1]
 
 
 def failing(text: str) -> list[str]:
@@ -192,7 +211,7 @@ def files(view: View, *, live: bool = True, reads: bool = False) -> list[Touched
 
 
 def _files(view: View, *, live: bool, reads: bool) -> list[Touched]:
-    refused = _refused(view)
+    refused = unsuccessful(view)
     table: dict[str, Touched] = {}
     for named in operations(view, live=live):
         if named.call in refused or (named.op == "read" and not reads):
@@ -218,8 +237,9 @@ def operations(view: View, *, doc: int = 1, live: bool = True) -> list[Named]:
     """Return what calls of a thread were to do to files, also those that failed, in order."""
 
     def named(row: sqlite3.Row) -> Iterator[Named]:
+        call, cwd, ref = intern(row["call"]), intern(row["cwd"]), view.ref(row)
         for path, op in json.loads(row["data"]):
-            yield Named(path, op, row["call"], view.ref(row), row["n"], row["cwd"])
+            yield Named(intern(path), intern(op), call, ref, row["n"], cwd)
 
     where = "b.type='call' AND b.data!='' AND b.kind!='plan'"
     return view.once(
@@ -228,7 +248,7 @@ def operations(view: View, *, doc: int = 1, live: bool = True) -> list[Named]:
     )
 
 
-def _refused(view: View) -> set[str]:
+def unsuccessful(view: View) -> set[str]:
     """Return the calls that failed or that a person refused."""
     return {
         row["call"]
@@ -270,47 +290,6 @@ def relative(path: str, cwd: str) -> str:
         except ValueError:
             continue
     return path.removeprefix("./")
-
-
-def tasks(view: View) -> list[dict[str, Any]]:
-    """Return the last state of the task list, with the places that opened and closed each item."""
-    items: dict[str, dict[str, Any]] = {}
-    refused, numbers = _refused(view), _numbers(view)
-    for row in rows_of(view, "b.doc=1 AND t.live=1 AND b.type='call' AND b.kind='plan'"):
-        if not row["data"] or row["call"] in refused:
-            continue
-        ref, listed = view.ref(row), json.loads(row["data"])
-        single = row["name"].lower() in ("taskcreate", "taskupdate")
-        now = {}
-        for text, status, key in listed:
-            key = key or numbers.get(row["call"], "")
-            name = _known(items, text, key) if single else text
-            before = items.get(name, {})
-            opened = before.get("opened", ref)
-            closed = ref if status == "done" and before.get("status") != "done" else ""
-            now[name] = {
-                "task": text or before.get("task", ""), "status": status or before.get("status"),
-                "opened": opened, "closed": closed or before.get("closed", ""), "last": ref,
-                "key": key or before.get("key") or str(len(items) + 1),
-            }  # fmt: skip
-        items = {**items, **now} if single else now
-    return [
-        {name: value for name, value in item.items() if name != "key"} for item in items.values()
-    ]
-
-
-def _numbers(view: View) -> dict[str, str]:
-    """Return the number that each call which creates one task was told, by call."""
-    found = {}
-    for row in rows_of(view, "b.doc=1 AND b.type='result' AND b.kind='plan' AND b.len<2000"):
-        if row["call"] and (match := _TASK.search(view.body(row))):
-            found[row["call"]] = match[1]
-    return found
-
-
-def _known(items: dict[str, dict[str, Any]], text: str, key: str) -> str:
-    """Return the name under which a task of the one-call-a-task tools is kept."""
-    return next((name for name, item in items.items() if key and item["key"] == key), text)
 
 
 def commits(view: View) -> list[dict[str, Any]]:
@@ -365,25 +344,21 @@ def _other_errors(view: View) -> Iterator[dict[str, Any]]:
     """Yield failed calls of other tools than the shell."""
     where = "b.doc=1 AND t.live=1 AND b.type='result' AND b.kind!='shell' AND b.status='error'"
     for row in rows_of(view, where):
-        text = _ends(view, row)
+        text = _ends(view, row["off"], row["len"])
         yield {
             "error": signature(text), "command": row["name"], "first": view.ref(row), "count": 1,
             "tests": [], "tries": [], "fixed_by": [], "fixed_at": "",
         }  # fmt: skip
 
 
-def _same(one: Run, other: Run) -> bool:
-    return one.command.split() == other.command.split()
-
-
 def _first_line(view: View, row: sqlite3.Row) -> str:
     return view.body(row).partition("\n")[0].removeprefix("command: ")
 
 
-def _ends(view: View, row: sqlite3.Row) -> str:
+def _ends(view: View, off: int, size: int) -> str:
     """Return a block's text, of a long one its start and end."""
-    if row["len"] <= 2 * _SHOWN:
-        return view.body(row)
-    head = view.index.read(row["off"], _SHOWN)
-    tail = view.index.read(row["off"] + row["len"] - _SHOWN, _SHOWN)
+    if size <= 2 * _SHOWN:
+        return view.index.read(off, size).decode("utf-8", "replace")
+    head = view.index.read(off, _SHOWN)
+    tail = view.index.read(off + size - _SHOWN, _SHOWN)
     return f"{head.decode('utf-8', 'replace')}\n…\n{tail.decode('utf-8', 'replace')}"
