@@ -26,7 +26,7 @@ from rlm_mcp.corpus import load, tokens, words
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.errors import BadRequest, RlmError
-from rlm_mcp.refs import Lines, Ref
+from rlm_mcp.refs import Chars, Lines, Ref
 
 SHORT = 12
 PART_BYTES = 32 << 20
@@ -147,10 +147,11 @@ class Packed:
         """Return the parts of one commit's document."""
         corpus = self._pack_texts([data])
         try:
-            parts = chunking.chunk(corpus, None, "tokens", limit)
+            span = scope.span if isinstance(scope.span, (Lines, Chars)) else None
+            parts = chunking.chunk(corpus, None, "tokens", limit, within=span)
         finally:
             corpus.close()
-        return [Chunk(str(scope.at(Lines(p.start, p.end))), p.tokens, p.title) for p in parts]
+        return [Chunk(str(scope.at(part.span)), part.tokens, part.title) for part in parts]
 
     def chunk(self, limit: int) -> list[Chunk]:
         """Return runs of whole commits (headers and messages), newest first."""

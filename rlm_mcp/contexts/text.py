@@ -35,7 +35,7 @@ from rlm_mcp.corpus import globs, tokens
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.language import language
 from rlm_mcp.errors import BadRequest, Denied, did_you_mean
-from rlm_mcp.refs import Lines, Ref
+from rlm_mcp.refs import Chars, Lines, Ref
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus import rank as ranking
@@ -192,17 +192,10 @@ class Text:
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
         scope = self._whole(scope)
         paths = self.documents(scope)
-        parts = chunking.chunk(self.corpus, paths, by, tokens, kind_of_path)
-        span = scope.span if isinstance(scope.span, Lines) else None
-        if span is not None:
-            parts = [
-                part._replace(start=max(part.start, span.start), end=min(part.end, span.end))
-                for part in parts
-                if part.start <= span.end and part.end >= span.start
-            ]
+        span = scope.span if isinstance(scope.span, (Lines, Chars)) else None
+        parts = chunking.chunk(self.corpus, paths, by, tokens, kind_of_path, span)
         return [
-            Chunk(self._ref(path, scope, Lines(start, end)), count, title)
-            for path, start, end, count, title in parts
+            Chunk(self._ref(part.path, scope, part.span), part.tokens, part.title) for part in parts
         ]
 
     def files(self, glob: str = "") -> list[str]:
@@ -226,7 +219,7 @@ class Text:
         """search(query, k=10) -> the passages that best fit a question, best first"""
         return list(self.rank(query, Ref(self.name), k))
 
-    def _ref(self, path: str, scope: Ref, span: Lines | None) -> str:
+    def _ref(self, path: str, scope: Ref, span: Lines | Chars | None) -> str:
         return str(Ref(self.name, path, scope.rev, span))
 
     def _whole(self, ref: Ref) -> Ref:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rlm_mcp.corpus.outline import fences
 from rlm_mcp.corpus.snapshot import Snapshot
 
 Numbers = npt.NDArray[np.int64]
@@ -32,6 +33,7 @@ def _among(chars: bytes) -> npt.NDArray[np.bool_]:
 _NO_BORDER = _among(b")}]>,;:{\n\r")
 _ATTACHED = _among(b"@#/*")
 """First characters of lines that belong to what follows: decorators and comments."""
+_BLANK = _among(b" \t\n\r")
 _OPENERS = np.array([int.from_bytes(w, "little") for w in (b"def ", b"clas", b"asyn", b"func")])
 _OPENING = _among(b"dcaf")
 _UNDERLINES = b"=-~^\"'*+#"
@@ -147,27 +149,49 @@ def _quoted(
     return inside
 
 
-def headings(snapshot: Snapshot, starts: Numbers) -> Borders:
-    """Return where sections begin, by the level of their heading, then paragraphs."""
+def headings(snapshot: Snapshot, starts: Numbers, *, markdown: bool) -> Borders:
+    """Return where sections begin, by the level of their heading, then paragraphs.
+
+    In Markdown, what is fenced has neither, and only `=` and `-` underline a heading.
+    """
     heads, _, firsts, empty = _layout(snapshot, starts)
     depths = np.full(len(firsts), _PARAGRAPH + 1, np.int64)
     depths[1:][empty[:-1] & ~empty[1:]] = _PARAGRAPH
     sharps = np.flatnonzero(heads[:, 0] == ord("#"))
     marks = (heads[sharps, :8] != ord("#")).argmax(axis=1)
     sharps, marks = sharps[(marks > 0) & (marks < 7)], marks[(marks > 0) & (marks < 7)]
-    spaced = heads[sharps, marks] == _SPACE
+    spaced = _BLANK[heads[sharps, marks]]
     depths[sharps[spaced]] = marks[spaced]
-    ruled = np.flatnonzero(_RULES[heads[:, 0]] & (heads[:, 1] == heads[:, 0]))
+    rules = _RULES & (_LEVELS[ord("-")] >= _LEVELS) if markdown else _RULES
+    ruled = np.flatnonzero(rules[heads[:, 0]] & (heads[:, 1] == heads[:, 0]))
     ruled = ruled[(ruled > 0) & (heads[ruled, 2] == heads[ruled, 0])]
     lines = np.zeros(len(empty), bool)
     lines[ruled] = True
     under = ruled[~lines[ruled - 1] & ~empty[ruled - 1]] - 1
     levels = _LEVELS[heads[under + 1, 0]]
-    # An overline belongs to its heading too.
-    under -= lines[np.maximum(under - 1, 0)] & (under > 0)
+    if not markdown:
+        # An overline belongs to its heading too.
+        under -= lines[np.maximum(under - 1, 0)] & (under > 0)
     depths[under] = levels
+    if markdown:
+        depths[_fenced(snapshot, starts, firsts)] = _PARAGRAPH + 1
+        if b"".join(heads[:1]).rstrip() == b"---" and len(ruled):
+            depths[: int(ruled[0])] = _PARAGRAPH + 1  # front matter
     lines = np.flatnonzero(depths <= _PARAGRAPH)
     return Borders(lines, depths[lines])
+
+
+def _fenced(
+    snapshot: Snapshot, starts: Numbers, firsts: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.bool_]:
+    """Return which lines stand behind the first line of a fence, up to its last one."""
+    inside = np.zeros(len(firsts), bool)
+    begin, end = int(starts[0]), int(starts[-1])
+    edges = fences(bytes(snapshot.buffer[begin:end]))
+    lines = starts.searchsorted(np.array(edges, np.int64) + begin, "right") - 1
+    for first, last in zip(lines[::2], [*lines[1::2], len(firsts) - 1], strict=False):
+        inside[first + 1 : last + 1] = True
+    return inside
 
 
 def _places(data: bytes, word: bytes) -> Iterator[int]:

@@ -66,6 +66,7 @@ _PATTERNS = {
     ),
     "proto": r"^([ \t]*)(message|service|enum|rpc)[ \t]+(\w+)",
     "markdown": r"^(#{1,6})()[ \t]+([^\n]*\S)",
+    "underlined": r"^ {0,3}([^\s#>|`~=-][^\n]*)\n {0,3}(={2,}|-{3,})[ \t\r]*$",
     "asciidoc": r"^(={1,6})()[ \t]+([^\n]*\S)",
     "rst": (
         r"^()()([^\n\s][^\n]*)\n"
@@ -136,6 +137,8 @@ def marks(path: str, data: bytes, name: str = "") -> list[Mark]:
     key = _SAME.get(name, name)
     if key not in _PATTERNS or not data:
         return []
+    if key == "markdown":
+        return _markdown(data)
     return _headings(data, key) if key == "rst" else _matches(data, key)
 
 
@@ -161,14 +164,13 @@ def _compiled(key: str) -> tuple[re2._Regexp, list[_Shape]]:
 
 def _matches(data: bytes, key: str) -> list[Mark]:
     pattern, shapes = _compiled(key)
-    fences = _fences(data) if key == "markdown" else []
     found: list[Mark] = []
     for match in pattern.finditer(data):
         # The spans of a few groups: reading all groups costs several times the matching.
         first, word, last = next(shape for shape in shapes if match.span(shape[2])[0] >= 0)
         begin, end = match.span(last)
         name, offset = data[begin:end], match.start()
-        if name in _NOT_NAMES or _inside(fences, offset):
+        if name in _NOT_NAMES:
             continue
         begin, end = match.span(first)
         head = data[begin:end]
@@ -180,6 +182,21 @@ def _matches(data: bytes, key: str) -> list[Mark]:
             kind = "heading" if key in _HEADINGS else _KINDS.get(said, said or "section")
         found.append(Mark(offset, level, kind, name.decode("utf-8", "replace")[:_MAX_NAME]))
     return found
+
+
+def _markdown(data: bytes) -> list[Mark]:
+    """Read Markdown's headings, marked by `#` or underlined, outside of fences and front matter."""
+    found = _matches(data, "markdown")
+    pattern, _ = _compiled("underlined")
+    for match in pattern.finditer(data):
+        (begin, end), (line, _) = match.span(1), match.span(2)
+        title = data[begin:end].decode("utf-8", "replace").strip()
+        level = 1 if data[line : line + 1] == b"=" else 2
+        found.append(Mark(match.start(), level, "heading", title[:_MAX_NAME]))
+    edges = fences(data)
+    front = data.find(b"\n---", 3) + 1 if data.startswith((b"---\n", b"---\r\n")) else 0
+    kept = [mark for mark in found if mark.offset >= front and not _inside(edges, mark.offset)]
+    return sorted(kept, key=lambda mark: mark.offset)
 
 
 def _headings(data: bytes, key: str) -> list[Mark]:
@@ -195,7 +212,7 @@ def _headings(data: bytes, key: str) -> list[Mark]:
     return found
 
 
-def _fences(data: bytes) -> list[int]:
+def fences(data: bytes) -> list[int]:
     """Return where fenced code begins and ends, in turn; what looks like a heading there is none.
 
     A fence ends at a line of the same sign, at least as long and with nothing behind it
@@ -203,7 +220,7 @@ def _fences(data: bytes) -> list[int]:
     """
     edges: list[int] = []
     opened = b""
-    for match in _compiled_fence().finditer(data):
+    for match in _fence().finditer(data):
         begin, end = match.span(1)
         sign = data[begin:end]
         begin, end = match.span(2)
@@ -225,7 +242,7 @@ def _inside(edges: list[int], offset: int) -> bool:
 
 
 @cache
-def _compiled_fence() -> re2._Regexp:
+def _fence() -> re2._Regexp:
     return re2.compile(rb"(?m)^[ ]{0,3}(`{3,}|~{3,})([^\n]*)$")
 
 

@@ -245,6 +245,35 @@ def test_chunks_cover_each_line_once_on_record_borders(folder: Path, catalog_of:
     assert all(part.startswith("2026-03-14") for part in parts)
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("by", ["records", "time", "lines"])
+def test_parts_of_a_log_are_no_larger_than_asked(
+    folder: Path, catalog_of: Make, by: str, ending: str
+) -> None:
+    """Also where records are of any size, out of order, or larger than a part."""
+    record = "2026-03-14 09:{:02}:00 ERROR x\n" + "  at frame\n"
+    text = "".join(record.format(n * 7 % 60) + "  at frame\n" * (n * 37 % 90) for n in range(300))
+    data = (text + "no newline").replace("\n", ending).encode()
+    (folder / "app.log").write_bytes(data)
+    catalog = catalog_of(folder)
+    catalog.open("app.log", "app")
+    parts = [catalog.text(chunk.ref).encode() for chunk in catalog.chunk("app", by, 200)]
+    assert b"\n".join(parts) == data
+    assert max(map(len, parts)) <= 200 * 2.4
+    if by != "lines":
+        cut = [part for part in parts if not part.startswith(b"2026")]
+        whole = [part for part in parts if part.startswith(b"2026")]
+        assert len(whole) > 100 and len(cut) < len(parts) * 0.7
+
+
+def test_a_log_is_not_chunked_by_characters(folder: Path, catalog_of: Make) -> None:
+    (folder / "app.log").write_text(_lines(9))
+    catalog = catalog_of(folder)
+    catalog.open("app.log", "app")
+    with pytest.raises(BadRequest, match="some lines"):
+        catalog.chunk("app:app.log#C0-C10")
+
+
 def test_outline_gives_refs_that_open(folder: Path, catalog_of: Make) -> None:
     (folder / "app.log").write_text(_lines(9) + _lines(10, 5, "ERROR", "bad {n}"))
     catalog = catalog_of(folder)

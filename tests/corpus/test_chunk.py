@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlm_mcp.corpus import load, tokens
-from rlm_mcp.corpus.chunk import KINDS, chunk
+from rlm_mcp.corpus.chunk import KINDS, Part, chunk
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.refs import Chars, Lines
 
 HERE = Path(__file__).parents[2]
 
@@ -38,14 +40,93 @@ def test_parts_cover_each_line_once_in_order(
     corpus = packed(tmp_path_factory.mktemp("c"), texts)
     for path, text in texts.items():
         limit = int(size * tokens.ratio(tokens.kind_of(text, "code")))
-        at = 1
-        for part in chunk(corpus, [path], by, size):
-            assert part.start == at <= part.end
-            at = part.end + 1
-            inside = corpus.line_bytes(path, part.start, part.end)
-            assert len(inside) == 1 or len(b"\n".join(inside)) <= max(1, limit)
-        assert at == corpus.line_count(path) + 1
+        cover(corpus, path, chunk(corpus, [path], by, size), max(1, limit))
     corpus.close()
+
+
+def cover(corpus: Corpus, path: str, parts: list[Part], limit: int) -> None:
+    """Check that the parts give a document once, in order, each within a limit of bytes."""
+    data = corpus.data(path)
+    text = data.decode("utf-8", "replace")
+    line, at = 1, 0
+    starts = [0]
+    for one in text.removesuffix("\n").split("\n"):
+        starts.append(starts[-1] + len(one) + 1)
+    for part in parts:
+        if part.chars is None:
+            assert (part.start, at) == (line, 0) and part.end >= part.start
+            size = len(b"\n".join(corpus.line_bytes(path, part.start, part.end)))
+            assert size <= limit
+            line = part.end + 1
+        else:
+            assert part.start == part.end == line
+            assert part.chars.start == starts[line - 1] + at
+            inside = text[part.chars.start : part.chars.end]
+            assert len(inside) == 1 or len(inside.encode()) <= limit
+            at += len(inside)
+            if part.chars.end >= starts[line] - 1:
+                line, at = line + 1, 0
+    assert (line, at) == (corpus.line_count(path) + 1, 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x" * 50_000,
+        b"short\n" + b'{"a": [1, 2], "b": "c d"},' * 2_000 + b"\nshort",
+        "\u6f22\u5b57, ".encode() * 5_000 + b"\r\n" + b"y" * 900,
+        b"\xff\xfe\xf0" * 5_000 + b"\nend\n",
+        b"one\r\n\r\ntwo\r\n" * 3_000,
+        b"a\x0bb\x0cc\x85d\xe2\x80\xa8e " * 3_000,
+        b"\n" * 5_000,
+        b'{"t": 1}\n{broken\n\n' * 1_000 + b'{"t": "' + b"z" * 9_000 + b'"}',
+    ],
+)
+@pytest.mark.parametrize("by", KINDS)
+def test_no_byte_is_lost_and_no_part_is_too_large(cache: Path, by: str, data: bytes) -> None:
+    corpus = packed(cache, {"a.md": data, "b.py": data})
+    limit = int(300 * tokens.ratio(tokens.kind_of(data, "code")))
+    for path in ("a.md", "b.py"):
+        cover(corpus, path, chunk(corpus, [path], by, 300), limit)
+    corpus.close()
+
+
+def test_a_long_line_is_cut_where_a_word_or_a_value_ends(cache: Path) -> None:
+    text = '{"name":"value"},' * 3_000
+    corpus = packed(cache, {"a.json": text.encode()})
+    parts = chunk(corpus, None, "auto", 300)
+    assert all(text[: part.chars.end].endswith(",") for part in parts if part.chars)
+    assert len(parts) > 30
+
+
+def test_only_the_span_that_is_asked_for_is_cut(cache: Path) -> None:
+    text = "".join(f"line {n}\n" for n in range(1, 401))
+    corpus = packed(cache, {"a.txt": text.encode()})
+    parts = chunk(corpus, None, "auto", 100, within=Lines(11, 20))
+    assert [(part.start, part.end) for part in parts] == [(11, 20)]
+    assert parts[0].tokens == tokens.estimate(80)
+    parts = chunk(corpus, None, "auto", 100, within=Lines(301, 9_999))
+    assert (parts[0].start, parts[-1].end) == (301, 400)
+    parts = chunk(corpus, None, "auto", 100, within=Chars(100, 1_000))
+    spans = [part.chars for part in parts if part.chars]
+    assert spans[0].start == 100 and spans[-1].end == 1_000 and len(spans) > 2
+    assert all(one.end == two.start for one, two in pairwise(spans))
+    assert all(text[span.end - 1] == "\n" for span in spans[:-1])
+
+
+def test_fenced_code_and_front_matter_have_no_headings(cache: Path) -> None:
+    section = (
+        "Title {n}\n---\n\ntext text text\n\n````sh\n# no heading\n```\n\n# nor this\n````\n\n"
+        "~~~\n## no\n```\n~~~\n\n"
+    )
+    text = "---\ntitle: x\n---\n" + "".join(section.format(n=n) for n in range(30))
+    for ending in ("\n", "\r\n"):
+        corpus = packed(cache, {"a.md": text.replace("\n", ending).encode()})
+        parts = chunk(corpus, None, "headings", 70)
+        titles = [part.title for part in parts]
+        assert all(title.startswith(("Title", "---")) for title in titles), titles
+        assert len(parts) > 10
+        corpus.close()
 
 
 def test_functions_that_fit_are_not_cut(cache: Path) -> None:

@@ -46,6 +46,21 @@ def test_headings_have_their_level_and_end_before_the_next() -> None:
     ]
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_headings_of_markdown_are_those_that_are_rendered(ending: str) -> None:
+    text = (
+        "---\ntitle: x\n---\n# One #1\n\nTwo\n===\n\n````md\n# no\n```\n# no\n````\n"
+        "~~~\n# no\n```\n~~~\n### Three\n- item\n---\n\nFour\n---\n"
+    ).replace("\n", ending)
+    found = [(item.name, item.depth, item.line) for item in outline("a.md", text.encode())]
+    assert found == [("One #1", 0, 4), ("Two", 0, 6), ("Three", 2, 18), ("Four", 1, 22)]
+
+
+def test_underlined_headings_of_other_texts_stand_windows_lines() -> None:
+    found = outline("a.rst", b"Title\r\n=====\r\n\r\nPart\r\n----\r\n")
+    assert [(item.name, item.line) for item in found] == [("Title", 1), ("Part", 4)]
+
+
 @pytest.mark.parametrize("path", ["a.bin", "a.xyz", "noext", "a.json"])
 def test_other_kinds_have_nothing_and_no_error(path: str) -> None:
     assert outline(path, b"\x00\xff whatever\ndef f(): pass\n") == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rlm_mcp.contexts.logs import templates as mining
@@ -15,13 +15,15 @@ from rlm_mcp.contexts.logs.records import literal
 from rlm_mcp.contexts.variable import Chunk, Hit, Item, Outline
 from rlm_mcp.corpus import sift, tokens, words
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.refs import Lines, Ref
+from rlm_mcp.refs import Chars, Lines, Ref
 
 if TYPE_CHECKING:
     from rlm_mcp.contexts.logs.logs import Logs
 
 LARGE = 32 << 20
 """Bytes of logs above which an outline looks at a sample of them."""
+NEAR = 4_096
+"""Bytes before the end of a part in which a border is looked for first."""
 
 
 class Shape:
@@ -69,6 +71,8 @@ class Shape:
         """Return parts on the borders of records, each line exactly once."""
         if by not in ("auto", "records", "lines", "tokens", "time"):
             raise BadRequest(f"Logs are chunked by records or lines, not by {by!r}.")
+        if isinstance(scope.span, Chars):
+            raise BadRequest(f"{scope}: logs are chunked whole, or some lines of one.")
         size = max(1, int(limit * tokens.ratio("logs")))
         parts: list[Chunk] = []
         for file in self._logs.chosen(scope):
@@ -77,7 +81,7 @@ class Shape:
                 start = file.big.start_of(scope.span.start)
                 end = file.big.start_of(scope.span.end + 1)
             while start < end:
-                stop = self._border(file, start + size, end, by)
+                stop = self._border(file, start, start + size, end, by)
                 parts.append(self._part(file, start, stop))
                 start = stop
         return parts
@@ -114,15 +118,25 @@ class Shape:
                 chosen.append(hit)
         return chosen
 
-    def _border(self, file: LogFile, wanted: int, end: int, by: str) -> int:
-        """Return where a part may end: the next record, or the next line where none is near."""
+    def _border(self, file: LogFile, start: int, wanted: int, end: int, by: str) -> int:
+        """Return where a part ends: before the last record, else the last line, that may not fit.
+
+        A line that is larger than a part is a part.
+        """
         if wanted >= end:
             return end
-        stop = min(end, file.big.next_line(wanted))
+        ends = (_line_before(file, low, wanted) for low in _back(start, wanted))
+        line = next(filter(None, ends), 0)
+        if not line:
+            return min(end, file.big.next_line(wanted))
         if by in ("lines", "tokens") or file.format is None:
-            return stop
-        near = next(file.stamped(stop, min(end, stop + 65_536)), None)
-        return stop if near is None else near[0]
+            return line
+        behind = file.big.next_line(line + 1)
+        for low in _back(start + 1, line):
+            found = file.stamped(file.big.next_line(low), behind)
+            if records := [at for at, _, _ in found if at <= line]:
+                return records[-1]
+        return line
 
     def _part(self, file: LogFile, start: int, stop: int) -> Chunk:
         first = file.big.line_of(start)
@@ -131,3 +145,17 @@ class Shape:
         when = self._asked.time(file, start)
         title = f"{when} {file.name}".strip()
         return Chunk(ref, tokens.estimate(stop - start, "logs"), title)
+
+
+def _back(start: int, end: int) -> Iterator[int]:
+    """Give places ever farther before `end`, the last one `start`."""
+    reach = NEAR
+    while end - reach > start:
+        yield end - reach
+        reach *= 16
+    yield start
+
+
+def _line_before(file: LogFile, low: int, wanted: int) -> int:
+    """Return where the last line that starts in (low, wanted] does, or 0."""
+    return low + 1 + place if (place := file.big.read(low, wanted).rfind(b"\n")) >= 0 else 0

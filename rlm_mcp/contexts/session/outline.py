@@ -116,7 +116,7 @@ def _ahead(lines: Sequence[str], borders: set[int], number: int, last: int) -> i
     for at in range(number, last + 1):
         if at > number and at in borders:
             break
-        size += len(lines[at - 1]) + 1
+        size += len(lines[at - 1].encode("utf-8", "replace")) + 1
     return size
 
 

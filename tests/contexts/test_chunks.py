@@ -1,0 +1,48 @@
+"""Chunks of a variable: their refs open exactly what was asked for, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.refs import Chars, parse
+from tests.contexts.conftest import Work
+
+Make = Callable[..., Catalog]
+
+
+@pytest.fixture
+def repo(work: Work, catalog_of: Make) -> Catalog:
+    lines = "".join(f"line {n} of the text\n" for n in range(1, 2_001))
+    work.write("long.txt", lines)
+    work.write("one.json", '{"k": "\u00e9", "v": [1, 2, 3]}, ' * 2_000)
+    work.commit("one")
+    return catalog_of(work.path)
+
+
+def test_lines_that_are_asked_for_are_one_part_where_they_fit(repo: Catalog) -> None:
+    parts = repo.chunk("repo:long.txt#L500-L520", tokens=4_000)
+    assert [part.ref for part in parts] == ["repo:long.txt#L500-L520"]
+    assert parts[0].tokens < 200
+
+
+def test_characters_that_are_asked_for_are_cut_as_characters(repo: Catalog) -> None:
+    whole = repo.text("repo:one.json#C100-C9000")
+    parts = [repo.text(part.ref) for part in repo.chunk("repo:one.json#C100-C9000", tokens=500)]
+    assert len(parts) > 3
+    assert "".join(parts) == whole
+
+
+def test_a_file_of_one_line_is_cut(repo: Catalog) -> None:
+    parts = repo.chunk("repo:one.json", tokens=500)
+    assert all(isinstance(parse(part.ref).span, Chars) for part in parts)
+    texts = [repo.text(part.ref) for part in parts]
+    assert "".join(texts) == repo.text("repo:one.json")
+    assert max(len(text.encode()) for text in texts) <= 2_000
+
+
+def test_lines_of_a_commit_are_cut_alone(repo: Catalog) -> None:
+    refs = [part.ref for part in repo.chunk("history:HEAD#L3-L8", tokens=4_000)]
+    assert [ref.partition("#")[2] for ref in refs] == ["L3-L8"]
