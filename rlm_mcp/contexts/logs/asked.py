@@ -9,20 +9,17 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from rlm_mcp.contexts.logs import templates as mining
 from rlm_mcp.contexts.logs import times
 from rlm_mcp.contexts.logs.files import LogFile
+from rlm_mcp.contexts.logs.opened import Opened
 from rlm_mcp.contexts.logs.records import literal, records
 from rlm_mcp.contexts.variable import Method
 from rlm_mcp.corpus import sift
 from rlm_mcp.corpus.gate import Gated
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import Lines, Ref
-
-if TYPE_CHECKING:
-    from rlm_mcp.contexts.logs.logs import Logs
 
 WORK_S = 20.0
 """Seconds that one question may take."""
@@ -38,8 +35,8 @@ Row = dict[str, object]
 class Asked:
     """The questions, over the open files of one variable."""
 
-    def __init__(self, logs: Logs) -> None:
-        self._logs = logs
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
 
     @property
     def methods(self) -> Mapping[str, Method]:
@@ -57,11 +54,11 @@ class Asked:
     def files(self) -> list[Row]:
         """files() -> each log with its format, span, bytes"""
         rows: list[Row] = []
-        for file in self._logs.files:
+        for file in self._opened.files:
             first, last = file.span()
             rows.append(
                 {
-                    "ref": str(Ref(self._logs.name, file.name)),
+                    "ref": str(Ref(self._opened.name, file.name)),
                     "format": file.format.name if file.format else "plain",
                     "timed_share": round(file.share, 3),
                     "from": times.show(first) if first is not None else "",
@@ -195,7 +192,7 @@ class Asked:
         found: list[tuple[float, int, LogFile, int]] = []
         total = 0
         whole = True
-        for number, file in enumerate(self._logs.files):
+        for number, file in enumerate(self._opened.files):
             scanned = sift.scan(file.big, gated, 0, file.big.size, 10_000, 0, deadline)
             total += scanned.total
             whole = whole and scanned.whole
@@ -230,17 +227,17 @@ class Asked:
         return sift.compiled(pattern, ignore_case=False, unicode=False, multiline=False)
 
     def _timed(self, path: str) -> list[LogFile]:
-        chosen = self._logs.chosen(Ref(self._logs.name, path))
+        chosen = self._opened.chosen(Ref(self._opened.name, path))
         return [file for file in chosen if file.format is not None]
 
     def _last(self) -> float:
-        known = [last for file in self._logs.files if (last := file.span()[1]) is not None]
+        known = [last for file in self._opened.files if (last := file.span()[1]) is not None]
         return max(known, default=time.time())
 
     def _ranges(self, since: str, until: str, path: str) -> Iterator[tuple[LogFile, int, int]]:
         """Give the span of bytes of each log that lies between two times."""
         if not since and not until:
-            for file in self._logs.chosen(Ref(self._logs.name, path)):
+            for file in self._opened.chosen(Ref(self._opened.name, path)):
                 yield file, 0, file.big.size
             return
         first = times.wish(since, self._last()) if since else None
@@ -256,7 +253,7 @@ class Asked:
             return _NAMED[by]
         if by != "auto":
             raise BadRequest(f"histogram: by is auto, {', '.join(_NAMED)}, not {by!r}.")
-        known = [moment for file in self._logs.files for moment in file.span() if moment]
+        known = [moment for file in self._opened.files for moment in file.span() if moment]
         if not known:
             return 60
         first = times.wish(since, max(known)) if since else min(known)
@@ -270,7 +267,7 @@ class Asked:
 
         With `most`, of at most about so many bytes, taken evenly from everywhere.
         """
-        numbers = {id(file): number for number, file in enumerate(self._logs.files)}
+        numbers = {id(file): number for number, file in enumerate(self._opened.files)}
         ranges = list(self._ranges(since, until, path))
         size = sum(end - start for _, start, end in ranges)
         part = most / size if most and size > most else 1.0
@@ -307,7 +304,7 @@ class Asked:
         ]
 
     def _template(self, item: mining.Template) -> Row:
-        first, last = self._logs.files[item.first[0]], self._logs.files[item.last[0]]
+        first, last = self._opened.files[item.first[0]], self._opened.files[item.last[0]]
         return {
             "template": item.text,
             "level": item.level,
@@ -319,7 +316,7 @@ class Asked:
         }
 
     def _row(self, file: LogFile, offset: int) -> Row:
-        hit = self._logs.line_hit(file, offset)
+        hit = self._opened.line_hit(file, offset)
         line = file.big.line_at(offset, times.HEAD)
         return {
             "ref": hit.ref,
@@ -336,7 +333,7 @@ class Asked:
     def ref(self, file: LogFile, offset: int) -> str:
         """Return the ref of the line that starts at a byte."""
         line = file.big.line_of(offset)
-        return str(Ref(self._logs.name, file.name, "", Lines(line, line)))
+        return str(Ref(self._opened.name, file.name, "", Lines(line, line)))
 
 
 def _evenly(start: int, end: int, part: float) -> Iterator[tuple[int, int]]:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts import window
-from rlm_mcp.contexts.confine import Confine
 from rlm_mcp.contexts.logs import times
 from rlm_mcp.contexts.logs.asked import Asked
-from rlm_mcp.contexts.logs.files import LogFile, open_file, ordered
+from rlm_mcp.contexts.logs.files import LogFile
+from rlm_mcp.contexts.logs.opened import CUT, Opened
 from rlm_mcp.contexts.logs.shape import Shape
 from rlm_mcp.contexts.variable import (
     Chunk,
@@ -32,8 +32,8 @@ from rlm_mcp.contexts.variable import (
     Query,
     Source,
 )
-from rlm_mcp.corpus import globs, sift, tokens
-from rlm_mcp.errors import BadRequest, RlmError, Unavailable, did_you_mean
+from rlm_mcp.corpus import sift, tokens
+from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import Lines, Ref
 
 SEARCH_S = 30.0
@@ -41,7 +41,6 @@ SEARCH_S = 30.0
 MAX_MAPPED = 2 << 30
 """Bytes of several files that are put behind one another for the sandbox."""
 MAX_TEXT = 64 << 20
-CUT = 300
 
 
 class Whole:
@@ -69,23 +68,18 @@ class Logs:
 
     def __init__(self, paths: Sequence[Path], name: str, settings: Settings, cache: Path) -> None:
         self.name = name
-        self._paths = ordered(paths)
-        self._confine = Confine(settings.roots, secrets=settings.secrets)
+        self._opened = Opened(paths, name, settings, cache)
         self._cache = cache
         self._lock = threading.RLock()
         self._generation = time.time_ns()
-        self._files: list[LogFile] = []
-        self._failed: tuple[str, ...] = ()
         self._joined: tuple[int, int, list[tuple[int, int]]] | None = None
-        self._old: list[LogFile] = []
-        self._open()
-        self._asked = Asked(self)
-        self._shape = Shape(self, self._asked)
+        self._asked = Asked(self._opened)
+        self._shape = Shape(self._opened, self._asked)
 
     @property
     def files(self) -> Sequence[LogFile]:
         """The open files, oldest first."""
-        return self._files
+        return self._opened.files
 
     @property
     def methods(self) -> Mapping[str, Method]:
@@ -93,28 +87,22 @@ class Logs:
 
     def refresh(self) -> bool:
         with self._lock:
-            try:
-                changed = sum(file.refresh() for file in self._files) > 0
-            except Unavailable:
-                self._old += self._files  # readers may still be at them
-                self._open()
-                changed = True
+            changed = self._opened.refresh()
             if changed:
                 self._generation += 1
             return changed
 
     def close(self) -> None:
         with self._lock:
-            for file in [*self._files, *self._old]:
-                file.close()
+            self._opened.close()
             if self._joined is not None:
                 os.close(self._joined[0])
-            self._files, self._old, self._joined = [], [], None
+            self._joined = None
 
     def source(self) -> Source:
         with self._lock:
-            if len(self._files) == 1:
-                big_file = self._files[0].big
+            if len(self.files) == 1:
+                big_file = self.files[0].big
                 return Source(big_file.fd, [(0, big_file.size)], self._generation)
             if self._joined is None or self._joined[1] != self._generation:
                 if self._joined is not None:
@@ -124,36 +112,36 @@ class Logs:
             return Source(self._joined[0], self._joined[2], self._generation)
 
     def describe(self) -> Description:
-        size = sum(file.big.size for file in self._files)
+        size = sum(file.big.size for file in self.files)
         facts: dict[str, str | int] = {}
-        formats = Counter(file.format.name if file.format else "plain" for file in self._files)
+        formats = Counter(file.format.name if file.format else "plain" for file in self.files)
         facts["format"] = ", ".join(f"{name} ({count})" for name, count in formats.items())
-        spans = [moment for file in self._files for moment in file.span() if moment is not None]
+        spans = [moment for file in self.files for moment in file.span() if moment is not None]
         if spans:
             facts["from"], facts["to"] = times.show(min(spans)), times.show(max(spans))
-        notes = [*self._failed, *(note for file in self._files for note in file.notes)]
-        if any(file.format and not file.format.year for file in self._files):
+        notes = [*self._opened.failed, *(note for file in self.files for note in file.notes)]
+        if any(file.format and not file.format.year for file in self.files):
             notes.append("Lines without a year are taken as of the file's own year.")
-        if any(file.format for file in self._files):
+        if any(file.format for file in self.files):
             notes.append("Times without a zone are taken as UTC.")
-        mixed = [file.name for file in self._files if file.format and not file.in_order()]
+        mixed = [file.name for file in self.files if file.format and not file.in_order()]
         if mixed:
             notes.append(
                 f"Times in {', '.join(mixed[:3])} are not in order; since and until are not exact."
             )
-        if any(file.format is None for file in self._files):
+        if any(file.format is None for file in self.files):
             notes.append("No time was found in some files; time questions leave them out.")
-        first = self._files[-1].name
+        first = self.files[-1].name
         return Description(
             name=self.name,
             kind=self.kind,
-            source=", ".join(os.fspath(path) for path in self._paths[:5]),
+            source=", ".join(os.fspath(path) for path in self._opened.paths[:5]),
             size_bytes=size,
             tokens=tokens.estimate(size, "logs"),
-            documents=len(self._files),
+            documents=len(self.files),
             freshness="checked on each call",
             ref_example=str(Ref(self.name, first, "", Lines(1, 40))),
-            lines=sum(file.big.line_count() for file in self._files) if size < 64 << 20 else None,
+            lines=sum(file.big.line_count() for file in self.files) if size < 64 << 20 else None,
             facts=facts,
             notes=tuple(notes),
             methods=tuple(
@@ -163,22 +151,10 @@ class Logs:
         )
 
     def documents(self, scope: Ref) -> Sequence[str]:
-        return [file.name for file in self.chosen(scope)]
-
-    def chosen(self, scope: Ref) -> list[LogFile]:
-        """Return the files that a scope names; raises BadRequest where it names none."""
-        files = list(self._files)
-        if not scope.path or scope.path == "/":
-            return files
-        names = [file.name for file in files]
-        wanted = {scope.path} if scope.path in names else set(globs.select(names, scope.path))
-        if not wanted:
-            hint = did_you_mean(scope.path, names)
-            raise BadRequest(f"{self.name} has no log {scope.path!r}.{hint}")
-        return [file for file in files if file.name in wanted]
+        return [file.name for file in self._opened.chosen(scope)]
 
     def read(self, ref: Ref, limit: int = 80) -> Passage:
-        files = self.chosen(ref)
+        files = self._opened.chosen(ref)
         if len(files) > 1:
             if ref.span is not None:
                 raise BadRequest(f"{ref}: lines are those of one log; name it.")
@@ -193,7 +169,7 @@ class Logs:
         return window.window(ref, Whole(files[0]), limit)
 
     def text(self, ref: Ref) -> str:
-        files = self.chosen(ref)
+        files = self._opened.chosen(ref)
         if len(files) == 1:
             named = Ref(self.name, files[0].name, "", ref.span)
             return window.text_of(named, Whole(files[0]))
@@ -215,7 +191,7 @@ class Logs:
         total = documents = 0
         whole = True
         per_file: dict[str, int] = {}
-        for file in self.chosen(scope):
+        for file in self._opened.chosen(scope):
             start, end = _bytes(file, scope)
             room = query.limit - len(hits)
             found = sift.scan(file.big, gated, start, end, room, max(0, skip - total), deadline)
@@ -245,13 +221,6 @@ class Logs:
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
         return self._shape.chunk(scope, by, tokens)
 
-    def line_hit(self, file: LogFile, at: int) -> Hit:
-        """Return the line that starts at a byte of a file, with its ref."""
-        text = window.decode(file.big.line_at(at, 4096)).rstrip("\r")
-        line = file.big.line_of(at)
-        ref = str(Ref(self.name, file.name, "", Lines(line, line)))
-        return Hit(ref, file.name, line, text[:CUT], cut=len(text) > CUT)
-
     def _hit(self, file: LogFile, at: int, query: Query, search: Callable[[bytes], object]) -> Hit:
         raw = file.big.line_at(at)
         match = search(raw)
@@ -274,22 +243,6 @@ class Logs:
         lines = [window.decode(raw)[:CUT] for raw in file.big.line_bytes(first, line + query.after)]
         return tuple(lines[: line - first]), tuple(lines[line - first + 1 :])
 
-    def _open(self) -> None:
-        """Open every file of the set; one that cannot be had is named in the notes."""
-        base = Path(os.path.commonpath([path.parent for path in self._paths]))
-        files: list[LogFile] = []
-        failed: list[RlmError] = []
-        for path in self._paths:
-            name = path.relative_to(base).as_posix()
-            try:
-                files.append(open_file(path, name, self._confine, self._cache))
-            except RlmError as error:
-                failed.append(error)
-        if not files:
-            raise failed[0]
-        self._files = files
-        self._failed = tuple(str(error) for error in failed)
-
     def _join(self) -> tuple[int, list[tuple[int, int]]]:
         """Put the newest files behind one another in an unnamed file of the cache."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
@@ -299,7 +252,7 @@ class Logs:
         spans = []
         chosen: list[LogFile] = []
         size = 0
-        for file in reversed(self._files):
+        for file in reversed(self.files):
             if chosen and size + file.big.size > MAX_MAPPED:
                 break
             chosen.insert(0, file)

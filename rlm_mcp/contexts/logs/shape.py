@@ -5,20 +5,17 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from rlm_mcp.contexts.logs import templates as mining
 from rlm_mcp.contexts.logs import times
 from rlm_mcp.contexts.logs.asked import BUCKETS, WORK_S, Asked, note
 from rlm_mcp.contexts.logs.files import LogFile
+from rlm_mcp.contexts.logs.opened import Opened
 from rlm_mcp.contexts.logs.records import literal
 from rlm_mcp.contexts.variable import Chunk, Hit, Item, Outline
 from rlm_mcp.corpus import sift, tokens, words
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import Chars, Lines, Ref
-
-if TYPE_CHECKING:
-    from rlm_mcp.contexts.logs.logs import Logs
 
 LARGE = 32 << 20
 """Bytes of logs above which an outline looks at a sample of them."""
@@ -29,18 +26,18 @@ NEAR = 4_096
 class Shape:
     """Structure over the open files of one variable."""
 
-    def __init__(self, logs: Logs, asked: Asked) -> None:
-        self._logs, self._asked = logs, asked
+    def __init__(self, opened: Opened, asked: Asked) -> None:
+        self._opened, self._asked = opened, asked
 
     def outline(self, scope: Ref, limit: int) -> Outline:
         """Return the logs, their histogram, and the most frequent and the worst templates."""
         items: list[Item] = []
-        chosen = self._logs.chosen(scope)
+        chosen = self._opened.chosen(scope)
         for file in chosen:
             first, last = file.span()
             span = f"{times.show(first)} to {times.show(last)}, " if first and last else ""
             kind = file.format.name if file.format else "plain"
-            ref = str(Ref(self._logs.name, file.name))
+            ref = str(Ref(self._opened.name, file.name))
             items.append(Item(ref, "log", file.name, 0, f"{span}{kind}, {file.big.size:,} bytes"))
         large = sum(file.big.size for file in chosen) > LARGE
         items += self._times(scope.path, large)
@@ -48,7 +45,7 @@ class Shape:
         worst = [item for item in found if item.level in ("warn", "error", "fatal")]
         order = {id(item): item for item in [*worst[:limit], *found]}
         for item in order.values():
-            ref = self._asked.ref(self._logs.files[item.first[0]], item.first[1])
+            ref = self._asked.ref(self._opened.files[item.first[0]], item.first[1])
             items.append(Item(ref, item.level or "lines", item.text[:200], 1, f"x{item.count:,}"))
         of = f"a sample of {total:,} lines" if large else f"{total:,} lines"
         said = f"{len(found):,} forms in {of} (grouped approximately).{note(whole)}"
@@ -56,7 +53,7 @@ class Shape:
 
     def _times(self, path: str, large: bool) -> list[Item]:
         """Return the time slots: records by level, or bytes where there is too much to read."""
-        if not any(file.format for file in self._logs.files):
+        if not any(file.format for file in self._opened.files):
             return []
         rows = self._asked.slots(path) if large else self._asked.histogram(path=path)["slots"]
         assert isinstance(rows, list)
@@ -75,7 +72,7 @@ class Shape:
             raise BadRequest(f"{scope}: logs are chunked whole, or some lines of one.")
         size = max(1, int(limit * tokens.ratio("logs")))
         parts: list[Chunk] = []
-        for file in self._logs.chosen(scope):
+        for file in self._opened.chosen(scope):
             start, end = 0, file.big.size
             if isinstance(scope.span, Lines):
                 start = file.big.start_of(scope.span.start)
@@ -95,7 +92,7 @@ class Shape:
         gated = sift.compiled(some, ignore_case=True, unicode=False, multiline=False)
         deadline = time.monotonic() + WORK_S
         best: list[tuple[float, int, int]] = []
-        files = self._logs.chosen(scope)
+        files = self._opened.chosen(scope)
         for number, file in enumerate(files):
             found = sift.scan(file.big, gated, 0, file.big.size, 20_000, 0, deadline)
             for offset in found.starts:
@@ -111,7 +108,7 @@ class Shape:
         chosen: list[Hit] = []
         forms: set[str] = set()
         for _, number, offset in sorted(best, reverse=True):
-            hit = self._logs.line_hit(files[-number], -offset)
+            hit = self._opened.line_hit(files[-number], -offset)
             form = mining.form(hit.text)
             if form not in forms and len(chosen) < limit:
                 forms.add(form)
@@ -141,7 +138,7 @@ class Shape:
     def _part(self, file: LogFile, start: int, stop: int) -> Chunk:
         first = file.big.line_of(start)
         last = file.big.line_of(stop - 1)
-        ref = str(Ref(self._logs.name, file.name, "", Lines(first, last)))
+        ref = str(Ref(self._opened.name, file.name, "", Lines(first, last)))
         when = self._asked.time(file, start)
         title = f"{when} {file.name}".strip()
         return Chunk(ref, tokens.estimate(stop - start, "logs"), title)
