@@ -1,8 +1,8 @@
 """A large file by lines, without loading it: counted in blocks, read by position.
 
 Blocks are read, never mapped: a log that is truncated under a mapping would kill the process.
-The number of newlines before each block is counted on the first question about a line number,
-1 GB in about a third of a second, and kept as 8 bytes a block.
+The newlines before a block are counted on the first question about a line number in it, 1 GB in
+about a third of a second, and kept as 8 bytes a block.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from rlm_mcp.errors import Unavailable
 
 BLOCK = 1 << 20
+THREADED = 64
+"""Blocks from which on several threads count."""
 MAX_LINE = 1 << 20
 """Bytes of one line that are read."""
 
@@ -79,7 +82,7 @@ class Big:
     def line_of(self, offset: int) -> int:
         """Return the number of the line that a byte is in."""
         block = min(offset, self.size) // BLOCK
-        before = self._count()
+        before = self._count(block)
         block = min(block, len(before) - 1)
         return before[block] + self.read(block * BLOCK, offset).count(b"\n") + 1
 
@@ -126,11 +129,20 @@ class Big:
             yield start, data
             start += len(data)
 
-    def _count(self) -> list[int]:
+    def _count(self, blocks: int | None = None) -> list[int]:
+        """Return the newlines before each block, counted for so many blocks at least, or all."""
         with self._lock:
-            while (len(self._before) - 1) * BLOCK < self.size:
-                at = (len(self._before) - 1) * BLOCK
-                data = self.read(at, at + BLOCK)
-                newlines = int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
-                self._before.append(self._before[-1] + newlines)
+            every = -(-self.size // BLOCK)
+            todo = range(len(self._before) - 1, every if blocks is None else min(blocks, every))
+            if len(todo) < THREADED:
+                counts = [self._newlines(block) for block in todo]
+            else:
+                with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "rlm-count") as pool:
+                    counts = list(pool.map(self._newlines, todo))
+            for count in counts:
+                self._before.append(self._before[-1] + count)
             return self._before
+
+    def _newlines(self, block: int) -> int:
+        data = self.read(block * BLOCK, (block + 1) * BLOCK)
+        return int(np.count_nonzero(np.frombuffer(data, np.uint8) == 10))
