@@ -23,6 +23,8 @@ from rlm_mcp.sandbox import After, Attachment, Limits, Outcome, Sandbox
 
 STOP_S = 0.9
 """How long a cancelled cell may take to end before its sandbox is closed."""
+DRAINED_S = 20.0
+"""How long the calls of a cell get to end: child runs end after those below them."""
 SLICE = 500_000
 """Characters of a long text that are fetched at once."""
 
@@ -130,6 +132,9 @@ class Environment:
         self._limits, self._reduced = limits, reduced
         self._thread = ThreadPoolExecutor(1, "rlm-env")
         self._sandbox: Sandbox | None = None
+        self._closed = False
+        self._lock = Lock()
+        """Held where a sandbox is taken over or given up: one may be starting at the end."""
         self._variables: dict[str, Variable] = {}
         self._attached: dict[str, tuple[int, int]] = {}
         self.broken = False
@@ -173,6 +178,8 @@ class Environment:
     async def close(self) -> None:
         """End the sandbox and its thread."""
         self._host.flights.stop()
+        with self._lock:
+            self._closed = True
         if self._sandbox is not None:
             await asyncio.to_thread(self._sandbox.close)
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -196,7 +203,7 @@ class Environment:
         if self._sandbox is not None:
             self._sandbox.interrupt("cancelled")
         with contextlib.suppress(asyncio.CancelledError):
-            await self._host.flights.drained(STOP_S)
+            await self._host.flights.drained(DRAINED_S)
             await asyncio.wait([future], timeout=STOP_S)
         if not future.done():
             self.broken = True
@@ -207,12 +214,18 @@ class Environment:
 
     def _box(self) -> Sandbox:
         if self._sandbox is None:
-            self._sandbox = Sandbox(
+            started = Sandbox(
                 limits=self._limits,
                 host=self._host.functions,
                 tools=self._tools,
                 reduced=self._reduced,
             )
+            with self._lock:
+                if not self._closed:
+                    self._sandbox = started
+            if self._sandbox is None:
+                started.close()
+                raise SandboxError("This environment is closed.")
         return self._sandbox
 
     def _cell(
