@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rlm_mcp import config
 from rlm_mcp.contexts.session import build, tables
 from rlm_mcp.contexts.session.filing import Filing
+from rlm_mcp.contexts.session.readers import plain
 from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.turns import Block, Child, Piece, Source
 from rlm_mcp.errors import Unavailable
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 VERSION = 2
 """Raised with every change of the tables, of rendering or of redaction."""
 
+TRIES = 3
+"""How often a transcript that was replaced while it was read is read anew."""
 SPILL_LIMIT = 16 << 20
 _PROBE = 4096
 
@@ -66,7 +69,13 @@ class Index:
         return self._corpus
 
     def refresh(self) -> bool:
-        """Read what was added since; say whether anything changed."""
+        """Read what was added since; say whether anything changed. Raises Unavailable."""
+        for _ in range(TRIES):
+            with contextlib.suppress(Replaced):
+                return self._refresh()
+        return self._refresh()
+
+    def _refresh(self) -> bool:
         from rlm_mcp.corpus.pack import Corpus
         from rlm_mcp.corpus.runs import Runs
         from rlm_mcp.corpus.store import Store
@@ -118,6 +127,8 @@ class Index:
             for name, path in list(self._files()):
                 if stamps.get(name) != before.get(name):
                     self._read(name, path, filing)
+            if _files_of(self._stamps(), stamps) != _files_of(stamps, stamps):
+                raise Replaced(f"The transcript {self.path.name!r} was replaced while it was read.")
             filing.index()
             self._set(stamps=stamps)
             runs = self._runs(size)
@@ -204,6 +215,11 @@ class Index:
                         f"The transcript {path.name!r} cannot be read: {error.strerror}."
                     ) from None
                 continue
+            if name == "" and not plain.is_own(path):
+                raise Unavailable(
+                    f"The transcript {path.name!r} was replaced by a link or a special file, "
+                    "which is not followed."
+                )
             stamps[name] = [info.st_size, info.st_mtime_ns, info.st_ino]
             with contextlib.suppress(OSError):  # a database's newest pages
                 log = os.stat(f"{path}-wal")
@@ -212,7 +228,8 @@ class Index:
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         yield "", self.path
-        self._children = self.reader.children(self.path)
+        found = self.reader.children(self.path)
+        self._children = [child for child in found if plain.is_own(child.path)]
         for child in self._children:
             yield child.name, Path(child.path)
 
@@ -276,16 +293,20 @@ class Index:
         main = builder("")
         source = Source(str(path), self.key, main.state.reader, start)
         try:
+            size = os.stat(path).st_size
+            begun = _probe(str(path), size)
             for event in self.reader.events(source, start):
                 thread = event.thread if isinstance(event, Piece) else ""
                 (builder(thread) if thread else main).take(event)
+            if source.offset and begun != _probe(str(path), size):
+                raise Replaced(f"{path.name!r} was rewritten while it was read.")
+            stamp = json.dumps(_probe(str(path), source.offset))
         except OSError as error:
             raise Unavailable(f"{path.name!r} cannot be read: {error.strerror}.") from None
         for label, one in builders.items():
             self.db.execute("UPDATE docs SET state=? WHERE name=?", (one.finish().dump(), label))
             if (place := one.changed) is not None:
                 self._recut = min(self._recut, place)
-        stamp = json.dumps(_probe(str(path), source.offset))
         self.db.execute("UPDATE docs SET stamp=? WHERE name=?", (stamp, name))
 
     def _doc(self, label: str, path: Path, child: Child | None) -> tuple[int, build.State]:
@@ -303,6 +324,15 @@ class Index:
         return cursor.lastrowid, state
 
 
+class Replaced(Unavailable):
+    """A file was put in another's place while that one was read; nothing of either counts."""
+
+
+def _files_of(stamps: dict[str, Any], names: Iterable[str]) -> list[Any]:
+    """Return the inodes of files by their stamps, None for those that are gone."""
+    return [stamps[name][2] if name in stamps else None for name in names]
+
+
 def _spilled(path: Path, spill: str) -> str | None:
     """Return the text of an output that was saved beside the transcript, or None."""
     folder = os.path.realpath(path.with_suffix(""))
@@ -310,7 +340,7 @@ def _spilled(path: Path, spill: str) -> str | None:
     if not file.startswith(folder + os.sep):
         return None
     try:
-        with open(file, "rb") as stream:
+        with plain.opened(file) as stream:
             data = stream.read(SPILL_LIMIT + 1)
     except OSError:
         return None
@@ -320,7 +350,7 @@ def _spilled(path: Path, spill: str) -> str | None:
 
 def _probe(path: str, read: int) -> list[Any]:
     """Return how far a file was read, with digests of its start and of what was read last."""
-    with open(path, "rb") as file:
+    with plain.opened(path) as file:
         head = file.read(min(read, _PROBE))
         file.seek(max(0, read - _PROBE))
         tail = file.read(min(read, _PROBE))

@@ -24,6 +24,8 @@ def keep(view: View) -> dict[str, Any]:
     """Append the blocks that the mirror has not; return how many it added and where it is."""
     path = _path(view)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent.is_symlink():
+        raise Unavailable(f"{path.parent} is a link; nothing is written behind it. Move it away.")
     known = {_key(entry) for entry in kept(view)}
     added = 0
     with open(_open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from codecs import BOM_UTF8
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rlm_mcp.contexts.session.readers import (
     cursor_ide,
     gemini,
     opencode,
+    plain,
     specstory,
 )
 from rlm_mcp.contexts.session.readers.reader import HEAD, Reader
@@ -41,7 +43,7 @@ READERS: tuple[Reader, ...] = (
 def choose(path: Path) -> Reader | None:
     """Return the reader that understands the file, or None. It is only read, never locked."""
     try:
-        with path.open("rb") as file:
+        with plain.opened(os.path.realpath(path)) as file:
             head = file.read(HEAD).removeprefix(BOM_UTF8)
     except OSError:
         return None

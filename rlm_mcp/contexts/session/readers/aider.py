@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers import plain
 from rlm_mcp.contexts.session.readers.reader import HEAD, Reader
 from rlm_mcp.contexts.session.turns import Block, Event, FileOp, Found, Meta, Piece, Source, Usage
 
@@ -60,7 +61,7 @@ def events(source: Source, start: int) -> Iterator[Event]:
     """Yield a piece for each run of lines of one kind."""
     chat = _Chat()
     folder = str(Path(source.path).parent)
-    with open(source.path, "rb") as file:
+    with plain.opened(source.path) as file:
         strict = _TYPED.search(file.read(HEAD)) is not None
         file.seek(start)
         kind, begin, offset = "", start, start

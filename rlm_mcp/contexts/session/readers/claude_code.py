@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
-from rlm_mcp.contexts.session.readers import messages, places
+from rlm_mcp.contexts.session.readers import messages, places, plain
 from rlm_mcp.contexts.session.readers.reader import (
     Reader,
     first_records,
@@ -92,7 +92,7 @@ def aliased(home: Path, project: Path) -> Iterator[Path]:
     Claude Code appends to this file when a session changes its folder (seen in 2.1.329).
     """
     try:
-        with (home / slug(str(project)) / ".session-aliases").open("rb") as file:
+        with plain.opened(home / slug(str(project)) / ".session-aliases") as file:
             listed = file.read(1 << 16).split(b"\n")
     except OSError:
         return
@@ -131,7 +131,7 @@ def children(path: Path) -> Sequence[Child]:
 
 def _facts(path: Path) -> dict[str, str]:
     try:
-        with path.open("rb") as file:
+        with plain.opened(path) as file:
             values = json.loads(file.read(1 << 16))
     except (OSError, ValueError):
         return {}

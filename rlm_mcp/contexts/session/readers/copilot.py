@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls, lines
-from rlm_mcp.contexts.session.readers import places
+from rlm_mcp.contexts.session.readers import places, plain
 from rlm_mcp.contexts.session.readers.reader import Reader, guarded
 from rlm_mcp.contexts.session.turns import (
     Block,
@@ -74,7 +74,7 @@ def _log(source: Source) -> Iterator[Event]:
     """Apply the operations; what is about to be cut off is told first, as superseded."""
     value: dict[str, Any] = {}
     told = 0
-    with open(source.path, "rb") as file:
+    with plain.opened(source.path) as file:
         for begin, end, record, _ in lines.records(file, 0):
             if end == begin:
                 yield Odd("unfinished")

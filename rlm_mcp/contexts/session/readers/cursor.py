@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers import plain
 from rlm_mcp.contexts.session.readers.reader import Reader, first_records, json_lines
 from rlm_mcp.contexts.session.turns import Block, Event, Found, Odd, Piece, Source
 
@@ -120,7 +121,7 @@ def query(text: str) -> tuple[str, str]:
 def _text_events(source: Source, start: int) -> Iterator[Event]:
     """Read the text form; the last section may still grow, so reading begins anew each time."""
     role, begin, body = "", start, b""
-    with open(source.path, "rb") as file:
+    with plain.opened(source.path) as file:
         file.seek(start)
         offset = start
         for raw in file:

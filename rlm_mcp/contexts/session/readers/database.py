@@ -41,7 +41,9 @@ LONGEST_S = 60.0
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
     """Give a read-only connection. Raises OSError or sqlite3.Error."""
-    path = Path(path)
+    path = Path(os.path.realpath(path))
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "It is no ordinary file", str(path))
     log = path.with_name(path.name + "-wal")
     with contextlib.ExitStack() as stack:
         at, in_use = path, False
@@ -50,7 +52,7 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
             at = Path(folder) / "copy.db"
             in_use = _copy(path, log, at)
         at = at if in_use else path
-        uri = f"file:{quote(os.path.realpath(at))}" + ("" if in_use else "?mode=ro&immutable=1")
+        uri = f"file:{quote(str(at))}" + ("" if in_use else "?mode=ro&immutable=1")
         db = sqlite3.connect(uri, uri=True, check_same_thread=False)
         stack.callback(db.close)
         _bound(db)

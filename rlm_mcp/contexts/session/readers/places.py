@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from rlm_mcp.contexts.session.readers import plain
+
 
 def config_folder() -> Path:
     """Return the folder under which editors keep theirs; macOS and Windows are unverified."""
@@ -47,7 +49,7 @@ def project(workspace: Path) -> str:
 def load(path: Path, limit: int = 1 << 28) -> Any:
     """Return the JSON value in a file, or None. Bytes that are no text spoil only themselves."""
     try:
-        with path.open("rb") as file:
+        with plain.opened(path) as file:
             return json.loads(file.read(limit).decode("utf-8-sig", "replace"))
     except (OSError, ValueError, RecursionError):
         return None

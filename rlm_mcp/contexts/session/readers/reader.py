@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import lines
+from rlm_mcp.contexts.session.readers import plain
 from rlm_mcp.contexts.session.turns import Child, Event, Found, Odd, Piece, Source
 
 HEAD = 1 << 16
@@ -76,7 +77,7 @@ def json_lines(source: Source, start: int, read: Read) -> Iterator[Event]:
     What cannot be parsed is counted; an unfinished last line is left for the next time.
     """
     source.offset = start
-    with open(source.path, "rb") as file:
+    with plain.opened(source.path) as file:
         for begin, end, record, cut in lines.records(file, start):
             if end == begin:
                 yield Odd("unfinished")
@@ -102,7 +103,7 @@ def _mended(source: Source, begin: int, end: int) -> dict[str, Any] | None:
     """Return the record of a line that only a byte order mark or bytes of no text spoil."""
     if end - begin > lines.LARGE:
         return None
-    with open(source.path, "rb") as file:
+    with plain.opened(source.path) as file:
         file.seek(begin)
         raw = file.read(end - begin)
     text = raw.decode("utf-8-sig" if begin == 0 else "utf-8", "replace")
@@ -125,7 +126,7 @@ def json_list(items: Any, prefix: str, read: Read) -> Iterator[Event]:
 def first_records(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the whole JSON records in the first bytes of a JSON-lines file."""
     try:
-        with path.open("rb") as file:
+        with plain.opened(path) as file:
             head = file.read(HEAD).removeprefix(BOM_UTF8)
     except OSError:
         return

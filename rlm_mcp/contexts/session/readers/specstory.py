@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers import plain
 from rlm_mcp.contexts.session.readers.messages import HARNESS, split_reminders
 from rlm_mcp.contexts.session.readers.reader import HEAD, Reader
 from rlm_mcp.contexts.session.turns import Block, Event, Found, Meta, Odd, Piece, Source, ToolKind
@@ -43,7 +44,7 @@ def detect(path: Path, head: bytes) -> bool:
 
 def native(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with plain.opened(path) as file:
             match = _SESSION.search(file.read(HEAD).decode("utf-8", "replace"))
     except OSError:
         return path.stem
@@ -57,7 +58,7 @@ def find(roots: Sequence[Path]) -> Iterator[Found]:
 
 
 def events(source: Source, start: int) -> Iterator[Event]:
-    with open(source.path, "rb") as file:
+    with plain.opened(source.path) as file:
         file.seek(start)
         head = ""
         begin = offset = start
