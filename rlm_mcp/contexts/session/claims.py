@@ -11,6 +11,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 from rlm_mcp.contexts.session import search, shell, work
@@ -170,7 +171,7 @@ def _assigned(view: View) -> list[_Assigned]:
 def _set(view: View, row: sqlite3.Row) -> Iterator[_Assigned]:
     ref = view.ref(row)
     for name, value in dict(_ASSIGNED.findall(view.body(row))).items():
-        yield _Assigned(name, value, ref, row["n"])
+        yield _Assigned(intern(name), intern(value), ref, row["n"])
 
 
 def _wrong_tests(view: View, plain: list[str], turn: int) -> Iterator[dict[str, Any]]:

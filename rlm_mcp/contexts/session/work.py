@@ -49,25 +49,71 @@ _KEPT = 1_000
 """Characters that are kept of a good run's output: its result stands at the end."""
 
 
-@dataclass(slots=True)
-class Run:
-    """One command that ran: its call, its result, and how it ended."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A shell command as it was called."""
 
+    call: str
     command: str
     turn: int
     ref: str
-    result: str = ""
-    status: str = ""
-    exit_code: int | None = None
-    at: str = ""
-    output: _Outcome | None = None
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended; `off` and `len` say where its output stands in the packed text."""
+
+    call: str
+    ref: str
+    exit_code: int | None
+    status: str
+    view: View
+    off: int
+    len: int
+
+
+@dataclass(slots=True)
+class Run:
+    """One command that ran: its call, and its result where one is recorded."""
+
+    started: Call
+    ended: Outcome | None = None
+
+    @property
+    def command(self) -> str:
+        return self.started.command
+
+    @property
+    def turn(self) -> int:
+        return self.started.turn
+
+    @property
+    def ref(self) -> str:
+        return self.started.ref
+
+    @property
+    def at(self) -> str:
+        return self.started.at
+
+    @property
+    def result(self) -> str:
+        return self.ended.ref if self.ended else ""
+
+    @property
+    def status(self) -> str:
+        return self.ended.status if self.ended else ""
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.ended.exit_code if self.ended else None
 
     @property
     def text(self) -> str:
         """The start and the end of its output, of a good run the end alone; read when asked."""
-        if self.output is None:
+        if self.ended is None:
             return ""
-        text = _ends(self.output.view, self.output.off, self.output.len)
+        text = _ends(self.ended.view, self.ended.off, self.ended.len)
         return text[-_KEPT:] if self.status == "ok" else text
 
 
@@ -90,46 +136,25 @@ def _runs(view: View, doc: int) -> list[Run]:
     waiting: dict[str, Run] = {}
     where = "b.kind='shell' AND b.type IN ('call', 'result')"
     for part in view.kept.of("runs", where, lambda row: (_part(view, row),), doc=doc):
-        if isinstance(part, _Call):
-            run = Run(part.command, part.turn, part.ref, at=part.at)
+        if isinstance(part, Call):
+            run = Run(part)
             found.append(run)
             waiting[part.call] = run
         elif known := waiting.get(part.call):
-            known.result, known.exit_code = part.ref, part.exit_code
-            known.status, known.output = part.status, part
+            known.ended = part
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    call: str
-    command: str
-    turn: int
-    ref: str
-    at: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    call: str
-    ref: str
-    exit_code: int | None
-    status: str
-    view: View
-    off: int
-    len: int
-
-
-def _part(view: View, row: sqlite3.Row) -> _Call | _Outcome:
+def _part(view: View, row: sqlite3.Row) -> Call | Outcome:
     """Return what one block tells of a run."""
     ref = view.ref(row)
     if row["type"] == "call":
         command = row["arg"] or _first_line(view, row)
-        return _Call(intern(row["call"]), command, row["n"], ref, row["ts"])
+        return Call(intern(row["call"]), command, row["n"], ref, row["ts"])
     off, size = row["off"], row["len"]
     failed = not row["status"] and _FAILED.search(_ends(view, off, size))
     status = row["status"] or ("error" if failed else "ok")
-    return _Outcome(intern(row["call"]), ref, row["exit"], status, view, off, size)
+    return Outcome(intern(row["call"]), ref, row["exit"], status, view, off, size)
 
 
 def commands(view: View) -> list[dict[str, Any]]:
@@ -155,7 +180,7 @@ def commands(view: View) -> list[dict[str, Any]]:
 def errors(view: View) -> list[dict[str, Any]]:
     """Return the failures: signature, first place, tries, and what fixed each, if anything did."""
     changes = _changes(view)
-    turns = [turn for turn, _ in changes]
+    turns = [change[0] for change in changes]
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for run, again, fix in _repeated(runs(view)):
         if run.status != "error":
@@ -169,7 +194,10 @@ def errors(view: View) -> list[dict[str, Any]]:
         entry["count"] += 1
         entry["tests"] = sorted({*entry["tests"], *failing(run.text)})
         until = bisect_right(turns, again.turn) if again else len(turns)
-        tried = [change for _, change in changes[bisect_right(turns, run.turn) : until]]
+        tried = [
+            {"file": file, "op": op, "ref": ref}
+            for _, ref, file, op in changes[bisect_right(turns, run.turn) : until]
+        ]
         if again is None or again.status == "error":
             entry["tries"] += tried
         else:
@@ -330,14 +358,10 @@ def usage(view: View) -> dict[str, Any]:
     return {**everything, "models": models}
 
 
-def _changes(view: View) -> list[tuple[int, dict[str, str]]]:
-    """Return every change of a file: (turn, {file, op, ref})."""
-    found = [
-        (turn, {"file": touched.path, "op": op, "ref": ref})
-        for touched in files(view)
-        for op, ref, turn in touched.ops
-    ]
-    return sorted(found, key=lambda item: (item[0], item[1]["ref"]))
+def _changes(view: View) -> list[tuple[int, str, str, str]]:
+    """Return every change of a file in order: (turn, ref, file, operation)."""
+    found = [(turn, ref, file.path, op) for file in files(view) for op, ref, turn in file.ops]
+    return sorted(found, key=lambda item: item[:2])
 
 
 def _other_errors(view: View) -> Iterator[dict[str, Any]]:
