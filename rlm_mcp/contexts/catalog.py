@@ -122,7 +122,7 @@ class Catalog:
 
         `prompt` costs no more than that: reading begins in the background. `before-compaction`
         returns what a summary should keep, `after-compaction` what the model should know then;
-        both wait two seconds at most. Raises BadRequest, Denied, Unavailable.
+        both wait five seconds at most. Raises BadRequest, Denied, Unavailable.
         """
         from rlm_mcp.contexts import session
 

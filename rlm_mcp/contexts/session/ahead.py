@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WAIT_S = 2.0
+WAIT_S = 5.0
 """How long a hook waits: a compaction takes much longer, and the user's rules are worth it."""
 LOOK_S = 3.0
 """How often the transcript is looked at."""
-WORTH = 256 << 10
+WORTH = 64 << 10
 """Bytes of a transcript from which it is read ahead; a smaller one is read at once."""
 STEP = 64 << 10
 """Bytes by which it has to have grown."""
