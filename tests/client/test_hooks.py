@@ -13,6 +13,7 @@ from tests.sim.server import SimServer
 
 RULE = "Never write to the vendor folder, not even in tests."
 FACT = "The staging port is 48213."
+CLAIM = "All 11 tests pass now."
 TALK = ["Thank you.", "Go on then."]
 
 
@@ -23,20 +24,25 @@ def test_what_only_old_turns_hold_is_found_after_a_compaction(
         found = re.search(r"staging port is (\d+)", call.results[-1].text)
         return f"Port {found[1]}." if found else "I do not know."
 
+    last = ["The CLI keeps what was said last; this is said last."] * len(TALK)
     agent = Agent(
         [
             f"Understood. {FACT} I noted the rule.",
-            *["The CLI keeps what was said last; this is said last."] * len(TALK),
+            *last,
+            *last,
             use(PREFIX + "grep", pattern=r"staging port is \d+", ref="session"),
             answer,
         ],
         ready=PREFIX + "contexts",
+        summary=f"<summary>The user asked something. {CLAIM}</summary>",
     )
     with SimServer(agent) as sim:
         claude = Claude(program, tmp_path, sim.url)
         ended, ends = claude.converse(
             [
                 f"A rule for all of this session: {RULE}",
+                *TALK,
+                "/compact",
                 *TALK,
                 "/compact",
                 "Which port is staging?",
@@ -46,14 +52,20 @@ def test_what_only_old_turns_hold_is_found_after_a_compaction(
 
     assert ended.code == 0, ended.stderr
     assert ends[-1]["result"] == "Port 48213."
-    (summariser,) = agent.summarised
-    instructions = next(turn.text for turn in summariser.turns[::-1] if turn.role == "user")
-    assert RULE in instructions.split("Additional Instructions:")[1], "the rule, verbatim"
-    asked = "\n".join(turn.text for turn in agent.turns[1 + len(TALK)].turns)
-    assert FACT not in asked, "the window no longer holds the fact"
-    after = asked.split("SessionStart hook additional context:")[1]
-    assert "the context variable `session`" in after, "the model is told where the rest is"
-    assert RULE in after, "and the rule, whatever the summary made of it"
+    assert len(agent.summarised) == 2
+    for summariser in agent.summarised:
+        instructions = next(turn.text for turn in summariser.turns[::-1] if turn.role == "user")
+        assert RULE in instructions.split("Additional Instructions:")[1], "the rule, verbatim"
+    for number in (1 + len(TALK), 1 + 2 * len(TALK)):
+        asked = "\n".join(turn.text for turn in agent.turns[number].turns)
+        assert FACT not in asked, "the window no longer holds the fact"
+        after = asked.split("SessionStart hook additional context:")[1]
+        assert "the context variable `session`" in after, "the model is told where the rest is"
+        assert RULE in after, "and the rule, whatever the summary made of it"
+        # This CLI writes the summary later; the one before must not be taken for it.
+        assert "The summary was not checked" in after and CLAIM not in after
+    transcript = claude.transcripts()[-1]
+    assert transcript.read_text().count(CLAIM) >= 2, "both summaries are there in the end"
     assert ended.left == []
 
 

@@ -202,3 +202,27 @@ def test_a_transcript_that_is_opened_while_another_begins_is_not_the_session(
 
     monkeypatch.setattr(sessions, "open", overtaken)
     assert words(catalog) == ["pear"]
+
+
+def test_an_older_summary_is_not_taken_for_the_one_that_is_not_written_yet(
+    agent: Path, catalog: Catalog
+) -> None:
+    path = transcript(agent, 1, f"A rule: {RULE}")
+    user, reply = (json.loads(line) for line in path.read_text().splitlines())
+    text = {"role": "user", "content": "Summary. All 11 tests pass now."}
+    summary = {**user, "uuid": "c", "parentUuid": "b", "message": text, "isCompactSummary": True}
+
+    def told() -> str:
+        said = json.loads(catalog.hook("after-compaction", str(path)))
+        return str(said["hookSpecificOutput"]["additionalContext"])
+
+    assert "The summary was not checked" in told()
+    with path.open("a") as file:
+        file.write(json.dumps(summary) + "\n")
+    assert "The summary says 'All 11 tests pass now.'" in told()
+    assert "not checked" not in told()
+    with path.open("a") as file:
+        later = {**reply["message"], "id": "later"}
+        file.write(json.dumps({**reply, "uuid": "d", "parentUuid": "c", "message": later}) + "\n")
+    assert "The summary was not checked" in told()
+    assert "11 tests" not in told()

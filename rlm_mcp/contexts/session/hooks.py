@@ -6,14 +6,12 @@ it leaves out.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlm_mcp.contexts.session import audit, brief, claims, todo
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.corpus.tokens import estimate
-from rlm_mcp.errors import BadRequest
 
 MOST = 900
 """Tokens that a hook's text may have."""
@@ -42,14 +40,23 @@ def standing(session: Session) -> Standing:
     return Standing(rules, tasks, view.index.states()[""].turns)
 
 
-def wrong(session: Session) -> list[str]:
-    """Return what the last summary states against the evidence, as lines with refs."""
-    with contextlib.suppress(BadRequest):  # the client told us before it wrote the summary
-        return [
-            f"- The summary says {item['claim']!r}, but {item['evidence']} [{item['ref']}]"
-            for item in audit.contradicted(session.view)
-        ]
-    return []
+def wrong(session: Session) -> list[str] | None:
+    """Return what the newest summary states against the evidence, as lines with refs.
+
+    None where it is not in the transcript yet: Claude Code 2.1 runs the hook before it writes the
+    summary, and an older one must not be taken for it.
+    """
+    view = session.view
+    every = audit.compactions(view)
+    said = view.index.rows(
+        "SELECT max(n) FROM turns WHERE doc=1 AND live=1 AND origin IN ('human', 'agent')"
+    )[0][0]
+    if not every or every[-1]["turn"] < (said or 0):
+        return None
+    return [
+        f"- The summary says {item['claim']!r}, but {item['evidence']} [{item['ref'] or 'audit()'}]"
+        for item in audit.contradicted(view)
+    ]
 
 
 def prepare(session: Session) -> Standing:

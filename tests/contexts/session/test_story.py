@@ -13,6 +13,7 @@ import pytest
 
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts import session as sessions
+from rlm_mcp.contexts.session.brief import rules
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.corpus.tokens import estimate
 from rlm_mcp.errors import BadRequest, Unavailable
@@ -197,10 +198,16 @@ def test_hooks_carry_the_rules_verbatim_and_the_false_claims(
     session: Session, story: Story
 ) -> None:
     before = sessions.compaction_brief(session)
+    path = session.index.path
+    lines = path.read_text().splitlines(keepends=True)
+    summary = max(at for at, line in enumerate(lines) if "isCompactSummary" in line)
+    path.write_text("".join(lines[: summary + 1]))
+    session.refresh()
     after = sessions.after_compaction(session)
     for text in (before, after):
         assert estimate(text, "code") <= 900
-        assert all(rule in text for rule in story.keys.rules)
+        assert all(rule in text for rule in [fact.quote for fact in rules(session.view)])
+    assert all(rule in before for rule in story.keys.rules)
     assert story.keys.defects["false claim"] in after
 
 
