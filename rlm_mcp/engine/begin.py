@@ -6,6 +6,9 @@ answer, so that each of these is refused alike, and no record is left.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from rlm_mcp.contexts.variable import Variable
 from rlm_mcp.engine.budget import Allowance
 from rlm_mcp.engine.run import Job
 from rlm_mcp.errors import BadRequest, BudgetSpent, ModelError
@@ -42,3 +45,15 @@ async def _ready(setting: str, model: Model) -> None:
         await model.ready()
     except ModelError as error:
         raise BadRequest(f"The {setting} {model.spec} cannot be asked: {error}") from error
+
+
+def refuse_nothing(variables: Mapping[str, Variable]) -> None:
+    """Raise BadRequest where no variable holds any text: no answer can come of it."""
+    described = [variable.describe() for variable in variables.values()]
+    # What was too large to load can still be opened by its path.
+    if not described or any(d.size_bytes or "too large" in d.skipped for d in described):
+        return
+    for d in described:
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in d.skipped.items())
+        reason = f" (not loaded: {left_out})" if left_out else ""
+        raise BadRequest(f"There is no text in {d.name}, opened from {d.source}{reason}.")

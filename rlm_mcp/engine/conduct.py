@@ -11,7 +11,7 @@ from typing import Any
 from rlm_mcp import redact
 from rlm_mcp.contexts.variable import Description, Variable
 from rlm_mcp.engine import asking, cells, evidence, forecast, opening, route
-from rlm_mcp.engine.begin import may_begin
+from rlm_mcp.engine.begin import may_begin, refuse_nothing
 from rlm_mcp.engine.budget import Budget
 from rlm_mcp.engine.calls import Account, Answer, Failed
 from rlm_mcp.engine.environment import Environment
@@ -75,6 +75,8 @@ class Conduct:
         self.children = 0
         self._began = False
         self.loop: Loop | None = None
+        self.kept = End("")
+        """What a cheaper route gave, for the case that a dearer one gives less."""
         self.question = redact.redact(self.job.question.strip())
 
     async def run(self) -> Result:
@@ -89,14 +91,17 @@ class Conduct:
         try:
             async with asyncio.timeout(max(0.0, self.budget.seconds_left())):
                 variables = await asyncio.to_thread(self._variables)
-                await asyncio.to_thread(_refuse_nothing, variables)
+                await asyncio.to_thread(refuse_nothing, variables)
                 chosen = self._route(variables)
                 self._start(chosen, variables)
                 end = await self._by(chosen, variables)
                 while (after := self._escalated(chosen, end)) is not None:
-                    chosen = after
                     self.account.record("route", mode=after.mode, reason=after.reason)
+                    first, self.kept, chosen = chosen, end, after
                     end = await self._by(chosen, variables)
+                    if end.failed and self.kept.answer:
+                        chosen, end = route.fall_back(first, after, end.failed), self.kept
+                        break
         except TimeoutError:
             end = self._overtime()
         except asyncio.CancelledError:
@@ -116,7 +121,8 @@ class Conduct:
         seconds = self.budget.allowance.seconds
         why = f"The {seconds:g} seconds of this run are over; raise max_seconds."
         content = self.loop.content if self.loop else ""
-        return End(content, forced=why) if content.strip() else End("", failed=why)
+        content = content if content.strip() else self.kept.answer
+        return End(content, forced=why) if content else End("", failed=why)
 
     def _variables(self) -> dict[str, Variable]:
         """Return the variables of this run, opened."""
@@ -300,14 +306,16 @@ class Conduct:
         self.handles.close()
 
     def _escalated(self, chosen: Route, end: End) -> Route | None:
-        """Return the route to try next, where this one gave nothing and more can be spent."""
-        if not end.failed or self.account.breaker.reason or self.job.mode != "auto":
+        """Return the route to try next, where this one came to no end and more can be spent."""
+        if not (end.failed or end.forced) or self.account.breaker.reason or self.job.mode != "auto":
             return None
-        if self.job.root.spec == "extractive:" or self.budget.seconds_left() <= 1:
+        if self.job.root.spec == "extractive:" or self.budget.seconds_to_work() <= 1:
             return None
         if self.budget.turns >= self.budget.allowance.iterations:
             return None
-        return route.escalate(chosen, f"no answer ({end.failed})")
+        why = (end.failed or end.forced).rstrip(".")
+        problem = f"{'no' if end.failed else 'a forced'} answer ({why})"
+        return route.escalate(chosen, problem)
 
     async def _result(self, chosen: Route, end: End, started: float) -> Result:
         found: tuple[evidence.Evidence, ...] = ()
@@ -370,18 +378,6 @@ class Conduct:
         told["answer"], told["answer_chars"] = result.answer[:WHOLE], len(result.answer)
         told.pop("run")
         self.account.record("run.end", **told)
-
-
-def _refuse_nothing(variables: Mapping[str, Variable]) -> None:
-    """Raise BadRequest where no variable holds any text: no answer can come of it."""
-    described = [variable.describe() for variable in variables.values()]
-    # What was too large to load can still be opened by its path.
-    if not described or any(d.size_bytes or "too large" in d.skipped for d in described):
-        return
-    for d in described:
-        left_out = ", ".join(f"{count:,} {reason}" for reason, count in d.skipped.items())
-        reason = f" (not loaded: {left_out})" if left_out else ""
-        raise BadRequest(f"There is no text in {d.name}, opened from {d.source}{reason}.")
 
 
 def _named(d: Description) -> dict[str, Any]:

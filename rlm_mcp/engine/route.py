@@ -80,3 +80,9 @@ def escalate(route: Route, problem: str) -> Route | None:
     if route.mode not in after:
         return None
     return Route(after[route.mode], f"{route.reason}; then {route.mode} gave {problem}")
+
+
+def fall_back(route: Route, tried: Route, why: str) -> Route:
+    """Return the cheaper route again, whose forced answer is more than none."""
+    said = f"{route.reason}; then {tried.mode} gave no answer ({why.rstrip('.')})"
+    return Route(route.mode, said)

@@ -281,6 +281,8 @@ def test_a_run_is_cancelled_by_wait(desk: Desks, monkeypatch: pytest.MonkeyPatch
             while not model._active:
                 await asyncio.sleep(0.01)
             live = d.workspace.runs.list()[0]
+            while not model.requests:
+                await asyncio.sleep(0.01)
             assert "cancelled" in await d.workspace.call("wait", {"run": live.id, "cancel": True})
             assert not live.going and model._active == 0
             assert d.of("run.end")[0]["reason"] == "cancelled"
