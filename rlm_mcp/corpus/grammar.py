@@ -18,7 +18,7 @@ from rlm_mcp.corpus.tags import QUERIES
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Parser, Query
 
-VERSION = 2
+VERSION = 3
 """Raised when the queries change: what was parsed with older ones is parsed again."""
 
 _MODULES = {
@@ -56,7 +56,7 @@ Uses = dict[str, dict[str, list[int]]]
 """Kind (call, base, type, import) to name to lines; an import's name is what is imported."""
 
 
-Brief = tuple[dict[str, int], list[str]]
+Brief = tuple[dict[str, int], dict[str, str]]
 
 
 class Parsed:
@@ -106,7 +106,10 @@ class Parsed:
 
     @property
     def brief(self) -> Brief:
-        """How often each name is called, inherited from or used as a type; what is imported."""
+        """How often each name is called, inherited from or used as a type; what is imported.
+
+        An imported name has the last word of the module that it is from, or none.
+        """
         if self._brief is None:
             self._brief = (
                 json.loads(self._written.split("\n")[2]) if self._written else (self._count())
@@ -118,7 +121,11 @@ class Parsed:
         for kind in ("call", "base", "type"):
             for name, lines in self.uses.get(kind, {}).items():
                 counts[name] = counts.get(name, 0) + len(lines)
-        return counts, [re.split(r"\W+", text)[-1] for text in self.uses.get("import", {})]
+        imported = {}
+        for text in self.uses.get("import", {}):
+            *modules, name = re.split(r"\W+", text)
+            imported[name] = modules[-1] if modules else ""
+        return counts, imported
 
     @property
     def names(self) -> Sequence[str]:

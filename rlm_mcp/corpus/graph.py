@@ -1,16 +1,20 @@
 """Rank documents and definitions by who uses them: PageRank over references, with numpy.
 
 The method is that of Page and others (1999), over a graph whose nodes are documents and whose
-edges are uses of names; a name that many documents define says little and counts little.
+edges are uses of names; a name that many documents define says little and counts little. A name
+that a document imports leads to where it is imported from, or nowhere; one that its language has
+of its own says nothing.
 """
 
 from __future__ import annotations
 
-import builtins
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rlm_mcp.corpus.grammar import Definition, Parsed
+from rlm_mcp.corpus.language import language
+from rlm_mcp.corpus.native import native
 
 DAMPING = 0.85
 ROUNDS = 40
@@ -19,10 +23,6 @@ COMMON = 12
 SHORTEST = 3
 LIMIT = 5_000
 """Definitions that are rated; a map of them takes about 80,000 tokens."""
-_COMMON_NAMES = frozenset(
-    name for kind in (builtins, str, list, dict, set, bytes) for name in dir(kind)
-)
-"""Names that mostly mean something else than a definition of the project."""
 
 
 class Rated(NamedTuple):
@@ -40,17 +40,21 @@ def rate(parsed: Mapping[str, Parsed], limit: int = LIMIT) -> list[Rated]:
     paths = list(parsed)
     items = list(parsed.values())
     slots = _slots(items)
-    users, entries, strengths = _uses(items, slots)
-    if not users:
+    uses = _uses(paths, items, slots)
+    if not uses.users and not uses.targets:
         return _unused(parsed, limit)
     # A use of a name is an edge to each of its slots, and those of a name lie side by side.
-    counts = np.array(slots.counts)[entries]
-    starts = np.array(slots.starts)[entries]
-    sources = np.repeat(np.array(users), counts)
+    counts = np.array(slots.counts, np.int64)[uses.entries]
+    starts = np.array(slots.starts, np.int64)[uses.entries]
+    sources = np.repeat(np.array(uses.users, np.int64), counts)
     drawn = np.arange(len(sources)) - np.repeat(counts.cumsum() - counts, counts)
     drawn += np.repeat(starts, counts)
+    weights = np.repeat(np.array(uses.strengths) / counts, counts)
+    sources = np.concatenate((sources, np.array(uses.importers, np.int64)))
+    drawn = np.concatenate((drawn, np.array(uses.targets, np.int64)))
+    weights = np.concatenate((weights, np.array(uses.shares)))
     targets = np.array(slots.documents)[drawn]
-    weights = np.repeat(np.array(strengths) / counts, counts) * np.array(slots.depths)[drawn]
+    weights *= np.array(slots.depths)[drawn]
     out = np.bincount(sources, weights, len(paths))
     share = weights / out[sources]
     rank = np.full(len(paths), 1.0 / len(paths))
@@ -104,13 +108,14 @@ class _Slots(NamedTuple):
 
 
 def _slots(items: Sequence[Parsed]) -> _Slots:
+    used = set().union(*(item.brief[0] for item in items))
     definers: dict[str, list[tuple[int, float]]] = {}
     for number, item in enumerate(items):
-        if item.columns:
+        if item.columns and not used.isdisjoint(item.columns[0]):
             names, kinds, _, _, depths, _ = item.columns
             weighed: dict[str, float] = {}
             for name, kind, depth in zip(names, kinds, depths, strict=True):
-                if kind != "field":
+                if name in used and kind != "field":
                     weighed[name] = max(weighed.get(name, 0.1), 0.1 if depth else 1.0)
             for name, weight in weighed.items():
                 definers.setdefault(name, []).append((number, weight))
@@ -126,18 +131,43 @@ def _slots(items: Sequence[Parsed]) -> _Slots:
     return slots
 
 
-def _uses(items: Sequence[Parsed], slots: _Slots) -> tuple[list[int], list[int], list[float]]:
-    """Return user, entry and strength of every use that leads to another document."""
-    users: list[int] = []
-    entries: list[int] = []
-    strengths: list[float] = []
+class _Uses(NamedTuple):
+    """Uses that lead to another document: of names, and of names that are imported."""
+
+    users: list[int]
+    entries: list[int]
+    strengths: list[float]
+    importers: list[int]
+    targets: list[int]
+    """The slot that an imported name is that of."""
+    shares: list[float]
+
+
+def _uses(paths: Sequence[str], items: Sequence[Parsed], slots: _Slots) -> _Uses:
+    uses = _Uses([], [], [], [], [], [])
+    parts: dict[int, frozenset[str]] = {}
     for number, item in enumerate(items):
-        counts, some = item.brief
-        imported = frozenset(some)
+        counts, imported = item.brief
+        own = native(language(paths[number]))
         for name in (counts.keys() & slots.entries.keys()) - set(item.names):
-            strength = counts[name] ** 0.5 * (3.0 if name in imported else 1.0)
-            strength *= 0.02 if name in _COMMON_NAMES else 0.2 if name[0] == "_" else 1.0
-            users.append(number)
-            entries.append(slots.entries[name])
-            strengths.append(strength)
-    return users, entries, strengths
+            entry = slots.entries[name]
+            strength = counts[name] ** 0.5 * (0.2 if name[0] == "_" else 1.0)
+            module = imported.get(name)
+            if not module and name in own:
+                continue
+            if module is None:
+                uses.users.append(number)
+                uses.entries.append(entry)
+                uses.strengths.append(strength)
+                continue
+            found = []
+            for slot in range(slots.starts[entry], slots.starts[entry] + slots.counts[entry]):
+                place = slots.documents[slot]
+                if module and place not in parts:
+                    parts[place] = frozenset(re.split(r"\W+", paths[place]))
+                if not module or module in parts[place]:
+                    found.append(slot)
+            uses.importers.extend([number] * len(found))
+            uses.targets.extend(found)
+            uses.shares.extend([3.0 * strength / max(1, len(found))] * len(found))
+    return uses
