@@ -18,7 +18,7 @@ from rlm_mcp.corpus.tags import QUERIES
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Parser, Query
 
-VERSION = 3
+VERSION = 4
 """Raised when the queries change: what was parsed with older ones is parsed again."""
 
 _MODULES = {
@@ -52,6 +52,8 @@ class Definition(NamedTuple):
     """The definition around it, as `Class.method` where there are several; or empty."""
 
 
+_WIDTH = len(Definition._fields)
+
 Uses = dict[str, dict[str, list[int]]]
 """Kind (call, base, type, import) to name to lines; an import's name is what is imported."""
 
@@ -62,16 +64,16 @@ Brief = tuple[dict[str, int], dict[str, str]]
 class Parsed:
     """What one document defines and uses.
 
-    Both are read from their text when they are asked for, and definitions kept as columns: a
-    repository has hundreds of thousands, and most questions look at few of them.
+    Definitions are kept as columns, and each column and the uses are read from their text when
+    they are asked for: a repository has hundreds of thousands, and most questions look at few.
     """
 
-    __slots__ = ("_brief", "_columns", "_uses", "_written")
+    __slots__ = ("_brief", "_columns", "_lines", "_uses")
 
     def __init__(self, columns: list[list[Any]], uses: Uses) -> None:
-        self._columns: list[list[Any]] | None = columns
+        self._columns: dict[int, list[Any]] = dict(enumerate(columns or [[]] * _WIDTH))
         self._uses: Uses | None = uses
-        self._written = ""
+        self._lines: list[str] = []
         self._brief: Brief | None = None
 
     @classmethod
@@ -83,25 +85,28 @@ class Parsed:
     def read(cls, text: str) -> Parsed:
         """Make it from what `written` returned."""
         made = cls([], {})
-        made._columns = made._uses = None
-        made._written = text
+        made._columns, made._uses, made._lines = {}, None, text.split("\n")
         return made
 
     def written(self) -> str:
-        """Return it as text: a line each for the definitions, the uses and the brief."""
-        parts = (self.columns, self.uses, self.brief)
+        """Return it as text: a line for each column of the definitions, the uses and the brief."""
+        parts = (*self.columns, self.uses, self.brief)
         return "\n".join(json.dumps(part, separators=(",", ":")) for part in parts)
+
+    def column(self, number: int) -> list[Any]:
+        """Return one column of the definitions, numbered as the fields of Definition are."""
+        if number not in self._columns:
+            self._columns[number] = json.loads(self._lines[number])
+        return self._columns[number]
 
     @property
     def columns(self) -> list[list[Any]]:
-        if self._columns is None:
-            self._columns = json.loads(self._written.split("\n")[0])
-        return self._columns
+        return [self.column(number) for number in range(_WIDTH)]
 
     @property
     def uses(self) -> Uses:
         if self._uses is None:
-            self._uses = json.loads(self._written.split("\n")[1])
+            self._uses = json.loads(self._lines[_WIDTH])
         return self._uses
 
     @property
@@ -111,9 +116,7 @@ class Parsed:
         An imported name has the last word of the module that it is from, or none.
         """
         if self._brief is None:
-            self._brief = (
-                json.loads(self._written.split("\n")[2]) if self._written else (self._count())
-            )
+            self._brief = json.loads(self._lines[-1]) if self._lines else self._count()
         return self._brief
 
     def _count(self) -> Brief:
@@ -130,7 +133,8 @@ class Parsed:
     @property
     def names(self) -> Sequence[str]:
         """The names of the definitions, in order."""
-        return self.columns[0] if self.columns else []
+        names: list[str] = self.column(0)
+        return names
 
     @property
     def definitions(self) -> list[Definition]:

@@ -24,6 +24,8 @@ SHORTEST = 3
 LIMIT = 5_000
 """Definitions that are rated; a map of them takes about 80,000 tokens."""
 
+_KIND, _DEPTH = Definition._fields.index("kind"), Definition._fields.index("depth")
+
 
 class Rated(NamedTuple):
     """A definition, and how much of the ranks of its users it draws."""
@@ -76,7 +78,7 @@ def rate(parsed: Mapping[str, Parsed], limit: int = LIMIT) -> list[Rated]:
 
 def _first(item: Parsed, name: str) -> Definition:
     """Return the first definition of a name, one that is no field before one that is."""
-    names, kinds = item.names, item.columns[1]
+    names, kinds = item.names, item.column(_KIND)
     first = place = names.index(name)
     while kinds[place] == "field" and name in names[place + 1 :]:
         place = names.index(name, place + 1)
@@ -111,10 +113,10 @@ def _slots(items: Sequence[Parsed]) -> _Slots:
     used = set().union(*(item.brief[0] for item in items))
     definers: dict[str, list[tuple[int, float]]] = {}
     for number, item in enumerate(items):
-        if item.columns and not used.isdisjoint(item.columns[0]):
-            names, kinds, _, _, depths, _ = item.columns
+        if not used.isdisjoint(item.names):
             weighed: dict[str, float] = {}
-            for name, kind, depth in zip(names, kinds, depths, strict=True):
+            some = (item.names, item.column(_KIND), item.column(_DEPTH))
+            for name, kind, depth in zip(*some, strict=True):
                 if name in used and kind != "field":
                     weighed[name] = max(weighed.get(name, 0.1), 0.1 if depth else 1.0)
             for name, weight in weighed.items():
