@@ -111,7 +111,9 @@ class Way:
 
     def _is_dense(self, way: str, hits: int, size: int) -> bool:
         """Whether telling of so many hits takes longer than comparing arrays does."""
-        if not self._gated.rows or size < SHORT or hits * TOLD_NS[way] < size * BASE_NS:
+        if size < SHORT:
+            return self.by_arrays
+        if not self._gated.rows or hits * TOLD_NS[way] < size * BASE_NS:
             return False
         self._masks = self._masks or Masks(self._gated.rows, self._counts)
         return hits * TOLD_NS[way] > size * self._masks.cost_ns
