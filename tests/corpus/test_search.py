@@ -365,7 +365,10 @@ def test_much_text_is_shared_among_threads_with_the_same_answer(
 
     texts = {f"d{n:02}": "".join(f"{i} word{i % 7} line\n" for i in range(4000)) for n in range(12)}
     corpus = packed(cache, **texts)
-    queries = [Query(p, limit=50) for p in ("word3", r"word\d line", "7 ", r"[ax]", r"\d+$", "e")]
+    queries = [
+        Query(p, limit=50, seconds=60)
+        for p in ("word3", r"word\d line", "7 ", r"[ax]", r"\d+$", "e")
+    ]
     alone = [search.search(corpus, query) for query in queries]
     search._recent.clear()
     monkeypatch.setattr(scan, "THREADED", 1)
