@@ -90,6 +90,7 @@ def definitions(snapshot: Snapshot, starts: Numbers) -> Borders:
     # A line under a decorator or a comment is no border; the first of those is.
     attached = _ATTACHED[firsts]
     fresh |= attached
+    depths = depths - ((firsts == ord("*")) & (depths > 0))  # one deeper than its /*
     depths = _sunk(depths, attached & (firsts != ord("@")), empty)
     fresh[1:] &= ~(attached[:-1] & (depths[1:] == depths[:-1]))
     fresh[_decorated(depths, firsts, empty)] = False

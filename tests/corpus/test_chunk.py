@@ -170,6 +170,17 @@ def test_decorators_and_comments_go_with_what_follows(cache: Path) -> None:
         assert corpus.line_bytes("a.py", part.start, part.start) == [b"# why"]
 
 
+def test_a_comment_of_stars_is_one_with_the_code_below_it(cache: Path) -> None:
+    comment = "/**\n * Does one thing.\n *\n * @param a what\n */\n"
+    body = "  const value = a + 1;\n  return value * 2;\n}\n\n"
+    one = f"{comment}export function f0(a) {{\n{body}"
+    code = "import x from 'y';\n\n" + "".join(one.replace("f0", f"f{n}") for n in range(8))
+    lines = code.splitlines()
+    for size in (60, 100, 150):
+        parts = chunk(packed(cache / str(size), {"a.js": code.encode()}), None, "symbols", size)
+        assert {lines[part.start - 1] for part in parts[1:]} == {"/**"}
+
+
 def test_other_words_and_sizes_are_refused(cache: Path) -> None:
     corpus = packed(cache, {"a": b"x\n"})
     with pytest.raises(BadRequest, match="one of auto"):
