@@ -16,7 +16,7 @@ from rlm_mcp.contexts.owners import NAME, OTHER, Line, Owners
 from rlm_mcp.corpus import graph, imports, tokens
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.grammar import Definition, Parsed
-from rlm_mcp.corpus.language import CODE, is_doc, is_test, language
+from rlm_mcp.corpus.language import CODE, is_built, is_doc, is_test, language
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.corpus.symbols import Symbols
 from rlm_mcp.errors import BadRequest, did_you_mean
@@ -149,9 +149,11 @@ class Code:
     def rated(self, paths: Sequence[str]) -> tuple[list[graph.Rated], str]:
         """Return the definitions of some documents by how much they are used, and what was left.
 
-        Tests are looked at last, and named only where there is nothing else.
+        Tests are looked at last, and named only where there is nothing else. What was built or
+        installed is left out beside what was written.
         """
         code = [path for path in paths if language(path) in CODE]
+        code = [path for path in code if not is_built(path)] or code
         kept = sorted(code, key=lambda path: (is_test(path), is_doc(path)))[:MAX_MAPPED]
         left = f"Drawn from {len(kept):,} of {len(code):,} documents, tests last."
         now = (self._corpus.generation, kept)
@@ -334,9 +336,10 @@ def _around(parsed: Parsed, line: int) -> str:
     return inside
 
 
-def _surest(use: Use) -> tuple[bool, tuple[bool, bool, str, int]]:
+def _surest(use: Use) -> tuple[bool, tuple[bool, bool, bool, str, int]]:
     return use.basis == NAME, _order(use)
 
 
-def _order(item: Symbol | Use) -> tuple[bool, bool, str, int]:
-    return is_test(item.path), is_doc(item.path), item.path, item.line
+def _order(item: Symbol | Use) -> tuple[bool, bool, bool, str, int]:
+    path = item.path
+    return is_built(path), is_test(path), is_doc(path), path, item.line

@@ -112,3 +112,17 @@ def is_doc(path: str) -> bool:
     if language(path) in ("markdown", "rst", "asciidoc", "text"):
         return True
     return any(part in ("docs", "doc", "documentation", "man") for part in parts[:-1])
+
+
+def is_built(path: str) -> bool:
+    """Say whether a document is where builds and installers put what nobody wrote there."""
+    parts = path.lower().split("/")
+    return ".min." in parts[-1] or not _BUILT_FOLDERS.isdisjoint(parts[:-1])
+
+
+_BUILT_FOLDERS = frozenset(
+    {
+        "dist", "out", "target", "node_modules", "bower_components", "vendor", "third_party",
+        "_build", "site-packages", ".next", "coverage",
+    }
+)  # fmt: skip

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rlm_mcp.corpus import words
 from rlm_mcp.corpus.fulltext import Coverage, Index, Passage
-from rlm_mcp.corpus.language import is_doc, is_test
+from rlm_mcp.corpus.language import is_built, is_doc, is_test
 from rlm_mcp.corpus.words import Term
 from rlm_mcp.errors import Unavailable
 
@@ -37,9 +37,7 @@ _KINDS = {
     "doc": frozenset({"doc", "docs", "documentation", "documented", "readme", "changelog"}),
 }
 """Words that ask for a kind of file rather than for what it says."""
-_SIDE = re.compile(
-    r"/(?:vendor|third_party|node_modules|examples?|samples?|locale)/|/migrations/\d{3,}"
-)
+_SIDE = re.compile(r"/(?:examples?|samples?|locale)/|/migrations/\d{3,}")
 """Folders whose files are seldom what is asked for."""
 _SELDOM = {"test": 0.45, "doc": 0.6, "side": 0.5}
 """What a passage counts in a kind of file that was not asked for."""
@@ -232,7 +230,7 @@ def _occurs(word: Sought, text: str) -> bool:
 @lru_cache(1 << 14)
 def _standing(path: str) -> Standing:
     stems = frozenset(words.stem(part) for part in words.parts(path))
-    side = "side" if _SIDE.search(f"/{path}") else ""
+    side = "side" if is_built(path) or _SIDE.search(f"/{path}") else ""
     return Standing(stems, "test" if is_test(path) else "doc" if is_doc(path) else side)
 
 

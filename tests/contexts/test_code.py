@@ -206,3 +206,15 @@ def test_hostile_names_are_only_text(code: Catalog) -> None:
     for name in (".*", "(", "a" * 5_000, "*" * 200, "x.y.z.", "\\", "a*b*c*d*e*f*g*h*", ""):
         for method in ("symbols", "references", "callers"):
             assert isinstance(code.call("repo", method, [name], {}), list), (method, name)
+
+
+def test_what_was_built_stands_behind_what_was_written(work: Work, catalog_of: Make) -> None:
+    source = "def shape(x):\n    return x\n\n\ndef use():\n    return shape(1)\n"
+    work.commit("one", src__a_dot_py=source, dist__a_dot_py=source)
+    work.commit("two", b_dot_py="from src.a import shape\n")
+    catalog = catalog_of(work.path)
+    found = catalog.call("repo", "symbols", ["shape"], {})
+    assert isinstance(found, list)
+    assert [item.path for item in found] == ["src/a.py", "dist/a.py"]
+    assert "dist/" not in str(catalog.call("repo", "map", [], {}))
+    assert "dist/a.py" in str(catalog.call("repo", "map", [], {"path": "dist"}))
