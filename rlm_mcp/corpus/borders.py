@@ -6,6 +6,7 @@ bytes of each line.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -47,8 +48,8 @@ _PARAGRAPH = 50
 class Borders:
     """Lines (from 0, ascending) that may begin a part, each with a depth: less is better."""
 
-    lines: Numbers
-    depths: Numbers
+    lines: list[int]
+    depths: list[int]
 
 
 def line_starts(snapshot: Snapshot, place: int) -> Numbers:
@@ -64,13 +65,13 @@ def line_starts(snapshot: Snapshot, place: int) -> Numbers:
 
 def best(borders: Borders, after: int, until: int) -> int:
     """Return the best border in (after, until]: the last of the least deep; 0 for none."""
-    low = int(borders.lines.searchsorted(after, "right"))
-    high = int(borders.lines.searchsorted(until, "right"))
+    low, high = bisect_right(borders.lines, after), bisect_right(borders.lines, until)
     if low == high:
         return 0
+    # Lists: a call of numpy costs more than the few borders of a part.
     depths = borders.depths[low:high]
-    last = high - 1 - int(np.argmax(depths[::-1] == depths.min()))
-    return int(borders.lines[last])
+    depths.reverse()
+    return borders.lines[high - 1 - depths.index(min(depths))]
 
 
 def definitions(snapshot: Snapshot, starts: Numbers) -> Borders:
@@ -96,7 +97,7 @@ def definitions(snapshot: Snapshot, starts: Numbers) -> Borders:
     fresh[_decorated(depths, firsts, empty)] = False
     fresh &= ~_quoted(snapshot, starts, firsts)
     lines = np.flatnonzero(fresh)
-    return Borders(lines, depths[lines])
+    return Borders(lines.tolist(), depths[lines].tolist())
 
 
 def _sunk(
@@ -179,7 +180,7 @@ def headings(snapshot: Snapshot, starts: Numbers, *, markdown: bool) -> Borders:
         if b"".join(heads[:1]).rstrip() == b"---" and len(ruled):
             depths[: int(ruled[0])] = _PARAGRAPH + 1  # front matter
     lines = np.flatnonzero(depths <= _PARAGRAPH)
-    return Borders(lines, depths[lines])
+    return Borders(lines.tolist(), depths[lines].tolist())
 
 
 def _fenced(

@@ -8,6 +8,7 @@ language; nothing is parsed.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -122,17 +123,18 @@ def _split(snapshot: Snapshot, place: int, by: str, limit: int, within: Lines) -
         borders = layouts.headings(snapshot, starts, markdown=markdown)
     else:
         borders = layouts.definitions(snapshot, starts)
-    last, line = min(len(starts) - 1, within.end), within.start - 1
+    edges: list[int] = starts.tolist()
+    last, line = min(len(edges) - 1, within.end), within.start - 1
     while line < last:
         # The first line that does not fit any more; the line after the last is a border too.
-        beyond = int(starts.searchsorted(starts[line] + limit, "right")) - 1
+        beyond = bisect_right(edges, edges[line] + limit) - 1
         if beyond >= last:
-            yield line + 1, last, int(starts[line]), int(starts[last])
+            yield line + 1, last, edges[line], edges[last]
             return
         cut = max(line + 1, beyond)
         if borders is not None:
             cut = layouts.best(borders, line, beyond) or cut
-        yield line + 1, cut, int(starts[line]), int(starts[cut])
+        yield line + 1, cut, edges[line], edges[cut]
         line = cut
 
 
