@@ -96,6 +96,10 @@ class Packed:
         why = f" ({self._failure})" if self._failure else ""
         return f"{what}{why}, and the messages of all."
 
+    def sample(self) -> bytes:
+        """Return the start of the newest messages, without their headers, for their script."""
+        return "\n".join(commit.message for commit in self.commits[:50]).encode("utf-8", "replace")
+
     def messages_of(self, span: Lines | None) -> str:
         """Return headers and messages of all commits, or of those with these numbers from 1."""
         paths = list(self.messages.paths())

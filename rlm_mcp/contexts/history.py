@@ -134,7 +134,7 @@ class History:
             kind=self.kind,
             source=self.origin,
             size_bytes=size,
-            tokens=tokens.estimate(size, "prose"),
+            tokens=tokens.estimate(size, tokens.kind_of(packed.sample(), "prose")),
             documents=len(packed.commits),
             freshness=f"fixed at {self._last[:SHORT]}" if self._last else "checked on each call",
             ref_example=f"{self.name}:{newest.commit[:SHORT]}" if newest else self.name,

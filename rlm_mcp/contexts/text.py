@@ -102,15 +102,20 @@ class Text:
     def describe(self) -> Description:
         paths = self.corpus.paths()
         sizes: Counter[str] = Counter()
-        for path, (_, length) in zip(paths, self.corpus.spans(), strict=True):
-            sizes[language(path) or "other"] += length
+        kinds: Counter[str] = Counter()
+        buffer = self.corpus.snapshot.buffer
+        for path, (offset, length) in zip(paths, self.corpus.spans(), strict=True):
+            name = language(path) or "other"
+            sizes[name] += length
+            sample = bytes(buffer[offset : offset + min(length, tokens.SAMPLE_BYTES)])
+            kinds[tokens.kind_of(sample, token_kind(name))] += length
         lines = sum(map(self.corpus.line_count, paths))
         return Description(
             name=self.name,
             kind=self.kind,
             source=self.origin,
             size_bytes=sizes.total(),
-            tokens=sum(tokens.estimate(size, token_kind(kind)) for kind, size in sizes.items()),
+            tokens=sum(tokens.estimate(size, kind) for kind, size in kinds.items()),
             documents=len(paths),
             freshness="checked on each call",
             ref_example=str(Ref(self.name, paths[0], "", Lines(1, 40))) if paths else self.name,

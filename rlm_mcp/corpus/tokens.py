@@ -35,6 +35,8 @@ def ratio(kind: str) -> float:
 def kind_of(text: bytes | str, kind: str) -> str:
     """Return `kind`, or "other" where the text is mostly not in Latin script."""
     sample = text[:SAMPLE_BYTES]
+    if sample.isascii():
+        return kind
     data = sample.encode("utf-8", "surrogateescape") if isinstance(sample, str) else sample
     foreign = len(data) - len(data.decode("ascii", "ignore"))
     return "other" if foreign > FOREIGN * len(data) else kind

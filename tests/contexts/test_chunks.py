@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.corpus import tokens
 from rlm_mcp.refs import Chars, parse
 from tests.contexts.conftest import Work
 
@@ -46,3 +47,19 @@ def test_a_file_of_one_line_is_cut(repo: Catalog) -> None:
 def test_lines_of_a_commit_are_cut_alone(repo: Catalog) -> None:
     refs = [part.ref for part in repo.chunk("history:HEAD#L3-L8", tokens=4_000)]
     assert [ref.partition("#")[2] for ref in refs] == ["L3-L8"]
+
+
+def test_the_tokens_of_other_scripts_are_told_by_their_bytes(work: Work, catalog_of: Make) -> None:
+    text = (
+        "\u0412\u0441\u0435 \u043f\u0440\u0430\u0432\u0438\u043b\u0430 \u0442\u0443\u0442.\n" * 500
+    )
+    work.write("rules.md", text)
+    work.write("kana.py", "# \u3059\u3079\u3066\u306e\u30eb\u30fc\u30eb\n" * 500)
+    work.commit(text[:400])
+    catalog = catalog_of(work.path)
+    sizes = [len(catalog.text(f"repo:{name}").encode()) for name in ("rules.md", "kana.py")]
+    said = catalog.describe("repo").tokens
+    assert said == sum(tokens.estimate(size, "other") for size in sizes) - 1
+    parts = catalog.chunk("repo", tokens=100_000)
+    assert abs(sum(part.tokens for part in parts) - said) < 3
+    assert catalog.describe("history").tokens < 400
