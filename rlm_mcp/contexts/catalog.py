@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,7 +229,7 @@ class Catalog:
                 f"{name} ({variable.kind}) has no method {method!r}."
                 f"{did_you_mean(method, known)} It has: {', '.join(sorted(known))}."
             )
-        return _call(f"{name}.{method}", known[method], args, kwargs)
+        return names.call(f"{name}.{method}", known[method], args, kwargs)
 
     def _fresh(self, text: str) -> tuple[Variable, Ref]:
         ref = refs.parse(text)
@@ -317,15 +317,3 @@ class Catalog:
         finally:
             with self._lock:
                 self._coming.discard(wanted)
-
-
-def _call(
-    name: str, method: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Any:
-    """Call with arguments from outside; wrong ones are said in a sentence."""
-    try:
-        names.bind(method, args, kwargs)
-    except TypeError as error:
-        help_line = (method.__doc__ or "").strip().partition("\n")[0]
-        raise BadRequest(f"{name}: {error}. Use it as {help_line}") from None
-    return method(*args, **kwargs)

@@ -57,6 +57,18 @@ def derive(source: str, taken: Container[str]) -> str:
     return candidate
 
 
+def call(
+    title: str, method: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """Call a method with arguments from outside. Raises BadRequest, and says how it is used."""
+    try:
+        bind(method, args, kwargs)
+    except TypeError as error:
+        usage = (method.__doc__ or "").strip().partition("\n")[0]
+        raise BadRequest(f"{title}: {error}. Use it as {usage}") from None
+    return method(*args, **kwargs)
+
+
 def bind(method: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raise TypeError with a sentence where arguments do not fit the annotated plain types."""
     bound = inspect.signature(method).bind(*args, **kwargs)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from rlm_mcp.contexts import names
 from rlm_mcp.contexts.kinds import kind_of_part
 from rlm_mcp.contexts.variable import (
     Chunk,
@@ -130,10 +131,7 @@ class Reader:
             raise BadRequest(
                 f"{name} has no method {method!r}; it has: {', '.join(variable.methods)}."
             )
-        try:
-            return wire(variable.methods[method](*args, **kwargs))
-        except TypeError as error:
-            raise BadRequest(f"{name}.{method}: {error}.") from error
+        return wire(names.call(f"{name}.{method}", variable.methods[method], args, kwargs))
 
     def spread(self, refs: Sequence[str]) -> tuple[str, ...]:
         """Return refs with the lists behind handles opened up."""

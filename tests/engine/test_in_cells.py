@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.engine.conftest import Desk, Desks, scripted
 
 
@@ -39,6 +41,22 @@ def test_help_alone_lists_variables_functions_and_what_was_bound(desk: Desks) ->
 def test_an_unknown_method_is_told_with_those_that_there_are(desk: Desks) -> None:
     (shown,) = said(desk, "repo.outline()")
     assert "repo has no attribute 'outline'" in shown and "files, read, grep, search" in shown
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("repo.grep('x', limits=3)", "unexpected keyword argument 'limits'"),
+        ("repo.grep(1)", "pattern wants str, got int"),
+        ("repo.read()", "missing a required argument: 'path'"),
+        ("repo.search('x', k=True)", "k wants int, got bool"),
+    ],
+)
+def test_wrong_arguments_of_a_method_are_told_with_how_it_is_used(
+    desk: Desks, code: str, why: str
+) -> None:
+    (shown,) = said(desk, code)
+    assert why in shown and "Use it as" in shown and "Text" not in shown
 
 
 def test_a_variable_or_a_result_may_stand_where_a_ref_is_wanted(desk: Desks) -> None:
