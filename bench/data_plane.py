@@ -32,6 +32,7 @@ from bench.plane_logs import measure_logs  # noqa: E402
 from bench.plane_measure import best, once, row  # noqa: E402
 from bench.plane_search import measure_search  # noqa: E402
 from bench.plane_symbols import measure_chunks, measure_rank, measure_symbols  # noqa: E402
+from bench.plane_tokens import measure_tokens  # noqa: E402
 from rlm_mcp.corpus import gate, load, search  # noqa: E402
 from rlm_mcp.corpus.pack import Corpus  # noqa: E402
 
@@ -175,6 +176,7 @@ def main() -> None:
                 measure_symbols(tree, corpus, Path(cache))
                 measure_chunks(corpus, Path(cache), options.reps)
                 measure_rank(corpus)
+                measure_tokens(corpus, options.fetch)
             if "load" in options.only:
                 measure_memory(tree, Path(cache))
             size = corpus.snapshot.table.text_bytes
