@@ -27,7 +27,7 @@ PART = 16 << 20
 """Bytes that a thread takes at a time."""
 PIECE = 1 << 20
 """Bytes that are read and scanned at a time, while they are in the processor's own memory."""
-MAX_WHOLE = 64 << 20
+MAX_WHOLE = 16 << 20
 """Bytes of a line that are looked at as one."""
 SAMPLE = 64 << 10
 """Bytes from which is told how frequent each byte is."""
@@ -187,7 +187,7 @@ def _blocks(big: Big, start: int, end: int) -> Iterator[_Block]:
         if start + size < end:
             border = room.rfind(b"\n", 1, size + 1)
             if border < 0 and len(room) < MAX_WHOLE:
-                room = bytearray(8 * len(room))
+                room = bytearray(4 * len(room))
                 continue
             size = border if border > 0 else size
         yield _Block(room, size, start, line)
