@@ -92,17 +92,24 @@ class Rule:
     """Forms of secrets that share a beginning.
 
     `form` is matched where `begin` was found; the one named group that matched is the secret and,
-    without a digit at its end and with - for _, its kind. `CHECKS` may refuse it. `inside` says
-    whether it may begin inside a word (DB_PASSWORD). `sign` is a pattern for RE2 that begins where
-    `begin` does, and at every secret: of many texts it leaves few to look at. Patterns are
-    compiled at first use: all of them take 5 ms, which a start need not pay.
+    without a digit at its end and with - for _, its kind. `CHECKS` may refuse it. `inside`: it may
+    begin inside a word (DB_PASSWORD); `joined`: behind a _ or - (test_AKIA…), for forms that no
+    name has by chance. `sign` is a pattern for RE2 that begins where `begin` does, and at every
+    secret: of many texts it leaves few to look at. Patterns are compiled at first use, in 5 ms.
     """
 
     def __init__(
-        self, begin: str, form: str, *, inside: bool = False, any_case: bool = False, sign: str = ""
+        self,
+        begin: str,
+        form: str,
+        *,
+        inside: bool = False,
+        joined: bool = False,
+        any_case: bool = False,
+        sign: str = "",
     ) -> None:
         self._begin, self._form, self.sign = begin, form, sign or begin
-        self.inside, self.any_case = inside, any_case
+        self.inside, self.joined, self.any_case = inside, joined, any_case
 
     @functools.cached_property
     def begin(self) -> re.Pattern[str]:
@@ -116,7 +123,8 @@ class Rule:
         """Yield the secrets in a text; `searched` is the text, or the text in lower case."""
         for place in self.begin.finditer(searched):
             at = place.start()
-            if not self.inside and at and (text[at - 1].isalnum() or text[at - 1] in "_-"):
+            before = text[at - 1] if at and not self.inside else " "
+            if before.isalnum() or (before in "_-" and not self.joined):
                 continue
             match = self.form.match(text, at)
             if match is None or match.lastgroup is None:
@@ -147,11 +155,13 @@ RULES = (
         r"(?P<aws_key>A[KSBC][IC]A[A-Z0-9]{16}(?![A-Za-z0-9]))"
         r"|(?P<google_key>AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-]))"
         r"|(?P<age_key>AGE-SECRET-KEY-1[A-Z0-9]{50,70})",
+        joined=True,
     ),
     Rule(
         r"g(?:h[pousr]_|ithub_pat_|lpat-)",
         r"(?P<github_token>gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})"
         r"|(?P<gitlab_token>glpat-[A-Za-z0-9_.-]{20,200})",
+        joined=True,
     ),
     Rule(
         r"sk[-_]",
@@ -170,7 +180,7 @@ RULES = (
         r"hooks\.slack\.com/services/"
         r"(?P<slack_webhook>T[A-Z0-9]{6,14}/B[A-Z0-9]{6,14}/[A-Za-z0-9]{16,40})",
     ),
-    Rule(r"npm_", r"(?P<npm_token>npm_[A-Za-z0-9]{36}(?![A-Za-z0-9]))"),
+    Rule(r"npm_", r"(?P<npm_token>npm_[A-Za-z0-9]{36}(?![A-Za-z0-9]))", joined=True),
     Rule(r"hf_", r"(?P<huggingface_token>hf_[A-Za-z0-9]{30,60}(?![A-Za-z0-9_]))"),
     Rule(r"pypi-AgE", r"(?P<pypi_token>pypi-AgE[A-Za-z0-9_-]{40,500})"),
     Rule(r"do[op]_v1_", r"(?P<digitalocean_token>do[op]_v1_[a-f0-9]{64})"),

@@ -280,3 +280,18 @@ def test_a_password_inside_escaped_text_is_taken_out(text: str) -> None:
     assert "[secret:password:" in found
     assert "Wm2Lp" not in found
     assert redact.redact(found) == found
+
+
+@pytest.mark.parametrize("lead", ["test_", "x-", "MY_KEY_", "a=", "("])
+def test_an_unmistakable_form_is_taken_out_behind_a_joint_too(lead: str) -> None:
+    forms = {
+        "aws-key": "AKIA" + "IOSFODNN7EXAMPL1",
+        "github-token": "ghp_" + "aB3" * 12,
+        "gitlab-token": "glpat-" + "aB3x" * 5,
+        "npm-token": "npm_" + "aB3" * 12,
+    }
+    for kind, secret in forms.items():
+        found = redact.redact(f"{lead}{secret} end")
+        assert found.startswith(f"{lead}[secret:{kind}:") and found.endswith("] end"), found
+    for name in ("run_ghp_parser", "the-npm_install_all_of_the_packages_there_are_now", "is_AKIA"):
+        assert redact.redact(f"{lead}{name}") == f"{lead}{name}"
