@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from rlm_mcp.contexts import names
+from rlm_mcp.contexts.catalog import DEFAULTS
 from rlm_mcp.contexts.kinds import kind_of_part
 from rlm_mcp.contexts.variable import (
     Chunk,
@@ -22,7 +23,7 @@ from rlm_mcp.contexts.variable import (
     wire,
 )
 from rlm_mcp.engine.handles import Handles
-from rlm_mcp.errors import BadRequest
+from rlm_mcp.errors import BadRequest, RlmError
 from rlm_mcp.refs import Ref, literal, parse
 
 PART_TOKENS = 8_000
@@ -32,6 +33,7 @@ MOST_PARTS = 5_000
 
 _T = TypeVar("_T")
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_UNKNOWN = re.compile(r"NameError: name '(\w+)' is not defined\Z")
 
 
 class Contexts(Protocol):
@@ -194,6 +196,17 @@ class Reader:
         known = {*self.own, *self._known()}
         words = set(_WORD.findall(code))
         return {name: self.variable(name) for name in sorted(known & words)}
+
+    def explained(self, error: str) -> str:
+        """Return a cell's error; of a context variable that is not there, with the reason."""
+        match = _UNKNOWN.search(error)
+        if match is None or match[1] not in DEFAULTS:
+            return error
+        try:
+            self.variable(match[1])
+        except RlmError as why:
+            return f"{error}. {why}"
+        return error
 
     def _listed(self, text: str) -> tuple[str, ...]:
         """Return the refs that a handle lists; nothing for any other ref."""

@@ -280,6 +280,8 @@ class Workspace:
                 if environment.broken:
                     del self._repls[repl]
                     await environment.close()
+        if outcome.error:
+            outcome = replace(outcome, error=scope.reader.explained(outcome.error))
         return observe.outcome_text(outcome, CELL_CHARS)
 
     def _repl(self, name: str) -> tuple[Environment, Host, asyncio.Lock]:

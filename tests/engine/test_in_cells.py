@@ -43,6 +43,12 @@ def test_an_unknown_method_is_told_with_those_that_there_are(desk: Desks) -> Non
     assert "repo has no attribute 'outline'" in shown and "files, read, grep, search" in shown
 
 
+def test_a_variable_that_cannot_be_there_is_told_with_the_reason(desk: Desks) -> None:
+    shown = said(desk, "history.log()", "nothing.here()")
+    assert "NameError: name 'history' is not defined. There is no history:" in shown[0]
+    assert shown[1].endswith("NameError: name 'nothing' is not defined")
+
+
 @pytest.mark.parametrize(
     ("code", "why"),
     [
