@@ -355,7 +355,7 @@ def test_the_mode_of_a_run_is_chosen_by_a_header_and_told_in_one(web: Web) -> No
             question("How much is it?\n" + haystack(3_000), model=web.script), **{"rlm-mode": mode}
         )
         assert given.get("rlm-mode") == mode, text
-        assert given["rlm-reason"].endswith("as asked")
+        assert "as asked" in given["rlm-reason"]
     status, _, text = web.post(question("How much?"), **{"rlm-mode": "sideways"})
     assert status == 400 and "environment" in text
 
