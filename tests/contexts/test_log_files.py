@@ -55,3 +55,32 @@ def test_the_logs_of_a_folder_are_opened_together(catalog_of: Make, folder: Path
         catalog_of(folder.parent).open(f"logs:{folder / 'empty'}")
     with pytest.raises(Denied):
         catalog_of(folder).open("logs:/etc/hostname")
+
+
+@pytest.mark.parametrize(("by", "minutes"), [("hour", 60), ("time", 30), ("minute", 1)])
+def test_logs_are_chunked_by_windows_of_time(
+    catalog_of: Make, folder: Path, by: str, minutes: int
+) -> None:
+    lines = [
+        f"2026-03-14 {9 + n // 60:02}:{n % 60:02}:{s:02} INFO step {n} took {s} ms\n"
+        for n in range(150)
+        for s in (5, 35)
+    ]
+    (folder / "a.log").write_text("".join(lines))
+    limit = len("".join(lines[:90])) // 3 if by == "time" else 100_000
+    parts = catalog_of(folder).chunk("logs", by, limit)
+    text = [catalog_of(folder).text(part.ref).splitlines() for part in parts]
+    assert [line for part in text for line in part] == "".join(lines).splitlines()
+    starts = [part[0][11:16] for part in text]
+    assert all(int(start[3:]) % minutes == 0 for start in starts), starts
+    assert len(parts) > 2 if by == "hour" else len(parts) >= 5
+
+
+def test_records_out_of_order_lose_no_line_in_windows(catalog_of: Make, folder: Path) -> None:
+    hours = [9, 12, 10, 10, 8, 11, 9, 12]
+    lines = [f"2026-03-14 {hour:02}:00:{n:02} INFO step {n}\n" for n, hour in enumerate(hours * 7)]
+    (folder / "a.log").write_text("".join(lines))
+    for by in ("hour", "time"):
+        parts = catalog_of(folder).chunk("logs", by, 60)
+        text = "\n".join(catalog_of(folder).text(part.ref).rstrip("\n") for part in parts)
+        assert text.splitlines() == "".join(lines).splitlines()

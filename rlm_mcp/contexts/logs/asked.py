@@ -26,8 +26,8 @@ WORK_S = 20.0
 BUCKETS = 30
 PIECE = 1 << 20
 """Bytes of one piece of a sample."""
-_STEPS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400)
-_NAMED = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+STEPS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 86400, 7 * 86400)
+NAMED = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 Row = dict[str, object]
 
@@ -249,16 +249,16 @@ class Asked:
                 yield file, start, end
 
     def _step(self, by: str, since: str, until: str) -> int:
-        if by in _NAMED:
-            return _NAMED[by]
+        if by in NAMED:
+            return NAMED[by]
         if by != "auto":
-            raise BadRequest(f"histogram: by is auto, {', '.join(_NAMED)}, not {by!r}.")
+            raise BadRequest(f"histogram: by is auto, {', '.join(NAMED)}, not {by!r}.")
         known = [moment for file in self._opened.files for moment in file.span() if moment]
         if not known:
             return 60
         first = times.wish(since, max(known)) if since else min(known)
         last = times.wish(until, max(known)) if until else max(known)
-        return next((step for step in _STEPS if (last - first) / step <= BUCKETS), _STEPS[-1])
+        return next((step for step in STEPS if (last - first) / step <= BUCKETS), STEPS[-1])
 
     def mine(
         self, since: str, until: str, path: str, most: int = 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from rlm_mcp.contexts.logs import templates as mining
 from rlm_mcp.contexts.logs import times
-from rlm_mcp.contexts.logs.asked import BUCKETS, WORK_S, Asked, note
+from rlm_mcp.contexts.logs.asked import BUCKETS, NAMED, STEPS, WORK_S, Asked, note
 from rlm_mcp.contexts.logs.files import LogFile
 from rlm_mcp.contexts.logs.opened import Opened
 from rlm_mcp.contexts.logs.records import literal
@@ -65,9 +65,14 @@ class Shape:
         return items
 
     def chunk(self, scope: Ref, by: str, limit: int) -> Sequence[Chunk]:
-        """Return parts on the borders of records, each line exactly once."""
-        if by not in ("auto", "records", "lines", "tokens", "time"):
-            raise BadRequest(f"Logs are chunked by records or lines, not by {by!r}.")
+        """Return parts on the borders of records, each line exactly once.
+
+        By time, a part ends at the roundest time that fits (an hour before a minute); by second,
+        minute, hour or day, at the end of each one too.
+        """
+        if by not in ("auto", "records", "lines", "tokens", "time", *NAMED):
+            known = ", ".join(("records", "lines", "time", *NAMED))
+            raise BadRequest(f"Logs are chunked by {known}, not by {by!r}.")
         if isinstance(scope.span, Chars):
             raise BadRequest(f"{scope}: logs are chunked whole, or some lines of one.")
         size = max(1, int(limit * tokens.ratio("logs")))
@@ -79,6 +84,8 @@ class Shape:
                 end = file.big.start_of(scope.span.end + 1)
             while start < end:
                 stop = self._border(file, start, start + size, end, by)
+                if by == "time" or by in NAMED:
+                    stop = _timely(file, start, stop, end, NAMED.get(by, 0))
                 parts.append(self._part(file, start, stop))
                 start = stop
         return parts
@@ -142,6 +149,25 @@ class Shape:
         when = self._asked.time(file, start)
         title = f"{when} {file.name}".strip()
         return Chunk(ref, tokens.estimate(stop - start, "logs"), title)
+
+
+def _timely(file: LogFile, start: int, stop: int, end: int, step: int) -> int:
+    """Return where a part of at most (start, stop) ends by time; `stop` where there is none.
+
+    `step` is the window in seconds, 0 for the roundest time that there is.
+    """
+    begin = file.moment(file.big.line_at(start, times.HEAD))
+    if begin is None:
+        return stop
+    if step:
+        border = (begin // step + 1) * step
+    elif stop >= end or (until := file.moment(file.big.line_at(stop, times.HEAD))) is None:
+        return stop
+    else:
+        round_times = (until // step * step for step in reversed(STEPS))
+        border = next((when for when in round_times if when > begin), 0)
+    cut = file.seek(border) if border else stop
+    return cut if start < cut < stop else stop
 
 
 def _back(start: int, end: int) -> Iterator[int]:
