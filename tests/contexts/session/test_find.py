@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from rlm_mcp import config
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts import session
 from rlm_mcp.contexts.session.find import locate, sessions
+from rlm_mcp.contexts.session.readers import places
 from rlm_mcp.contexts.session.readers.claude_code import slug
 from rlm_mcp.errors import BadRequest, Denied, RlmError, Unavailable
 from tests.contexts.session.generator.layouts import LAYOUTS, home_of
@@ -69,6 +71,26 @@ def test_a_session_that_moved_into_this_project_is_listed(
     here.mkdir()
     (here / ".session-aliases").write_text(f"{moved.parent}\n/etc\n\n../../x\n")
     assert [item.path for item in sessions(settings)] == [str(moved)]
+
+
+def test_a_session_of_the_desktop_application_belongs_to_the_folder_that_was_picked(
+    project: Path, settings: Settings, tmp_path: Path
+) -> None:
+    home = places.config_folder() / "Claude" / "local-agent-mode-sessions" / "a" / "b" / "local_1"
+    told = write(ONE, Path("/sessions/vm/mnt"))
+    path = home / ".claude" / "projects" / "-sessions-vm-mnt" / told.name
+    path.parent.mkdir(parents=True)
+    told.rename(path)
+    facts = {"title": "Sort the invoices", "userSelectedFolders": [str(project)]}
+    home.with_name("local_1.json").write_text(json.dumps(facts))
+    (found,) = sessions(settings)
+    assert (found.native, found.title, found.agent) == (ONE, "Sort the invoices", "claude")
+    assert locate(f"session:{ONE[:8]}", settings)[0] == path
+    outside = tmp_path / "elsewhere" / ".claude" / "projects" / "x"
+    outside.mkdir(parents=True)
+    (outside / f"{TWO}.jsonl").write_text(path.read_text().replace(ONE, TWO))
+    home.with_name("local_2").symlink_to(outside.parents[2])
+    assert [item.native for item in sessions(settings, project="*")] == [ONE]
 
 
 def test_current_follows_a_hooks_note_before_the_environment(

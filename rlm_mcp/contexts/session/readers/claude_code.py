@@ -52,7 +52,19 @@ def folders() -> list[Path]:
     homes = [Path(part).expanduser() for part in chosen.split(",") if part.strip()]
     if not homes:
         homes = [Path.home() / ".claude", Path.home() / ".config" / "claude"]
-    return [home / "projects" for home in homes]
+    return [*(home / "projects" for home in homes), *desktop()]
+
+
+def desktop() -> list[Path]:
+    """Return where the desktop application keeps the projects of its local agent.
+
+    Each of its sessions has a home of its own; only those that really lie there count.
+    """
+    base = places.config_folder() / "Claude" / "local-agent-mode-sessions"
+    real = os.path.realpath(base)
+    found = [at for deep in ("*/*", "*/*/agent") for at in base.glob(f"{deep}/local_*/.claude")]
+    inside = (at for at in sorted(found) if Path(os.path.realpath(at)).is_relative_to(real))
+    return [at / "projects" for at in inside]
 
 
 def slug(folder: str) -> str:
@@ -83,7 +95,8 @@ def find(roots: Sequence[Path]) -> Iterator[Found]:
         for path in sorted(folder.glob("*/*.jsonl")):
             if not _AGENT.match(path.name):
                 also = path.parent in shared
-                yield Found("claude", path.stem, str(path), **look(path), shared=also)
+                facts = look(path) | _chosen(folder.parents[1])
+                yield Found("claude", path.stem, str(path), **facts, shared=also)
 
 
 def aliased(home: Path, project: Path) -> Iterator[Path]:
@@ -114,6 +127,18 @@ def look(path: Path) -> dict[str, Any]:
             facts["title"] = piece.blocks[0].text[:200]
             break
     return facts
+
+
+def _chosen(home: Path) -> dict[str, Any]:
+    """Return what the desktop application says of a session: the user's folder, and a title."""
+    if not home.name.startswith("local_"):
+        return {}
+    values = places.load(home.with_name(f"{home.name}.json"), 1 << 20)
+    facts = values if isinstance(values, dict) else {}
+    picked = facts.get("userSelectedFolders")
+    folder = picked[0] if isinstance(picked, list) and picked else facts.get("originCwd")
+    said = {"project": folder, "title": facts.get("title")}
+    return {name: text for name, text in said.items() if isinstance(text, str) and text}
 
 
 def _is_prompt(record: Mapping[str, Any]) -> bool:
