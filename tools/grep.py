@@ -5,7 +5,7 @@ from rlm_mcp.sdk import Hits, scan
 
 def grep(
     pattern: str,
-    ref: str = "repo",
+    ref: str = "",
     limit: int = 30,
     ignore_case: bool = False,
     before: int = 0,
@@ -14,7 +14,7 @@ def grep(
 ) -> Hits:
     """Search a variable, folder or file by regular expression (RE2 syntax, linear time).
 
-    ref narrows: repo:src/, repo:src/*.py, history, session, logs. Gives the exact total of
-    matching lines, then the first ones with refs; cursor continues.
+    ref (default: repo) narrows: repo:src/, repo:src/*.py, history, session, logs. Gives the exact
+    total of matching lines, then the first ones with refs; cursor continues.
     """
     return scan(pattern, ref, limit, ignore_case, before, after, cursor)

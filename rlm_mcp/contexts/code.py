@@ -185,6 +185,7 @@ class Code:
         word = _parts(name)[-1]
         if not word:
             return []
+        alone = re.compile(rf"(?<![\w$]){re.escape(word)}(?![\w$])")
         query = searching.Query(_whole_word(word), limit=MAX_LINES)
         hits = searching.search(self._corpus, query, None).hits
         parsed = self._symbols.parsed(dict.fromkeys(hit.path for hit in hits))
@@ -192,7 +193,10 @@ class Code:
         kinds = {path: _kinds(item, word) for path, item in parsed.items()}
         for hit in hits:
             kind = kinds.get(hit.path, {}).get(hit.line, "mention")
-            if kind == "mention" and language(hit.path) not in CODE:
+            spoken = language(hit.path)
+            if kind == "mention" and spoken not in CODE:
+                continue
+            if spoken in _DOLLARS and not hit.cut and not alone.search(hit.text):
                 continue
             uses.append(self._use(hit.path, hit.line, kind, parsed[hit.path], hit.text))
         owner = ".".join(filter(None, _parts(name)[:-1]))
@@ -296,11 +300,14 @@ def _parts(name: str) -> list[str]:
 
 def _whole_word(word: str) -> str:
     """Return a pattern for a name that is not a part of a longer one."""
-    left = r"\b" if re.match(r"\w", word) else ""
-    right = r"\b" if re.search(r"\w$", word) else ""
+    # A border of a word is one of ASCII in RE2.
+    left = r"\b" if re.match(r"\w", word, re.ASCII) else ""
+    right = r"\b" if re.search(r"\w$", word, re.ASCII) else ""
     return f"{left}{re.escape(word)}{right}"
 
 
+_DOLLARS = frozenset({"javascript", "typescript", "tsx"})
+"""Languages in which a name may hold a dollar sign."""
 _WEIGHTS = ("type", "import", "call", "base")
 """Kinds of use; where a line has several, the last one says most."""
 
@@ -313,7 +320,7 @@ def _kinds(parsed: Parsed, word: str) -> dict[int, str]:
             if _means(kind, name, word):
                 found.update(dict.fromkeys(lines, kind))
     for item in parsed.definitions:
-        if item.name == word:
+        if item.name == word and found.get(item.line) not in ("call", "base"):
             found[item.line] = "definition"
     return found
 

@@ -141,19 +141,23 @@ class Host:
             after=given.count("after", 0),
             cursor=given.text("cursor", ""),
         )
-        return wire(self.scope.reader.search(query, given.text("ref", "repo")))
+        return wire(self.scope.reader.search(query, self._where(given)))
 
     def rank(self, given: arguments.Arguments) -> Any:
         """Return the passages that best fit a question."""
         self.scope.looked = True
-        ref, limit = given.text("ref", "repo"), given.count("limit", 10)
+        ref, limit = self._where(given), given.count("limit", 10)
         return wire(self.scope.reader.rank(given.text("question"), ref, limit))
 
     def outline(self, given: arguments.Arguments) -> Any:
         """Return the structure of a scope."""
         self.scope.looked = True
-        found = self.scope.reader.outline(given.text("ref", "repo"), given.count("limit", 60))
+        found = self.scope.reader.outline(self._where(given), given.count("limit", 60))
         return wire(found)
+
+    def _where(self, given: arguments.Arguments) -> str:
+        """Return the ref to look at; none given means the main variable."""
+        return given.text("ref", "") or self.scope.reader.main
 
     def split(self, given: arguments.Arguments) -> Any:
         """Return the parts of a scope, and a handle for them."""

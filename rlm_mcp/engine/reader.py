@@ -71,6 +71,11 @@ class Reader:
         self._opened: dict[str, Variable] = {}
         self._waiting: list[str] | None = None
 
+    @property
+    def main(self) -> str:
+        """What is meant where no ref is given: what a run is about, else the repository."""
+        return "context" if "context" in self.own else "repo"
+
     def variable(self, name: str) -> Variable:
         """Return a variable, up to date. Raises BadRequest with a did-you-mean, or Denied."""
         found = self._find(name)

@@ -53,7 +53,9 @@ __all__ = [
 
 
 Ref = Any
-"""A ref, or what has one: a context variable, a hit, a chunk, an item, a passage."""
+"""A ref, or what has one: a context variable, a hit, a chunk, an item, a passage.
+
+An empty one means what a run is about, or the repository."""
 
 
 def _unbound(name: str, arguments: dict[str, Any]) -> Any:
@@ -85,7 +87,7 @@ def read(ref: Ref, limit: int = 80) -> Passage:
 
 def scan(
     pattern: str,
-    ref: Ref = "repo",
+    ref: Ref = "",
     limit: int = 30,
     ignore_case: bool = False,
     before: int = 0,
@@ -112,7 +114,7 @@ def scan(
     return hits
 
 
-def rank(question: str, ref: Ref = "repo", limit: int = 10) -> Hits:
+def rank(question: str, ref: Ref = "", limit: int = 10) -> Hits:
     """Return the passages under `ref` that best fit a question, best first."""
     found = host("rank", {"question": question, "ref": _ref(ref), "limit": limit})
     hits = Hits(_hit(hit) for hit in found)
@@ -121,7 +123,7 @@ def rank(question: str, ref: Ref = "repo", limit: int = 10) -> Hits:
     return hits
 
 
-def outline_of(ref: Ref = "repo", limit: int = 60) -> Items:
+def outline_of(ref: Ref = "", limit: int = 60) -> Items:
     """Return the structure of `ref`: symbols, headings, templates or a session's brief."""
     got = host("outline", {"ref": _ref(ref), "limit": limit})
     items = Items(Item(**item) for item in got["items"])

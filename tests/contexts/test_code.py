@@ -218,3 +218,22 @@ def test_what_was_built_stands_behind_what_was_written(work: Work, catalog_of: M
     assert [item.path for item in found] == ["src/a.py", "dist/a.py"]
     assert "dist/" not in str(catalog.call("repo", "map", [], {}))
     assert "dist/a.py" in str(catalog.call("repo", "map", [], {"path": "dist"}))
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "name", "lines"),
+    [
+        ("a.py", "class A(B):\n    def stop(self): return super().stop()\n", "stop", [2]),
+        ("a.py", "def fib(n): return fib(n - 1)\n", "fib", [1]),
+        ("a.c", "int twice(int x){return x?twice(x-1):0;}\n", "twice", [1]),
+        ("a.py", "def ümlaut():\n    pass\n\n\nümlaut()\n", "ümlaut", [5]),
+        ("a.ts", "$load();\nload();\nload$(1);\n", "load", [2]),
+    ],
+)
+def test_calls_are_found_beside_a_definition_and_by_whole_names(
+    work: Work, catalog_of: Make, path: str, source: str, name: str, lines: list[int]
+) -> None:
+    work.commit("one", **{path.replace(".", "_dot_"): source})
+    found = catalog_of(work.path).call("repo", "callers", [name], {})
+    assert isinstance(found, list)
+    assert [item.line for item in found] == lines

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.engine.conftest import Desk, Desks, scripted
+from tests.engine.conftest import Desk, Desks, cell, scripted
 
 
 def said(desk: Desks, *cells: str) -> list[str]:
@@ -105,3 +105,19 @@ def test_sub_calls_take_results_as_refs_and_a_variable_as_one_prompt(desk: Desks
 def test_what_has_a_ref_prints_as_ref_and_text(desk: Desks) -> None:
     (shown,) = said(desk, "print(repo.grep('line 7 of file 2')[0], repo.grep('line 7 of file 2'))")
     assert shown.startswith("repo:f2.txt#L8: line 7 of file 2 [{'ref': 'repo:f2.txt#L8', ")
+
+
+def test_without_a_ref_a_run_looks_at_what_it_is_about(desk: Desks) -> None:
+    async def go() -> tuple[str, str]:
+        async with desk() as d:
+            (d.folder / "apart").mkdir()
+            (d.folder / "apart" / "only.txt").write_text("line 7 of its own\n")
+            code = "hits = grep('line 7')\nFINAL(hits.shown + outline(limit=5).shown)"
+            d.use(scripted([cell(code)]))
+            d.workspace.catalog.open(str(d.folder / "apart"), "apart")
+            of_run = await d.workspace.ask("Where?", refs=["apart"], mode="recursive")
+            return of_run.answer, await _execute(d, "print(grep('line 7').documents)")
+
+    of_run, of_agent = asyncio.run(go())
+    assert "1 matching line in 1 document" in of_run
+    assert of_agent == "5"
