@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlm_mcp.contexts import commits, patches, window
+from rlm_mcp.contexts import commits, dates, patches, window
 from rlm_mcp.contexts.changes import Packed
 from rlm_mcp.contexts.churn import numstat
 from rlm_mcp.contexts.commits import Commit
@@ -203,6 +203,7 @@ class History:
         self, path: str = "", limit: int = 20, author: str = "", since: str = "", until: str = "",
     ) -> list[dict[str, str]]:  # fmt: skip
         """log(path="", limit=20, author="", since="", until="") -> commits, newest first"""
+        since, until = dates.begin(since), dates.begin(until)
         if path:
             git = self.repository.git
             found = commits.log(git, self._head, path) if self._head else []

@@ -16,7 +16,7 @@ def entries(methods: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
 
 def entry(name: str, method: Callable[..., Any]) -> str:
     """Return `name(parameters) -> what it gives`, and the fields of what a list of it holds."""
-    purpose = (method.__doc__ or "").strip().partition("\n")[0]
+    purpose = " ".join((method.__doc__ or "").strip().partition("\n\n")[0].split())
     usage = (
         purpose if purpose.startswith(f"{name}(") else f"{name}{_signature(method)} -> {purpose}"
     )

@@ -64,7 +64,7 @@ def call(
     try:
         bind(method, args, kwargs)
     except TypeError as error:
-        usage = (method.__doc__ or "").strip().partition("\n")[0]
+        usage = " ".join((method.__doc__ or "").strip().partition("\n\n")[0].split())
         raise BadRequest(f"{title}: {error}. Use it as {usage}") from None
     return method(*args, **kwargs)
 

@@ -309,8 +309,8 @@ class Text:
 
 
 def help_of(name: str, method: Method) -> str:
-    """Return a method's signature and purpose: the first line of its docstring."""
-    return (method.__doc__ or name).strip().splitlines()[0]
+    """Return a method's signature and purpose: the first paragraph of its docstring."""
+    return " ".join((method.__doc__ or name).strip().partition("\n\n")[0].split())
 
 
 def _languages(sizes: Counter[str]) -> str:

@@ -132,7 +132,8 @@ class Environment:
     def help(self, *values: Any) -> None:
         """Print what something is and what it takes."""
         if values:
-            text = runtime.describe(values[0])
+            named = values[0] if isinstance(values[0], str) else ""
+            text = runtime.describe(self.variables.get(named, values[0]))
         else:
             text = f"{runtime.overview(self.given)}\nYour variables: {self.show_vars()}"
         self.output.write(text + "\n")
