@@ -121,7 +121,7 @@ class Journal:
             raise wire.Violation("a malformed result")
         if any(text is not None and type(text) is not str for text in (shown, value_repr, error)):
             raise wire.Violation("a malformed result")
-        after = _after(done.get("after"))
+        after, value = _after(done.get("after")), wire.checked(done.get("value"))
         self.remember(done, snapshot)
         if interrupted:
             why = clock.reason or "it was told to stop"
@@ -133,7 +133,7 @@ class Journal:
             killed=False,
             seconds=seconds,
             lost=(),
-            value=done.get("value"),
+            value=value,
             shown=None if shown is None else _text(shown),
             stdout_chars=chars,
             interrupted=interrupted,
@@ -193,7 +193,7 @@ def _after(value: Any) -> After | None:
         return None
     if type(value) is not dict or type(value.get("copied")) is not bool:
         raise wire.Violation("a malformed result")
-    return After(rows(value.get("names")), value["copied"], value.get("value"))
+    return After(rows(value.get("names")), value["copied"], wire.checked(value.get("value")))
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -116,13 +116,13 @@ class Link:
                     raise wire.Violation(f"an answer of {line.taken:,} bytes")
                 return message, blob
             started = time.monotonic()
-            answer = self._answer(message, blob)
+            answer = self._answer(message, blob, clock.check())
             clock.pause(time.monotonic() - started)
             if clock.check():
                 self.process.signal(signal.SIGINT)
             line.send(answer, clock.deadline)
 
-    def _answer(self, message: wire.Message, blob: bytes) -> bytes:
+    def _answer(self, message: wire.Message, blob: bytes, late: bool) -> bytes:
         number, name = message.get("id"), message.get("name")
         positional, named = message.get("args"), message.get("kwargs")
         if message.get("op") != "host" or blob or len(message) != 5:
@@ -132,7 +132,10 @@ class Link:
         if type(name) is not str or type(positional) is not list or type(named) is not dict:
             raise wire.Violation("a malformed call")
         self.calls += 1
-        answer = self._call(name, positional, named)
+        if late:
+            answer = {"error": "the cell was told to stop; nothing more is done for it"}
+        else:
+            answer = self._call(name, wire.checked(positional), wire.checked(named))
         try:
             return wire.encode({"op": "answer", "id": number, **answer})
         except (ValueError, TypeError):

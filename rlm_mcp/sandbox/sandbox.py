@@ -139,6 +139,9 @@ class Sandbox:
                 text = answer.get("text")
                 if type(text) is not str:
                     return None
+                if len(text) > step:
+                    self._drop()
+                    raise SandboxError("A sandbox worker sent more than it was asked for.")
                 parts.append(text)
                 start = stop
                 if len(text) < step:

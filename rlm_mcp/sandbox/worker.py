@@ -258,9 +258,15 @@ class Worker:
         if self.restoring:
             raise HostError("a definition that calls the host is not replayed")
         call = {"op": "host", "name": name, "args": arguments, "kwargs": keywords}
+        frame = wire.encode({**call, "id": self.calls + 1})
+        if len(frame) > 2 * self.call_bytes:
+            raise wire.TooLarge(
+                f"the arguments take {len(frame):,} bytes; one call carries at most "
+                f"{2 * self.call_bytes:,}; pass refs instead of texts, or several smaller values"
+            )
         running, self.running = self.running, False
         self.calls += 1
-        self.inside.send(wire.encode({**call, "id": self.calls}))
+        self.inside.send(frame)
         answer, _, _ = self.inside.receive()
         self.running = running
         if self.stopping and running:

@@ -88,7 +88,18 @@ def stage() -> Iterator[Stage]:
 
 
 def frame(message: Any, raw: bytes = b"") -> bytes:
-    body = json.dumps(message).encode()
+    return as_frame(json.dumps(message), raw)
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def as_frame(text: str, raw: bytes = b"") -> bytes:
+    body = text.encode()
     return wire.HEADER.pack(len(body), len(raw)) + body + raw
 
 
@@ -145,6 +156,10 @@ def test_an_honest_worker_is_heard(stage: Stage) -> None:
         frame({**DONE, "repr": ["x"]}),
         frame({**DONE, "shown": {}}),
         frame({**DONE, "interrupted": 1}),
+        as_frame(json.dumps({**DONE, "value": 0.5}).replace("0.5", "9e999")),
+        as_frame(json.dumps(call(1, args=[0.5])).replace("0.5", "9e999")),
+        frame({**DONE, "value": nested(60)}),
+        frame({**DONE, "after": {"names": [], "copied": True, "value": nested(60)}}),
         frame({**DONE, "after": []}),
         frame({**DONE, "after": {"names": [], "copied": 1}}),
         frame({**DONE, "after": {"names": {}, "copied": True}}),
@@ -187,6 +202,20 @@ def test_a_worker_that_is_silent_is_told_to_stop_and_then_late(stage: Stage) -> 
     assert isinstance(stage.run(lambda end: time.sleep(2.5), 0.2), wire.Late)
     assert time.monotonic() - started < GENEROUS_S
     assert 2 in stage.handle.signals, "SIGINT comes first"
+
+
+def test_no_call_is_answered_for_a_worker_that_was_told_to_stop(stage: Stage) -> None:
+    answers: list[bytes] = []
+
+    def talk(end: socket.socket) -> None:
+        time.sleep(0.4)
+        end.sendall(frame(call(1)))
+        answers.append(end.recv(1 << 16))
+        end.sendall(frame(DONE))
+
+    stage.run(talk, 0.2)
+    assert b"told to stop" in answers[0]
+    assert stage.calls == []
 
 
 def test_a_worker_that_stops_in_the_middle_of_a_frame_is_late(stage: Stage) -> None:

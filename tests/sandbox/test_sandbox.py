@@ -539,3 +539,22 @@ def test_without_a_kernel_layer_the_users_own_word_is_needed(
         Sandbox()
     with Sandbox(reduced=True) as box:
         assert box.run("1 + 1").value == 2
+
+
+def test_a_call_whose_text_takes_too_many_bytes_is_refused_where_it_is_made() -> None:
+    limits = Limits(call_bytes=1 << 21)
+    with Sandbox(limits=limits, host={"probe": lambda text: len(text)}) as box:
+        done = box.run('x = 1\nprobe("\U0001f600" * 2_000_000)')
+        assert "pass refs instead of texts" in str(done.error)
+        assert not done.killed
+        assert box.get("x") == 1
+
+
+def test_a_text_longer_than_what_was_asked_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Sandbox() as box:
+        box.run("text = 'x'")
+        monkeypatch.setattr(box, "_order", lambda order: {"text": "x" * (1 << 20)})
+        with pytest.raises(SandboxError, match="more than it was asked for"):
+            box.get_text("text")

@@ -201,3 +201,22 @@ def test_a_call_of_too_many_values_is_refused_where_it_is_made() -> None:
     assert wire.plain([0] * 1000, 1 << 20, 2000) == [0] * 1000
     with pytest.raises(wire.TooLarge, match="at most"):
         wire.plain([None] * 3000, 1 << 20, 2000)
+
+
+@pytest.mark.parametrize("body", [b'"' + b"a" * 20_000_000 + b'"', b'"\\' * 2_000_000])
+def test_a_long_or_open_string_costs_neither_memory_nor_time(body: bytes) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    wire.check_values(body)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_a_large_integer_counts_its_digits() -> None:
+    with pytest.raises(wire.TooLarge):
+        wire.plain([1 << 4000] * 100, 100_000)
+
+
+@pytest.mark.parametrize("value", [float("inf"), [1 << 5000]])
+def test_what_no_honest_worker_sends_is_a_violation(value: Any) -> None:
+    with pytest.raises(wire.Violation, match="cannot be passed"):
+        wire.checked(value)
