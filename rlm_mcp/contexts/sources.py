@@ -11,10 +11,12 @@ logs:<path>             logs, whatever they are called; those of a folder
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rlm_mcp.config import Settings, cache_dir
@@ -183,7 +185,7 @@ def _matches(source: str, confine: Confine) -> list[Path]:
     if ".." in Path(source).parts:
         raise Denied(f"{source!r}: a glob does not climb out of its folder with '..'.")
     paths = []
-    for found in glob.iglob(os.fspath(confine.asked(source)), recursive=True):
+    for found in _globbed(source, confine):
         try:
             path = confine.resolve(found)
         except RlmError:
@@ -195,6 +197,37 @@ def _matches(source: str, confine: Confine) -> list[Path]:
     if not paths:
         raise BadRequest(f"{source!r} matches no file that may be opened.")
     return sorted(set(paths))
+
+
+def _globbed(source: str, confine: Confine) -> Iterator[Path]:
+    """Give what a glob names; only folders under the roots are listed, each once for a part.
+
+    `**` follows no link, and other parts keep the folders by their real paths: two links to the
+    folder that they lie in would else be 2^40 folders.
+    """
+    parts = confine.asked(source).parts
+    fixed = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    folders = {confine.resolve(Path(*parts[:fixed]))}
+    for part in parts[fixed:-1]:
+        found = {os.path.realpath(path) for path in _step(folders, part, files=False)}
+        folders = {path for path in map(Path, found) if confine.within(path)}
+    return _step(folders, parts[-1], files=True)
+
+
+def _step(folders: Iterable[Path], part: str, *, files: bool) -> Iterator[Path]:
+    """Give the entries of folders that one part of a glob names, hidden ones if it says so."""
+    for folder in sorted(folders):
+        if part == "**":
+            for below, inner, names in os.walk(folder):
+                inner[:] = [name for name in inner if not name.startswith(".")]
+                yield Path(below)
+                yield from (Path(below, n) for n in names if files and not n.startswith("."))
+        elif not glob.has_magic(part):
+            yield folder / part
+        elif folder.is_dir():
+            with contextlib.suppress(OSError):  # not ours to read
+                names = fnmatch.filter(os.listdir(folder), part)
+                yield from (folder / n for n in names if part[0] == "." or n[0] != ".")
 
 
 def _open_range(match: re.Match[str], source: str, name: str, confine: Confine) -> History:

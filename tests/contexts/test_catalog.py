@@ -91,6 +91,21 @@ def test_a_glob_takes_only_what_it_may_have(folder: Path, catalog_of: Make) -> N
         catalog.open("docs/../../*.md")
 
 
+@pytest.mark.parametrize("source", ["**/*.md", "logs:*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*.md"])
+def test_links_that_lead_round_in_circles_cost_a_glob_nothing(
+    source: str, folder: Path, catalog_of: Make
+) -> None:
+    for name in ("a", "b", "c", "d"):
+        (folder / "docs" / name).symlink_to(".")
+    variable = catalog_of(folder).open(source)
+    assert variable.describe().documents >= 2
+
+
+def test_a_glob_lists_no_folder_outside_the_roots(folder: Path, catalog_of: Make) -> None:
+    with pytest.raises(Denied, match="outside the roots"):
+        catalog_of(folder).open("/**/*.md")
+
+
 def test_a_folder_without_permission_is_one_sentence(folder: Path, catalog_of: Make) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may read everything")
