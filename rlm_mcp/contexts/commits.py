@@ -6,15 +6,17 @@ message can be taken for structure.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO
 
 from rlm_mcp.contexts.confine import is_denied
 from rlm_mcp.contexts.plumbing import PATCH_FLAGS, Git
-from rlm_mcp.errors import BadRequest
+from rlm_mcp.errors import BadRequest, Denied
 
 FIELDS = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%B%x00%x1f"
 """The format of a commit: what `parse` reads, up to the last NUL."""
@@ -124,10 +126,12 @@ def status(git: Git) -> list[dict[str, str]]:
 def blame(git: Git, path: str, start: int, end: int, rev: str) -> list[Blamed]:
     """Return the last change of each line; with no `rev`, of the working file.
 
-    Raises BadRequest for lines outside the file, Unavailable for a path git does not know.
+    Raises BadRequest for lines outside the file, Unavailable for a path git does not know,
+    Denied where the repository's configuration has git read a file that may not be shown.
     """
     if start < 1 or (end and end < start):
         raise BadRequest("blame: lines count from 1 and the end is not before the start.")
+    _check_ignored(git)
     arguments = [
         *git.inert(),
         "blame",
@@ -140,6 +144,23 @@ def blame(git: Git, path: str, start: int, end: int, rev: str) -> list[Blamed]:
         arguments.append(rev or "HEAD")
     out = git.run(*arguments, "--", path, timeout_s=120)
     return list(_blamed(out))
+
+
+def _check_ignored(git: Git) -> None:
+    """Raise Denied where a list of commits to pass over is no file that may be shown.
+
+    git reads every list that is configured, whatever a later setting says, and its complaint
+    quotes what it does not understand.
+    """
+    out = git.run("config", "-z", "--path", "--get-all", "blame.ignoreRevsFile", ok=(0, 1))
+    for name in filter(None, map(os.fsdecode, out.split(b"\0"))):
+        path = Path(os.path.realpath((git.top or git.git_dir) / name))
+        inside = path.is_relative_to(os.path.realpath(git.folder))
+        if not inside or not path.is_file() or is_denied(name) or is_denied(path.name):
+            raise Denied(
+                "blame is not run: blame.ignoreRevsFile in the repository's configuration names "
+                f"{name!r}, which is no file that may be shown; unset it there."
+            )
 
 
 def _blamed(out: bytes) -> Iterator[Blamed]:

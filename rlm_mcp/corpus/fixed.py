@@ -43,7 +43,9 @@ class Revision:
             if record:
                 facts, _, path = record.partition(b"\t")
                 mode, _kind, oid, size_text = facts.split()
-                listed.append((path, mode, oid, 0 if size_text == b"-" else int(size_text)))
+                # "-" of a submodule; "BAD" of a missing object, which says so when it is read
+                size = int(size_text) if size_text.isdigit() else 0
+                listed.append((path, mode, oid, size))
         listed.sort()
         rows = np.zeros(len(listed), ROW)
         wanted = []

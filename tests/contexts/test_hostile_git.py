@@ -11,7 +11,7 @@ import pytest
 from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.contexts.confine import Confine
 from rlm_mcp.contexts.repository import find
-from rlm_mcp.errors import Denied, RlmError
+from rlm_mcp.errors import Denied, RlmError, Unavailable
 from tests.contexts.conftest import Work
 
 Make = Callable[..., Catalog]
@@ -199,6 +199,40 @@ def test_a_mailmap_outside_of_the_repository_is_not_read(
     catalog = catalog_of(work.path)
     assert CANARY not in str(catalog.call("repo", "blame", ["a.txt"], {}))
     assert CANARY not in catalog.text("history")
+
+
+@pytest.mark.parametrize("kind", ["outside", "link", "denied", "pipe", "reset"])
+def test_blame_reads_no_list_of_commits_that_may_not_be_shown(
+    kind: str, work: Work, tmp_path: Path, catalog_of: Make
+) -> None:
+    work.commit("one", a_dot_txt="one\n")
+    outside = tmp_path / "outside"
+    outside.write_text(f"{CANARY}\n")
+    (work.path / "link").symlink_to(outside)
+    (work.path / ".env").write_text(f"{CANARY}\n")
+    os.mkfifo(work.path / "pipe")
+    named = {"outside": str(outside), "denied": ".env", "reset": str(outside)}.get(kind, kind)
+    work.git("config", "blame.ignoreRevsFile", named)
+    if kind == "reset":
+        work.git("config", "--add", "blame.ignoreRevsFile", "")
+    with pytest.raises(Denied) as caught:
+        catalog_of(work.path).call("repo", "blame", ["a.txt"], {})
+    assert CANARY not in str(caught.value)
+
+
+def test_a_list_of_commits_in_the_working_tree_lets_blame_run(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_txt="one\n")
+    work.write(".git-blame-ignore-revs", "# none\n")
+    work.git("config", "blame.ignoreRevsFile", ".git-blame-ignore-revs")
+    assert "one" in str(catalog_of(work.path).call("repo", "blame", ["a.txt"], {}))
+
+
+def test_a_revision_with_a_missing_object_is_one_sentence(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_txt="one\n")
+    blob = work.git("rev-parse", "HEAD:a.txt").strip()
+    (work.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(Unavailable, match="may be incomplete"):
+        catalog_of(work.path).open("repo@HEAD")
 
 
 @pytest.mark.parametrize(
