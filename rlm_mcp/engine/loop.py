@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ PROSE_TURNS = 3
 """Replies in a row without a cell after which the last one is taken, as forced."""
 PAUSES_S = (1.0, 4.0)
 """How long to wait before a failed root call is tried again."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 OVER = "The time of this run is nearly over; raise max_seconds for more."
 NO_CELL = (
@@ -250,7 +253,8 @@ class Loop:
 
 
 def text_of(value: Any) -> str:
-    """Return an answer's content as text."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False, indent=1)
+    """Return an answer's content as text that can be encoded: no half of a character."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 
 import pytest
@@ -430,5 +431,16 @@ def test_an_empty_question_and_an_unknown_mode_are_refused(desk: Desks) -> None:
                 await d.workspace.ask("  ")
             with pytest.raises(BadRequest, match="Did you mean direct"):
                 await d.workspace.ask("x", mode="dirct")
+
+    run(go())
+
+
+def test_an_answer_holds_no_half_of_a_character(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            answer = "answer = {'ready': True, 'content': ['a\\ud800b']}"
+            d.use(scripted([cell(LOOK), cell(answer)]))
+            result = await d.workspace.ask("What is it?", mode="recursive")
+            assert json.loads(result.answer) == ["a\ufffdb"]
 
     run(go())
