@@ -24,6 +24,8 @@ RESERVED = frozenset(
 """Names that mean something else in an environment; the default variables keep theirs."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+"""What agents call their transcripts."""
 _HANDLE = re.compile(r"r[0-9]+\Z")
 
 
@@ -45,6 +47,8 @@ def derive(source: str, taken: Container[str]) -> str:
     if slash and any(char in last for char in "*?["):
         text = folder.rsplit("/", 1)[-1]
     stem = re.sub(r"\.(?:txt|md|log|json|jsonl|csv|gz|bz2|xz|zst|[0-9]+)(?=\.|\Z)", "", text)
+    if _UUID.match(stem):
+        stem = f"session_{stem[:8]}"
     name = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_").lower()[:40]
     if not name or not name[0].isalpha():
         name = f"text_{name}".rstrip("_")

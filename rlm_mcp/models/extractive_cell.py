@@ -24,6 +24,8 @@ files = {files!r}    # files and folders that it names
 relations = {relations!r}  # who calls, imports or uses a name
 words = {words!r}    # the other words that count, without their endings
 past, counting, listing, whole = {past!r}, {counting!r}, {listing!r}, {overview!r}
+importing = {importing!r}  # whether it asks who imports the files
+recalled, level, clock = {recalled!r}, {level!r}, {clock!r}  # of a session, of logs
 bound, facts, parts, shown, outlines = dict(), [], [], dict(), dict()
 {bind}
 places = [place for place in {places!r} if place[0] in bound]
@@ -203,6 +205,66 @@ def relate(place, kind, name):
         facts.append(f"{{len(spread) - 10:,}} more lines that {{kind}} {{name}}")
     return found
 
+def users(ref):
+    """Tell which lines import a document."""
+    place, _, path = ref.partition(":")
+    found = attempt(lambda: bound[place].importers(path, 500))
+    facts.append(f"{{len(found):,}} lines import {{ref}}")
+    for use in found[:12]:
+        facts.append(f"import: {{use.ref}} ``{{use.text.strip()[:160]}}``")
+    if len(found) > 12:
+        facts.append(f"{{len(found) - 12:,}} more lines that import it")
+    return found
+
+def remembered(kind, row):
+    """Tell one entry of a session's list, under its ref."""
+    if kind == "files":
+        return f"{{row.path}}: changed {{row.changes}} times, last at {{row.last}}"
+    if kind == "tasks":
+        return f"{{row.status}}: {{row.task}} ({{row['last']}})"
+    if kind == "errors":
+        gone = f", gone at {{row.fixed_at}}" if row.get("fixed_at") else ""
+        return f"{{row['count']}} times{{gone}}: {{row.first}} ``{{row.error[:200]}}``"
+    if kind == "commands":
+        ended = f"{{row.ok}} ok, {{row.failed}} failed"
+        return f"{{ended}}: {{row['last']}} ``{{row.command[:200]}}``"
+    if kind == "prompts":
+        return f"{{row.ref}} ``{{row.text.strip().splitlines()[0][:200]}}``"
+    return f"{{row.kind}} of the {{row.by}}, {{row.status}}: {{row.ref}} ``{{row.quote[:300]}}``"
+
+def recall(place):
+    """Tell what a session's own lists hold."""
+    variable = bound[place]
+    for kind in recalled:
+        found = variable.files()["files"] if kind == "files" else getattr(variable, kind)()
+        more = ", the first 15" * (len(found) > 15)
+        facts.append(f"{{len(found):,}} {{kind}} in {{place}}{{more}}")
+        facts.extend(remembered(kind, row) for row in found[:15])
+    return recalled
+
+def told(place, scope):
+    """Tell the lines of a level by their forms, and the first line at a time, of logs."""
+    before = len(facts)
+    for at in clock:
+        for row in attempt(bound[place].at, at):
+            line = row.text.strip()[:300]
+            facts.append(f"The first line at {{at}} or later: {{row.ref}} ``{{line}}``")
+    for ref in scope or [place] if level else []:
+        path = ref.partition(":")[2]
+        forms = bound[place].templates(level=level, top=8, path=path)
+        if not forms["lines"]:
+            continue
+        count = f"{{forms['lines']:,}} of {{forms['of_lines']:,}} lines of {{ref}}"
+        facts.append(f"{{count}} have the level {{level}} or worse, in {{forms['total']:,}} forms "
+                     "(grouped approximately)")
+        for form in forms["templates"]:
+            line = str(peek(form["first"], 1)).strip()
+            facts.append(f"{{form['count']:,}} times, first {{form['first']}} ``{{line[:300]}}``")
+        first = bound[place].first_error(path=path)["record"] if level == "error" else None
+        if first:
+            facts.append(f"The first: {{first['ref']}} ``{{first['text'].strip()[:300]}}``")
+    return len(facts) > before
+
 def passages(place, kind, scope, limit):
     """Quote what ranks best, within the function or section that it stands in."""
     hits = [hit for ref in scope or [place] for hit in attempt(rank, question, ref, limit + 4)]
@@ -266,8 +328,14 @@ for place, kind in places:
     if code:
         related = [pair for pair in relations if stage(relate, place, *pair)]
     defined = [name for name in names + perhaps if code and stage(define, place, name)]
+    if importing and code and any([stage(users, ref) for ref in scope]):
+        continue
     for ref in scope if code and not names else []:
         stage(contents, ref)
+    if kind == "session" and recalled and stage(recall, place):
+        continue
+    if kind == "logs" and (level or clock) and not names and stage(told, place, scope):
+        continue
     if whole and code:
         stage(survey, place)
         continue
@@ -279,6 +347,8 @@ for place, kind in places:
                              f"the first is {{hit.ref}} ``{{hit.text.strip()}}``")
             for hit in hits[0][1:] if hits and listing else []:
                 facts.append(f"{{name}}: {{hit.ref}} ``{{hit.text.strip()}}``")
+            if hits and listing and hits[0].total > len(hits[0]) > 0:
+                facts.append(f"{{hits[0].total - len(hits[0]):,}} more lines that hold it")
     # Ranking reads everything once; a question that names only what was found needs none.
     if not related and not (listing and facts) and (words or not (defined or facts)):
         stage(passages, place, kind, scope, 5 if defined or facts else 8)

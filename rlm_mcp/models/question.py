@@ -55,6 +55,23 @@ _OVERVIEW = re.compile(
     rf"|\b(?:summari[sz]e|explain|describe) {_WHOLE}\s*[.?!]?\s*$",
     re.IGNORECASE,
 )
+_RECALLED = {
+    "preferences": r"\brules?\b|\bprefer|\binsist|\bconventions?\b|\bstanding\b",
+    "decisions": r"\bdeci(?:de|sion)|\bchose|\bchoices?\b|\breject",
+    "corrections": r"\bcorrect(?:ed|ions?)?\b",
+    "tasks": r"\btasks?\b|\btodos?\b|\bleft to do\b|\bremain|\bunfinished\b|\bdone\b",
+    "errors": r"\berrors?\b|\bfail(?:s|ed|ures?|ing)?\b|\bexceptions?\b|\bwent wrong\b",
+    "commands": r"\bcommands?\b|\bran\b",
+    "files": r"\bfiles?\b",
+    "prompts": r"\b(?:user|person|i|human)\b.*\b(?:ask|asked|want|wanted|said|typed)|\bprompts?\b",
+}
+"""What a session's variable lists by itself, and the words that ask for it."""
+_FAULTS = re.compile(
+    r"\berrors?\b|\bexceptions?\b|\bfail(?:s|ed|ures?|ing)?\b|\bcrash|\bwrong\b|\bproblems?\b"
+    r"|\b(?P<warn>warn(?:ings?|s|ed)?)\b",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(r"\b(?:\d{4}-\d\d-\d\d[T ])?\d{1,2}:\d\d(?::\d\d)?\b")
 _COUNTING = re.compile(r"\b(how (?:many|often|much)|count|number of)\b", re.IGNORECASE)
 _KINDS = (
     "class|function|method|struct|interface|trait|type|enum|module|macro|constant|variable|setting"
@@ -111,6 +128,14 @@ class Question:
     counting: bool
     listing: bool
     overview: bool
+    importing: bool
+    """Whether it asks who imports the files that it names."""
+    recalled: list[str]
+    """What it asks of a session: decisions, errors, files and so on."""
+    level: str
+    """The level of the log lines that it asks for, or an empty string."""
+    clock: list[str]
+    """Times of day that it names."""
 
 
 def parse(text: str) -> Question:
@@ -119,6 +144,7 @@ def parse(text: str) -> Question:
     rest = _FILE.sub(" ", text)
     names = names_in(rest)
     past = bool(_HISTORY.search(text))
+    faults = _FAULTS.search(text)
     used = {word for name in names for word in words_of(name)}
     return Question(
         topic=topic(text) if past else text[:2_000],
@@ -135,6 +161,10 @@ def parse(text: str) -> Question:
         counting=bool(_COUNTING.search(text)),
         listing=bool(_LISTING.search(text)),
         overview=bool(_OVERVIEW.search(text)) and not names and not files,
+        importing=bool(files) and bool(_RELATIONS["import"].search(text)),
+        recalled=[kind for kind, words in _RECALLED.items() if re.search(words, text, re.I)][:3],
+        level="" if faults is None else "warn" if faults["warn"] else "error",
+        clock=_CLOCK.findall(text)[:2],
     )
 
 
