@@ -174,7 +174,7 @@ _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 6048
 
 
 def wish(text: str, last: float) -> float:
-    """Read a time as people write it: ISO, HH:MM (of the log's last day), or 15m (before its end).
+    """Read a time as people write it: ISO, HH:MM (the last one in the log), 15m (before its end).
 
     Raises BadRequest for anything else.
     """
@@ -186,7 +186,8 @@ def wish(text: str, last: float) -> float:
         hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
         if hour < 24 and minute < 60 and second < 60:
             found = day.replace(hour=hour, minute=minute, second=second, microsecond=0)
-            return found.timestamp()
+            moment = found.timestamp()
+            return moment - 86_400 if moment > last and moment > _FIRST + 86_400 else moment
     if re.match(r"\d{10}(?:\.\d+)?\Z", text):
         return float(text)
     try:
