@@ -44,7 +44,8 @@ class Arguments:
             raise _wrong(name, "a list of strings", value)
         if len(value) > MOST:
             raise BadRequest(f"{name} has {len(value):,} items; at most {MOST:,} fit one call.")
-        return list(value)
+        # Lone surrogates, which no request and no file can hold, become question marks.
+        return [item.encode("utf-8", "replace").decode("utf-8") for item in value]
 
     def count(self, name: str, default: int) -> int:
         """Return a whole number from 0 (a limit: from 1)."""

@@ -102,6 +102,22 @@ def test_sub_calls_take_results_as_refs_and_a_variable_as_one_prompt(desk: Desks
     assert "line 49 of file 3" in prompts[-2]
 
 
+def test_a_prompt_of_half_a_character_is_sent_without_it(desk: Desks) -> None:
+    prompts: list[str] = []
+
+    def reply(text: str) -> str:
+        prompts.append(text)
+        return "read"
+
+    async def go() -> str:
+        async with desk() as d:
+            d.use(scripted([], reply))
+            return await _execute(d, "print(llm_query('a\\ud800b'))")
+
+    assert asyncio.run(go()) == "read"
+    assert "a?b" in prompts[0]
+
+
 def test_what_has_a_ref_prints_as_ref_and_text(desk: Desks) -> None:
     (shown,) = said(desk, "print(repo.grep('line 7 of file 2')[0], repo.grep('line 7 of file 2'))")
     assert shown.startswith("repo:f2.txt#L8: line 7 of file 2 [{'ref': 'repo:f2.txt#L8', ")
