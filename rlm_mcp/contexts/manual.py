@@ -16,12 +16,15 @@ def entries(methods: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
 
 def entry(name: str, method: Callable[..., Any]) -> str:
     """Return `name(parameters) -> what it gives`, and the fields of what a list of it holds."""
-    purpose = " ".join((method.__doc__ or "").strip().partition("\n\n")[0].split())
-    usage = (
-        purpose if purpose.startswith(f"{name}(") else f"{name}{_signature(method)} -> {purpose}"
-    )
+    said = purpose(method)
+    usage = said if said.startswith(f"{name}(") else f"{name}{_signature(method)} -> {said}"
     fields = ", ".join(_fields(method))
     return f"{usage} [each: {fields}]" if fields else usage
+
+
+def purpose(method: Callable[..., Any]) -> str:
+    """Return the first paragraph of a method's docstring, on one line."""
+    return " ".join((method.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
 def _signature(method: Callable[..., Any]) -> str:

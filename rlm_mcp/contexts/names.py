@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
+from rlm_mcp.contexts import manual
 from rlm_mcp.errors import BadRequest
 
 RESERVED = frozenset(
@@ -68,8 +69,7 @@ def call(
     try:
         bind(method, args, kwargs)
     except TypeError as error:
-        usage = " ".join((method.__doc__ or "").strip().partition("\n\n")[0].split())
-        raise BadRequest(f"{title}: {error}. Use it as {usage}") from None
+        raise BadRequest(f"{title}: {error}. Use it as {manual.purpose(method)}") from None
     return method(*args, **kwargs)
 
 

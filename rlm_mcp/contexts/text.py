@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.config import cache_dir
-from rlm_mcp.contexts import layout, window
+from rlm_mcp.contexts import layout, manual, window
 from rlm_mcp.contexts.code import Code
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.kinds import kind_of_path, token_kind
@@ -310,7 +310,7 @@ class Text:
 
 def help_of(name: str, method: Method) -> str:
     """Return a method's signature and purpose: the first paragraph of its docstring."""
-    return " ".join((method.__doc__ or name).strip().partition("\n\n")[0].split())
+    return manual.purpose(method) or name
 
 
 def _languages(sizes: Counter[str]) -> str:

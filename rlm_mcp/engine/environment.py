@@ -209,8 +209,6 @@ class Environment:
             self.broken = True
             if self._sandbox is not None:
                 await asyncio.to_thread(self._sandbox.close)
-        elif not future.cancelled():
-            future.exception()
 
     def _box(self) -> Sandbox:
         if self._sandbox is None:
