@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rlm_mcp.contexts import commits, patches
 from rlm_mcp.contexts.churn import Churn
-from rlm_mcp.contexts.commits import Commit
+from rlm_mcp.contexts.commits import SHORT, Commit
 from rlm_mcp.contexts.plumbing import Git
 from rlm_mcp.contexts.variable import Chunk, Found, Hit, Query
 from rlm_mcp.corpus import chunk as chunking
@@ -28,7 +28,6 @@ from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.errors import BadRequest, RlmError
 from rlm_mcp.refs import Chars, Lines, Ref
 
-SHORT = 12
 PART_BYTES = 32 << 20
 """Bytes of patches that are packed together; as much as the packing thread holds in memory."""
 MAX_BYTES = 1 << 30

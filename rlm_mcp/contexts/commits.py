@@ -20,6 +20,8 @@ from rlm_mcp.errors import BadRequest, Denied
 
 FIELDS = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%B%x00%x1f"
 """The format of a commit: what `parse` reads, up to the last NUL."""
+SHORT = 12
+"""Hexadecimal digits of a commit in a ref."""
 MAX_MESSAGE = 64 << 10
 MAX_TOGETHER = 500
 """Files of a commit above which it says nothing about what belongs together."""
@@ -107,6 +109,25 @@ def parse(record: bytes) -> Commit | None:
     commit, parents, author, email, date, message = fields
     message = message[:MAX_MESSAGE].strip("\n")
     return Commit(commit, tuple(parents.split()), author, email, date, message)
+
+
+def authors(name: str, found: Sequence[Commit], limit: int) -> list[dict[str, object]]:
+    """Return who wrote commits (newest first), those with most first; a name is one author."""
+    mine: dict[str, list[Commit]] = {}
+    for commit in found:
+        mine.setdefault(commit.author.strip().lower() or commit.email.lower(), []).append(commit)
+    most = sorted(mine.values(), key=lambda own: (-len(own), own[0].author))
+    return [
+        {
+            "author": own[0].author or own[0].email,
+            "emails": sorted({commit.email for commit in own})[:5],
+            "commits": len(own),
+            "first": min(commit.date for commit in own)[:10],
+            "last": max(commit.date for commit in own)[:10],
+            "ref": f"{name}:{own[0].commit[:SHORT]}",
+        }
+        for own in most[: max(0, limit)]
+    ]
 
 
 def status(git: Git) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from rlm_mcp.contexts import commits, dates, patches, window
 from rlm_mcp.contexts.changes import Packed
 from rlm_mcp.contexts.churn import numstat
-from rlm_mcp.contexts.commits import Commit
+from rlm_mcp.contexts.commits import SHORT, Commit
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.repository import Repository
 from rlm_mcp.contexts.text import help_of
@@ -39,8 +39,6 @@ from rlm_mcp.refs import Lines, Ref
 
 DIFF = "diff"
 """The document of a range that holds what its commits change together."""
-SHORT = 12
-"""Hexadecimal digits of a commit in a ref."""
 MAX_FILE = 64 << 20
 """Bytes of a file that is read at a revision."""
 KEPT = 3
@@ -81,6 +79,7 @@ class History:
     def methods(self) -> Mapping[str, Method]:
         return {
             "log": self.log,
+            "authors": self.authors,
             "show": self.show,
             "diff": self.diff,
             "blame": self.blame,
@@ -201,22 +200,19 @@ class History:
 
     def log(
         self, path: str = "", limit: int = 20, author: str = "", since: str = "", until: str = "",
+        revs: str = "",
     ) -> list[dict[str, str]]:  # fmt: skip
-        """log(path="", limit=20, author="", since="", until="") -> commits, newest first"""
-        since, until = dates.begin(since), dates.begin(until)
-        if path:
-            git = self.repository.git
-            found = commits.log(git, self._head, path) if self._head else []
-        else:
-            found = self._now().commits
-        chosen = [
-            commit
-            for commit in found
-            if author.lower() in f"{commit.author} {commit.email}".lower()
-            and (not since or commit.date[: len(since)] >= since)
-            and (not until or commit.date[: len(until)] <= until)
-        ]
-        return [self._line(commit) for commit in chosen[: max(0, limit)]]
+        """log(path="", limit=20, author="", since="", until="", revs="") -> commits, newest first:
+        ref, commit, date, author, subject; revs is a revision or a range like v1.0..v1.1"""
+        found = self._chosen(path, author, since, until, revs)
+        return [self._line(commit) for commit in found[: max(0, limit)]]
+
+    def authors(
+        self, path: str = "", since: str = "", until: str = "", revs: str = "", limit: int = 30
+    ) -> list[dict[str, object]]:
+        """authors(path="", since="", until="", revs="", limit=30) -> who wrote commits, most first:
+        author, emails, commits, first and last (dates), ref (of the last one)"""
+        return commits.authors(self.name, self._chosen(path, "", since, until, revs), limit)
 
     def show(self, commit: str) -> str:
         """show(commit) -> the commit with its patch, as text"""
@@ -258,6 +254,27 @@ class History:
     def repository_refs(self) -> dict[str, str]:
         """refs() -> branches and tags with the commits that they name"""
         return self.repository.refs()
+
+    def _chosen(
+        self, path: str, author: str, since: str, until: str, revs: str
+    ) -> Sequence[Commit]:
+        """Return commits, newest first, of a path, an author, a time, a revision or a range."""
+        since, until = dates.begin(since), dates.begin(until)
+        git = self.repository.git
+        found: Sequence[Commit]
+        if revs:
+            found = list(commits.stream(git, git.between(revs), path))
+        elif path:
+            found = commits.log(git, self._head, path) if self._head else []
+        else:
+            found = self._now().commits
+        return [
+            commit
+            for commit in found
+            if author.lower() in f"{commit.author} {commit.email}".lower()
+            and (not since or commit.date[: len(since)] >= since)
+            and (not until or commit.date[: len(until)] <= until)
+        ]
 
     def _now(self) -> Packed:
         with self._lock:

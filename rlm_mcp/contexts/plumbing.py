@@ -101,6 +101,18 @@ class Git:
             raise BadRequest(f"{rev!r} is no branch, tag or commit of this repository.")
         return name
 
+    def between(self, revs: str) -> list[str]:
+        """Return what `git log` takes for a revision (its history) or a range A..B, as ids.
+
+        Raises BadRequest for an unknown one.
+        """
+        first, dots, last = revs.partition("..")
+        if not dots:
+            return [self.resolve(revs)]
+        if last.startswith("."):
+            raise BadRequest(f"{revs!r} has three dots; write A..B.")
+        return [self.resolve(last or "HEAD"), f"^{self.resolve(first or 'HEAD')}"]
+
     def inert(self) -> list[str]:
         """Return flags that switch off the filter programs which this repository names.
 

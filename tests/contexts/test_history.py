@@ -252,3 +252,28 @@ def test_rank_puts_rare_words_and_newer_commits_first(work: Work, catalog_of: Ma
     ]
     assert hits[0].text in catalog.read(hits[0].ref).text
     assert catalog.rank("zebra", "history") == []
+
+
+def test_a_log_may_be_that_of_a_range_or_of_another_revision(history: Catalog, work: Work) -> None:
+    work.git("tag", "v1", "HEAD~2")
+    log = history.get("history").methods["log"]
+    subjects = [commit["subject"] for commit in log(revs="v1..")]
+    assert subjects == ["three: remove", "two: change"]
+    assert [commit["subject"] for commit in log(revs="v1..main", path="b.py")] == ["two: change"]
+    assert [commit["subject"] for commit in log(revs="v1")] == ["one: start"]
+    for wrong in ("v9", "v1...main", "--all", "v1..--all", "..\n"):
+        with pytest.raises(BadRequest):
+            log(revs=wrong)
+
+
+def test_authors_are_counted_by_name_with_their_days(history: Catalog, work: Work) -> None:
+    work.commit("four", b_dot_py="beta = 2\n")
+    work.git("commit", "--amend", "--no-edit", "--author=Ann Other <ann@example.org>")
+    authors = history.get("history").methods["authors"]
+    history.get("history").refresh()
+    first, second = authors()
+    assert first["commits"] == 3 and second["commits"] == 1
+    assert (second["author"], second["emails"]) == ("Ann Other", ["ann@example.org"])
+    assert second["first"] == second["last"] == work.git("log", "-1", "--format=%as")
+    assert second["ref"] == f"history:{work.git('rev-parse', 'HEAD')[:12]}"
+    assert [row["author"] for row in authors(path="b.py")] == ["Ada", "Ann Other"]
