@@ -18,8 +18,10 @@ from rlm_mcp.models.extractive import (
     Extractive,
     rank,
 )
+from rlm_mcp.models.extractive import cell as cell_parts
+from rlm_mcp.models.extractive.names import files_in, names_in, words_of
+from rlm_mcp.models.extractive.question import parse, relations_in
 from rlm_mcp.models.model import Message, Reply, Request
-from rlm_mcp.models.question import files_in, names_in, parse, relations_in, words_of
 
 VARIABLES = "Context variables:\n- repo (repo): /x; 1 KB\n- history (history): /x; 1 KB"
 
@@ -82,7 +84,7 @@ def test_files_and_folders_are_told_from_names(question: str, files: list[str]) 
     ],
 )
 def test_a_question_about_the_whole_is_known(question: str, overview: bool) -> None:
-    assert parse(question).overview is overview
+    assert ("overview" in parse(question).about) is overview
 
 
 @pytest.mark.parametrize(
@@ -312,3 +314,19 @@ def test_a_question_that_fits_nothing_says_so(project: Path) -> None:
     result = ask(project, "Zyzzyva quokka?")
     assert "nothing that is open shares a word" in result.answer
     assert not result.evidence
+
+
+def test_the_parts_of_the_cell_share_no_name() -> None:
+    folder = Path(cell_parts.__file__).parent
+    seen: dict[str, str] = {}
+    for part in cell_parts.PARTS:
+        for node in ast.parse((folder / f"{part}.py").read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            else:
+                continue
+            for name in names:
+                assert seen.setdefault(name, part) == part

@@ -12,7 +12,7 @@ import pytest
 from rlm_mcp import promptbook, toolbox
 from rlm_mcp.config import Settings
 from rlm_mcp.engine import Result, Workspace
-from rlm_mcp.models.question import parse
+from rlm_mcp.models.extractive.question import parse
 
 SID = "73104a6c-2880-482b-a281-f48aa2101b19"
 

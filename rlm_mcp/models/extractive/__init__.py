@@ -13,12 +13,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from rlm_mcp.models import estimate
-from rlm_mcp.models.extractive_cell import BIND, CELL
+from rlm_mcp.models.extractive import cell
+from rlm_mcp.models.extractive.names import words_of
+from rlm_mcp.models.extractive.question import parse
 from rlm_mcp.models.model import Price, Reply, Request, Usage
-from rlm_mcp.models.question import parse, words_of
 
 NOTICE = "No model was used: this was found by searching, and is quoted word for word."
 NOTHING = "No model was used, and nothing in the given text shares a word with the question."
@@ -87,14 +88,8 @@ def root(request: Request) -> str:
     first = request.messages[0].text
     question, rest = question_of(first)
     places = list(dict.fromkeys(_VARIABLE.findall(rest)))
-    cell = CELL.format(
-        **asdict(parse(question)),
-        places=places,
-        bind="\n".join(BIND.format(name=name) for name, _ in places),
-        notice=NOTICE,
-        nothing=NOTHING_OPEN,
-    )
-    return f"No model is at hand; this cell searches and quotes.\n```repl\n{cell}\n```"
+    code = cell.write(parse(question), places, NOTICE, NOTHING_OPEN)
+    return f"No model is at hand; this cell searches and quotes.\n```repl\n{code}\n```"
 
 
 def sub(request: Request) -> str:

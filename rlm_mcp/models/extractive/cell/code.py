@@ -1,0 +1,342 @@
+"""What source says: definitions, who relates to a name, what a document holds, counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from rlm_mcp.models.extractive.cell.report import (
+    Report,
+    address,
+    aside,
+    attempt,
+    built,
+    code_of,
+    has,
+    length,
+    span,
+    stage,
+    tested,
+)
+from rlm_mcp.models.extractive.question import Question
+from rlm_mcp.sdk import outline_of, rank, scan
+
+MANY = 2_000
+"""Lines that relate to a name which are looked at."""
+VERBS = {"call": "call", "import": "import", "extend": "extend", "use": "use", "test": "use"}
+
+
+class Code:
+    """Answers about one variable with text or source in it."""
+
+    def __init__(self, report: Report, asked: Question, place: str, variable: Any) -> None:
+        self.report, self.asked = report, asked
+        self.place, self.variable = place, variable
+        self.scope = self.scopes()
+        """Refs of the files and folders that the question names."""
+
+    def answer(self) -> None:
+        """Add what is found."""
+        report, asked = self.report, self.asked
+        related = [pair for pair in asked.relations if stage(self.relate, *pair)]
+        found = [stage(self.phrase, phrase) for phrase in asked.phrases]
+        defined = [name for name in asked.names + asked.perhaps if stage(self.define, name)]
+        if "importers" in asked.about and self.each(self.importers):
+            return
+        if "imports" in asked.about and self.each(self.imports):
+            return
+        if asked.counted and not asked.names and stage(self.count):
+            return
+        for ref in self.scope if not asked.names else []:
+            stage(self.contents, ref)
+        if "overview" in asked.about:
+            stage(self.survey)
+            return
+        if "counting" in asked.about or "listing" in asked.about:
+            for name in asked.names:
+                stage(self.lines, name)
+        # Ranking reads everything once; a question that names only what was found needs none.
+        settled = related or any(found) or ("listing" in asked.about and report.facts)
+        if not settled and (asked.words or not (defined or report.facts)):
+            stage(self.passages, 5 if defined or report.facts else 8)
+
+    def each(self, work: Callable[[str], Any]) -> bool:
+        """Do a part of the search for all that the question names, and say whether one told."""
+        return any([bool(stage(work, ref)) for ref in self.scope])  # noqa: C419
+
+    def scopes(self) -> list[str]:
+        """Return the refs of the files and folders that the question names, as far as there are."""
+        found: list[str] = []
+        files: Any = getattr(self.variable, "files", None)
+        for name in self.asked.files if files else []:
+            own = name.rstrip("/")
+            paths = attempt(files, own) or attempt(files, "**/" + own)
+            paths.sort(key=lambda path: (built(":" + path), aside(":" + path), path.count("/")))
+            if not paths and attempt(files, own + "/**"):
+                paths = [own + "/"]
+            if not paths and "/" in own:
+                self.report.fact(f"{self.place} has no document {name}")
+            found += [address(self.place, path) for path in paths[:3]]
+        return found[:6]
+
+    def within(self, ref: str) -> bool:
+        """Say whether a ref is in what the question names; where it names nothing, all is."""
+        head = span(ref)[0]
+        return not self.scope or any(
+            head == at or (at.endswith("/") and head.startswith(at)) for at in self.scope
+        )
+
+    def fits(self, name: str) -> bool:
+        """Say whether a name shares a word with the question."""
+        return any(has(word, name) for word in self.asked.words)
+
+    def contents(self, ref: str) -> None:
+        """Tell what a document defines."""
+        rows = [row for row in attempt(outline_of, ref, 400) if "#L" in row.ref]
+        rows.sort(key=lambda row: not self.fits(row.name))
+        for row in rows[:14]:
+            head, first, _ = span(row.ref)
+            detail = code_of(row.detail)
+            self.report.fact(f"{row.kind} {row.name}: {head}#L{first} {detail}")
+        self.report.more(len(rows) - 14, f"definitions in {ref}")
+
+    def survey(self) -> None:
+        """Tell what there is on the whole: its folders, its readme, what is used most."""
+        report, place = self.report, self.place
+        for row in attempt(outline_of, place, 14):
+            if row.kind == "folder" and not built(row.ref):
+                report.fact(f"folder {row.name} ({row.detail}): {row.ref}")
+        readmes = attempt(self.variable.files, "README*")
+        for path in sorted(readmes, key=lambda path: (path.count("/"), len(path)))[:1]:
+            report.quote("Its readme:", address(place, path), 1, 30)
+        head, told = "", 0
+        for row in str(self.variable.map(1200)).split("\n"):
+            if not row.startswith(" "):
+                head, told = row, 0
+            elif head and not built(head) and told < 3 and len(report.facts) < 24:
+                line, _, text = row.strip().partition(" ")
+                report.fact(f"Much used: {head}#L{line} {code_of(text)}")
+                told += 1
+
+    def count(self) -> bool:
+        """Tell how many definitions, documents or lines there are, on the whole or where asked."""
+        told = False
+        for kind in self.asked.counted:
+            for ref in self.scope or [self.place]:
+                if kind in ("file", "line"):
+                    told = self.size(kind, ref) or told
+                elif kind not in ("commit", "author"):
+                    told = self.number(kind, ref) or told
+        return told
+
+    def size(self, kind: str, ref: str) -> bool:
+        """Tell how many documents or lines are under a ref."""
+        if kind == "file":
+            own = ref.partition(":")[2]
+            paths = attempt(self.variable.files, own + "**" if own else "**")
+            self.report.fact(f"{len(paths):,} documents are in {ref}")
+            return bool(paths)
+        found = scan("", ref, 1)
+        self.report.fact(f"{found.total:,} lines are in {found.documents:,} documents of {ref}")
+        return True
+
+    def number(self, kind: str, ref: str) -> bool:
+        """Tell how many definitions of a kind there are, and the documents with most of them."""
+        wanted = "function" if kind == "test" else kind
+        path = ref.partition(":")[2]
+        found = attempt(self.variable.symbols, "*", wanted, limit=100_000)
+        if path:
+            found = [item for item in found if span(item.ref)[0] == ref or (
+                path.endswith("/") and item.path.startswith(path))]  # fmt: skip
+        if kind == "test":
+            more = attempt(self.variable.symbols, "*", "method", limit=100_000)
+            found = [
+                item for item in found + more
+                if tested(item.ref) and re.match(r"(?i)test|it$|should", item.name)
+            ]  # fmt: skip
+        if not found:
+            return False
+        per: dict[str, list[Any]] = {}
+        for item in found:
+            per.setdefault(item.path, []).append(item)
+        plural = {"class": "classes"}.get(kind, kind + "s")
+        self.report.fact(
+            f"{len(found):,} {plural} are defined in {len(per):,} documents of {ref}, "
+            "by the parsed source"
+        )
+        most = sorted(per.values(), key=lambda own: (-len(own), own[0].path))
+        for own in most[:8] if len(per) > 1 else []:
+            at = span(own[0].ref)
+            self.report.fact(
+                f"{len(own):,} in {own[0].path}, the first: {at[0]}#L{at[1]} {code_of(own[0].text)}"
+            )
+        for item in found[:20] if len(per) == 1 else []:
+            at = span(item.ref)
+            self.report.fact(f"{kind} {item.name}: {at[0]}#L{at[1]} {code_of(item.text)}")
+        self.report.more(len(most) - 8 if len(per) > 1 else len(found) - 20, "of them")
+        return True
+
+    def lines(self, name: str) -> None:
+        """Tell how many lines hold a name, and list some of them where a list is asked for."""
+        listing = "listing" in self.asked.about
+        for ref in self.scope or [self.place]:
+            hits = scan(re.escape(name), ref, 10 if listing else 3, True)
+            for hit in hits[:1]:
+                self.report.fact(
+                    f"{hits.total:,} lines of {ref} hold {name}, in any case; "
+                    f"the first is {hit.ref} {code_of(hit.text, 300)}"
+                )
+            for hit in hits[1:] if listing else []:
+                self.report.fact(f"{name}: {hit.ref} {code_of(hit.text, 300)}")
+            if listing and hits:
+                self.report.more(hits.total - len(hits), "lines that hold it")
+
+    def phrase(self, text: str) -> bool:
+        """Quote where a text stands, word for word: a message first where code raises it."""
+        found: list[Any] = []
+        for ref in self.scope or [self.place]:
+            hits = scan(re.escape(text), ref, 200) or scan(re.escape(text), ref, 200, True)
+            found += hits
+            if hits:
+                self.report.fact(f"{hits.total:,} lines of {ref} hold the words {code_of(text)}")
+        found.sort(key=lambda hit: (built(hit.ref), aside(hit.ref)))
+        for hit in found[:3]:
+            self.around(hit, 6)
+        for hit in found[3:10]:
+            self.report.fact(f"Also: {hit.ref} {code_of(hit.text)}")
+        return bool(found)
+
+    def define(self, name: str) -> list[Any]:
+        """Quote where a name is defined, and those of its members that the question is about."""
+        report = self.report
+        own = re.escape(name.split(".")[-1])
+        symbols = attempt(self.variable.symbols, name, limit=200)
+        found = [(item.ref, item.text) for item in symbols if self.within(item.ref)]
+        found = found or [(item.ref, item.text) for item in symbols]
+        found.sort(key=lambda at: (built(at[0]), tested(at[0]), -length(at[0])))
+        verb, noun = "defined", "Definition"
+        if not found and name in self.asked.perhaps:
+            return []
+        if not found:  # in no language that is parsed: a setting, a label, a target
+            verb, noun = "set", "Setting"
+            set_to = r"^\s*\W?" + own + r"\W?\s*(?::=|=|:)(?:[^=]|$)"
+            hits = [hit for hit in attempt(scan, set_to, self.place, 20) if not tested(hit.ref)]
+            found = [(hit.ref, hit.text) for hit in hits[:3]]
+        for ref, text in found[:2]:
+            head, first, end = span(ref)
+            report.fact(f"{name} is {verb} at {head}#L{first} {code_of(text, 300)}")
+            report.quote(f"{noun} of {name}:", head, first, min(max(end, first + 5), first + 11))
+            members = [
+                (len(item.name), at, item)
+                for at, item in report.items(head)
+                if first < at[1] <= end and self.fits(item.name)
+            ]
+            members.sort(key=lambda member: member[:2])
+            nearest = [
+                next((member for member in members if has(word, member[2].name)), None)
+                for word in self.asked.words
+            ]
+            for _, at, item in ([member for member in nearest if member] + members)[:5]:
+                title = f"{item.kind} {item.name} in it:"
+                report.quote(title, head, at[1], min(at[2], at[1] + 15))
+        if len(found) > 2:
+            more = ", ".join(at[0] for at in found[2:5])
+            report.fact(f"Further places where {name} is {verb}: {more}")
+        return found
+
+    def relate(self, kind: str, name: str) -> list[Any]:
+        """Tell how many lines relate to a name, and quote the first of each document."""
+        if kind == "callee":
+            return self.callees(name)
+        found = [use for use in self.uses(kind, name) if self.within(use.ref)]
+        if not found:
+            return []
+        first: dict[str, Any] = {}
+        for use in found:
+            first.setdefault(use.path, use)
+        least = "at least " * (len(found) >= MANY)
+        where = "of tests " * (kind == "test")
+        self.report.fact(
+            f"{least}{len(found):,} lines {where}of {len(first):,} documents {VERBS[kind]} {name}, "
+            "by the names in the parsed source"
+        )
+        spread = list(first.values()) + [use for use in found if first[use.path] is not use]
+        spread.sort(key=lambda use: (built(use.ref), use.basis == "name", use.kind == "mention"))
+        for use in spread[:12]:
+            inside = use.get("inside") or use.get("name")
+            around = f" in {inside}" if inside else ""
+            self.report.fact(f"{use.kind}{around}: {use.ref} {code_of(use.text)}")
+        self.report.more(len(spread) - 12, f"lines that {VERBS[kind]} {name}")
+        return found
+
+    def uses(self, kind: str, name: str) -> list[Any]:
+        """Return the lines that relate to a name in one way."""
+        if kind == "call":
+            return attempt(self.variable.callers, name, MANY)
+        if kind == "extend":
+            return attempt(self.variable.subclasses, name, MANY)
+        found = attempt(self.variable.references, name, MANY)
+        if kind == "import":  # of core.json and json, one is meant
+            found = [use for use in found if use.kind == "import"]
+            whole = r"(?<![\w.])" + re.escape(name) + r"\b"
+            return [use for use in found if re.search(whole, use.text)] or found
+        if kind == "test":
+            return [use for use in found if tested(use.ref) and use.kind != "import"]
+        return found
+
+    def callees(self, name: str) -> list[Any]:
+        """Tell what a definition calls."""
+        found = attempt(self.variable.callees, name, MANY)
+        if found:
+            self.report.fact(f"{name} holds {len(found):,} calls, by the parsed source")
+        for use in found[:16]:
+            self.report.fact(f"{use.name}: {use.ref} {code_of(use.text)}")
+        self.report.more(len(found) - 16, f"calls in {name}")
+        return found
+
+    def importers(self, ref: str) -> bool:
+        """Tell which lines import a document."""
+        path = ref.partition(":")[2]
+        found = attempt(self.variable.importers, path, 500)
+        self.report.fact(f"{len(found):,} lines import {ref}")
+        for use in found[:12]:
+            self.report.fact(f"import: {use.ref} {code_of(use.text)}")
+        self.report.more(len(found) - 12, "lines that import it")
+        return bool(found)
+
+    def imports(self, ref: str) -> bool:
+        """Tell what a document imports."""
+        begins = (
+            r"^\s*(?:import|from|use|using|include|#include|require|require_once|source|extern)\b"
+        )
+        found = scan(rf"{begins}|\brequire\(|\bimport\(|\bfrom ['\"]", ref, 60)
+        if found:
+            self.report.fact(f"{found.total:,} lines of {ref} import something")
+        for hit in found[:20]:
+            self.report.fact(f"import: {hit.ref} {code_of(hit.text)}")
+        self.report.more(found.total - 20, "lines that import something")
+        return bool(found)
+
+    def passages(self, limit: int) -> None:
+        """Quote what ranks best, within the function or section that it stands in."""
+        refs = self.scope or [self.place]
+        hits = [hit for ref in refs for hit in attempt(rank, self.asked.topic, ref, limit + 4)]
+        hits.sort(key=lambda hit: built(hit.ref))
+        for hit in hits[:limit]:
+            self.around(hit, 11)
+
+    def around(self, hit: Any, rows: int) -> None:
+        """Quote a hit with the lines around it, within what it stands in."""
+        head, first, _ = span(hit.ref)
+        line = hit.line or first
+        if not line:
+            return
+        stands = [(at, item) for at, item in self.report.items(head) if at[1] <= line <= at[2]]
+        start, end, title = line - rows // 2, line + rows - 2, "Fits:"
+        if stands:
+            at, item = max(stands, key=lambda found: found[0][1])
+            title = f"In {item.kind} {item.name}:"
+            start = at[1] if line - at[1] <= rows + 3 else max(at[1], start)
+            end = min(at[2], max(end, start + rows))
+        self.report.quote(title, head, max(1, start), end)

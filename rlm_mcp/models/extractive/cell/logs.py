@@ -1,0 +1,79 @@
+"""What logs say at a time, at a level, and how often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, stage
+from rlm_mcp.models.extractive.question import Question
+from rlm_mcp.sdk import read
+
+
+class Logs:
+    """Answers about one set of logs."""
+
+    def __init__(self, report: Report, asked: Question, place: str, variable: Any) -> None:
+        self.report, self.asked, self.place, self.variable = report, asked, place, variable
+        refs = [file.ref for file in attempt(variable.files)]
+        self.scope = [
+            ref for name in asked.files for ref in refs if ref.partition(":")[2].endswith(name)
+        ]
+
+    def answer(self) -> bool:
+        """Add what stands at the times and the level of the question; say whether it did."""
+        before = len(self.report.facts)
+        since, until = self.times()
+        if not self.asked.level or len(self.asked.clock) == 1:
+            for at in self.asked.clock:
+                for row in attempt(self.variable.at, at):
+                    text = code_of(row.text, 300)
+                    self.report.fact(f"The first line at {at} or later: {row.ref} {text}")
+        for ref in self.scope or [self.place] if self.asked.level else []:
+            stage(self.level, ref, since, until)
+        if not self.asked.level and (since or until):
+            stage(self.between, since, until)
+        return len(self.report.facts) > before
+
+    def times(self) -> tuple[str, str]:
+        """Return the first and the last moment that the question is about."""
+        if len(self.asked.clock) == 2:
+            return self.asked.clock[0], self.asked.clock[1]
+        return self.asked.since, self.asked.until
+
+    def level(self, ref: str, since: str, until: str) -> None:
+        """Tell the lines of a level by their forms, and the first of them."""
+        level, path = self.asked.level, ref.partition(":")[2]
+        forms = self.variable.templates(level=level, since=since, until=until, top=8, path=path)
+        if not forms["lines"]:
+            return
+        count = f"{forms['lines']:,} of {forms['of_lines']:,} lines of {ref}"
+        when = f" from {since}" * bool(since) + f" to {until}" * bool(until)
+        self.report.fact(
+            f"{count}{when} have the level {level} or worse, in {forms['total']:,} forms "
+            "(grouped approximately)"
+        )
+        for form in forms["templates"]:
+            text = code_of(str(read(form["first"], 1)), 300)
+            self.report.fact(f"{form['count']:,} times, first {form['first']} {text}")
+        first = self.variable.first_error(since=since, path=path) if level == "error" else None
+        if first and first["record"]:
+            record = first["record"]
+            self.report.fact(f"The first: {record['ref']} {code_of(record['text'], 300)}")
+
+    def between(self, since: str, until: str) -> None:
+        """Tell how many lines there are between two times, and their commonest forms."""
+        forms = self.variable.templates(since=since, until=until, top=10)
+        when = f" from {since}" * bool(since) + f" to {until}" * bool(until)
+        self.report.fact(
+            f"{forms['lines']:,} lines of {self.place}{when}, in {forms['total']:,} forms"
+        )
+        for form in forms["templates"]:
+            text = code_of(str(read(form["first"], 1)), 300)
+            self.report.fact(f"{form['count']:,} times, first {form['first']} {text}")
+
+    def count(self, name: str) -> bool:
+        """Tell how many lines hold a word, and the first of them."""
+        found = self.variable.select(pattern="(?i)" + name, limit=3)
+        if found["total"]:
+            self.report.fact(f"{found['total']:,} records of {self.place} hold {name}")
+        return bool(found["total"])

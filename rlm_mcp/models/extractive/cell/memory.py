@@ -1,0 +1,83 @@
+"""What a coding session's own lists say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, stage
+from rlm_mcp.models.extractive.question import Question
+
+ENTRIES = 15
+
+
+class Memory:
+    """Answers about one session."""
+
+    def __init__(self, report: Report, asked: Question, place: str, variable: Any) -> None:
+        self.report, self.asked, self.place, self.variable = report, asked, place, variable
+
+    def answer(self) -> bool:
+        """Add what the lists hold that the question asks for, and say whether it asks for one."""
+        for kind in self.asked.recalled:
+            stage(getattr(self, kind, self.listed), kind)
+        return bool(self.asked.recalled)
+
+    def listed(self, kind: str) -> None:
+        """Tell the entries of a list, those that share a word with the question first."""
+        call = self.variable.files if kind == "files" else getattr(self.variable, kind)
+        found = call()["files"] if kind == "files" else list(call())
+        self.report.fact(f"{len(found):,} {kind} in {self.place}")
+        lines = [stage(self.entry, kind, row) or "" for row in found]
+        words = [word for word in self.asked.words if not kind.startswith(word)]
+        fitting = [line for line in lines if any(word in line.lower() for word in words)]
+        chosen = fitting if 0 < len(fitting) < len(lines) else lines
+        if "latest" in self.asked.about or "last" in self.asked.text.lower().split():
+            chosen = chosen[::-1]
+        for line in chosen[:ENTRIES]:
+            self.report.fact(line)
+        if len(chosen) < len(lines):
+            self.report.fact(f"{len(chosen):,} of them share a word with the question")
+        self.report.more(len(chosen) - ENTRIES, kind)
+
+    def entry(self, kind: str, row: Any) -> str:
+        """Tell one entry of a list, under its ref."""
+        if kind == "files":
+            return f"{row.path}: changed {row.changes} times, last at {row['last']}"
+        if kind == "tasks":
+            return f"{row.status}: {row.task} ({row['last']})"
+        if kind == "errors":
+            gone = f", gone at {row.fixed_at}" if row.get("fixed_at") else ""
+            return f"{row['count']} times{gone}: {row.first} {code_of(row.error, 200)}"
+        if kind == "commands":
+            ended = f"{row.ok} ok, {row.failed} failed"
+            return f"{ended}: {row['last']} {code_of(row.command, 200)}"
+        if kind == "prompts":
+            return f"{row.ref} {code_of(row.text.strip().splitlines()[0], 200)}"
+        return f"{row.kind} of the {row.by}, {row.status}: {row.ref} {code_of(row.quote, 300)}"
+
+    def compactions(self, kind: str) -> None:
+        """Tell the compactions, and what the summary of the last one lost."""
+        found = attempt(self.variable.compactions)
+        self.report.fact(f"{len(found):,} compactions in {self.place}")
+        for row in found[:ENTRIES]:
+            self.report.fact(", ".join(f"{key}: {value}" for key, value in row.items() if value))
+
+    def turns(self, kind: str) -> None:
+        """Tell how many turns there are, by who took them."""
+        rows = attempt(self.variable.turns)
+        per: dict[str, int] = {}
+        for row in rows:
+            per[row["role"]] = per.get(row["role"], 0) + 1
+        by = ", ".join(f"{count:,} {role}" for role, count in sorted(per.items()))
+        self.report.fact(f"{len(rows):,} turns on the live branch of {self.place}: {by}")
+        for label, row in zip(("first", "last"), rows[:1] + rows[1:][-1:], strict=False):
+            self.report.fact(f"The {label} turn: {self.place}#{row['turn']} at {row['at']}")
+
+    def usage(self, kind: str) -> None:
+        """Tell the tokens that were used."""
+        for key, value in self.variable.usage().items():
+            self.report.fact(f"{key}: {value}")
+
+    def story(self, kind: str) -> None:
+        """Tell the session on one page."""
+        self.report.parts.append(str(self.variable.brief(1500)))

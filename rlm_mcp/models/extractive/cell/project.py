@@ -1,0 +1,136 @@
+"""What a project says about itself in its own files: how it is run, what it needs, its licence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlm_mcp.models.extractive.cell.report import (
+    Report,
+    address,
+    aside,
+    attempt,
+    built,
+    code_of,
+    tested,
+)
+from rlm_mcp.models.extractive.question import Question
+from rlm_mcp.sdk import scan
+
+MANIFESTS = [
+    "pyproject.toml", "setup.cfg", "setup.py", "requirements*.txt", "package.json", "Cargo.toml",
+    "go.mod", "pom.xml", "build.gradle*", "Gemfile", "*.gemspec", "composer.json", "*.csproj",
+    "CMakeLists.txt", "Pipfile", "environment.yml",
+]  # fmt: skip
+TOLD_IN = [
+    "CONTRIBUTING*", "docs/contributing*", "README*", "Makefile", "justfile", "tox.ini",
+    "noxfile.py", "package.json", "pyproject.toml", "pom.xml", ".github/workflows/*",
+    ".gitlab-ci.yml", "Dockerfile",
+]  # fmt: skip
+SAID: dict[str, tuple[list[str], str]] = {
+    "dependencies": (
+        MANIFESTS,
+        r"(?i)^\W*[\w.-]*(?:dependencies|requires?|install_requires|python_requires)\b.*[\[({=:>]"
+        r"|^\s*(?:gem|require|from) |^\[[\w.-]*dependencies|^[\w.\[\]-]+\s*[=~<>]="
+        r"|FetchContent|find_package",
+    ),
+    "entry": (
+        MANIFESTS,
+        r"^\[[\w.]*(?:scripts|entry[-_]points)[\w.\"-]*\]|\"(?:main|bin|exports|module)\"\s*:"
+        r"|\bconsole_scripts\b|^\[\[bin\]\]|<mainClass>",
+    ),
+    "version": (MANIFESTS, r"(?i)^\s*\W?version\W?\s*[:=]|^\s*<version>|^go \d"),
+    "licence": (["LICENSE*", "LICENCE*", "COPYING*", *MANIFESTS], r"(?i)\blicen[cs]e\b"),
+}
+"""For a key of a question's `about`: the documents that say it, and the lines in them."""
+IN_CODE = {
+    "entry": r"^\s*(?:def main\(|async def main\(|func main\(\)|(?:pub )?(?:async )?fn main\("
+    r"|(?:public )?static (?:async )?\w+ [Mm]ain\(|(?:int|void) main\s*\(|if __name__ ==)",
+    "environment": r"\bos\.environ\b|\bgetenv\b|\bprocess\.env\b|\bos\.(?:Getenv|LookupEnv)\b"
+    r"|\benv::var|\bENV\[|\bSystem\.getenv|\bGetEnvironmentVariable|\benvvar\s*=",
+    "version": r"^__version__\s*=|^(?:const|var|static)?\s*(?:VERSION|Version)\s*=",
+}
+TOOLS = (
+    r"(?i)(?:^\s*(?:\$ |> |[-*] )?|[\"'`:=] ?|run: )(?:\w+=\S+ )*(?:python3? -m|pip|pipx|uv|uvx"
+    r"|poetry|tox|nox|pytest|npm|npx|yarn|pnpm|make|cargo|go|mvn|\./\w+|gradle|docker|bundle|dotnet"
+    r"|cmake|composer|just|rake)\b.*\b(?:{telling})|^(?:{telling})[\w-]*:"
+    r"|\"(?:{telling})[\w:-]*\"\s*:"
+)
+"""Lines with a command for a task, or the name of a task."""
+TASKS = {
+    "test": r"test|pytest|tox|nox|check|jest|mocha|vitest",
+    "install": r"install",
+    "lint": r"lint|format|ruff|flake8|eslint|prettier|pre-commit|clippy|vet",
+    "build": r"build|compile|bundle|package",
+    "deploy": r"deploy|release|publish",
+    "develop": r"develop|contribut|install|clone|virtualenv|venv",
+}
+
+
+class Project:
+    """Answers from the files by which a project describes itself."""
+
+    def __init__(self, report: Report, asked: Question, place: str, variable: Any) -> None:
+        self.report, self.asked, self.place, self.variable = report, asked, place, variable
+
+    def answer(self) -> bool:
+        """Add what is found, and say whether anything was."""
+        before = len(self.report.facts), len(self.report.parts)
+        for key in self.asked.about:
+            if key in SAID:
+                self.lines(key, *SAID[key])
+            if key in IN_CODE:
+                self.in_code(key, IN_CODE[key])
+        if "running" in self.asked.about:
+            self.running()
+        if "languages" in self.asked.about:
+            self.languages()
+        return (len(self.report.facts), len(self.report.parts)) != before
+
+    def found(self, globs: list[str]) -> list[str]:
+        """Return the documents that fit, those near the top first."""
+        paths: list[str] = []
+        for glob in globs:
+            some = attempt(self.variable.files, glob) or attempt(self.variable.files, "**/" + glob)
+            own = [path for path in some if not built(":" + path) and not tested(":" + path)]
+            paths += sorted(own, key=lambda path: (path.count("/"), len(path), path))[:2]
+        return list(dict.fromkeys(paths))
+
+    def lines(self, key: str, globs: list[str], pattern: str) -> None:
+        """Quote the lines by which the manifests say something, with what follows them."""
+        length = {"dependencies": 14, "entry": 5}.get(key, 0)
+        for path in self.found(globs)[:6]:
+            head = address(self.place, path)
+            for hit in attempt(scan, pattern, head, 3)[: 3 if length else 1]:
+                self.report.quote(f"From {path}:", head, hit.line, hit.line + length)
+
+    def in_code(self, key: str, pattern: str) -> None:
+        """Tell the lines of code that say something."""
+        hits = [hit for hit in attempt(scan, pattern, self.place, 1_000) if not built(hit.ref)]
+        hits = [hit for hit in hits if not aside(hit.ref)] or hits
+        for hit in hits[:12]:
+            self.report.fact(f"{key}: {hit.ref} {code_of(hit.text)}")
+        self.report.more(len(hits) - 12, f"lines about the {key}")
+
+    def running(self) -> None:
+        """Quote what the project's own files say about a task: test, install, build and so on."""
+        text = self.asked.text.lower()
+        words = [pattern for word, pattern in TASKS.items() if word in text] or [r"run|start|serve"]
+        telling = "|".join(words)
+        for path in self.found(TOLD_IN)[:8]:
+            head = address(self.place, path)
+            command = TOOLS.format(telling=telling)
+            for hit in attempt(scan, command, head, 2)[:2]:
+                self.report.quote(f"From {path}:", head, max(1, hit.line - 3), hit.line + 5)
+
+    def languages(self) -> None:
+        """Tell how many documents there are by their endings."""
+        per: dict[str, int] = {}
+        for path in attempt(self.variable.files, "**"):
+            name = path.rpartition("/")[2]
+            ending = name.rpartition(".")[2] if "." in name[1:] else ""
+            if ending and not built(":" + path):
+                per[ending] = per.get(ending, 0) + 1
+        most = sorted(per.items(), key=lambda pair: -pair[1])[:10]
+        if most:
+            listed = ", ".join(f"{count:,} .{ending}" for ending, count in most)
+            self.report.fact(f"Documents of {self.place} by ending: {listed}")
