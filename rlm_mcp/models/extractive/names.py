@@ -20,7 +20,7 @@ _ENDINGS = (
 _FILE = re.compile(
     rf"(?<![\w./-])(?:[\w.@+-]+/)*(?:[\w@+-][\w.@+-]*\.(?:{_ENDINGS})|(?:Make|Docker|Gem|Rake"
     r"|Proc|Jenkins)file|go\.mod)(?![\w/-])"
-    r"|(?<![\w./:-])(?:[\w.@+-]+/)+[\w.@+-]*[\w@+]"
+    r"|(?<![\w./:-])(?:[\w.@+-]+/)+(?:[\w.@+-]*[\w@+])?"
 )
 _PHRASE = re.compile(r"[\"“]([^\"“”\n]{3,120})[\"”]|(?<!\w)'([^'\n]{3,120}\s[^'\n]{1,80})'(?!\w)")
 _CAPITAL = re.compile(r"\b[A-Z]\w{2,}\b")
@@ -57,7 +57,7 @@ ARTICLES = frozenset(KINDS.split("|")) | {"a", "the", "other", "its", "their", "
 
 def files_in(question: str) -> list[str]:
     """Return what looks like a file or a folder: with a known ending, or with a slash in it."""
-    return list(dict.fromkeys(found[0] for found in _FILE.finditer(question)))[:4]
+    return list(dict.fromkeys(found[0].rstrip("/") for found in _FILE.finditer(question)))[:4]
 
 
 def without_files(question: str) -> str:

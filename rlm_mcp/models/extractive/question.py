@@ -37,7 +37,9 @@ _ABOUT = {
     rf"|\bwhere does (?:it|execution|the program|{_WHOLE}) (?:start|begin)\b",
     "environment": r"\benv(?:ironment)? ?var(?:iable)?s?\b",
     "licence": r"\blicen[cs]ed?\b",
-    "version": rf"\b(?:what|which|current) version\b|\bversion (?:of|is) {_WHOLE}\b",
+    "version": rf"\b(?:what|which|current)(?: \w+)? version\b|\bversion (?:of|is) {_WHOLE}\b",
+    "filing": r"\b(?:list|show)\b.{0,15}\b(?:files|documents|modules)\b.{0,8}\b(?:in|of|under)\b"
+    r"|\b(?:which|what) (?:files|documents|modules) (?:are|exist)\b",
     "languages": r"\bprogramming languages?\b|\b(?:what|which) languages?\b.*\b(?:written|used)\b",
     "together": rf"\b{_MOVED} (?:together|along)\b|\bco-?chang|\bcoupled\b",
     "churn": rf"\b(?:most|more) (?:often|frequently)?\s*{_MOVED}"
@@ -60,6 +62,7 @@ _PAST = re.compile(
     r"|\bwhat did \w+(?: \w+)? (?:change|do|commit|fix|add|remove|work|write)\b"
     r"|\b(?:changes?|changed|modified|added|removed|fixed|done) (?:by|since|between|during"
     r"|in (?:19|20)\d\d)\b|\breleased?\b.{0,20}\d"
+    r"|\b(?:added|removed|changed|fixed|new|deprecated|broke|broken) in v?\d+\.\d|\bhappened in\b"
     r"|\bwhich (?:release|version|tag)\b.*\b(?:add|introduc|has|fix)",
     re.IGNORECASE,
 )
@@ -99,21 +102,25 @@ _COUNTED = {
 """What can be counted as a whole."""
 _NAME = r"`?([A-Za-z_$][\w.$:]*\w)`?"
 _KIND = rf"(?:(?:the|a|an) )?(?:(?:{naming.KINDS}) )?"
+_MEMBERS = "(?:methods|fields|members|attributes|properties|functions)"
 _RELATIONS = {
     "call": r"\b(?:call(?:s|ed|ers?|ing)?|invok(?:e|es|ed|ing))\b",
     "import": r"\bimport(?:s|ed|ers?|ing)?\b|\bdepends? on\b",
     "extend": r"\b(?:extend(?:s|ed|ing)?|inherit(?:s|ed|ing)?|(?:sub|child )class(?:es|ed|ing)?"
     r"|deriv(?:e|es|ed|ing)|implement(?:s|ing|ers?|ations? of)?|descendants? of)\b",
     "test": r"\btest(?:s|ed|ing)?\b|\bcover(?:s|ed|ing|age)?\b",
+    "throw": r"\b(?:throw(?:s|n|ing)?|rais(?:e|es|ed|ing))\b",
+    "member": rf"\b{_MEMBERS}\b(?=.{{0,20}}\b(?:of|does|do|in|on|has|have|are)\b)",
     "use": r"\b(?:us(?:e|es|ed|ers?|ages?)|referenc(?:e|es|ed|ing))\b",
 }
 """How a question may relate code to a name; each is looked up in the parsed source."""
 _TO = re.compile(
-    r"\b(?:calls?|invokes?|imports?|importing|depends? on|importers? of|callers? of|extends?"
-    r"|extending|inherits?(?: from)?|inheriting(?: from)?|subclass(?:es)?(?: of)?|derived? from"
-    rf"|implements?|implementing|implementations? of) {_KIND}{_NAME}"
+    r"\b(?:calls?|invokes?|throws?|raises?|imports?|importing|depends? on|importers? of|callers? of"
+    r"|extends?|extending|inherits?(?: from)?|inheriting(?: from)?|subclass(?:es)?(?: of)?"
+    rf"|derived? from|implements?|implementing|implementations? of) {_KIND}{_NAME}"
+    rf"|\b{_MEMBERS} (?:(?:are |there are )?(?:of|in|on|does|do)|has|have) {_KIND}{_NAME}"
     rf"|\b(?:is|are|gets?) {_KIND}{_NAME}(?:\(\))? "
-    r"(?:called|used|invoked|imported|extended|subclassed|tested|implemented|referenced)\b",
+    r"(?:called|used|thrown|raised|invoked|imported|extended|subclassed|tested|implemented|referenced)\b",
     re.IGNORECASE,
 )
 _FROM = re.compile(
@@ -126,6 +133,15 @@ _FROM = re.compile(
 )
 """A name that is itself what calls, uses or extends."""
 _FILE_IMPORTS = re.compile(r"\b(?:do|does)\s.{1,80}\b(?:import|depend on)\b|\bimports? of\b", re.I)
+
+
+_BASES = {
+    "added": "add", "removed": "remove", "renamed": "rename", "fixed": "fix", "reverted": "revert",
+    "deprecated": "deprecate", "introduced": "add", "deleted": "remove",
+}  # fmt: skip
+"""What a commit's message says of what a question tells as done."""
+_GONE = frozenset({"added", "introduc", "wrote", "chang", "remov", "revert", "history", "author"})
+"""What says that a question is about commits and is in none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,21 +241,18 @@ def relations_in(question: str, names: list[str]) -> list[tuple[str, str]]:
 def topic(question: str) -> str:
     """Return a question about the past without the words that only say so."""
     kept = [
-        word
+        _BASES.get(word.lower(), word)
         for word in re.findall(r"[\w.]+", question)
-        if word.lower() not in naming.STOP and naming.stem(word.lower()) not in _GONE
+        if word.lower() in _BASES
+        or (word.lower() not in naming.STOP and naming.stem(word.lower()) not in _GONE)
     ]
     return " ".join(kept) or question
-
-
-_GONE = frozenset({"added", "introduc", "wrote", "chang", "remov", "revert", "history", "author"})
-"""What says that a question is about commits and is in none of them."""
 
 
 def _is_name(word: str) -> bool:
     plain = word.lower()
     verb = any(re.fullmatch(words, plain) for words in _RELATIONS.values())
-    return bool(word) and not verb and plain not in naming.STOP | naming.ARTICLES
+    return bool(word) and not verb and plain not in naming.STOP and word not in naming.ARTICLES
 
 
 def _keys(table: dict[str, str], text: str, frame: str = "%s") -> list[str]:

@@ -9,6 +9,8 @@ _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",
     "october", "november", "december",
 )  # fmt: skip
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_SPELT = "|".join(_NUMBERS)
 _MONTH = "|".join(f"{name}|{name[:3]}" for name in _MONTHS) + "|sept"
 _DATE = (
     r"\d{4}-\d\d-\d\d|\d{4}-\d\d|(?:19|20)\d\d(?![\d.])"
@@ -21,7 +23,7 @@ _UNTIL = re.compile(rf"\b(before|until|till|up to) ({_DATE})(?!\w)", re.IGNORECA
 _DURING = re.compile(rf"\b(?:in|during|on|of|for) ({_DATE})(?!\w)", re.IGNORECASE)
 _PAST = re.compile(
     r"\b(?:(?:in|over|during|within) )?(?:the |these |this )?(?:last|past)"
-    r" (?:(\d{1,3}|few|couple of) )?(day|week|month|year)s?\b"
+    rf" (?:(\d{{1,3}}|few|couple of|{_SPELT}) )?(day|week|month|year)s?\b"
     r"|\b(yesterday|today)\b|\bthis (week|month|year)\b",
     re.IGNORECASE,
 )
@@ -67,9 +69,16 @@ def period(question: str, today: date) -> tuple[str, str]:
             shown = {"week": 10, "month": 7, "year": 4}[found[4].lower()]
             start = today - timedelta(days=today.weekday()) if shown == 10 else today
             return f"{start}"[:shown], ""
-        many = int(found[1]) if (found[1] or "").isdigit() else 3 if found[1] else 1
+        many = _many((found[1] or "one").lower())
         return f"{today - timedelta(days=many * _DAYS[found[2].lower()])}", ""
     return "", ""
+
+
+def _many(text: str) -> int:
+    """Return a number in digits or in words; a few are three."""
+    if text.isdigit():
+        return int(text)
+    return _NUMBERS.index(text) + 1 if text in _NUMBERS else 3
 
 
 def _iso(text: str, today: date) -> str:

@@ -45,7 +45,8 @@ print(len(report.facts), "facts,", len(report.parts), "passages")
 def write(question: Question, places: Sequence[tuple[str, str]], notice: str, nothing: str) -> str:
     """Return the cell that answers a question from variables, (name, kind) each."""
     wanted = list(places)
-    if "past" in question.about and "history" not in (kind for _, kind in places):
+    kinds = {kind for _, kind in places}
+    if "past" in question.about and "history" not in kinds and (not kinds or "repo" in kinds):
         wanted.append(("history", "history"))
     parts = ", ".join(f"\n    {key}={value!r}" for key, value in asdict(question).items())
     bind = "".join(_BIND.format(name=name, kind=kind) for name, kind in wanted)

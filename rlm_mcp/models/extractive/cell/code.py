@@ -24,7 +24,9 @@ from rlm_mcp.sdk import outline_of, rank, scan
 
 MANY = 2_000
 """Lines that relate to a name which are looked at."""
-VERBS = {"call": "call", "import": "import", "extend": "extend", "use": "use", "test": "use"}
+TYPES = {"class", "interface", "struct", "trait", "enum", "type", "record", "object"}
+VERBS = {"test": "use"}
+"""What is said of a relation, where it is not the relation's own name."""
 
 
 class Code:
@@ -47,6 +49,8 @@ class Code:
         if "imports" in asked.about and self.each(self.imports):
             return
         if asked.counted and not asked.names and stage(self.count):
+            return
+        if "filing" in asked.about and not asked.names and self.each(self.filed):
             return
         for ref in self.scope if not asked.names else []:
             stage(self.contents, ref)
@@ -101,6 +105,16 @@ class Code:
             self.report.fact(f"{row.kind} {row.name}: {head}#L{first} {detail}")
         self.report.more(len(rows) - 14, f"definitions in {ref}")
 
+    def filed(self, ref: str) -> bool:
+        """List the documents of a folder."""
+        paths = attempt(self.variable.files, ref.partition(":")[2] + "**") if ref[-1] == "/" else []
+        if paths:
+            self.report.fact(f"{len(paths):,} documents are in {ref}")
+        for path in paths[:30]:
+            self.report.fact(address(self.place, path))
+        self.report.more(len(paths) - 30, f"documents of {ref}")
+        return bool(paths)
+
     def survey(self) -> None:
         """Tell what there is on the whole: its folders, its readme, what is used most."""
         report, place = self.report, self.place
@@ -114,8 +128,10 @@ class Code:
         for row in str(self.variable.map(1200)).split("\n"):
             if not row.startswith(" "):
                 head, told = row, 0
-            elif head and not built(head) and told < 3 and len(report.facts) < 24:
+            elif head and not (built(head) or aside(head)) and told < 3 and len(report.facts) < 24:
                 line, _, text = row.strip().partition(" ")
+                if re.search(r"\brequire\(|^(?:import|from|use|using) ", text):
+                    continue
                 report.fact(f"Much used: {head}#L{line} {code_of(text)}")
                 told += 1
 
@@ -137,7 +153,7 @@ class Code:
             paths = attempt(self.variable.files, own + "**" if own else "**")
             self.report.fact(f"{len(paths):,} documents are in {ref}")
             return bool(paths)
-        found = scan("", ref, 1)
+        found = scan("^", ref, 1)
         self.report.fact(f"{found.total:,} lines are in {found.documents:,} documents of {ref}")
         return True
 
@@ -210,17 +226,19 @@ class Code:
     def define(self, name: str) -> list[Any]:
         """Quote where a name is defined, and those of its members that the question is about."""
         report = self.report
-        own = re.escape(name.split(".")[-1])
         symbols = attempt(self.variable.symbols, name, limit=200)
+        if not symbols and "." in name:  # assigned to, as in JavaScript
+            last = attempt(self.variable.symbols, name.split(".")[-1], limit=200)
+            symbols = [item for item in last if name in item.text]
+        symbols.sort(key=self.standing)
         found = [(item.ref, item.text) for item in symbols if self.within(item.ref)]
         found = found or [(item.ref, item.text) for item in symbols]
-        found.sort(key=lambda at: (built(at[0]), tested(at[0]), -length(at[0])))
         verb, noun = "defined", "Definition"
         if not found and name in self.asked.perhaps:
             return []
         if not found:  # in no language that is parsed: a setting, a label, a target
             verb, noun = "set", "Setting"
-            set_to = r"^\s*\W?" + own + r"\W?\s*(?::=|=|:)(?:[^=]|$)"
+            set_to = r"^\s*\W?" + re.escape(name) + r"\W?\s*(?::=|=|:)(?:[^=]|$)"
             hits = [hit for hit in attempt(scan, set_to, self.place, 20) if not tested(hit.ref)]
             found = [(hit.ref, hit.text) for hit in hits[:3]]
         for ref, text in found[:2]:
@@ -245,10 +263,17 @@ class Code:
             report.fact(f"Further places where {name} is {verb}: {more}")
         return found
 
+    def standing(self, item: Any) -> tuple[bool, bool, bool, int]:
+        """Return what definitions of a name are ordered by: of those written, types, then size."""
+        minor = item.kind not in TYPES
+        return built(item.ref), tested(item.ref), minor, -length(item.ref)
+
     def relate(self, kind: str, name: str) -> list[Any]:
         """Tell how many lines relate to a name, and quote the first of each document."""
         if kind == "callee":
             return self.callees(name)
+        if kind == "member":
+            return self.members(name)
         found = [use for use in self.uses(kind, name) if self.within(use.ref)]
         if not found:
             return []
@@ -258,7 +283,7 @@ class Code:
         least = "at least " * (len(found) >= MANY)
         where = "of tests " * (kind == "test")
         self.report.fact(
-            f"{least}{len(found):,} lines {where}of {len(first):,} documents {VERBS[kind]} {name}, "
+            f"{least}{len(found):,} lines {where}of {len(first):,} documents {VERBS.get(kind, kind)} {name}, "
             "by the names in the parsed source"
         )
         spread = list(first.values()) + [use for use in found if first[use.path] is not use]
@@ -267,7 +292,7 @@ class Code:
             inside = use.get("inside") or use.get("name")
             around = f" in {inside}" if inside else ""
             self.report.fact(f"{use.kind}{around}: {use.ref} {code_of(use.text)}")
-        self.report.more(len(spread) - 12, f"lines that {VERBS[kind]} {name}")
+        self.report.more(len(spread) - 12, f"lines that {VERBS.get(kind, kind)} {name}")
         return found
 
     def uses(self, kind: str, name: str) -> list[Any]:
@@ -281,6 +306,9 @@ class Code:
             found = [use for use in found if use.kind == "import"]
             whole = r"(?<![\w.])" + re.escape(name) + r"\b"
             return [use for use in found if re.search(whole, use.text)] or found
+        if kind == "throw":
+            raising = r"\b(?:throw|raise|panic|Err|reject|abort)\b|\bnew "
+            return [use for use in found if re.search(raising, use.text)]
         if kind == "test":
             return [use for use in found if tested(use.ref) and use.kind != "import"]
         return found
@@ -293,6 +321,21 @@ class Code:
         for use in found[:16]:
             self.report.fact(f"{use.name}: {use.ref} {code_of(use.text)}")
         self.report.more(len(found) - 16, f"calls in {name}")
+        return found
+
+    def members(self, name: str) -> list[Any]:
+        """Tell what a class holds."""
+        found = attempt(self.variable.symbols, name + ".*", limit=MANY)
+        found.sort(key=lambda item: (built(item.ref), tested(item.ref), item.path, item.line))
+        per: dict[str, int] = {}
+        for item in found:
+            per[item.kind] = per.get(item.kind, 0) + 1
+        if found:
+            counts = ", ".join(f"{count:,} of kind {kind}" for kind, count in sorted(per.items()))
+            self.report.fact(f"{name} holds {counts}, by the parsed source")
+        for item in found[:24]:
+            self.report.fact(f"{item.kind} {item.name}: {item.ref} {code_of(item.text)}")
+        self.report.more(len(found) - 24, f"members of {name}")
         return found
 
     def importers(self, ref: str) -> bool:

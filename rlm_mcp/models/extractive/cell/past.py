@@ -10,6 +10,10 @@ from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import rank, read
 
 COMMITS = 12
+NO_SUBJECT = (
+    r"(latest|last|recent|newest|chang|commit|releas|version|since|before|after|year|month)"
+)
+"""Words that ask for commits and say nothing about them."""
 
 
 class Past:
@@ -28,6 +32,8 @@ class Past:
         """Add what is found."""
         asked = self.asked
         narrow = bool(self.paths or self.people or self.revs or asked.since or asked.until)
+        if self.who() and any([bool(stage(self.lines, name)) for name in asked.names]):  # noqa: C419
+            return
         if "together" in asked.about and self.paths:
             stage(self.together)
             return
@@ -38,15 +44,13 @@ class Past:
             stage(self.first)
             return
         if "authors" in asked.about or "author" in asked.counted:
-            if not (asked.names and any(stage(self.lines, name) for name in asked.names)):
-                stage(self.contributors)
+            stage(self.contributors)
             return
         listed = narrow or "latest" in asked.about or "commit" in asked.counted
         if listed and stage(self.log):
             return
-        names = [name for name in asked.names if stage(self.lines, name)] if self.who() else []
         looks = [self.changes, self.messages] if asked.names else [self.messages, self.changes]
-        for look in looks if not names else []:
+        for look in looks:
             stage(look)
 
     def who(self) -> bool:
@@ -90,7 +94,7 @@ class Past:
 
     def number(self, tag: str) -> tuple[int, ...]:
         """Return the numbers of a release's tag; nothing for a branch or a pre-release."""
-        found = re.fullmatch(r"\D{0,20}?v?(\d+(?:\.\d+)+)", tag)
+        found = re.fullmatch(r"[^\d/]{0,20}?v?(\d+(?:\.\d+)+)", tag)
         return tuple(int(part) for part in found[1].split(".")) if found else ()
 
     def tag(self, version: str, plain: dict[str, str]) -> str:
@@ -159,6 +163,7 @@ class Past:
         """Say whether a subject shares a word with the question that is no person's or path's."""
         persons = " ".join(self.people).lower()
         words = [word for word in self.asked.words if word not in persons and not word.isdigit()]
+        words = [word for word in words if not re.match(NO_SUBJECT, word)]
         return any(re.search(rf"\b{re.escape(word)}", subject, re.IGNORECASE) for word in words)
 
     def line(self, row: Any) -> str:
@@ -188,6 +193,8 @@ class Past:
                     f"{row['first']} to {row['last']}; the last is {row['ref']}"
                 )
             self.report.more(len(rows) - 10, f"authors{where}")
+            for row in attempt(self.variable.log, path, 100_000)[-1:] if path else []:
+                self.report.fact(f"The first commit{where}, {self.line(row)}")
         return True
 
     def lines(self, name: str) -> bool:
@@ -253,7 +260,8 @@ class Past:
         """Name the newest and the oldest commit that change a line with a name of the question."""
         names = self.asked.names
         for name in names[:3] or self.asked.words[:2]:
-            pattern = re.escape(name) if names else f"(?i:{re.escape(name)})"
+            whole = rf"\b{re.escape(name)}\b" if re.fullmatch(r"[\w.]+", name) else re.escape(name)
+            pattern = whole if names else f"(?i:{re.escape(name)})"
             found = attempt(self.variable.grep, pattern, limit=500)
             for label, commit in zip(
                 ("newest", "oldest"), found[:1] + found[1:][-1:], strict=False

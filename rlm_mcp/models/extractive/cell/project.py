@@ -52,8 +52,8 @@ IN_CODE = {
 TOOLS = (
     r"(?i)(?:^\s*(?:\$ |> |[-*] )?|[\"'`:=] ?|run: )(?:\w+=\S+ )*(?:python3? -m|pip|pipx|uv|uvx"
     r"|poetry|tox|nox|pytest|npm|npx|yarn|pnpm|make|cargo|go|mvn|\./\w+|gradle|docker|bundle|dotnet"
-    r"|cmake|composer|just|rake)\b.*\b(?:{telling})|^(?:{telling})[\w-]*:"
-    r"|\"(?:{telling})[\w:-]*\"\s*:"
+    r"|cmake|composer|just|rake)\s(?:.*[\s:])?(?:{telling})|^(?:{telling})[\w-]*:"
+    r"|\"(?:{telling})[\w:-]*\"\s*:\s*\"[a-zA-Z./$]"
 )
 """Lines with a command for a task, or the name of a task."""
 TASKS = {
