@@ -24,9 +24,9 @@ def mark(path: bytes, head: bytes, size: int) -> int:
     name = path.rpartition(b"/")[2]
     if head.startswith(b"version https://git-lfs.github.com/spec/") and size < HEAD:
         return LFS
-    if name in _LOCKS or name.endswith(_SUFFIXES) or b"@generated" in head:
+    if name in _LOCKS or name.endswith(_SUFFIXES) or b"DO NOT EDIT" in head:
         return GENERATED
-    if b"DO NOT EDIT" in head or (b"Do not edit" in head and b"enerated" in head):
+    if b"enerated" in head and (b"@generated" in head or b"Do not edit" in head):
         return GENERATED
     if b".min." in name or (size > 4 * HEAD and len(head) == HEAD and b"\n" not in head):
         return MINIFIED

@@ -12,10 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-BLOCK = 16 << 20
+BLOCK = 4 << 20
 SMALL_BLOCK = 1 << 20
 """The first block: most writers append a file or two."""
+PIECE = 256 << 10
+"""Bytes whose newlines are looked for at a time, while they are in the processor's own memory."""
 MAX_TEXT = (1 << 32) - (1 << 26)
 """Bytes that one text file may have: line ends are kept as 32-bit numbers."""
 
@@ -117,12 +120,21 @@ class Writer:
 
     def _put(self, data: memoryview, offset: int) -> int:
         """Write a block and its line ends; return how many there are."""
-        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10)
-        ends += offset
+        ends = _newlines(np.frombuffer(data, np.uint8), offset)
         _reserve(self.text, offset, len(data))
         write(self.text, data)
-        write(self.ends, ends.astype("<u4").data.cast("B"))
+        write(self.ends, ends.data.cast("B"))
         return len(ends)
+
+
+def _newlines(data: npt.NDArray[np.uint8], offset: int) -> npt.NDArray[np.uint32]:
+    """Return where the newlines of a block are in the text that it begins at `offset` of."""
+    found = []
+    for start in range(0, len(data), PIECE):
+        places = np.flatnonzero(data[start : start + PIECE] == 10)
+        places += start + offset
+        found.append(places.astype("<u4"))
+    return np.concatenate(found)
 
 
 def _reserve(file: BinaryIO, offset: int, size: int) -> None:

@@ -18,6 +18,7 @@ import pytest
 from rlm_mcp.corpus import load, search
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.corpus.store import Store, evict
+from rlm_mcp.corpus.text import BLOCK, PIECE
 from rlm_mcp.errors import Unavailable
 from tests.corpus.conftest import Tree
 
@@ -338,6 +339,19 @@ def test_several_processes_write_at_once_and_agree(make_tree: Make, cache: Path)
             child.join()
     corpus.refresh()
     assert text_of(corpus) == on_disk(tree)
+
+
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, 3 * PIECE + 1, BLOCK + 1])
+def test_lines_are_counted_over_every_border(make_tree: Make, cache: Path, size: int) -> None:
+    rng = random.Random(size)
+    data = bytearray(rng.choices(b"\nabc", k=size))
+    for border in range(PIECE, size, PIECE):
+        data[border - 1 : border + 1] = b"\n\n"
+    corpus = load.tree(make_tree({"a": "x", "b": bytes(data), "c": "y"}).folder, cache=cache)
+    lines = bytes(data).removesuffix(b"\n").split(b"\n")
+    assert corpus.line_count("b") == len(lines)
+    assert corpus.line_bytes("b", 1, len(lines)) == lines
+    assert corpus.line_bytes("c", 1, 9) == [b"y"]
 
 
 def test_importing_the_room_is_light() -> None:
