@@ -8,15 +8,14 @@ the line where it starts, and a line counts once.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus import backtrack
 from rlm_mcp.corpus.gate import Gated, hyperscan
-from rlm_mcp.corpus.scan import BLOCK, THREADED, Clock, share
+from rlm_mcp.corpus.scan import BLOCK, THREADED, Clock, in_threads
 from rlm_mcp.corpus.snapshot import Scope, Snapshot
 
 Numbers = npt.NDArray[np.int64]
@@ -39,13 +38,26 @@ def starts(
     if enough or workers == 1 or int(among.lengths.sum()) < THREADED:
         parts = [_starts(snapshot, gated, spans, clock, enough)]
     else:
-        with ThreadPoolExecutor(workers, "rlm-across") as pool:
-            work = share(spans, workers)
-            parts = list(
-                pool.map(lambda part: _starts(snapshot, gated, part, clock.another(), 0), work)
-            )
+
+        def begin() -> Callable[[Sequence[Span]], tuple[list[int], bool]]:
+            own = clock.another()
+            return lambda part: _starts(snapshot, gated, part, own, 0)
+
+        parts = in_threads(_shares(spans), workers, begin)
     found = [start for part, _ in parts for start in part]
     return np.array(found, np.int64), all(whole for _, whole in parts)
+
+
+def _shares(spans: Sequence[Span]) -> list[Sequence[Span]]:
+    """Cut a list of documents where a block of bytes is full."""
+    shares: list[Sequence[Span]] = []
+    first = size = 0
+    for number, (start, stop) in enumerate(spans, 1):
+        size += stop - start
+        if size >= BLOCK or number == len(spans):
+            shares.append(spans[first:number])
+            first, size = number, 0
+    return shares
 
 
 def _decided(

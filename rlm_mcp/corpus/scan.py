@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,15 @@ from rlm_mcp.corpus.way import Way
 Ordinals = npt.NDArray[np.int64]
 Span = tuple[int, int]
 Runs = Sequence[Span]
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 BLOCK = 8 << 20
 """Bytes between two looks at the clock, at most."""
 SMALL = BLOCK >> 5
 """Bytes that are looked at first, to learn which way suits."""
+FEW = BLOCK >> 9
+"""The same, where not all matching lines are asked for."""
 THREADED = 64 << 20
 """Bytes from which on several threads share the work."""
 CROWDED = 4_000
@@ -73,20 +78,21 @@ def scan(snapshot: Snapshot, gated: Gated, runs: Runs, clock: Clock, enough: int
     """Return the matching lines of some spans; with `enough`, stop soon after so many."""
     size = sum(end - start for start, end in runs)
     workers = min(4, os.cpu_count() or 1)
-    first = Scan(snapshot, Way(gated, snapshot.byte_counts), clock)
+    way = Way(gated, snapshot.byte_counts)
     if size < THREADED or workers == 1 or enough:
-        return first.all(_blocks(snapshot, runs, bool(enough)), enough)
-    head, *rest = _blocks(snapshot, runs, False)
-    results = [first.all(iter([head]))]
-    if first.way.told * CROWDED > head[1] - head[0] and not first.way.by_arrays:
+        return Scan(snapshot, way, clock).all(_blocks(snapshot, runs), enough)
+    head, *rest = _blocks(snapshot, runs)
+    results = [Scan(snapshot, way, clock).all([head])]
+    if way.told * CROWDED > head[1] - head[0] and not way.by_arrays:
         # Each hit is told to Python, one thread at a time: more threads would only queue.
-        results.append(first.all(iter(rest)))
+        results.append(Scan(snapshot, way, clock).all(rest))
     else:
-        with ThreadPoolExecutor(workers, "rlm-scan") as pool:
-            results += pool.map(
-                lambda part: Scan(snapshot, first.way.another(), clock.another()).all(iter(part)),
-                share(rest, workers),
-            )
+
+        def begin() -> Callable[[Span], Scanned]:
+            scan = Scan(snapshot, way.another(), clock.another())
+            return lambda block: scan.all([block])
+
+        results += in_threads(rest, workers, begin)
     # Where time ran out in one part, what later parts found still counts.
     return Scanned(
         np.concatenate([result.ordinals for result in results]),
@@ -94,21 +100,32 @@ def scan(snapshot: Snapshot, gated: Gated, runs: Runs, clock: Clock, enough: int
     )
 
 
-def share(blocks: Sequence[Span], parts: int) -> list[Sequence[Span]]:
-    """Cut a list into parts of about the same length."""
-    size = -(-len(blocks) // parts)
-    return [blocks[start : start + size] for start in range(0, len(blocks), size)]
+def in_threads(
+    parts: Sequence[Part], workers: int, begin: Callable[[], Callable[[Part], Result]]
+) -> list[Result]:
+    """Return what becomes of each part, in order; a thread takes the next one when it is free.
+
+    `begin` is called by each thread and returns what it does with a part.
+    """
+    queue = iter(enumerate(parts))
+
+    def run() -> list[tuple[int, Result]]:
+        work = begin()
+        return [(number, work(part)) for number, part in queue]
+
+    with ThreadPoolExecutor(workers, "rlm-scan") as pool:
+        jobs = [pool.submit(run) for _ in range(workers)]
+        done = [pair for job in jobs for pair in job.result()]
+    return [result for _, result in sorted(done, key=lambda pair: pair[0])]
 
 
-def _blocks(snapshot: Snapshot, runs: Runs, growing: bool) -> Iterator[Span]:
-    """Cut spans into blocks on line borders; `growing` ones begin small."""
-    size = BLOCK >> 9 if growing else BLOCK
+def _blocks(snapshot: Snapshot, runs: Runs) -> Iterator[Span]:
+    """Cut spans into blocks on line borders."""
     for start, end in runs:
         while start < min(end, len(snapshot.buffer)):
-            border = _border(snapshot, start + size, min(end, len(snapshot.buffer)))
+            border = _border(snapshot, start + BLOCK, min(end, len(snapshot.buffer)))
             yield start, border
             start = border
-            size = min(BLOCK, size * 2)
 
 
 def _border(snapshot: Snapshot, position: int, end: int) -> int:
@@ -127,12 +144,14 @@ class Scan:
         self.stopped = False
         """Whether something was left out, for want of time or because it was enough."""
         self._snapshot, self._clock = snapshot, clock
-        self._count = 0
+        self._count = self._seen = 0
         self._step = SMALL
 
-    def all(self, blocks: Iterator[Span], enough: int = 0) -> Scanned:
+    def all(self, blocks: Iterable[Span], enough: int = 0) -> Scanned:
         """Return the matching lines of some blocks; with `enough`, stop soon after so many."""
         found = [np.empty(0, np.int64)]
+        if enough:
+            self._step = FEW
         for block in blocks:
             found += self._steps(block, enough)
             if self.stopped:
@@ -141,7 +160,8 @@ class Scan:
 
     def pieces(self, runs: Runs) -> Iterator[Ordinals]:
         """Yield the matching lines of some spans, a part's at a time, until time is over."""
-        for block in _blocks(self._snapshot, runs, True):
+        self._step = FEW
+        for block in _blocks(self._snapshot, runs):
             yield from self._steps(block, 0)
 
     def _steps(self, block: Span, enough: int) -> Iterator[Ordinals]:
@@ -152,8 +172,9 @@ class Scan:
                 self.stopped = True
                 return
             begun = time.monotonic()
-            stop = _border(self._snapshot, start + self._step, end)
+            stop = _border(self._snapshot, start + self._reach(enough), end)
             found, are_ordinals = self.way.lines(self._snapshot, start, stop)
+            self._seen += stop - start
             if len(found):
                 self._count += len(found)
                 first, ends = self._snapshot.newlines(start, stop)
@@ -168,3 +189,10 @@ class Scan:
             elif took < PAUSE_S / 4:
                 self._step = min(BLOCK, self._step * 2)
             start = stop
+
+    def _reach(self, enough: int) -> int:
+        """Return the bytes of the next step: not far beyond where there will be enough."""
+        if not enough or not self._count:
+            return self._step
+        expected = self._seen * (enough - self._count) // self._count
+        return max(FEW, min(self._step, expected + expected // 4))

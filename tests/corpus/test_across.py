@@ -46,6 +46,7 @@ def test_the_lines_are_those_of_each_document_by_itself(
             block = rng.choice([8 << 20, 4, 16])
             monkeypatch.setattr(across, "BLOCK", block)
             monkeypatch.setattr(scan, "BLOCK", block)
+            monkeypatch.setattr(across, "THREADED", rng.choice([1, 64 << 20]))
             pattern = "".join(rng.choices(PARTS, k=rng.randint(1, 5)))
             try:
                 gated = gate.gate(pattern, multiline=multiline)
