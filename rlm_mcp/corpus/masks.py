@@ -34,6 +34,8 @@ LONGEST = 24
 """Bytes that a row may have."""
 RARE = 1 / 200
 """The share of places below which they are looked at one by one."""
+LAST = 3
+"""Sets that are compared everywhere all the same: to look at places takes as long."""
 DENSE = 4
 """Lines a hit below which lines are looked at rather than hits."""
 OP_NS, BASE_NS = 0.06, 0.7
@@ -166,8 +168,27 @@ class Masks:
 
         `data` is the byte before the text, and text that ends with a newline.
         """
-        size = len(data) - 1
+        hits = self._hits(data)
+        if hits is None:
+            return np.arange(len(ends))
+        if np.count_nonzero(hits) * DENSE > len(ends):
+            starts = np.empty(len(ends), np.int64)
+            starts[0] = 0
+            np.add(ends[:-1], 1, out=starts[1:])
+            return np.flatnonzero(np.logical_or.reduceat(hits, starts))
         found = np.zeros(len(ends), bool)
+        found[ends.searchsorted(np.flatnonzero(hits))] = True
+        return np.flatnonzero(found)
+
+    def count(self, data: Bytes) -> int:
+        """Return how many lines match; `data` is as in `lines`."""
+        newlines = data[1:] == 10
+        hits = self._hits(data)
+        return int(np.count_nonzero(newlines)) if hits is None else count_lines(hits, newlines)
+
+    def _hits(self, data: Bytes) -> Flags | None:
+        """Return where in the text matches begin; None where one does in every line."""
+        size = len(data) - 1
         hits = np.zeros(size, bool)
         for row in self._rows:
             count = size - row.reach
@@ -178,22 +199,44 @@ class Masks:
                 part = test.of(data[1 + offset : 1 + offset + count])
                 mask = part if mask is None else np.logical_and(mask, part, out=mask)
             if mask is None:
-                found[:] = True
-            elif row.rare:
+                return None
+            if row.rare:
                 places = np.flatnonzero(mask)
                 for offset, table in row.rare:
                     places = places[table[data[places + (1 + offset)]]]
-                found[ends.searchsorted(places)] = True
+                hits[places] = True
             else:
                 np.logical_or(hits[:count], mask, out=hits[:count])
-        if np.count_nonzero(hits) * DENSE > len(ends):
-            starts = np.empty(len(ends), np.int64)
-            starts[0] = 0
-            np.add(ends[:-1], 1, out=starts[1:])
-            found |= np.logical_or.reduceat(hits, starts)
-        else:
-            found[ends.searchsorted(np.flatnonzero(hits))] = True
-        return np.flatnonzero(found)
+        return hits
+
+
+def count_lines(hits: Flags, newlines: Flags) -> int:
+    """Return how many lines have a hit, their newline included.
+
+    As numbers of one bit a byte: a line is a row of ones below its newline's zero, and what is
+    added to any of them carries into that zero. Words of 64 bits carry into one another where the
+    sum of two numbers of one bit a word says so.
+    """
+    hit, end = _words(hits), _words(newlines)
+    ones = ~end
+    sums = ones + (hit & ones)
+    carry, full = _number(sums < ones), _number(sums == ~np.uint64(0))
+    into = ((carry << 1) + full) ^ full
+    bits = np.frombuffer(into.to_bytes(len(sums) // 8 + 1, "little"), np.uint8)
+    sums += np.unpackbits(bits, count=len(sums), bitorder="little")
+    return int(np.bitwise_count((sums | hit) & end).sum())
+
+
+def _words(flags: Flags) -> npt.NDArray[np.uint64]:
+    """Pack flags into words of 64, the first one in the lowest bit."""
+    packed = np.zeros(-(-len(flags) // 64) * 8, np.uint8)
+    packed[: -(-len(flags) // 8)] = np.packbits(flags, bitorder="little")
+    return packed.view("<u8")
+
+
+def _number(flags: Flags) -> int:
+    """Return flags as one number, the first one in its lowest bit."""
+    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
 
 
 def _arranged(needs: Needs, shares: npt.NDArray[np.float64]) -> _Row:
@@ -206,7 +249,7 @@ def _arranged(needs: Needs, shares: npt.NDArray[np.float64]) -> _Row:
     tests.sort(key=lambda item: (item[0], item[2].operations))
     common: list[tuple[int, _Test]] = []
     left = 1.0
-    while tests and (left > RARE or not common):
+    while tests and (left > RARE or not common or len(tests) <= LAST):
         share, offset, test = tests.pop(0)
         common.append((offset, test))
         left *= share

@@ -1,7 +1,7 @@
 """Find the matching lines of a large file that is read in parts, by several threads.
 
-A line longer than MAX_WHOLE is looked at in parts of that size: a match that lies across their
-border is not found, all else is, and the line counts once.
+A line longer than MAX_WHOLE is looked at in parts of that size, each as if it were a line: what
+lies across their border may be missed. It counts once, and the answer says how many there were.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PART = 16 << 20
 """Bytes that a thread takes at a time."""
 PIECE = 1 << 20
 """Bytes that are read and scanned at a time, while they are in the processor's own memory."""
-MAX_WHOLE = 16 << 20
+MAX_WHOLE = 64 << 20
 """Bytes of a line that are looked at as one."""
 SAMPLE = 64 << 10
 """Bytes from which is told how frequent each byte is."""
@@ -41,13 +41,24 @@ class Scanned:
     total: int
     whole: bool
     """False where time ran out."""
+    parted: int = 0
+    """Lines that were too long to be looked at as one."""
 
 
-def compiled(pattern: str, *, ignore_case: bool, unicode: bool, multiline: bool) -> Gated:
+def compiled(
+    pattern: str,
+    *,
+    ignore_case: bool = False,
+    unicode: bool = False,
+    multiline: bool = False,
+    literal: bool = False,
+) -> Gated:
     """Return a pattern for `scan`; raises BadRequest for what a single line cannot decide."""
     if multiline:
         raise BadRequest("Logs are searched line by line; leave multiline out.")
-    gated = gate(pattern, ignore_case, unicode)
+    gated = gate(pattern, ignore_case, unicode, literal=literal)
+    if gated.per_document:
+        raise BadRequest("Logs are searched line by line; a line has no newline, \\A or \\z in it.")
     if gated.backtrack:
         raise BadRequest("Logs are searched in linear time: no lookaround and no backreferences.")
     return gated
@@ -67,17 +78,18 @@ def scan(
     spans = list(_spans(big, start, end))
     workers = min(4, os.cpu_count() or 1, len(spans))
     starts: list[int] = []
-    total = 0
+    total = parted = 0
     with ThreadPoolExecutor(max(1, workers), "rlm-sift") as pool:
         for part in pool.map(sifting.part, spans):
             first = max(0, skip - total)
             starts += part.starts[first : first + limit - len(starts)].tolist()
             total += part.total
+            parted += part.parted
             sifting.wanted = limit + skip - total
             if not part.whole:
                 sifting.deadline = 0.0
-                return Scanned(starts, total, False)
-    return Scanned(starts, total, True)
+                return Scanned(starts, total, False, parted)
+    return Scanned(starts, total, True, parted)
 
 
 def _spans(big: Big, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -93,6 +105,7 @@ class _Part:
     starts: Numbers
     total: int
     whole: bool
+    parted: int
 
 
 class _Sifting:
@@ -110,12 +123,17 @@ class _Sifting:
         """Find the matching lines of a part."""
         way = self._way.another()
         found = [np.empty(0, np.int64)]
-        total = kept = 0
+        total = kept = parted = 0
         told = False
         """Whether the line that the last block ends in has counted."""
         for block in _blocks(self._big, *span):
             if time.monotonic() > self.deadline:
-                return _Part(np.concatenate(found), total, False)
+                return _Part(np.concatenate(found), total, False, parted)
+            parted += block.begins_long
+            if way.by_arrays and kept >= self.wanted and block.is_whole:
+                total += way.count(block, 1, block.end)
+                told = False
+                continue
             lines = block.matching(way)
             again = told and block.goes_on
             told = bool(len(lines)) and lines[-1] == block.end - 1
@@ -128,18 +146,22 @@ class _Sifting:
                 found.append(block.starts(lines[: self.wanted - kept]))
                 kept += len(found[-1])
         self._way = way
-        return _Part(np.concatenate(found), total, True)
+        return _Part(np.concatenate(found), total, True, parted)
 
 
 class _Block:
     """Whole lines of the file, as a text that is searched: a newline stands before and behind."""
 
-    def __init__(self, room: bytearray, size: int, start: int, line: int) -> None:
+    def __init__(self, room: bytearray, size: int, start: int, line: int, at_end: bool) -> None:
         self._room = room
         self._start = start
         self._line = line
         self.end = size + 1
         """Where the last newline ends; the text starts at 1."""
+        self.is_whole = room[size] == 10 and line == start
+        """Whether no line of it began before it, or goes on behind it."""
+        self.begins_long = not at_end and room[size] != 10 and line == start
+        """Whether it holds just the beginning of a line."""
         if room[size] != 10:
             room[self.end] = 10
             self.end += 1
@@ -181,16 +203,19 @@ def _blocks(big: Big, start: int, end: int) -> Iterator[_Block]:
     usual = room = bytearray(PIECE + 3)
     line = start
     while start < end:
-        size = big.read_into(memoryview(room)[1:-2][: end - start], start)
+        wanted = min(end - start, len(room) - 3)
+        size = big.read_into(memoryview(room)[1 : wanted + 1], start)
         if not size:
-            return  # the file was cut meanwhile
+            return
+        if size < wanted:
+            end = start + size  # the file was cut meanwhile
         if start + size < end:
             border = room.rfind(b"\n", 1, size + 1)
             if border < 0 and len(room) < MAX_WHOLE:
-                room = bytearray(4 * len(room))
+                room = bytearray(min(4 * len(room), MAX_WHOLE + 3))
                 continue
             size = border if border > 0 else size
-        yield _Block(room, size, start, line)
+        yield _Block(room, size, start, line, start + size >= end)
         start += size
         if room[size] == 10:
             line, room = start, usual

@@ -6,6 +6,7 @@ of each hit. Where that costs more than the text itself, whole arrays are compar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
 from typing import Any, Protocol
 
@@ -72,8 +73,7 @@ class Way:
         """
         if self._masks is not None and self.by_arrays:
             found = self._by_masks(self._masks, text, start, end)
-            way = "regex" if self._gated.automaton is None else "automaton"
-            self.by_arrays = self._is_dense(way, len(found), end - start)
+            self._judge(len(found), end - start)
             return found, True
         places = np.array(self._places(text, start, end), np.int64)
         self.told += len(places)
@@ -82,18 +82,24 @@ class Way:
             places.sort(kind="stable")
         return places, False
 
+    def count(self, text: Text, start: int, end: int) -> int:
+        """Return how many lines of a block of whole lines match, where hits are not told."""
+        assert self._masks is not None
+        found = sum(self._masks.count(data) for _, _, data in _pieces(text, start, end))
+        self._judge(found, end - start)
+        return found
+
     def _by_masks(self, masks: Masks, text: Text, start: int, end: int) -> Numbers:
-        found = []
-        while start < end:
-            stop = min(end, text.find_newline(min(start + PIECE, end) - 1) + 1)
-            first, ends = text.newlines(start, stop)
-            if start:
-                data = np.frombuffer(text.buffer, np.uint8)[start - 1 : stop]
-            else:
-                data = np.frombuffer(b"\n" + text.buffer[:stop], np.uint8)
-            found.append(masks.lines(data, ends.astype(np.int64) - start) + first)
-            start = stop
-        return np.concatenate(found) if found else np.empty(0, np.int64)
+        found = [np.empty(0, np.int64)]
+        for begin, stop, data in _pieces(text, start, end):
+            first, ends = text.newlines(begin, stop)
+            found.append(masks.lines(data, ends.astype(np.int64) - begin) + first)
+        return np.concatenate(found)
+
+    def _judge(self, hits: int, size: int) -> None:
+        """Take note of how many hits there were without being told."""
+        way = "regex" if self._gated.automaton is None else "automaton"
+        self.by_arrays = self._is_dense(way, hits, size)
 
     def _places(self, text: Text, start: int, end: int) -> list[int]:
         """Return the newlines of the matching lines of a block."""
@@ -117,6 +123,18 @@ class Way:
             return False
         self._masks = self._masks or Masks(self._gated.rows, self._counts)
         return hits * TOLD_NS[way] > size * self._masks.cost_ns
+
+
+def _pieces(text: Text, start: int, end: int) -> Iterator[tuple[int, int, npt.NDArray[np.uint8]]]:
+    """Give whole lines, about PIECE bytes at a time: where they are, and the byte before them."""
+    while start < end:
+        stop = min(end, text.find_newline(min(start + PIECE, end) - 1) + 1)
+        if start:
+            data = np.frombuffer(text.buffer, np.uint8)[start - 1 : stop]
+        else:
+            data = np.frombuffer(b"\n" + text.buffer[:stop], np.uint8)
+        yield start, stop, data
+        start = stop
 
 
 def _empty_lines(text: Text, start: int, end: int) -> Numbers:

@@ -24,7 +24,9 @@ def rows(text: str, fold: bool = False) -> tuple[masks.Needs, ...]:
 def lines(choice: tuple[masks.Needs, ...], data: bytes) -> list[int]:
     array = np.frombuffer(b"\n" + data, np.uint8)
     arranged = masks.Masks(choice, np.bincount(array, minlength=256))
-    return list(map(int, arranged.lines(array, np.flatnonzero(array[1:] == 10))))
+    found = list(map(int, arranged.lines(array, np.flatnonzero(array[1:] == 10))))
+    assert arranged.count(array) == len(found)
+    return found
 
 
 @given(
@@ -67,3 +69,15 @@ def test_a_long_row_is_compared_in_part_and_then_looked_at() -> None:
 
 def test_no_border_of_a_word_is_found_in_an_empty_line_too() -> None:
     assert lines(rows(r"\B"), b"\na\nab\n-\na-\n") == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lines_are_counted_however_long_they_are(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for size in [1, 63, 64, 65, 127, 128, 4096, *rng.integers(1, 9_000, 60).tolist()]:
+        newlines = rng.random(size) < rng.choice([0.5, 0.02, 0.001])
+        newlines[-1] = True
+        hits = rng.random(size) < rng.choice([0.0, 1.0, 0.3, 0.01, 0.0005])
+        starts = np.concatenate(([0], np.flatnonzero(newlines)[:-1] + 1))
+        wanted = int(np.count_nonzero(np.logical_or.reduceat(hits, starts)))
+        assert masks.count_lines(hits, newlines) == wanted

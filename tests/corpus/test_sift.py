@@ -79,6 +79,8 @@ def test_lines_are_those_that_pythons_re_finds(
     assert found.starts == wanted(pattern, text)
     assert found.total == len(found.starts)
     assert found.whole
+    # Behind what is shown, lines are only counted.
+    assert scanned(tmp_path / "a.log", pattern, text, limit=1).total == found.total
 
 
 def test_a_page_is_that_part_of_all_lines(tmp_path: Path, small: str) -> None:
@@ -99,7 +101,10 @@ def test_a_line_that_is_too_long_to_hold_counts_once_where_it_starts(
     found = scanned(tmp_path / "a.log", "ab", data)
     assert found.starts == wanted("ab", data)
     assert found.total == 4
-    assert scanned(tmp_path / "a.log", "^ab", b"x" * 900 + b"\nab").starts == [901]
+    assert found.parted == 2
+    behind = scanned(tmp_path / "a.log", "^ab", b"x" * 900 + b"\nab")
+    assert (behind.starts, behind.parted) == ([901], 1)
+    assert scanned(tmp_path / "a.log", "ab", b"ab\n" * 50).parted == 0
 
 
 def test_an_empty_file_and_one_that_was_cut_have_no_lines(tmp_path: Path, small: str) -> None:

@@ -14,7 +14,7 @@ from rlm_mcp.contexts.logs import templates as mining
 from rlm_mcp.contexts.logs import times
 from rlm_mcp.contexts.logs.files import LogFile
 from rlm_mcp.contexts.logs.opened import Opened
-from rlm_mcp.contexts.logs.records import literal, records
+from rlm_mcp.contexts.logs.records import records
 from rlm_mcp.contexts.variable import Method
 from rlm_mcp.corpus import sift
 from rlm_mcp.corpus.gate import Gated
@@ -187,7 +187,7 @@ class Asked:
 
     def follow(self, id: str, limit: int = 100) -> Row:
         """follow("req-123", limit=100) -> every line with an id over all logs, by time"""
-        gated = sift.compiled(literal(id), ignore_case=False, unicode=False, multiline=False)
+        gated = sift.compiled(id, literal=True)
         deadline = time.monotonic() + WORK_S
         found: list[tuple[float, int, LogFile, int]] = []
         total = 0
@@ -224,7 +224,7 @@ class Asked:
         return {"total": 1, "record": self._row(file, offset), "before": text}
 
     def _compiled(self, pattern: str) -> Gated:
-        return sift.compiled(pattern, ignore_case=False, unicode=False, multiline=False)
+        return sift.compiled(pattern)
 
     def _timed(self, path: str) -> list[LogFile]:
         chosen = self._opened.chosen(Ref(self._opened.name, path))

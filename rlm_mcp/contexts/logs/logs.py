@@ -184,11 +184,12 @@ class Logs:
             ignore_case=query.ignore_case,
             unicode=query.unicode,
             multiline=query.multiline,
+            literal=query.literal,
         )
         skip = _skip(query.cursor)
         deadline = time.monotonic() + SEARCH_S
         hits: list[Hit] = []
-        total = documents = 0
+        total = documents = parted = 0
         whole = True
         per_file: dict[str, int] = {}
         for file in self._opened.chosen(scope):
@@ -196,6 +197,7 @@ class Logs:
             room = query.limit - len(hits)
             found = sift.scan(file.big, gated, start, end, room, max(0, skip - total), deadline)
             total += found.total
+            parted += found.parted
             whole = whole and found.whole
             if found.total:
                 documents += 1
@@ -207,8 +209,8 @@ class Logs:
             total=total,
             documents=documents,
             cursor=str(skip + len(hits)) if more else "",
-            exact=whole,
-            note="" if whole else f"The search was stopped after {SEARCH_S:.0f} s.",
+            exact=whole and not parted,
+            note=_note(whole, parted),
             per_folder=per_file if len(per_file) > 1 else {},
         )
 
@@ -264,6 +266,19 @@ class Logs:
                 at += os.pwrite(fd, block, at)
             spans.append((start, at - start))
         return fd, spans
+
+
+def _note(whole: bool, parted: int) -> str:
+    """Return what limits the answer of a search."""
+    notes = []
+    if not whole:
+        notes.append(f"The search was stopped after {SEARCH_S:.0f} s; the total is a lower bound.")
+    if parted:
+        notes.append(
+            f"Lines of more than {sift.MAX_WHOLE >> 20} MB ({parted}) were looked at in parts; a "
+            "match across their border may be missed."
+        )
+    return " ".join(notes)
 
 
 def _skip(cursor: str) -> int:

@@ -96,7 +96,7 @@ class Shape:
         if not asked:
             return []
         some = "|".join(literal(term.text) for term in asked)
-        gated = sift.compiled(some, ignore_case=True, unicode=False, multiline=False)
+        gated = sift.compiled(some, ignore_case=True)
         deadline = time.monotonic() + WORK_S
         best: list[tuple[float, int, int]] = []
         files = self._opened.chosen(scope)
