@@ -29,6 +29,7 @@ from rlm_mcp.contexts.variable import (
     Passage,
     Query,
     Source,
+    listed,
 )
 from rlm_mcp.corpus import chunk as chunking
 from rlm_mcp.corpus import globs, tokens
@@ -218,7 +219,7 @@ class Text:
     ) -> list[Hit]:
         """grep(pattern, path="", limit=100, ignore_case=False) -> matching lines"""
         query = Query(pattern, limit=limit, ignore_case=ignore_case)
-        return list(self.search(query, Ref(self.name, path)).hits)
+        return listed(self.search(query, Ref(self.name, path)))
 
     def find(self, query: str, k: int = 10) -> list[Hit]:
         """search(query, k=10) -> the passages that best fit a question, best first"""

@@ -7,10 +7,11 @@ long: callers run them off the event loop. Every result holds refs that `read` o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from rlm_mcp.corpus.query import Query
+from rlm_mcp.errors import Unavailable
 from rlm_mcp.refs import Ref
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Query",
     "Source",
     "Variable",
+    "listed",
     "wire",
 ]
 
@@ -197,6 +199,21 @@ class Variable(Protocol):
     def outline(self, scope: Ref, limit: int = 60) -> Outline: ...
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]: ...
     def close(self) -> None: ...
+
+
+def listed(found: Found) -> list[Hit]:
+    """Return the hits of an answer as a plain list; where they are not all, each one says so.
+
+    Raises Unavailable where there are none because something cut the search short.
+    """
+    notes = [found.note] if found.note else []
+    if found.total > len(found.hits):
+        total = f"{'' if found.exact else 'at least '}{found.total:,} matching lines"
+        notes.insert(0, f"{len(found.hits):,} of {total}; a larger limit gives more.")
+    if not found.exact and not found.hits and found.note:
+        raise Unavailable(found.note)
+    note = " ".join(notes)
+    return [replace(hit, note=note) for hit in found.hits] if note else list(found.hits)
 
 
 def wire(value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ def scan(
     found is that of the first part of the span.
     """
     end = min(end, big.size)
+    if start == 0 and big.read(0, len(BOM_UTF8)) == BOM_UTF8:
+        start = len(BOM_UTF8)  # the first line begins behind it
     counts = np.bincount(np.frombuffer(big.read(start, start + SAMPLE), np.uint8), minlength=256)
     sifting = _Sifting(big, gated, counts, limit + skip, deadline)
     spans = list(_spans(big, start, end))

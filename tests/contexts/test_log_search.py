@@ -55,3 +55,50 @@ def test_a_line_that_was_looked_at_in_parts_is_said(
     found = catalog.search(Query("b"), "app")
     assert (found.total, found.exact) == (2, False)
     assert "looked at in parts" in found.note
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(folder: Path, catalog_of: Make) -> None:
+    catalog = opened(folder, catalog_of, b"\xef\xbb\xbfone\ntwo\n")
+    found = catalog.search(Query("^o"), "app")
+    assert [(hit.line, hit.text) for hit in found.hits] == [(1, "one")]
+    assert catalog.search(Query(r"^\W"), "app").total == 0
+
+
+def test_a_list_of_hits_says_what_it_leaves_out(folder: Path, catalog_of: Make) -> None:
+    catalog = opened(folder, catalog_of, "hit\n" * 5)
+    cut = catalog.call("app", "grep", ["hit"], {"limit": 2})
+    assert [hit.line for hit in cut] == [1, 2]
+    assert {hit.note for hit in cut} == {"2 of 5 matching lines; a larger limit gives more."}
+    assert {hit.note for hit in catalog.call("app", "grep", ["hit"], {})} == {""}
+    assert catalog.call("app", "search", ["hit"], {"k": 1})[0].text == "hit"
+
+
+TRACE = """2026-03-14 09:00:00 INFO start
+2026-03-14 09:00:01 ERROR it failed
+Traceback (most recent call last):
+  File "a.py", line 1, in <module>
+KeyError: 'x'
+2026-03-14 09:00:02 INFO on
+"""
+
+
+def test_a_record_is_shown_with_all_its_lines(folder: Path, catalog_of: Make) -> None:
+    catalog = opened(folder, catalog_of, TRACE)
+    wanted = "\n".join(TRACE.split("\n")[1:5])
+    first = catalog.call("app", "first_error", [], {})["record"]
+    chosen = catalog.call("app", "select", [], {"level": "error"})["records"]
+    assert first == chosen[0]
+    assert (first["ref"], first["text"], first["cut"]) == ("app:app.log#L2-L5", wanted, False)
+    assert catalog.read(first["ref"]).text == wanted
+
+
+def test_an_answer_says_why_there_is_nothing(folder: Path, catalog_of: Make) -> None:
+    catalog = opened(folder, catalog_of, "just words\n" * 9)
+    for method, named in (("select", {"level": "error"}), ("first_error", {}), ("histogram", {})):
+        said = catalog.call("app", method, [], dict(named))
+        assert said["total"] == 0
+        wanted = "No time" if method == "histogram" else "No record has a level"
+        assert wanted in said["note"], method
+    said = catalog.call("app", "select", [], {"since": "2026-01-01"})
+    assert said["total"] == 0 and "app.log: left out" in said["note"]
+    assert catalog.call("app", "select", [], {})["note"] == ""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.logs import files, times
+from rlm_mcp.contexts.logs import files
 from rlm_mcp.contexts.variable import Query
 from rlm_mcp.errors import BadRequest, Denied, RlmError
 
@@ -30,53 +30,6 @@ def _lines(hour: int, count: int = 60, level: str = "INFO", text: str = "request
         f"2026-03-14 {hour:02}:{n % 60:02}:00,000 {level} {text.format(n=n)}\n"
         for n in range(count)
     )
-
-
-@pytest.mark.parametrize(
-    ("line", "name", "shown"),
-    [
-        (b"2026-03-14 09:00:04,917 INFO x", "iso", "2026-03-14T09:00:04.917Z"),
-        (b"2026-03-14T09:00:04+02:00 x", "iso", "2026-03-14T07:00:04Z"),
-        (b"[2026/03/14 09:00:04] x", "iso", "2026-03-14T09:00:04Z"),
-        (b'1.2.3.4 - - [14/Mar/2026:09:00:04 +0100] "GET"', "access", "2026-03-14T08:00:04Z"),
-        (b"Mar 14 09:00:04 host x[1]: y", "syslog", "2026-03-14T09:00:04Z"),
-        (b"E0314 09:00:04.500000 7 a.go:1] x", "klog", "2026-03-14T09:00:04.500Z"),
-        (b'{"ts": 1773478804, "msg": "x"}', "json epoch", "2026-03-14T09:00:04Z"),
-        (b'{"ts": 1773478804500, "msg": "x"}', "json epoch", "2026-03-14T09:00:04.500Z"),
-        (b'{"msg": "x", "time": "2026-03-14T09:00:04Z"}', "iso inside", "2026-03-14T09:00:04Z"),
-        (b"time=2026-03-14T09:00:04Z level=info", "iso inside", "2026-03-14T09:00:04Z"),
-        (b"__REALTIME_TIMESTAMP=1773478804000000", "journal", "2026-03-14T09:00:04Z"),
-    ],
-)
-def test_common_times_are_read(line: bytes, name: str, shown: str) -> None:
-    known, share = times.detect([line])
-    assert known is not None and (known.name, share) == (name, 1.0)
-    moment = times.moment(known, line, 2026)
-    assert moment is not None and times.show(moment) == shown
-
-
-def test_digits_that_are_no_date_have_no_time() -> None:
-    known, _ = times.detect([b"2026-03-14 09:00:00 x"])
-    assert times.moment(known, b"2026-99-99 99:99:99 x", 2026) is None
-    assert times.detect([b"no time here", b""]) == (None, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("line", "level"),
-    [
-        (b"2026-03-14 09:00:00 ERROR x", "error"),
-        (b'{"level": "warning", "msg": "no error"}', "warn"),
-        (b'{"level":50,"msg":"x"}', "error"),
-        (b"level=info msg=x", "info"),
-        (b"W0314 09:00:00.000000 1 a.go:1] x", "warn"),
-        (b"nginx: [crit] x", "fatal"),
-        (b'1.2.3.4 - - [x] "GET / HTTP/1.1" 502 1', "error"),
-        (b"2026-03-14 LOG:  statement", "info"),
-        (b"an ordinary sentence", ""),
-    ],
-)
-def test_common_levels_are_read(line: bytes, level: str) -> None:
-    assert times.level(line) == level
 
 
 @pytest.mark.parametrize("packed", ["gz", "bz2", "xz"])

@@ -17,12 +17,13 @@ from rlm_mcp.contexts.logs.opened import Opened
 from rlm_mcp.contexts.logs.records import records
 from rlm_mcp.contexts.variable import Method
 from rlm_mcp.corpus import sift
-from rlm_mcp.corpus.gate import Gated
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import Lines, Ref
 
 WORK_S = 20.0
 """Seconds that one question may take."""
+TEXT = 2_000
+"""Characters of a record that a row shows."""
 BUCKETS = 30
 PIECE = 1 << 20
 """Bytes of one piece of a sample."""
@@ -84,9 +85,10 @@ class Asked:
     ) -> Row:  # fmt: skip
         """select(level="", since="", until="", pattern="", path="", limit=50) -> records"""
         wanted = times.at_least(level) if level else frozenset()
-        gated = self._compiled(pattern) if pattern else None
+        gated = sift.compiled(pattern) if pattern else None
         total = 0
-        kept: list[tuple[LogFile, int]] = []
+        levelled = False
+        kept: list[tuple[LogFile, int, bytes]] = []
         deadline = time.monotonic() + WORK_S
         whole = True
         for file, start, end in self._ranges(since, until, path):
@@ -94,15 +96,19 @@ class Asked:
                 if total % 256 == 0 and time.monotonic() > deadline:
                     whole = False
                     break
-                if wanted and times.level(record) not in wanted:
-                    continue
+                if wanted:
+                    level_of = times.level(record)
+                    levelled = levelled or bool(level_of)
+                    if level_of not in wanted:
+                        continue
                 if gated is not None and gated.regex.search(record) is None:
                     continue
                 total += 1
                 if len(kept) < limit:
-                    kept.append((file, offset))
-        rows = [self._row(file, offset) for file, offset in kept]
-        return {"total": total, "records": rows, "note": note(whole)}
+                    kept.append((file, offset, record))
+        rows = [self._row(*found) for found in kept]
+        said = self._left_out(since or until, path) + _no_level(bool(wanted) and not levelled)
+        return {"total": total, "records": rows, "note": (said + note(whole)).strip()}
 
     def histogram(
         self, by: str = "auto", since: str = "", until: str = "", level: str = "", path: str = ""
@@ -113,13 +119,14 @@ class Asked:
         slots: dict[int, Counter[str]] = {}
         firsts: dict[int, tuple[LogFile, int]] = {}
         deadline = time.monotonic() + WORK_S
-        whole = True
+        whole, levelled = True, False
         for file, start, end in self._ranges(since, until, path):
             for count, (offset, when, head) in enumerate(file.stamped(start, end)):
                 if count % 4096 == 0 and time.monotonic() > deadline:
                     whole = False
                     break
                 kind = times.level(head)
+                levelled = levelled or bool(kind)
                 if not wanted or kind in wanted:
                     place = int(when // step)
                     slot = slots.setdefault(place, Counter())
@@ -131,7 +138,13 @@ class Asked:
             for slot, counts in sorted(slots.items())
         ]
         total = sum(counts["records"] for counts in slots.values())
-        return {"total": total, "step_seconds": step, "slots": rows, "note": note(whole)}
+        said = self._left_out("always", path) + _no_level(bool(wanted) and not levelled)
+        return {
+            "total": total,
+            "step_seconds": step,
+            "slots": rows,
+            "note": (said + note(whole)).strip(),
+        }
 
     def templates(
         self, level: str = "", since: str = "", until: str = "", top: int = 20, rare: bool = False,
@@ -205,26 +218,28 @@ class Asked:
 
     def first_error(self, since: str = "", path: str = "", before: int = 20) -> Row:
         """first_error(since="", path="", before=20) -> the first error, and what led to it"""
-        best: tuple[float, LogFile, int] | None = None
+        best: tuple[float, LogFile, int, bytes] | None = None
+        levelled = False
         for file, start, end in self._ranges(since, "", path):
             for offset, record in records(file, start, end):
-                if times.level(record) in ("error", "fatal"):
+                level = times.level(record)
+                levelled = levelled or bool(level)
+                if level in ("error", "fatal"):
                     when = file.moment(record)
                     key = float("inf") if when is None else when
                     if best is None or key < best[0]:
-                        best = (key, file, offset)
+                        best = (key, file, offset, record)
                     break
+        said = (self._left_out(since, path) + _no_level(not levelled)).strip()
         if best is None:
-            return {"total": 0, "record": None, "before": ""}
-        _, file, offset = best
+            return {"total": 0, "record": None, "before": "", "note": said}
+        _, file, offset, record = best
         line = file.big.line_of(offset)
         first = max(1, line - max(0, before))
         led = file.big.line_bytes(first, line - 1) if line > first else []
         text = "\n".join(raw.decode("utf-8", "replace")[:300] for raw in led)
-        return {"total": 1, "record": self._row(file, offset), "before": text}
-
-    def _compiled(self, pattern: str) -> Gated:
-        return sift.compiled(pattern)
+        row = self._row(file, offset, record)
+        return {"total": 1, "record": row, "before": text, "note": said}
 
     def _timed(self, path: str) -> list[LogFile]:
         chosen = self._opened.chosen(Ref(self._opened.name, path))
@@ -315,15 +330,28 @@ class Asked:
             "last_time": self.time(last, item.last[1]),
         }
 
-    def _row(self, file: LogFile, offset: int) -> Row:
-        hit = self._opened.line_hit(file, offset)
-        line = file.big.line_at(offset, times.HEAD)
+    def _row(self, file: LogFile, offset: int, record: bytes = b"") -> Row:
+        """Return a record with its ref; without its text, the line that begins at a byte."""
+        record = (record or file.big.line_at(offset, 4 * TEXT)).rstrip(b"\r\n")
+        text = record.decode("utf-8", "replace")
+        first = file.big.line_of(offset)
+        last = first + record.count(b"\n")
         return {
-            "ref": hit.ref,
+            "ref": str(Ref(self._opened.name, file.name, "", Lines(first, last))),
             "time": self.time(file, offset),
-            "level": times.level(line),
-            "text": hit.text,
+            "level": times.level(record),
+            "text": text[:TEXT],
+            "cut": len(text) > TEXT,
         }
+
+    def _left_out(self, timed: str, path: str) -> str:
+        """Return what to say of logs that a question about times leaves out."""
+        chosen = self._opened.chosen(Ref(self._opened.name, path)) if timed else []
+        names = [file.name for file in chosen if file.format is None]
+        if not names:
+            return ""
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f" No time that is known is in {', '.join(names[:3])}{more}: left out."
 
     def time(self, file: LogFile, offset: int) -> str:
         """Return the time of the line that starts at a byte, or an empty string."""
@@ -353,6 +381,11 @@ def _surprise(row: Row, old_lines: int, new_lines: int) -> float:
     off = abs(now - expected) / math.sqrt(now + expected + 1)
     weight = {"error": 3.0, "fatal": 4.0, "warn": 2.0}.get(str(row["level"]), 1.0)
     return off * weight * (2.0 if row["state"] == "new" else 1.0)
+
+
+def _no_level(so: bool) -> str:
+    """Return what to say where a level was asked for and no record has one."""
+    return " No record has a level that is known; ask by pattern, or grep." if so else ""
 
 
 def note(whole: bool) -> str:

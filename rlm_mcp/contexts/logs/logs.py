@@ -31,6 +31,7 @@ from rlm_mcp.contexts.variable import (
     Passage,
     Query,
     Source,
+    listed,
 )
 from rlm_mcp.corpus import sift, tokens
 from rlm_mcp.errors import BadRequest
@@ -83,7 +84,7 @@ class Logs:
 
     @property
     def methods(self) -> Mapping[str, Method]:
-        return self._asked.methods
+        return {"grep": self.grep, "search": self.find, **self._asked.methods}
 
     def refresh(self) -> bool:
         with self._lock:
@@ -129,6 +130,9 @@ class Logs:
             notes.append(
                 f"Times in {', '.join(mixed[:3])} are not in order; since and until are not exact."
             )
+        for known in ("month/day", "day/month"):
+            if formats[known]:
+                notes.append(f"Dates such as 03/04/2026 are read as {known}.")
         if any(file.format is None for file in self.files):
             notes.append("No time was found in some files; time questions leave them out.")
         first = self.files[-1].name
@@ -213,6 +217,17 @@ class Logs:
             note=_note(whole, parted),
             per_folder=per_file if len(per_file) > 1 else {},
         )
+
+    def grep(
+        self, pattern: str, path: str = "", limit: int = 100, ignore_case: bool = False
+    ) -> list[Hit]:
+        """grep(pattern, path="", limit=100, ignore_case=False) -> matching lines"""
+        query = Query(pattern, limit=limit, ignore_case=ignore_case)
+        return listed(self.search(query, Ref(self.name, path)))
+
+    def find(self, query: str, k: int = 10) -> list[Hit]:
+        """search(query, k=10) -> the lines that hold most of a question's words"""
+        return list(self.rank(query, Ref(self.name), k))
 
     def rank(self, question: str, scope: Ref, limit: int = 10) -> Sequence[Hit]:
         return self._shape.rank(question, scope, limit)

@@ -63,6 +63,25 @@ def _glog(match: re.Match[bytes], year: int) -> float:
     return _seconds(year, int(mo), int(d), int(h), int(mi), int(s), frac, None)
 
 
+def _american(match: re.Match[bytes], year: int) -> float:
+    month, d, y, h, mi, s, frac, half = match.groups()
+    return _seconds(int(y), int(month), int(d), _hour(h, half), int(mi), int(s or 0), frac, None)
+
+
+def _european(match: re.Match[bytes], year: int) -> float:
+    d, month, y, h, mi, s, frac, half = match.groups()
+    return _seconds(int(y), int(month), int(d), _hour(h, half), int(mi), int(s or 0), frac, None)
+
+
+def _hour(hour: bytes, half: bytes | None) -> int:
+    """Return the hour of the day; ValueError for one that no clock of twelve hours shows."""
+    if half is None:
+        return int(hour)
+    if not 1 <= int(hour) <= 12:
+        raise ValueError("no hour of twelve")
+    return int(hour) % 12 + (12 if half[:1] in b"pP" else 0)
+
+
 def _epoch(match: re.Match[bytes], year: int) -> float:
     digits = match[1]
     if b"." in digits:
@@ -73,6 +92,8 @@ def _epoch(match: re.Match[bytes], year: int) -> float:
 _MONTH = b"(" + b"|".join(_MONTHS) + b")"
 _STAMP = _DATE + rb"[T ]" + _CLOCK + _ZONE
 _DAY = rb"(\d\d)/" + _MONTH + rb"/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-]\d{4})"
+_OF_DAY = rb"(\d{4}),?[ T]+(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(?: ?([AaPp]\.?[Mm]\b))?"
+"""A year behind its day, and the time, of twelve hours too."""
 _KEY = rb'"(?:ts|time|timestamp|@timestamp|t)"\s*:\s*"?'
 _COLOUR = rb"(?:\x1b\[[0-9;]*m)?"
 
@@ -90,6 +111,9 @@ FORMATS = (
     _format("json epoch", rb"^\s*\{.*?" + _KEY + _EPOCH, _epoch, zone=True),
     _format("iso", rb"^(?:\xef\xbb\xbf)?" + _COLOUR + rb"[\[(]?" + _STAMP, _iso, zone=True),
     _format("iso inside", _STAMP, _iso, zone=True),
+    _format("month/day", rb"(?<![\d/])(\d{1,2})/(\d{1,2})/" + _OF_DAY, _american, zone=False),
+    _format("day/month", rb"(?<![\d./])(\d{1,2})[/.](\d{1,2})[/.]" + _OF_DAY, _european,
+            zone=False),
     _format("epoch", rb"^\[?" + _EPOCH + rb"\b", _epoch, zone=True),
 )  # fmt: skip
 """Known formats; of two that fit equally many lines the earlier one is taken."""
@@ -110,20 +134,23 @@ _FIELD = re.compile(
 )
 _WORD = re.compile(
     rb"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|SEVERE|FATAL|CRITICAL|CRIT|PANIC|ALERT"
-    rb"|EMERG|LOG(?=:)|STATEMENT(?=:))\b|[\[<](trace|debug|info|notice|warn|warning|error|err|fatal"
-    rb"|crit|critical|alert|emerg)[\]>:]|\b(error|warning|fatal|panic)(?=[: ])"
+    rb"|EMERG|LOG(?=:)|STATEMENT(?=:))\b"
+    rb"|[\[<|] ?(?i:(trace|debug|info|notice|warn|warning|error|err|fatal|crit|critical|alert"
+    rb"|emerg)) ?[\]>:|]|\b(error|warning|fatal|panic)(?=[: ])"
+    rb"|\b(Trace|Debug|Info|Notice|Warn|Warning|Error|Fatal|Critical)(?=:)"
 )
 _STATUS = re.compile(rb'" ([1-5]\d\d) ')
 _PRIORITY = re.compile(rb"^PRIORITY=([0-7])")
+_SYSLOG = re.compile(rb"^<(\d{1,3})>")
+"""Facility and severity of a syslog message (RFC 5424, section 6.2.1)."""
 
 
 def detect(lines: Sequence[bytes]) -> tuple[Format | None, float]:
     """Return the format that fits most of some lines, and its share of those that fit any."""
     counts: Counter[int] = Counter()
     for line in lines:
-        head = line[:HEAD]
         for number, known in enumerate(FORMATS):
-            if known.pattern.search(head):
+            if moment(known, line, 2000) is not None:  # a leap year: it has every date
                 counts[number] += 1
     if not counts:
         return None, 0.0
@@ -149,10 +176,12 @@ def level(line: bytes) -> str:
         known = _NUMBERS.get(int(word)) if word.isdigit() else _WORDS.get(word)
         if known:
             return known
+    if (match := _SYSLOG.search(head)) and int(match[1]) < 192:
+        return _PRIORITIES[int(match[1]) % 8]
     if head[5:6] == b" " and head[:1] in _LETTERS and head[1:5].isdigit():
         return _LETTERS[head[:1]]
     if match := _WORD.search(head):
-        return _WORDS[(match[1] or match[2] or match[3]).decode("ascii").lower()]
+        return _WORDS[(match[1] or match[2] or match[3] or match[4]).decode("ascii").lower()]
     if match := _STATUS.search(head):
         status = match[1][:1]
         return "error" if status == b"5" else "warn" if status == b"4" else "info"

@@ -281,9 +281,9 @@ class Code:
         for use in found:
             first.setdefault(use.path, use)
         least = "at least " * (len(found) >= MANY)
-        where = "of tests " * (kind == "test")
+        where, verb = "of tests " * (kind == "test"), VERBS.get(kind, kind)
         self.report.fact(
-            f"{least}{len(found):,} lines {where}of {len(first):,} documents {VERBS.get(kind, kind)} {name}, "
+            f"{least}{len(found):,} lines {where}of {len(first):,} documents {verb} {name}, "
             "by the names in the parsed source"
         )
         spread = list(first.values()) + [use for use in found if first[use.path] is not use]
@@ -292,7 +292,7 @@ class Code:
             inside = use.get("inside") or use.get("name")
             around = f" in {inside}" if inside else ""
             self.report.fact(f"{use.kind}{around}: {use.ref} {code_of(use.text)}")
-        self.report.more(len(spread) - 12, f"lines that {VERBS.get(kind, kind)} {name}")
+        self.report.more(len(spread) - 12, f"lines that {verb} {name}")
         return found
 
     def uses(self, kind: str, name: str) -> list[Any]:

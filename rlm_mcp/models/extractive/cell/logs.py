@@ -58,7 +58,7 @@ class Logs:
         first = self.variable.first_error(since=since, path=path) if level == "error" else None
         if first and first["record"]:
             record = first["record"]
-            self.report.fact(f"The first: {record['ref']} {code_of(record['text'], 300)}")
+            self.report.fact(f"The first: {record['ref']} {code_of(record['text'].strip().splitlines()[0], 300)}")
 
     def between(self, since: str, until: str) -> None:
         """Tell how many lines there are between two times, and their commonest forms."""
