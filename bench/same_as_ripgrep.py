@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,14 +101,17 @@ class Copy(NamedTuple):
 
 
 def copied(corpus: Corpus, tree: Path, folder: Path) -> Copy:
-    """Copy the documents from the tree, not from our store; a last line gets its newline."""
+    """Copy the documents from the tree, not from our store; a last line gets its newline.
+
+    A byte order mark is left out, as ripgrep does where it stands in front of a file.
+    """
     part: list[int] = []
     before: list[int] = []
     number, size, lines = 0, 0, 0
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(folder / "0", "wb"))
         for name in corpus.paths():
-            data = (tree / name).read_bytes()
+            data = (tree / name).read_bytes().removeprefix(BOM_UTF8)
             if size > PART:
                 number, size, lines = number + 1, 0, 0
                 stack.close()

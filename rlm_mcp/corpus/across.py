@@ -8,6 +8,7 @@ the line where it starts, and a line counts once.
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -31,6 +32,8 @@ def starts(
     """Return where matches start, at most one for each line, and whether that is all."""
     offsets = among.offsets[among.order]
     stops = offsets + among.lengths[among.order]
+    marked = np.isin(among.places[among.order], snapshot.marked)
+    offsets = offsets + len(BOM_UTF8) * marked
     if gated.backtrack:
         return _decided(snapshot, gated, np.stack([offsets, stops], axis=1), clock, enough)
     spans = list(zip(offsets.tolist(), stops.tolist(), strict=True))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -126,14 +128,45 @@ def find(
         return _grouped(among, *_decided(snapshot, gated, among, clock, enough))
     runs = among.reading_runs if enough else among.runs
     scanned = scanning.scan(snapshot, gated, runs, clock, enough)
-    return _grouped(among, scanned.ordinals, scanned.whole)
+    ordinals = _without_marks(snapshot, gated, among, scanned.ordinals)
+    return _grouped(among, ordinals, scanned.whole)
+
+
+def _without_marks(snapshot: Snapshot, gated: Gated, among: Scope, ordinals: Numbers) -> Numbers:
+    """Judge anew the first lines that stand behind a byte order mark, which is no part of them."""
+    firsts = _marked_lines(snapshot, among)
+    if not len(firsts):
+        return ordinals
+    spans = _line_spans(snapshot, among, firsts).tolist()
+    search, buffer = gated.regex.search, snapshot.buffer
+    right = np.array([search(buffer[start:end]) is not None for start, end in spans], bool)
+    ordinals = _ascending(ordinals)
+    places = ordinals.searchsorted(firsts)
+    known = ordinals.searchsorted(firsts, "right") > places
+    missing = right & ~known
+    if missing.any():
+        ordinals = np.insert(ordinals, places[missing], firsts[missing])
+    wrong = firsts[known & ~right]
+    return np.delete(ordinals, ordinals.searchsorted(wrong)) if len(wrong) else ordinals
+
+
+def _ascending(ordinals: Numbers) -> Numbers:
+    """Return numbers in order, each once; most come so."""
+    if bool((ordinals[1:] > ordinals[:-1]).all()):
+        return ordinals
+    # np.unique takes half a minute for twenty million (2.3).
+    ordinals = np.sort(ordinals)
+    return ordinals[np.diff(ordinals, prepend=-1) > 0]
+
+
+def _marked_lines(snapshot: Snapshot, among: Scope) -> Numbers:
+    """Return the ordinals of the lines that begin with a byte order mark."""
+    return among.firsts[np.isin(among.places, snapshot.marked)]
 
 
 def _grouped(among: Scope, ordinals: Numbers, whole: bool) -> Hits:
     """Turn ordinals of newlines into documents and lines, leaving out what is no document."""
-    steps = np.diff(ordinals)
-    if len(steps) and int(steps.min()) <= 0:
-        ordinals = np.unique(ordinals)
+    ordinals = _ascending(ordinals)
     if len(ordinals) * _FEW < len(among.places):
         return _looked_up(among, ordinals, whole)
     low = ordinals.searchsorted(among.firsts)
@@ -167,7 +200,11 @@ def _decided(
     """Return the lines, among those that RE2 finds, that the backtracking engine agrees to."""
     runs = among.reading_runs if enough else among.runs
     scan = scanning.Scan(snapshot, Way(gated, snapshot.byte_counts), clock)
-    pieces = _all_lines(among) if gated.every_line else scan.pieces(runs)
+    if gated.every_line:
+        pieces = _all_lines(among)
+    else:
+        # What RE2 finds of them it may find because of their mark.
+        pieces = chain([_marked_lines(snapshot, among)], scan.pieces(runs))
     kept = [np.empty(0, np.int64)]
     count = 0
     with backtrack.Child(snapshot, gated, clock.until, starts=False) as child:
@@ -193,10 +230,11 @@ def _all_lines(among: Scope) -> Iterator[Numbers]:
 
 
 def _line_spans(snapshot: Snapshot, among: Scope, ordinals: Numbers) -> Numbers:
-    """Return (start, end) of each line, without its newline."""
+    """Return (start, end) of each line, without its newline and a byte order mark."""
     ends = snapshot.ends[ordinals].astype(np.int64)
     before = snapshot.ends[np.maximum(ordinals - 1, 0)].astype(np.int64) + 1
     before[ordinals == 0] = 0
     which = np.maximum(among.firsts.searchsorted(ordinals, "right") - 1, 0)
     starts = np.maximum(before, among.offsets[which])
+    starts[np.isin(ordinals, _marked_lines(snapshot, among))] += len(BOM_UTF8)
     return np.stack([starts, np.maximum(starts, ends)], axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -101,9 +102,13 @@ def _matched(
 ) -> tuple[tuple[int, int], int]:
     """Return the bytes that match and the line in which the match ends, as RE2 sees them."""
     begin, end = _lines_span(snapshot, place, line, line)
+    mark = len(BOM_UTF8) if place in snapshot.marked else 0
+    begin += mark if line == 1 else 0
     if gated.per_document:
         offset = int(snapshot.offsets[place])
-        text = snapshot.buffer[offset : offset + int(snapshot.lengths[place])]
+        stop = offset + int(snapshot.lengths[place])
+        offset += mark
+        text = snapshot.buffer[offset:stop]
         match = gated.regex.search(text, begin - offset)
     else:
         offset = begin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,6 +75,10 @@ class Snapshot:
             moved = np.flatnonzero(self.offsets != before.offsets).tolist()
             gone = dict.fromkeys(moved)
             self._blobs = {at: blob for at, blob in [*before._blobs.items()] if at not in gone}
+        if "marked" in known:
+            fresh = np.flatnonzero(self.offsets != before.offsets)
+            rest = np.setdiff1d(before.marked, fresh, assume_unique=True)
+            self.__dict__["marked"] = np.union1d(rest, self._with_mark(fresh))
 
     @cached_property
     def rows(self) -> Rows:
@@ -146,6 +151,18 @@ class Snapshot:
     def whole_scope(self) -> Scope:
         """All documents that have any line, for searches."""
         return scope(self, None)
+
+    @cached_property
+    def marked(self) -> Numbers:
+        """The places of documents that begin with UTF-8's byte order mark."""
+        return self._with_mark(np.arange(len(self.live)))
+
+    def _with_mark(self, places: Numbers) -> Numbers:
+        text = np.frombuffer(self.buffer, np.uint8)
+        places = places[self.lengths[places] >= len(BOM_UTF8)]
+        for at, byte in enumerate(BOM_UTF8):
+            places = places[text[self.offsets[places] + at] == byte]
+        return places
 
     def document(self, place: int) -> Document:
         """Return the document at a place in reading order."""

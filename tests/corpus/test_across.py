@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,9 @@ def test_the_lines_are_those_of_each_document_by_itself(
             f"d{number:02}": "".join(rng.choices("ab \n\n\rx-", k=rng.choice([0, 1, 2, 5, 20])))
             for number in range(rng.randint(1, 9))
         }
-        items = [(name, text.encode()) for name, text in texts.items()]
+        items = [
+            (name, rng.choice([b"", b"", BOM_UTF8]) + text.encode()) for name, text in texts.items()
+        ]
         corpus = load.texts(items, cache=cache, name="t")
         for _ in range(60):
             block = rng.choice([8 << 20, 4, 16])
@@ -57,13 +60,15 @@ def test_the_lines_are_those_of_each_document_by_itself(
             wanted = set()
             for path, data in items:
                 if gated.per_document:
-                    wanted |= {(path, line) for line in starts(gated.regex, data)}
+                    wanted |= {
+                        (path, line) for line in starts(gated.regex, data.removeprefix(BOM_UTF8))
+                    }
                     continue
                 lines = data.split(b"\n")[: None if data and not data.endswith(b"\n") else -1]
                 wanted |= {
                     (path, number)
                     for number, line in enumerate(lines, 1)
-                    if gated.regex.search(line) is not None
+                    if gated.regex.search(line.removeprefix(BOM_UTF8 if number == 1 else b""))
                 }
             assert got == wanted, (pattern, texts)
             assert found.total == len(wanted)

@@ -219,6 +219,27 @@ def test_changed_documents_are_found_in_reading_order(make_tree: Make, cache: Pa
     assert search.search(corpus, Query(".*")).total == 7
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(
+    make_tree: Make, cache: Path, engine: str
+) -> None:
+    mark = "\ufeff"
+    texts = {"a": f"{mark}one\ntwo\n", "b": f"{mark}", "c": "one\n", "d": f"x\n{mark}one\n"}
+    tree = make_tree(texts)
+    corpus = load.tree(tree.folder, cache=cache)
+    both = [("a", 1), ("c", 1)]
+    wanted = {
+        "^one": both, r"^\W": [("d", 2)], r"\Bone": [], r"^one(?=$)": both, r"^(?!t|x)\w": both,
+        r"\Aone\n": both, "^$": [("b", 1)], r"(?<=\W)one": [("d", 2)],
+    }  # fmt: skip
+    for pattern, lines in wanted.items():
+        assert lines_of(search.search(corpus, Query(pattern))) == lines, pattern
+        first = search.search(corpus, Query(pattern, limit=1, totals=False))
+        assert lines_of(first) == lines[:1], pattern
+    tree.write({"a": "one\n", "c": f"{mark}x\n"})
+    corpus.refresh()
+    assert lines_of(search.search(corpus, Query("^[^o]"))) == [("c", 1), ("d", 1), ("d", 2)]
+
+
 def test_a_pattern_with_a_newline_is_matched_across_lines(cache: Path, engine: str) -> None:
     corpus = packed(cache, a="def f():\n    return 1\n\ndef g():\n    pass\n", b="def h():\n")
     found = search.search(corpus, Query(r"def \w+\(\):\n\s+return"))
