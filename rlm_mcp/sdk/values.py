@@ -90,6 +90,17 @@ class Hit:
     def __str__(self) -> str:
         return f"{self.ref}: {self.text}" + (f"  [{self.note}]" if self.note else "")
 
+    def around(self) -> tuple[list[str], list[str]]:
+        """Return the lines before and after, with their numbers where these are known."""
+        below = self.line + self.text.count("\n") + 1
+        if not self.ref.endswith(f"#L{self.line}") or ("\n" in self.text and self.cut):
+            return [f"    {line}" for line in self.before], [f"    {line}" for line in self.after]
+        first, width = self.line - len(self.before), len(str(below + len(self.after)))
+        return (
+            [f"    {n:>{width}} {line}" for n, line in enumerate(self.before, first)],
+            [f"    {n:>{width}} {line}" for n, line in enumerate(self.after, below)],
+        )
+
 
 class Hits(list[Hit]):
     """Matching lines. `total` counts all of them, `cursor` opens those that follow."""
@@ -114,9 +125,8 @@ class Hits(list[Hit]):
             top = sorted(self.per_folder.items(), key=lambda item: -item[1])[:8]
             parts.append("by folder: " + ", ".join(f"{name} {count:,}" for name, count in top))
         for hit in self:
-            parts.extend(f"    {line}" for line in hit.before)
-            parts.append(str(hit))
-            parts.extend(f"    {line}" for line in hit.after)
+            before, after = hit.around()
+            parts += [*before, str(hit), *after]
         if self.cursor:
             parts.append(f"more: the same call with cursor={self.cursor!r}")
         return "\n".join(parts)
