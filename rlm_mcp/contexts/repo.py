@@ -27,7 +27,7 @@ from rlm_mcp.contexts.variable import (
     Passage,
     Query,
 )
-from rlm_mcp.corpus import load
+from rlm_mcp.corpus import files, load
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.errors import BadRequest, Denied
 from rlm_mcp.refs import Ref, literal
@@ -219,6 +219,7 @@ class Repo(Text):
         data = git.run("cat-file", "blob", entry.blob)
         if entry.mode == "120000":
             return data, "A link, shown and not followed."
-        if b"\0" in data[:8192]:
+        text = files.as_text(data)
+        if text is None:
             raise BadRequest(f"{ref.path!r} at {ref.rev} is binary: {entry.size:,} bytes.")
-        return data, ""
+        return text, ""

@@ -32,7 +32,7 @@ from rlm_mcp.contexts.variable import (
     listed,
 )
 from rlm_mcp.corpus import chunk as chunking
-from rlm_mcp.corpus import globs, tokens
+from rlm_mcp.corpus import files, globs, tokens
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.language import language
 from rlm_mcp.errors import BadRequest, Denied, did_you_mean
@@ -142,6 +142,10 @@ class Text:
             return inside
         if scope.is_glob and not path.endswith("/") and (chosen := globs.select(paths, path)):
             return chosen
+        skipped = self._skipped(path)
+        if skipped is not None and "denied" not in skipped:
+            reason, size = next(iter(skipped.items()))
+            raise BadRequest(f"{path!r} is not searched: {reason}, {size:,} bytes.")
         raise self._unknown(path)
 
     def read(self, ref: Ref, limit: int = 80) -> Passage:
@@ -288,7 +292,8 @@ class Text:
         ):
             fd = self.confine.open(Path(os.path.normpath(self.folder / path)))
             with os.fdopen(fd, "rb") as file:
-                return window.Plain(file.read(OPEN_ON_DEMAND))
+                data = file.read(OPEN_ON_DEMAND)
+                return window.Plain(files.as_text(data) or data)
         if reason == "denied":
             raise Denied(f"{path!r} holds secrets by its name and is not opened.")
         if reason == "link" and self.folder is not None:

@@ -7,6 +7,7 @@ never opened. On Windows, where Python has no relative opens, paths are checked 
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import time
@@ -22,6 +23,8 @@ Admit = Callable[[Path], str | None]
 RELATIVE = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 SNIFF = 8192
 """Bytes from the start of a file that are searched for a NUL; one there means binary."""
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""What a text in UTF-16 begins with; one without it is taken for binary."""
 TICK_NS = 25_000_000
 """A file changed this close to its reading may change again without a new time stamp."""
 KEPT_OPEN = 32
@@ -195,6 +198,19 @@ def read(handle: int, room: memoryview) -> int:
             break
         done += got
     return done
+
+
+def as_text(data: bytes) -> bytes | None:
+    """Return a file's text as it is searched and shown; None for one that is binary.
+
+    That is the file's own bytes, or UTF-8 for a text in UTF-16.
+    """
+    if data[:2] in UTF16:
+        try:
+            data = data.decode("utf-16").encode()
+        except UnicodeError:
+            return None
+    return None if b"\0" in data[:SNIFF] else data
 
 
 def settled(status: os.stat_result) -> bool:

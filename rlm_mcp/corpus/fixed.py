@@ -55,9 +55,9 @@ class Revision:
             if not reason:
                 wanted.append(place)
         oids = [listed[place][2] for place in wanted]
-        for place, data in zip(wanted, blobs(self.repository, oids), strict=True):
-            row = rows[place]
-            if b"\0" in data[: files.SNIFF]:
+        for place, blob in zip(wanted, blobs(self.repository, oids), strict=True):
+            row, data = rows[place], files.as_text(blob)
+            if data is None:
                 row["reason"] = _CODE["binary"]
             elif writer.end + len(data) > MAX_TEXT:
                 row["reason"] = _CODE["over the total"]

@@ -58,7 +58,7 @@ class Reader:
         """
         status, opened, fstat, close, readv = os.stat, os.open, os.fstat, os.close, os.readv
         enter, writer, mark, most = self._root.enter, self._writer, marks.mark, self._limit
-        regular, flags, head = stat.S_ISREG, files.FILE, marks.HEAD
+        regular, flags, head, utf16 = stat.S_ISREG, files.FILE, marks.HEAD, files.UTF16
 
         def quick(path: bytes) -> bool:
             try:
@@ -89,7 +89,10 @@ class Reader:
                 or writer.has_nul(min(size, files.SNIFF))
             ):
                 return False
-            kind = mark(path, writer.peek(min(size, head)), size)
+            first = writer.peek(min(size, head))
+            if first[:2] in utf16:
+                return False
+            kind = mark(path, first, size)
             offset, _ = writer.keep(size)
             numbers.extend((offset, size, size, mtime, ctime, before.st_ino & INODE, kind))
             return True
@@ -125,7 +128,10 @@ class Reader:
         return (*writer.keep(size), 0, -1, *_stored(stamp), 0, mark), False
 
     def _content(self, path: bytes, reason: str) -> tuple[int, Stamp]:
-        """Read a file into the writer's room; return its size and stamp. Raises Refused."""
+        """Read a file into the writer's room; return its text's size and its stamp.
+
+        Raises Refused.
+        """
         root, writer = self._root, self._writer
         if reason:
             raise Refused(reason, files.stamp(root.status(path)))
@@ -149,7 +155,15 @@ class Reader:
             raise Refused("not a file", at)
         if not whole or not files.settled(after):
             at = at._replace(ctime_ns=-1)  # No file has this time: it is read again.
-        if writer.has_nul(min(size, files.SNIFF)):
+        if writer.peek(min(size, 2)) in files.UTF16:
+            text = files.as_text(writer.peek(size))
+            if text is None:
+                raise Refused("binary", at)
+            if writer.end + len(text) > MAX_TEXT:
+                raise Refused("over the total", at)
+            size = len(text)
+            writer.room(size)[:] = text
+        elif writer.has_nul(min(size, files.SNIFF)):
             raise Refused("binary", at)
         return size, at
 

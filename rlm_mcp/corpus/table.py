@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MAGIC = b"rlm-mcp table 2\n"
+MAGIC = b"rlm-mcp table 3\n"
 REASONS = (
     "", "binary", "too large", "link", "not a file", "unreadable", "denied", "submodule",
     "over the total", "not checked out", "gone",

@@ -168,6 +168,27 @@ def test_a_binary_file_is_described_and_not_shown(work: Work, catalog_of: Make) 
     assert description.skipped == {"binary": 1}
     with pytest.raises(BadRequest, match="binary"):
         catalog.read("repo:a.bin")
+    with pytest.raises(BadRequest, match=r"not searched: binary, 300 bytes"):
+        catalog.search(Query("x"), "repo:a.bin")
+
+
+def test_a_text_in_utf16_is_searched_and_shown_in_the_tree_and_at_a_revision(
+    work: Work, catalog_of: Make
+) -> None:
+    first = work.commit("one", a_dot_txt="one\ntwo\n".encode("utf-16"))
+    catalog = catalog_of(work.path)
+    for scope in ("repo", f"repo@{first}"):
+        assert [hit.text for hit in catalog.search(Query("^t"), scope).hits] == ["two"]
+    for ref in ("repo:a.txt", f"repo:a.txt@{first}"):
+        assert catalog.read(ref).text == "one\ntwo"
+
+
+def test_a_list_of_hits_says_what_it_leaves_out(work: Work, catalog_of: Make) -> None:
+    work.commit("one", a_dot_txt="hit\n" * 5)
+    catalog = catalog_of(work.path)
+    cut = catalog.call("repo", "grep", ["hit"], {"limit": 2})
+    assert {hit.note for hit in cut} == {"2 of 5 matching lines; a larger limit gives more."}
+    assert {hit.note for hit in catalog.call("repo", "grep", ["hit"], {})} == {""}
 
 
 def test_a_file_too_large_to_load_is_opened_on_demand(work: Work, catalog_of: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import socket
 import subprocess
@@ -78,6 +79,37 @@ def test_what_is_not_text_is_described_and_not_loaded(make_tree: Make, cache: Pa
     with pytest.raises(Unavailable, match="open it as a context"):
         corpus.data("huge.log")
     assert corpus.below("a") == ["a.txt"]
+
+
+def test_utf16_is_read_as_the_text_that_it_is(make_tree: Make, cache: Path) -> None:
+    text = "café\n\U0001f600 two\n" * 900
+    files: dict[str, str | bytes] = {
+        "big": codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
+        "little": codecs.BOM_UTF16_LE + text.encode("utf-16-le"),
+        "han": codecs.BOM_UTF16_LE + ("\u4e2d\u6587" * 9).encode("utf-16-le"),  # without a NUL
+        "empty": codecs.BOM_UTF16_LE,
+        "odd": codecs.BOM_UTF16_LE + b"a\0b\0c",
+        "half": codecs.BOM_UTF16_LE + b"\0\xd8a\0",
+        "utf32": "text".encode("utf-32"),
+        "one": b"\xff",
+        "zero": b"",
+    }
+    tree = make_tree(files)
+    for corpus in (
+        load.tree(tree.folder, cache=cache),
+        load.revision(tree.folder, "HEAD", cache=cache),
+    ):
+        assert corpus.data("big") == corpus.data("little") == text.encode()
+        assert corpus.data("han") == ("\u4e2d\u6587" * 9).encode()
+        assert (corpus.data("empty"), corpus.data("one")) == (b"", b"\xff")
+        skipped = {(name, *why) for name, why in corpus.skipped.items()}
+        assert skipped == {("half", "binary"), ("odd", "binary"), ("utf32", "binary")}
+    corpus = load.tree(tree.folder, cache=cache)
+    before = corpus.generation
+    os.utime(tree.folder / "big")
+    assert corpus.refresh() is False and corpus.generation == before
+    tree.write({"big": codecs.BOM_UTF16_LE + "x\ny".encode("utf-16-le")})
+    assert corpus.refresh() and corpus.line_bytes("big", 1, 9) == [b"x", b"y"]
 
 
 def test_names_and_contents_need_not_be_utf8(make_tree: Make, cache: Path) -> None:
