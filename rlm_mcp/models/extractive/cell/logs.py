@@ -58,7 +58,8 @@ class Logs:
         first = self.variable.first_error(since=since, path=path) if level == "error" else None
         if first and first["record"]:
             record = first["record"]
-            self.report.fact(f"The first: {record['ref']} {code_of(record['text'].strip().splitlines()[0], 300)}")
+            line = record["text"].strip().splitlines()[0]
+            self.report.fact(f"The first: {record['ref']} {code_of(line, 300)}")
 
     def between(self, since: str, until: str) -> None:
         """Tell how many lines there are between two times, and their commonest forms."""
