@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+from rlm_mcp.contexts import qualified
+from rlm_mcp.contexts.callees import Place, Targets, called, definition_pattern
+from rlm_mcp.contexts.heirs import Found, Heirs
 from rlm_mcp.contexts.modules import Modules
 from rlm_mcp.contexts.owners import NAME, OTHER, Line, Owners
+from rlm_mcp.contexts.symbol import Call, Heir, Symbol, Use, order, surest
+from rlm_mcp.contexts.variable import Listed
 from rlm_mcp.corpus import graph, imports, tokens
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.grammar import Definition, Parsed
@@ -24,6 +30,8 @@ from rlm_mcp.refs import Lines, Ref
 
 MAX_LINES = 20_000
 """Lines with a name that are looked at."""
+_WORDS = 200
+"""Words that are looked for at a time."""
 MAX_MAPPED = 8_000
 """Documents that a map is drawn from."""
 
@@ -32,33 +40,12 @@ _CLASSES = "class|struct|interface|trait|impl|enum|module|record|object|type"
 """Words that a class is defined with, in one language or another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """A definition; `text` is its first line."""
+class _Looked(NamedTuple):
+    """Lines that were found, and whether these are all."""
 
-    ref: str
-    name: str
-    kind: str
-    owner: str
-    path: str
-    line: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A line that uses a name: kind is call, base, type, import or mention."""
-
-    ref: str
-    kind: str
-    path: str
-    line: int
-    inside: str
-    """The definition that the line stands in, as Class.method."""
-    text: str
-    basis: str = ""
-    """For Owner.name, how it is known that the owner's is meant: class, variable, override, module
-    (owners.py), or name: the name fits and nothing else is known."""
+    hits: Sequence[searching.Match]
+    exact: bool
+    note: str
 
 
 class Code:
@@ -77,6 +64,8 @@ class Code:
             "symbols": self.symbols,
             "references": self.references,
             "callers": self.callers,
+            "callees": self.callees,
+            "subclasses": self.subclasses,
             "importers": self.importers,
             "map": self.map,
         }
@@ -96,31 +85,74 @@ class Code:
         named = next((text for text in texts if item.name in text), "")
         return (named or (texts[0] if texts else ""))[:200]
 
-    def symbols(self, name: str, kind: str = "", limit: int = 50) -> list[Symbol]:
+    def symbols(self, name: str, kind: str = "", limit: int = 50) -> Listed[Symbol]:
         """symbols(name, kind="", limit=50) -> definitions; get_* and Class.name work"""
-        wanted = _pattern(name)
-        parsed = self._symbols.parsed(self._containing(_words(name)))
+        wanted = qualified.pattern(name)
+        paths, looked = self._containing([qualified.longest(name)])
         found = [
             self._symbol(path, item)
-            for path, known in parsed.items()
+            for path, known in self._symbols.parsed(paths).items()
             for item in known.definitions
             if wanted(item) and (item.kind == kind or (not kind and item.kind != "heading"))
         ]
-        return sorted(found, key=_order)[: max(0, limit)]
+        return Listed.cut(sorted(found, key=order), limit, looked.exact, looked.note)
 
-    def references(self, name: str, limit: int = 200) -> list[Use]:
+    def references(self, name: str, limit: int = 200) -> Listed[Use]:
         """references(name, limit=200) -> lines that use a name (or Class.name), and how"""
-        uses = [use for use in self._uses(name) if use.kind != "definition"]
-        return sorted(uses, key=_surest)[: max(0, limit)]
+        uses, looked = self._uses(name)
+        kept = [use for use in uses if use.kind != "definition"]
+        return Listed.cut(sorted(kept, key=surest), limit, looked.exact, looked.note)
 
-    def callers(self, name: str, limit: int = 100) -> list[Use]:
+    def callers(self, name: str, limit: int = 100) -> Listed[Use]:
         """callers(name, limit=100) -> lines that call a name, and the definition around each;
         for Class.name or module.name those of another owner are left out, and `basis` says how the
         owner is known, surest first ("name": by nothing but the name)"""
-        uses = [use for use in self._uses(name) if use.kind == "call"]
-        return sorted(uses, key=_surest)[: max(0, limit)]
+        uses, looked = self._uses(name)
+        kept = [use for use in uses if use.kind == "call"]
+        return Listed.cut(sorted(kept, key=surest), limit, looked.exact, looked.note)
 
-    def importers(self, path: str, limit: int = 200) -> list[Use]:
+    def callees(self, name: str, limit: int = 200) -> Listed[Call]:
+        """callees(name, limit=200) -> calls inside the definitions of a name (or Class.name), by
+        line; `target` is the ref of what is called, where the text tells"""
+        wanted = qualified.pattern(name)
+        paths, looked = self._containing([qualified.longest(name)])
+        parsed = self._symbols.parsed(paths)
+        within = [
+            (path, item) for path, known in parsed.items() for item in known.definitions
+            if wanted(item)
+        ]  # fmt: skip
+        within.sort(key=lambda one: order(self._symbol(*one)))
+        places = dict.fromkeys(
+            place for path, item in within for place in called(path, parsed[path], item)
+        )
+        shown = list(places)[: max(0, limit)]
+        targets = Targets(
+            self._corpus.paths(), self._symbols.parsed, self._defining_any, self._lines
+        ).find(shown, parsed)
+        calls = [
+            self._call(place, parsed[place.path], target)
+            for place, target in zip(shown, targets, strict=True)
+        ]
+        return Listed(calls, len(places), looked.exact, looked.note)
+
+    def subclasses(self, name: str, limit: int = 200) -> Listed[Heir]:
+        """subclasses(name, limit=200) -> classes that extend or implement a class (or
+        module.Class), directly (depth 1) or through others, the nearest first"""
+        *_, last = qualified.parts(name)
+        looked: list[_Looked] = []
+
+        def among(words: Sequence[str]) -> Mapping[str, Parsed]:
+            paths, seen = self._containing(words, whole=True)
+            looked.append(seen)
+            return self._symbols.parsed(paths)
+
+        heirs = Heirs(self._corpus.paths(), among, self._line)
+        found = [self._heir(one) for one in heirs.find(qualified.owner_of(name), last)]
+        found.sort(key=lambda one: (one.depth, order(one)))
+        notes = dict.fromkeys(one.note for one in looked if one.note)
+        return Listed.cut(found, limit, all(one.exact for one in looked), " ".join(notes))
+
+    def importers(self, path: str, limit: int = 200) -> Listed[Use]:
         """importers(path, limit=200) -> lines that import a document"""
         paths = self._corpus.paths()
         if self._corpus.document(path) is None:
@@ -129,7 +161,8 @@ class Code:
         modules = [item.name for item in self.definitions(path) if item.kind == "module"]
         found = []
         words = [imports.telling(path), *modules]
-        for other, parsed in self._symbols.parsed(self._containing(words)).items():
+        others, looked = self._containing(words)
+        for other, parsed in self._symbols.parsed(others).items():
             kind = language(other)
             lines = {
                 line
@@ -138,7 +171,7 @@ class Code:
                 for line in places
             }
             found += [self._use(other, line, "import", parsed) for line in sorted(lines)]
-        return sorted(found, key=_order)[: max(0, limit)]
+        return Listed.cut(sorted(found, key=order), limit, looked.exact, looked.note)
 
     def map(self, tokens: int = 2000, path: str = "") -> str:
         """map(tokens=2000, path="") -> the most used definitions, by document, within a budget"""
@@ -181,26 +214,33 @@ class Code:
             lines += sorted(texts, key=lambda text: int(text.split()[0]))
         return "\n".join(lines)
 
-    def _uses(self, name: str) -> list[Use]:
-        word = _parts(name)[-1]
+    def _uses(self, name: str) -> tuple[list[Use], _Looked]:
+        word = qualified.parts(name)[-1]
         if not word:
-            return []
+            return [], _Looked((), True, "")
         alone = re.compile(rf"(?<![\w$]){re.escape(word)}(?![\w$])")
-        query = searching.Query(_whole_word(word), limit=MAX_LINES)
-        hits = searching.search(self._corpus, query, None).hits
-        parsed = self._symbols.parsed(dict.fromkeys(hit.path for hit in hits))
+        looked = self._look(qualified.whole_word(word))
+        parsed = self._symbols.parsed(dict.fromkeys(hit.path for hit in looked.hits))
         uses = []
-        kinds = {path: _kinds(item, word) for path, item in parsed.items()}
-        for hit in hits:
+        kinds = {path: qualified.kinds(item, word) for path, item in parsed.items()}
+        for hit in looked.hits:
             kind = kinds.get(hit.path, {}).get(hit.line, "mention")
             spoken = language(hit.path)
             if kind == "mention" and spoken not in CODE:
                 continue
-            if spoken in _DOLLARS and not hit.cut and not alone.search(hit.text):
+            if spoken in qualified.DOLLARS and not hit.cut and not alone.search(hit.text):
                 continue
             uses.append(self._use(hit.path, hit.line, kind, parsed[hit.path], hit.text))
-        owner = ".".join(filter(None, _parts(name)[:-1]))
-        return self._owned(owner, word, uses, parsed) if owner else uses
+        owner = qualified.owner_of(name)
+        return (self._owned(owner, word, uses, parsed) if owner else uses), looked
+
+    def _look(self, pattern: str) -> _Looked:
+        """Find the lines of a pattern, at most MAX_LINES of them."""
+        found = searching.search(self._corpus, searching.Query(pattern, limit=MAX_LINES), None)
+        note = found.note
+        if found.total > len(found.hits):
+            note = f"Only the first {MAX_LINES:,} of {found.total:,} lines were looked at."
+        return _Looked(found.hits, found.exact and not note, note)
 
     def _owned(
         self, owner: str, word: str, uses: Sequence[Use], parsed: Mapping[str, Parsed]
@@ -224,129 +264,70 @@ class Code:
     def _defining(self, names: Sequence[str]) -> Mapping[str, Parsed]:
         """Parse the documents that define classes of these names."""
         some = "|".join(map(re.escape, names))
-        query = searching.Query(rf"\b(?:{_CLASSES})\s+(?:{some})\b", limit=MAX_LINES)
-        hits = searching.search(self._corpus, query, None).hits
-        paths = dict.fromkeys(hit.path for hit in hits if language(hit.path) in CODE)
+        return self._parsed_code(self._look(rf"\b(?:{_CLASSES})\s+(?:{some})\b"))
+
+    def _defining_any(self, names: Sequence[str]) -> Mapping[str, Parsed]:
+        """Parse the documents that seem to define one of these names."""
+        return self._parsed_code(self._look(definition_pattern(names)))
+
+    def _parsed_code(self, looked: _Looked) -> Mapping[str, Parsed]:
+        paths = dict.fromkeys(hit.path for hit in looked.hits if language(hit.path) in CODE)
         return self._symbols.parsed(paths)
 
     def _use(self, path: str, line: int, kind: str, parsed: Parsed, text: str | None = None) -> Use:
         ref = str(Ref(self._name, path, "", Lines(line, line)))
         shown = self._first_line(path, line) if text is None else text.strip()
-        return Use(ref, kind, path, line, _around(parsed, line), shown)
+        return Use(ref, kind, path, line, qualified.around(parsed, line), shown)
 
     def _symbol(self, path: str, item: Definition) -> Symbol:
-        ref = str(Ref(self._name, path, "", Lines(item.line, item.stop)))
         text = self.headline(path, item)
-        return Symbol(ref, item.name, item.kind, item.owner, path, item.line, text)
+        return Symbol(
+            self._ref(path, item), item.name, item.kind, item.owner, path, item.line, text
+        )
+
+    def _call(self, place: Place, parsed: Parsed, target: tuple[str, Definition] | None) -> Call:
+        path, name, line = place
+        ref = str(Ref(self._name, path, "", Lines(line, line)))
+        inside = qualified.around(parsed, line)
+        known = self._ref(*target) if target else ""
+        return Call(ref, name, path, line, inside, self._first_line(path, line), known)
+
+    def _heir(self, found: Found) -> Heir:
+        path, item = found.path, found.item
+        return Heir(
+            self._ref(path, item), qualified.full(item), item.kind, path, item.line,
+            self.headline(path, item), found.base, found.depth, found.basis,
+        )  # fmt: skip
+
+    def _ref(self, path: str, item: Definition) -> str:
+        return str(Ref(self._name, path, "", Lines(item.line, item.stop)))
+
+    def _line(self, path: str, line: int) -> str:
+        return "".join(self._lines(path, line, line))
+
+    def _lines(self, path: str, first: int, last: int) -> list[str]:
+        raw = self._corpus.line_bytes(path, first, last)
+        return [line.decode("utf-8", "replace") for line in raw]
 
     def _first_line(self, path: str, line: int) -> str:
-        raw = self._corpus.line_bytes(path, line, line)
-        return raw[0].decode("utf-8", "replace").strip()[:200] if raw else ""
+        return self._line(path, line).strip()[:200]
 
-    def _containing(self, words: Sequence[str]) -> list[str]:
-        """Return the code documents that contain one of these words."""
-        some = "|".join(re.escape(word) for word in words if word)
+    def _containing(self, words: Sequence[str], whole: bool = False) -> tuple[list[str], _Looked]:
+        """Return the documents that contain one of these words, also within a longer one."""
+        some = [word for word in words if word]
         if not some:
-            return [path for path in self._corpus.paths() if language(path) in CODE]
-        query = searching.Query(f"(?:{some})", limit=MAX_LINES)
-        hits = searching.search(self._corpus, query, None).hits
-        return list(dict.fromkeys(hit.path for hit in hits))
-
-
-def _pattern(name: str) -> Callable[[Definition], bool]:
-    """Return a test of definitions by name: exact, with `*`, or with an owner (Class.name)."""
-    *owners, last = _parts(name)
-    owner = ".".join(owners)
-    pieces = last.split("*")
-
-    def fits(item: Definition) -> bool:
-        if item.name == name:
-            return True
-        if owner and not f".{item.owner}".endswith(f".{owner}"):
-            return False
-        if len(pieces) == 1:
-            return item.name == last
-        return _star(item.name, pieces)
-
-    return fits
-
-
-def _star(text: str, pieces: Sequence[str]) -> bool:
-    """Match `*` in linear time: each piece is found behind the one before it."""
-    first, *middle, last = pieces
-    if not text.startswith(first) or not text.endswith(last):
-        return False
-    at, end = len(first), len(text) - len(last)
-    for piece in middle:
-        at = text.find(piece, at, end)
-        if at < 0:
-            return False
-        at += len(piece)
-    return at <= end
-
-
-def _words(name: str) -> list[str]:
-    return [max(_parts(name)[-1].split("*"), key=len)]
-
-
-def _parts(name: str) -> list[str]:
-    """Return a dotted name's parts, whatever its language joins them by."""
-    if name.startswith("operator"):
-        return [name]
-    head, mark, private = name.rpartition("#")  # Ruby's Class#method, but #private in JavaScript
-    whole = name if mark and not head else f"{head}.{private}" if mark else name
-    return whole.replace("::", ".").replace("\\", ".").replace("->", ".").split(".")
-
-
-def _whole_word(word: str) -> str:
-    """Return a pattern for a name that is not a part of a longer one."""
-    # A border of a word is one of ASCII in RE2.
-    left = r"\b" if re.match(r"\w", word, re.ASCII) else ""
-    right = r"\b" if re.search(r"\w$", word, re.ASCII) else ""
-    return f"{left}{re.escape(word)}{right}"
-
-
-_DOLLARS = frozenset({"javascript", "typescript", "tsx"})
-"""Languages in which a name may hold a dollar sign."""
-_WEIGHTS = ("type", "import", "call", "base")
-"""Kinds of use; where a line has several, the last one says most."""
-
-
-def _kinds(parsed: Parsed, word: str) -> dict[int, str]:
-    """Return what each line of a document does with a word."""
-    found: dict[int, str] = {}
-    for kind in _WEIGHTS:
-        for name, lines in parsed.uses.get(kind, {}).items():
-            if _means(kind, name, word):
-                found.update(dict.fromkeys(lines, kind))
-    for item in parsed.definitions:
-        if item.name == word and found.get(item.line) not in ("call", "base"):
-            found[item.line] = "definition"
-    return found
-
-
-def _means(kind: str, name: str, word: str) -> bool:
-    """Say whether a used name is the word, or holds it as an import or a qualified one does."""
-    if name == word:
-        return True
-    return word in re.split(r"\W+", name) if kind == "import" else name.endswith(f"::{word}")
-
-
-def _around(parsed: Parsed, line: int) -> str:
-    """Return the innermost definition that a line stands in."""
-    inside = ""
-    for item in parsed.definitions:
-        if item.line > line:
-            break
-        if item.stop >= line and item.kind not in ("constant", "field"):
-            inside = f"{item.owner}.{item.name}" if item.owner else item.name
-    return inside
-
-
-def _surest(use: Use) -> tuple[bool, tuple[bool, bool, bool, str, int]]:
-    return use.basis == NAME, _order(use)
-
-
-def _order(item: Symbol | Use) -> tuple[bool, bool, bool, str, int]:
-    path = item.path
-    return is_built(path), is_test(path), is_doc(path), path, item.line
+            every = [path for path in self._corpus.paths() if language(path) in CODE]
+            return every, _Looked((), True, "")
+        paths: dict[str, None] = {}
+        exact, notes = True, {}
+        for start in range(0, len(some), _WORDS):
+            few = some[start : start + _WORDS]
+            pattern = "|".join(map(qualified.whole_word if whole else re.escape, few))
+            # The first line of each document is enough, so as many are asked for as there are.
+            query = searching.Query(f"(?:{pattern})", limit=0, spread=True)
+            count = searching.search(self._corpus, query, None).documents
+            found = searching.search(self._corpus, replace(query, limit=count), None)
+            paths.update(dict.fromkeys(hit.path for hit in found.hits))
+            exact = exact and found.exact
+            notes.update(dict.fromkeys([found.note] if found.note else []))
+        return list(paths), _Looked((), exact, " ".join(notes))

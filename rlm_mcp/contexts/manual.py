@@ -8,6 +8,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rlm_mcp.contexts.variable import Listed
+
 
 def entries(methods: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
     """Return the manual of each method, a line each."""
@@ -18,8 +20,10 @@ def entry(name: str, method: Callable[..., Any]) -> str:
     """Return `name(parameters) -> what it gives`, and the fields of what a list of it holds."""
     said = purpose(method)
     usage = said if said.startswith(f"{name}(") else f"{name}{_signature(method)} -> {said}"
-    fields = ", ".join(_fields(method))
-    return f"{usage} [each: {fields}]" if fields else usage
+    result = _result(method)
+    fields = ", ".join(_fields(result))
+    more = "; .total counts all" if typing.get_origin(result) is Listed else ""
+    return f"{usage} [each: {fields}{more}]" if fields else usage
 
 
 def purpose(method: Callable[..., Any]) -> str:
@@ -36,12 +40,16 @@ def _signature(method: Callable[..., Any]) -> str:
     return str(inspect.Signature(bare))
 
 
-def _fields(method: Callable[..., Any]) -> list[str]:
-    """Return the fields of the records that a method gives a list of, or nothing."""
+def _result(method: Callable[..., Any]) -> Any:
+    """Return the type of what a method returns, or None."""
     try:
-        result = typing.get_type_hints(method).get("return")
+        return typing.get_type_hints(method).get("return")
     except NameError:  # A type that is imported for the type checker alone.
-        return []
+        return None
+
+
+def _fields(result: Any) -> list[str]:
+    """Return the fields of the records that a result is a list of, or nothing."""
     for kind in typing.get_args(result):
         if dataclasses.is_dataclass(kind):
             return [field.name for field in dataclasses.fields(kind)]

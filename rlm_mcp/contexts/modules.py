@@ -17,7 +17,7 @@ from rlm_mcp.corpus.language import language
 
 _READ = frozenset({"python", "javascript", "typescript", "tsx", "go"})
 """Languages whose imports tell what a bare name is."""
-_INDEXES = ("__init__", "index", "mod")
+INDEXES = ("__init__", "index", "mod")
 
 
 class Modules:
@@ -37,7 +37,7 @@ class Modules:
             handed = {
                 path
                 for path, item in parsed.items()
-                if path.rsplit("/", 1)[-1].partition(".")[0] in _INDEXES and self._takes(path, item)
+                if path.rsplit("/", 1)[-1].partition(".")[0] in INDEXES and self._takes(path, item)
             }
             if handed <= self._targets:
                 break
@@ -125,7 +125,7 @@ def module(path: str) -> str:
     if suffix == "go":
         stem = path.rpartition("/")[0]
     head, _, last = stem.rpartition("/")
-    return (head if last in _INDEXES else stem).replace("/", ".")
+    return (head if last in INDEXES else stem).replace("/", ".")
 
 
 def _top(item: Parsed) -> set[str]:

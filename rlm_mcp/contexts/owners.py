@@ -24,7 +24,7 @@ module; by the name only. OTHER: it is something else."""
 
 ORDER = (CLASS, MODULE, VARIABLE, OVERRIDE, NAME, OTHER)
 """The surest first."""
-_BODIES = frozenset({"class", "struct", "union", "impl", "trait", "interface", "module", "enum"})
+BODIES = frozenset({"class", "struct", "union", "impl", "trait", "interface", "module", "enum"})
 _SELF = frozenset({"self", "cls", "this", "$this", "Self", "static"})
 _ABOVE = frozenset({"super", "parent", "base"})
 _BARE = frozenset({"java", "kotlin", "csharp", "cpp", "ruby", "swift", "scala"})
@@ -118,7 +118,7 @@ class Owners:
     def _made_of(self, name: str, line: Line, inside: Sequence[Definition]) -> frozenset[str]:
         """Return what a variable is of: one of a function, or of the object around it."""
         first, dot, _ = name.partition(".")
-        bodies = [item for item in inside if item.kind in _BODIES]
+        bodies = [item for item in inside if item.kind in BODIES]
         where = bodies[-1:] if dot and first in _SELF else inside[len(bodies) :][:1]
         key = (line.path, where[0].line if where else 0, name)
         if key not in self._types:
@@ -133,7 +133,7 @@ class Owners:
         if not parts:
             if self._assigned(inside, line.lines):
                 return NAME
-            body = bool(inside) and inside[-1].kind in _BODIES
+            body = bool(inside) and inside[-1].kind in BODIES
             return self._verdict(around, line.path, virtual=False) if body else OTHER
         if parts[-1] in _SELF or (kind == "go" and parts[-1] == _receives(inside, line.lines)):
             return self._verdict(around, line.path, virtual=True) if around else NAME
@@ -227,7 +227,7 @@ class Owners:
 
 def _classes(path: str, item: Parsed) -> Iterator[Class]:
     """Give the classes of a document, also those that only methods outside of them tell."""
-    bodies = [one for one in item.definitions if one.kind in _BODIES]
+    bodies = [one for one in item.definitions if one.kind in BODIES]
     members: dict[str, set[str]] = {_full(one): set() for one in bodies}
     for one in item.definitions:
         if one.owner and (one.owner in members or one.kind in ("method", "function")):
@@ -261,7 +261,7 @@ def _class_around(inside: Sequence[Definition]) -> str:
     """Return the name of the innermost class, or the owner of a method outside of it."""
     name = ""
     for one in inside:
-        if one.kind in _BODIES:
+        if one.kind in BODIES:
             name = one.name
         elif not name and one.kind == "method" and one.owner:
             name = one.owner.rsplit(".", 1)[-1]

@@ -6,9 +6,9 @@ long: callers run them off the event loop. Every result holds refs that `read` o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
 
 from rlm_mcp.corpus.query import Query
 from rlm_mcp.errors import Unavailable
@@ -21,6 +21,7 @@ __all__ = [
     "Hit",
     "Item",
     "Kind",
+    "Listed",
     "Method",
     "Outline",
     "Passage",
@@ -31,6 +32,7 @@ __all__ = [
     "wire",
 ]
 
+T = TypeVar("T")
 Kind = Literal["repo", "history", "text", "session", "logs"]
 
 
@@ -89,6 +91,26 @@ class Found:
     """False where a time limit cut the search short; `note` says so."""
     note: str = ""
     per_folder: Mapping[str, int] = field(default_factory=dict)
+
+
+class Listed(list[T]):
+    """What a method found, cut at its limit: `total` counts all that there is.
+
+    `exact` is False where the total is a lower bound; `note` says why. In a cell it is a list with
+    the same three attributes.
+    """
+
+    def __init__(
+        self, items: Iterable[T] = (), total: int = 0, exact: bool = True, note: str = ""
+    ) -> None:
+        super().__init__(items)
+        self.total = max(total, len(self))
+        self.exact, self.note = exact, note
+
+    @classmethod
+    def cut(cls, items: Sequence[T], limit: int, exact: bool = True, note: str = "") -> Listed[T]:
+        """Return the first `limit` of all the items."""
+        return cls(items[: max(0, limit)], len(items), exact, note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,23 +223,24 @@ class Variable(Protocol):
     def close(self) -> None: ...
 
 
-def listed(found: Found) -> list[Hit]:
-    """Return the hits of an answer as a plain list; where they are not all, each one says so.
+def listed(found: Found) -> Listed[Hit]:
+    """Return the hits of an answer as a list that says how many there are in all.
 
     Raises Unavailable where there are none because something cut the search short.
     """
-    notes = [found.note] if found.note else []
-    if found.total > len(found.hits):
-        total = f"{'' if found.exact else 'at least '}{found.total:,} matching lines"
-        notes.insert(0, f"{len(found.hits):,} of {total}; a larger limit gives more.")
     if not found.exact and not found.hits and found.note:
         raise Unavailable(found.note)
-    note = " ".join(notes)
-    return [replace(hit, note=note) for hit in found.hits] if note else list(found.hits)
+    return Listed(found.hits, found.total, found.exact, found.note)
 
 
 def wire(value: Any) -> Any:
-    """Return `value` as JSON types: dataclasses as objects, tuples as arrays."""
+    """Return `value` as JSON types: dataclasses as objects, tuples as arrays.
+
+    A Listed is an object with the keys `listed`, `total`, `exact` and `note`.
+    """
+    if isinstance(value, Listed):
+        items = [wire(item) for item in value]
+        return {"listed": items, "total": value.total, "exact": value.exact, "note": value.note}
     if hasattr(value, "__dataclass_fields__"):
         return wire(asdict(value))
     if isinstance(value, Mapping):

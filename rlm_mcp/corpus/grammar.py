@@ -18,7 +18,7 @@ from rlm_mcp.corpus.tags import QUERIES
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Parser, Query
 
-VERSION = 4
+VERSION = 5
 """Raised when the queries change: what was parsed with older ones is parsed again."""
 
 _MODULES = {

@@ -73,10 +73,10 @@ _TYPESCRIPT = """
 (module name: (_) @name) @def.module
 (extends_clause value: [(identifier) @name (member_expression property: (property_identifier) @name)
     (call_expression function: (identifier) @name)]) @ref.base
-(implements_clause [(type_identifier) @name (generic_type name: (type_identifier) @name)])
-    @ref.base
-(extends_type_clause type: [(type_identifier) @name (generic_type name: (type_identifier) @name)])
-    @ref.base
+(implements_clause [(type_identifier) @name (generic_type name: (type_identifier) @name)
+    (nested_type_identifier name: (type_identifier) @name)]) @ref.base
+(extends_type_clause type: [(type_identifier) @name (generic_type name: (type_identifier) @name)
+    (nested_type_identifier name: (type_identifier) @name)]) @ref.base
 (type_identifier) @name @ref.type
 (import_require_clause source: (string) @name) @ref.import
 """
@@ -164,6 +164,8 @@ QUERIES = {
 (field_declaration name: (field_identifier) @name) @def.field
 (field_declaration !name type: [(type_identifier) @name (qualified_type name: (_) @name)
     (generic_type type: (type_identifier) @name)]) @ref.base
+(interface_type (type_elem . [(type_identifier) @name (qualified_type name: (_) @name)
+    (generic_type type: (type_identifier) @name)] .)) @ref.base
 (source_file (const_declaration (const_spec name: (identifier) @name) @def.constant))
 (source_file (var_declaration [(var_spec name: (identifier) @name)
     (var_spec_list (var_spec name: (identifier) @name))] @def.constant))
@@ -235,8 +237,8 @@ QUERIES = {
     (scoped_type_identifier (type_identifier) @name .)]) @ref.base
 (super_interfaces (type_list [(type_identifier) @name (generic_type . (type_identifier) @name)
     (scoped_type_identifier (type_identifier) @name .)])) @ref.base
-(extends_interfaces (type_list [(type_identifier) @name
-    (generic_type . (type_identifier) @name)])) @ref.base
+(extends_interfaces (type_list [(type_identifier) @name (generic_type . (type_identifier) @name)
+    (scoped_type_identifier (type_identifier) @name .)])) @ref.base
 (marker_annotation name: (identifier) @name) @ref.type
 (annotation name: (identifier) @name) @ref.type
 (type_identifier) @name @ref.type
@@ -298,6 +300,9 @@ QUERIES = {
 (call method: (identifier) @require arguments: (argument_list . (simple_symbol) @name)
     (#match? @require "^(define_method|define_singleton_method|alias_method|scope)$")) @def.method
 (superclass [(constant) @name (scope_resolution name: (constant) @name)]) @ref.base
+(assignment left: (constant) right: (call receiver: (constant) @require
+    arguments: (argument_list . [(constant) @name (scope_resolution name: (constant) @name)]))
+    (#eq? @require "Class")) @ref.base
 (call !receiver method: (identifier) @require arguments: (argument_list
     [(constant) @name (scope_resolution name: (constant) @name)])
     (#match? @require "^(include|extend|prepend)$")) @ref.base

@@ -329,6 +329,36 @@ class Record(dict[str, Any]):
         raise AttributeError(f"this record has no {name!r}.{did_you_mean(name, self)}")
 
 
+class Listed(list[Any]):
+    """The list that a method returned: `total` counts all that there is, also what was cut off.
+
+    `exact` is False where the total is a lower bound, and `note` says why.
+    """
+
+    total: int = 0
+    exact: bool = True
+    note: str = ""
+
+    def __repr__(self) -> str:
+        items = list.__repr__(self)
+        if len(self) >= self.total and self.exact:
+            return items
+        total = f"{self.total:,}" if self.exact else f"at least {self.total:,}"
+        return f"{len(self):,} of {total}{f' ({self.note})' if self.note else ''}: {items}"
+
+
+_LISTED = {"listed", "total", "exact", "note"}
+
+
+def answer(value: Any) -> Any:
+    """Turn what a method answered into lists and records."""
+    if type(value) is dict and value.keys() == _LISTED and type(value["listed"]) is list:
+        found = Listed(record(value["listed"]))
+        found.total, found.exact, found.note = value["total"], value["exact"], value["note"]
+        return found
+    return record(value)
+
+
 def record(value: Any) -> Any:
     """Turn the JSON objects of an answer into records."""
     if type(value) is dict:

@@ -24,7 +24,7 @@ from rlm_mcp.sandbox.facades import provide
 from rlm_mcp.sandbox.jail import choose
 from rlm_mcp.sandbox.mapped import Mapped
 from rlm_mcp.sandbox.output import Output, short_repr
-from rlm_mcp.sandbox.view import View, record
+from rlm_mcp.sandbox.view import View, answer
 
 RAISE_EVERY_S = 0.08
 """A stop that the cell swallowed is raised anew, but never twice while it unwinds."""
@@ -329,7 +329,7 @@ class Worker:
     ) -> Any:
         """Call a method of a context variable."""
         call = {"name": name, "method": method, "args": positional, "kwargs": named}
-        return record(self.ask("variable", (), call))
+        return answer(self.ask("variable", (), call))
 
     def do_set(self, name: str, value: Any, **_: object) -> tuple[dict[str, Any], bytes]:
         """Bind a plain value."""

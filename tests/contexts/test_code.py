@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.code import Symbol, Use
+from rlm_mcp.contexts.symbol import Symbol, Use
 from rlm_mcp.errors import BadRequest
 from tests.contexts.conftest import Work
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -28,7 +29,21 @@ def test_help_of_a_variable_names_each_method_once_and_the_fields_of_its_results
 ) -> None:
     (shown,) = said(desk, "help(repo)")
     assert shown.count("symbols(") == 1
-    assert "[each: ref, name, kind, owner, path, line, text]" in shown
+    assert "[each: ref, name, kind, owner, path, line, text; .total counts all]" in shown
+
+
+def test_a_list_that_was_cut_tells_how_much_there_is(desk: Desks) -> None:
+    shown = said(
+        desk,
+        "found = repo.grep('.', limit=2)\nprint(len(found), found.total > 2, found.exact)",
+        "found",
+        "print(found[:1])",
+        "repo.symbols('no_such_name')",
+    )
+    assert "2 True True" in shown[0]
+    assert re.search(r"2 of [0-9,]{1,9}: \[\{'ref': ", shown[1])
+    assert not re.search("[0-9] of [0-9]", shown[2]) and shown[2].count("'ref': ") == 1
+    assert shown[3] == "=> []"
 
 
 def test_help_alone_lists_variables_functions_and_what_was_bound(desk: Desks) -> None:

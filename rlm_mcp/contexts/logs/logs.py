@@ -26,6 +26,7 @@ from rlm_mcp.contexts.variable import (
     Found,
     Hit,
     Kind,
+    Listed,
     Method,
     Outline,
     Passage,
@@ -220,7 +221,7 @@ class Logs:
 
     def grep(
         self, pattern: str, path: str = "", limit: int = 100, ignore_case: bool = False
-    ) -> list[Hit]:
+    ) -> Listed[Hit]:
         """grep(pattern, path="", limit=100, ignore_case=False) -> matching lines"""
         query = Query(pattern, limit=limit, ignore_case=ignore_case)
         return listed(self.search(query, Ref(self.name, path)))

@@ -75,7 +75,8 @@ class Report:
 def attempt(call: Callable[..., Any], *args: Any, **options: Any) -> list[Any]:
     """Return a list of what a call found; nothing where it is refused."""
     try:
-        return list(call(*args, **options))
+        found = call(*args, **options)
+        return found if isinstance(found, list) else list(found)
     except Exception as error:
         print(type(error).__name__, error)
         return []
