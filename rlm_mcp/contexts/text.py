@@ -18,6 +18,7 @@ from rlm_mcp.contexts import layout, manual, window
 from rlm_mcp.contexts.code import Code
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.kinds import kind_of_path, token_kind
+from rlm_mcp.contexts.large import Large
 from rlm_mcp.contexts.variable import (
     Chunk,
     Description,
@@ -33,7 +34,7 @@ from rlm_mcp.contexts.variable import (
     listed,
 )
 from rlm_mcp.corpus import chunk as chunking
-from rlm_mcp.corpus import files, globs, tokens
+from rlm_mcp.corpus import globs, tokens
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.language import language
 from rlm_mcp.errors import BadRequest, Denied, did_you_mean
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 64 << 20
 """Bytes that one call for the whole text of a scope may return."""
-OPEN_ON_DEMAND = 256 << 20
-"""Bytes of a file that was too large to load and is opened for a single window."""
 
 
 class Loaded:
@@ -80,6 +79,13 @@ class Text:
         self.folder = folder
         """Where the documents lie on disk; None where they come from a revision."""
         self.code = Code(name, corpus, cache_dir())
+        self._large: Large[Text] | None = None
+        if folder is not None:
+            self._large = Large(folder, confine, cache_dir(), self._alone)
+
+    def _alone(self, corpus: Corpus) -> Text:
+        """Return one large file as a variable of the same name."""
+        return Text(self.name, self.origin, corpus, self.confine, None)
 
     @property
     def methods(self) -> Mapping[str, Method]:
@@ -95,6 +101,8 @@ class Text:
         return self.corpus.refresh()
 
     def close(self) -> None:
+        if self._large is not None:
+            self._large.close()
         self.code.close()
         self.corpus.close()
 
@@ -152,17 +160,17 @@ class Text:
     def read(self, ref: Ref, limit: int = 80) -> Passage:
         ref = self._whole(ref)
         if not ref.path or self.corpus.document(ref.path) is None:
-            if ref.span is None and not (ref.path and self._skipped(ref.path)):
+            if ref.span is None and not self._is_large(ref):
                 return layout.listing(self.documents(ref), ref, limit)
-            return window.window(ref, self._on_demand(ref.path), limit)
+            return self._on_demand(ref.path).read(ref, limit)
         return window.window(ref, Loaded(self.corpus, ref.path), limit)
 
     def text(self, ref: Ref) -> str:
         ref = self._whole(ref)
         if self.corpus.document(ref.path) is not None:
             return window.text_of(ref, Loaded(self.corpus, ref.path))
-        if ref.path and not ref.is_glob and self._skipped(ref.path):
-            return window.text_of(ref, self._on_demand(ref.path))
+        if self._is_large(ref):
+            return self._on_demand(ref.path).text(ref)
         if ref.span is not None:
             raise BadRequest(f"{ref}: lines are those of one document; name it.")
         paths = self.documents(ref)
@@ -180,6 +188,8 @@ class Text:
 
     def search(self, query: Query, scope: Ref) -> Found:
         scope = self._whole(scope)
+        if self._is_large(scope):
+            return self._on_demand(scope.path).search(query, scope)
         paths = None if not scope.path else self.documents(scope)
         if isinstance(scope.span, Lines) and paths is not None and len(paths) == 1:
             return self._search_lines(query, paths[0], scope.span)
@@ -189,12 +199,16 @@ class Text:
         from rlm_mcp.corpus import rank as ranking  # sqlite3 costs 26 ms
 
         scope = self._whole(scope)
+        if self._is_large(scope):
+            return self._on_demand(scope.path).rank(question, scope, limit)
         paths = None if not scope.path else self.documents(scope)
         found = ranking.rank(self.corpus, question, paths, limit)
         return [self._ranked(item, scope) for item in found]
 
     def outline(self, scope: Ref, limit: int = 60) -> Outline:
         scope = self._whole(scope)
+        if self._is_large(scope):
+            return self._on_demand(scope.path).outline(scope, limit)
         paths = self.documents(scope)
         if len(paths) == 1:
             return layout.document(self.code, paths[0], scope, limit)
@@ -202,6 +216,8 @@ class Text:
 
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
         scope = self._whole(scope)
+        if self._is_large(scope):
+            return self._on_demand(scope.path).chunk(scope, by, tokens)
         paths = self.documents(scope)
         span = scope.span if isinstance(scope.span, (Lines, Chars)) else None
         parts = chunking.chunk(self.corpus, paths, by, tokens, kind_of_path, span)
@@ -216,6 +232,11 @@ class Text:
 
     def lines(self, path: str, start: int = 1, end: int = 0) -> str:
         """read(path, start=1, end=0) -> the text of a document, or of some of its lines"""
+        if start < 1 or (end and end < start):
+            raise BadRequest(
+                f"read: {start} to {end} is no span; lines count from 1, end is the last one and 0 "
+                "means the end of the document."
+            )
         span = Lines(start, max(start, end or 1 << 30)) if end or start > 1 else None
         return self.text(Ref(self.name, path, "", span))
 
@@ -235,6 +256,7 @@ class Text:
 
     def _whole(self, ref: Ref) -> Ref:
         """Let `notes#L5` mean the one document of a variable that has only one."""
+        ref = replace(ref, path=ref.path.removeprefix("./"))
         paths = self.corpus.paths()
         if not ref.path and ref.span is not None and len(paths) == 1:
             return Ref(ref.variable, paths[0], ref.rev, ref.span)
@@ -278,23 +300,21 @@ class Text:
         return Hit(ref, item.path, item.line, item.text, cut=item.cut, note=item.note)
 
     def _skipped(self, path: str) -> Mapping[str, int] | None:
-        return self.corpus.skipped.get(path.removeprefix("./"))
+        return self.corpus.skipped.get(path)
 
-    def _on_demand(self, path: str) -> window.Document:
-        """Open a file that was described but not loaded, where that is allowed."""
+    def _is_large(self, ref: Ref) -> bool:
+        """Say whether a ref names one file that was described but not loaded."""
+        known = not ref.path or self.corpus.document(ref.path) is not None
+        return not known and bool(self._skipped(ref.path))
+
+    def _on_demand(self, path: str) -> Text:
+        """Return a file that was described but not loaded, where that is allowed."""
         skipped = self._skipped(path)
         if skipped is None:
             raise self._unknown(path)
         reason, size = next(iter(skipped.items()))
-        if (
-            reason in ("too large", "over the total")
-            and self.folder is not None
-            and size <= OPEN_ON_DEMAND
-        ):
-            fd = self.confine.open(Path(os.path.normpath(self.folder / path)))
-            with os.fdopen(fd, "rb") as file:
-                data = file.read(OPEN_ON_DEMAND)
-                return window.Plain(files.as_text(data) or data)
+        if reason in ("too large", "over the total") and self._large is not None:
+            return self._large.open(path)
         if reason == "denied":
             raise Denied(f"{path!r} holds secrets by its name and is not opened.")
         if reason == "link" and self.folder is not None:
