@@ -231,7 +231,7 @@ def _classes(path: str, item: Parsed) -> Iterator[Class]:
     members: dict[str, set[str]] = {_full(one): set() for one in bodies}
     for one in item.definitions:
         if one.owner and (one.owner in members or one.kind in ("method", "function")):
-            members.setdefault(one.owner, set()).add(one.name)
+            members.setdefault(one.owner, set()).update({one.name, one.name.removeprefix("#")})
     bases: dict[str, list[str]] = {}
     for base, places in item.uses.get("base", {}).items():
         for line in places:

@@ -17,8 +17,9 @@ def parts(name: str) -> list[str]:
     """Return a dotted name's parts, whatever its language joins them by."""
     if name.startswith("operator"):
         return [name]
-    head, mark, private = name.rpartition("#")  # Ruby's Class#method, but #private in JavaScript
-    whole = name if mark and not head else f"{head}.{private}" if mark else name
+    head, mark, last = name.rpartition("#")  # Ruby's Class#method, but #private in JavaScript
+    private = not head or head.endswith(".")
+    whole = f"{head}.{last}" if mark and not private else name
     return whole.replace("::", ".").replace("\\", ".").replace("->", ".").split(".")
 
 
@@ -43,9 +44,8 @@ def pattern(name: str) -> Callable[[Definition], bool]:
             return True
         if owner and not f".{item.owner}".endswith(f".{owner}"):
             return False
-        if len(pieces) == 1:
-            return item.name == last
-        return _star(item.name, pieces)
+        own = item.name if last.startswith("#") else item.name.removeprefix("#")
+        return own == last if len(pieces) == 1 else _star(own, pieces)
 
     return fits
 
@@ -80,14 +80,17 @@ def kinds(parsed: Parsed, word: str) -> dict[int, str]:
             if _means(kind, name, word):
                 found.update(dict.fromkeys(lines, kind))
     for item in parsed.definitions:
-        if item.name == word and found.get(item.line) not in ("call", "base"):
+        if word in (item.name, item.name.removeprefix("#")) and found.get(item.line) not in (
+            "call",
+            "base",
+        ):
             found[item.line] = "definition"
     return found
 
 
 def _means(kind: str, name: str, word: str) -> bool:
     """Say whether a used name is the word, or holds it as an import or a qualified one does."""
-    if name == word:
+    if word in (name, name.removeprefix("#")):
         return True
     return word in re.split(r"\W+", name) if kind == "import" else name.endswith(f"::{word}")
 

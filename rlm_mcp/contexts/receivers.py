@@ -33,7 +33,7 @@ def receivers(line: str, word: str) -> Iterator[Receiver]:
         yield Receiver((UNKNOWN,))
         return
     for match in re.finditer(rf"(?<![\w$]){re.escape(word)}(?![\w$])", line):
-        before = line[: match.start()]
+        before = line[: match.start()].removesuffix("#")  # a private name of JavaScript
         joint = _JOINT.search(before)
         yield _receiver(before[: joint.start()].rstrip()) if joint else Receiver(())
 

@@ -237,3 +237,13 @@ def test_calls_are_found_beside_a_definition_and_by_whole_names(
     found = catalog_of(work.path).call("repo", "callers", [name], {})
     assert isinstance(found, list)
     assert [item.line for item in found] == lines
+
+
+@pytest.mark.parametrize("name", ["#load", "load", "Store.#load", "Store#load", "Store.load"])
+def test_a_private_name_of_javascript_is_found_with_its_mark_and_without(
+    name: str, work: Work, catalog_of: Make
+) -> None:
+    work.write("a.js", "class Store {\n  #load() {}\n  get() { return this.#load() }\n}\n")
+    catalog = catalog_of(work.path)
+    assert [item.name for item in _symbols(catalog, name)] == ["#load"]
+    assert [use.line for use in _uses(catalog, "callers", name)] == [3]
