@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
+from typing import TypedDict
 
-from rlm_mcp.contexts import commits, patches
+from rlm_mcp.contexts import commits, patches, pickaxe
 from rlm_mcp.contexts.churn import Churn
 from rlm_mcp.contexts.commits import SHORT, Commit
 from rlm_mcp.contexts.plumbing import Git
-from rlm_mcp.contexts.variable import Chunk, Found, Hit, Query
+from rlm_mcp.contexts.variable import Chunk, Found, Hit, Listed, Query
 from rlm_mcp.corpus import chunk as chunking
 from rlm_mcp.corpus import load, tokens, words
 from rlm_mcp.corpus import search as searching
@@ -44,6 +45,16 @@ class Part:
     corpus: Corpus
     start: int
     stop: int
+
+
+class Changed(TypedDict):
+    """A commit that adds or removes a line."""
+
+    ref: str
+    date: str
+    author: str
+    subject: str
+    line: str
 
 
 class Packed:
@@ -176,27 +187,28 @@ class Packed:
             start = stop
         return found
 
-    def pickaxe(self, pattern: str, path: str, limit: int) -> list[dict[str, str]]:
-        """Return commits that add or remove a line that matches, newest first."""
-        ask = searching.Query(pattern=f"^[+-].*(?:{pattern})", limit=1_000)
-        found: list[dict[str, str]] = []
-        start = 0
-        for batch in self._batches(path):
+    def pickaxe(self, pattern: str, paths: Sequence[str], limit: int) -> Listed[Changed]:
+        """Return commits that add or remove a line that matches, newest first.
+
+        It ends with the first commit that there is no room for.
+        """
+        found: list[Changed] = []
+        notes: dict[str, None] = {}
+        for batch in self._batches(paths):
             corpus = self._pack_texts([change.text for change in batch])
             try:
-                hits = searching.search(corpus, ask, None).hits
+                lines = pickaxe.lines(corpus, [change.commit for change in batch], pattern)
             finally:
                 corpus.close()
-            seen: set[int] = set()
-            for hit in hits:
-                number = int(hit.path)
-                if number not in seen and len(found) < limit:
-                    seen.add(number)
-                    found.append(_summary(self.name, batch[number].commit, hit.text))
-            start += len(batch)
-            if len(found) >= limit or self._stop:
+            notes.update(dict.fromkeys(lines.notes))
+            for number, text in sorted(lines.first.items()):
+                found.append(_summary(self.name, batch[number].commit, text))
+            if len(found) > limit:
+                notes["It stopped here; a larger limit goes further back."] = None
                 break
-        return found
+        if self._stop:
+            notes["The history changed meanwhile; ask again."] = None
+        return Listed(found[: max(0, limit)], len(found), not notes, " ".join(notes))
 
     def rank(self, question: str, limit: int) -> list[Hit]:
         """Return the commits whose messages hold most of a question's words, newer ones first.
@@ -227,12 +239,12 @@ class Packed:
         ref = Ref(self.name, commit, "", Lines(1, last))
         return Hit(str(ref), commit, line, text[:300], cut=len(text) > 300)
 
-    def _batches(self, path: str) -> Iterator[list[patches.Change]]:
+    def _batches(self, paths: Sequence[str]) -> Iterator[list[patches.Change]]:
         batch: list[patches.Change] = []
         size = 0
         if not self.revs:
             return
-        for change in patches.stream(self.git, self.revs, secrets=self._secrets, path=path):
+        for change in patches.stream(self.git, self.revs, secrets=self._secrets, paths=paths):
             if self._stop:
                 return
             batch.append(change)
@@ -256,7 +268,7 @@ class Packed:
     def _work(self) -> None:
         total = start = 0
         try:
-            for batch in self._batches(""):
+            for batch in self._batches(()):
                 part = Part(self._pack_texts([c.text for c in batch]), start, start + len(batch))
                 total += sum(len(change.patch) for change in batch)
                 start = part.stop
@@ -309,14 +321,11 @@ def _place(number: int) -> str:
     return f"{number:08d}"
 
 
-def _summary(name: str, commit: Commit, line: str) -> dict[str, str]:
-    return {
-        "ref": f"{name}:{commit.commit[:SHORT]}",
-        "date": commit.date,
-        "author": commit.author,
-        "subject": commit.subject,
-        "line": line,
-    }
+def _summary(name: str, commit: Commit, line: str) -> Changed:
+    ref = f"{name}:{commit.commit[:SHORT]}"
+    return Changed(
+        ref=ref, date=commit.date, author=commit.author, subject=commit.subject, line=line
+    )
 
 
 def _cursor(text: str) -> tuple[int, str]:

@@ -13,22 +13,45 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from rlm_mcp.contexts.confine import is_denied
 from rlm_mcp.contexts.plumbing import Git
+from rlm_mcp.contexts.renames import DETECT
 from rlm_mcp.errors import RlmError
 
 BATCH = 200
 _HEAD = re.compile(rb"\x1e([0-9a-f]{40,64})")
 _SCHEMA = """
 create table if not exists commits(id integer primary key, name text unique);
-create table if not exists files(commit_id integer, path blob, added integer, removed integer);
+create table if not exists files(
+    commit_id integer, path blob, added integer, removed integer, was blob
+);
 create index if not exists by_commit on files(commit_id);
 """
 
-Row = tuple[str, int, int]
+Change = tuple[str, int, int, str]
+"""A path, lines added, lines removed, and the path before where it was renamed."""
+
+
+class Row(TypedDict):
+    """A file under its present name."""
+
+    path: str
+    commits: int
+    added: int
+    removed: int
+
+
+class Churned(TypedDict):
+    """Files by changed lines; `total` counts all files, `commits` those that were counted."""
+
+    files: list[Row]
+    total: int
+    commits: int
+    note: str
 
 
 class Churn:
@@ -38,7 +61,7 @@ class Churn:
         self._git, self._scope = git, f":{git.prefix}" if git.prefix else ""
         self._commits = commits
         self._ends: frozenset[str] = frozenset()
-        self._path = cache / "numstat-2.sqlite"
+        self._path = cache / "numstat-3.sqlite"
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
         self._done = False
@@ -54,31 +77,25 @@ class Churn:
         if self._thread is not None:
             self._thread.join(timeout=10)
 
-    def files(self, path: str, limit: int, wait_s: float) -> dict[str, object]:
+    def files(self, path: str, limit: int, wait_s: float) -> Churned:
         """Return files by how many lines changed, and over how many of the commits."""
         self._start(wait_s)
         base = self._open()
         try:
-            known = _known(base, [f"{commit}{self._scope}" for commit in self._commits])
-            totals: dict[str, list[int]] = {}
-            for start in range(0, len(known), 500):
-                ids = known[start : start + 500]
-                marks = ",".join("?" * len(ids))
-                sql = f"select path, added, removed from files where commit_id in ({marks})"
-                for raw, added, removed in base.execute(sql, ids):
-                    name = os.fsdecode(raw)
-                    if name.startswith(path) and not is_denied(name):
-                        total = totals.setdefault(name, [0, 0, 0])
-                        total[0] += 1
-                        total[1] += added
-                        total[2] += removed
+            names = {
+                f"{commit}{self._scope}": number for number, commit in enumerate(self._commits)
+            }
+            known = _known(base, names)
+            totals = _totals(base, [known[number] for number in sorted(known)])
         finally:
             base.close()
-        ordered = sorted(totals.items(), key=lambda item: (-item[1][1] - item[1][2], item[0]))
+        below = path.rstrip("/") + "/"
         rows = [
-            {"path": name, "commits": commits, "added": added, "removed": removed}
-            for name, (commits, added, removed) in ordered[: max(0, limit)]
+            Row(path=name, commits=commits, added=added, removed=removed)
+            for name, (commits, added, removed) in totals.items()
+            if (not path or name == path or name.startswith(below)) and not is_denied(name)
         ]
+        rows.sort(key=lambda row: (-row["added"] - row["removed"], row["path"]))
         counted, every = len(known), len(self._commits)
         note = self._failure
         if counted < every - len(self._ends) and not note:
@@ -87,7 +104,8 @@ class Churn:
             note = (
                 f"Left out where the shallow clone ends: {len(self._ends):,} of {every:,} commits."
             )
-        return {"files": rows, "total": len(ordered), "commits": counted, "note": note}
+        shown = rows[: max(0, limit)]
+        return Churned(files=shown, total=len(rows), commits=counted, note=note)
 
     def _start(self, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
@@ -132,15 +150,16 @@ class Churn:
         return base
 
 
-def numstat(git: Git, commits: Sequence[str]) -> Iterator[tuple[str, list[Row]]]:
-    """Give (commit, [(path, lines added, lines removed)]); a binary file counts as 0."""
+def numstat(git: Git, commits: Sequence[str]) -> Iterator[tuple[str, list[Change]]]:
+    """Give (commit, [(path, lines added, lines removed, path before)]); a binary counts as 0."""
     arguments = ["log", "--no-walk=unsorted", "--stdin", "--format=%x1e%H", "--numstat", "-z"]
-    arguments += ["--no-renames", "--no-ext-diff", "--no-textconv", "--no-notes"]
+    arguments += [*DETECT, "--no-ext-diff", "--no-textconv", "--no-notes"]
     if git.prefix:
         arguments.append("--relative")
     out = git.run(*arguments, stdin="\n".join(commits).encode() + b"\n", timeout_s=600)
-    commit, rows = "", list[Row]()
-    for record in out.split(b"\0"):
+    commit, rows = "", list[Change]()
+    records = iter(out.split(b"\0"))
+    for record in records:
         # A path stands behind its counts, so no name of a file looks like the head of a commit.
         if head := _HEAD.fullmatch(record.strip(b"\n")):
             if commit:
@@ -151,19 +170,48 @@ def numstat(git: Git, commits: Sequence[str]) -> Iterator[tuple[str, list[Row]]]
         removed, tab, path = rest.partition(b"\t")
         if tab:
             counts = [int(count) if count.isdigit() else 0 for count in (added, removed)]
-            rows.append((os.fsdecode(path), counts[0], counts[1]))
+            was = b"" if path else next(records, b"")  # of a rename both paths stand behind it
+            now = path or next(records, b"")
+            rows.append((os.fsdecode(now), counts[0], counts[1], os.fsdecode(was)))
     if commit:
         yield commit, rows
 
 
-def _known(base: sqlite3.Connection, commits: Sequence[str]) -> list[int]:
-    found = []
-    for start in range(0, len(commits), 500):
-        some = commits[start : start + 500]
+def _known(base: sqlite3.Connection, names: Mapping[str, int]) -> dict[int, int]:
+    """Return the ids of the commits that are counted, by their numbers."""
+    found = {}
+    every = list(names)
+    for start in range(0, len(every), 500):
+        some = every[start : start + 500]
         marks = ",".join("?" * len(some))
-        rows = base.execute(f"select id from commits where name in ({marks})", some)
-        found += [number for (number,) in rows]
+        rows = base.execute(f"select name, id from commits where name in ({marks})", some)
+        found.update({names[name]: number for name, number in rows})
     return found
+
+
+def _totals(base: sqlite3.Connection, ids: Sequence[int]) -> dict[str, list[int]]:
+    """Sum up commits, newest first, under the names that files have now."""
+    totals: dict[str, list[int]] = {}
+    present: dict[bytes, bytes] = {}
+    for start in range(0, len(ids), 500):
+        some = ids[start : start + 500]
+        marks = ",".join("?" * len(some))
+        sql = f"select commit_id, path, added, removed, was from files where commit_id in ({marks})"
+        rows: dict[int, list[tuple[bytes, int, int, bytes]]] = {number: [] for number in some}
+        for number, *row in base.execute(sql, some):
+            rows[number].append(tuple(row))
+        for number in some:
+            before: dict[bytes, bytes] = {}
+            for path, added, removed, was in rows[number]:
+                name = present.get(path, path)
+                if was:
+                    before[was] = name
+                total = totals.setdefault(os.fsdecode(name), [0, 0, 0])
+                total[0] += 1
+                total[1] += added
+                total[2] += removed
+            present.update(before)
+    return totals
 
 
 def _missing(base: sqlite3.Connection, commits: Sequence[str], scope: str) -> list[str]:
@@ -174,12 +222,15 @@ def _missing(base: sqlite3.Connection, commits: Sequence[str], scope: str) -> li
     return [commit for commit in commits if f"{commit}{scope}" not in known]
 
 
-def _keep(base: sqlite3.Connection, found: list[tuple[str, list[Row]]]) -> None:
+def _keep(base: sqlite3.Connection, found: list[tuple[str, list[Change]]]) -> None:
     with base:
         for commit, rows in found:
             done = base.execute("insert or ignore into commits(name) values(?)", (commit,))
             if done.rowcount:
                 base.executemany(
-                    "insert into files values(?, ?, ?, ?)",
-                    [(done.lastrowid, os.fsencode(path), *counts) for path, *counts in rows],
+                    "insert into files values(?, ?, ?, ?, ?)",
+                    [
+                        (done.lastrowid, os.fsencode(path), added, removed, os.fsencode(was))
+                        for path, added, removed, was in rows
+                    ],
                 )

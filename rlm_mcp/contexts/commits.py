@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, TypedDict
 
 from rlm_mcp.contexts.confine import is_denied
 from rlm_mcp.contexts.plumbing import PATCH_FLAGS, Git
@@ -29,7 +29,10 @@ MAX_TOGETHER = 500
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit; `date` is the author's, ISO 8601 with its zone."""
+    """A commit; `date` is the author's, ISO 8601 with its zone.
+
+    `path` is what the file that was asked for was called then.
+    """
 
     commit: str
     parents: tuple[str, ...]
@@ -37,6 +40,7 @@ class Commit:
     email: str
     date: str
     message: str
+    path: str = ""
 
     @property
     def subject(self) -> str:
@@ -65,6 +69,17 @@ class Blamed:
     text: str
 
 
+class Author(TypedDict):
+    """Who wrote commits; `first` and `last` are days, `ref` is the last commit."""
+
+    author: str
+    emails: list[str]
+    commits: int
+    first: str
+    last: str
+    ref: str
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An entry of a tree: mode (120000 a link, 160000 a submodule), kind, id, size."""
@@ -75,21 +90,37 @@ class Entry:
     size: int
 
 
-def log(git: Git, rev: str, path: str = "", limit: int = 0) -> list[Commit]:
+def log(git: Git, rev: str, limit: int = 0) -> list[Commit]:
     """Return commits from `rev` (an id), newest first."""
-    return list(stream(git, [rev], path, limit))
+    return list(stream(git, [rev], limit))
 
 
-def stream(git: Git, revs: Sequence[str], path: str = "", limit: int = 0) -> Iterator[Commit]:
+def stream(git: Git, revs: Sequence[str], limit: int = 0) -> Iterator[Commit]:
     """Give commits one by one; memory stays bounded however long the history is."""
-    arguments = ["log", f"--format={FIELDS}", "--no-notes", "--encoding=UTF-8"]
+    arguments = [*_LOG]
     if limit:
         arguments.append(f"--max-count={limit}")
-    where = ["--", path] if path else ["--", "."] if git.folder != git.top else ["--"]
+    where = ["--", "."] if git.folder != git.top else ["--"]
     with git.stream("--literal-pathspecs", *arguments, "--end-of-options", *revs, *where) as out:
-        for record in _records(out):
-            if (commit := parse(record)) is not None:
-                yield commit
+        yield from _parsed(out)
+
+
+def named(git: Git, ids: Sequence[str]) -> Iterator[Commit]:
+    """Give the commits of these ids, in their order."""
+    if not ids:
+        return
+    text = "\n".join(ids).encode() + b"\n"
+    with git.stream(*_LOG, "--no-walk=unsorted", "--stdin", stdin=text) as out:
+        yield from _parsed(out)
+
+
+_LOG = ("log", f"--format={FIELDS}", "--no-notes", "--encoding=UTF-8")
+
+
+def _parsed(out: IO[bytes]) -> Iterator[Commit]:
+    for record in _records(out):
+        if (commit := parse(record)) is not None:
+            yield commit
 
 
 def _records(out: IO[bytes]) -> Iterator[bytes]:
@@ -111,22 +142,22 @@ def parse(record: bytes) -> Commit | None:
     return Commit(commit, tuple(parents.split()), author, email, date, message)
 
 
-def authors(name: str, found: Sequence[Commit], limit: int) -> list[dict[str, object]]:
+def authors(name: str, found: Sequence[Commit]) -> list[Author]:
     """Return who wrote commits (newest first), those with most first; a name is one author."""
     mine: dict[str, list[Commit]] = {}
     for commit in found:
         mine.setdefault(commit.author.strip().lower() or commit.email.lower(), []).append(commit)
     most = sorted(mine.values(), key=lambda own: (-len(own), own[0].author))
     return [
-        {
-            "author": own[0].author or own[0].email,
-            "emails": sorted({commit.email for commit in own})[:5],
-            "commits": len(own),
-            "first": min(commit.date for commit in own)[:10],
-            "last": max(commit.date for commit in own)[:10],
-            "ref": f"{name}:{own[0].commit[:SHORT]}",
-        }
-        for own in most[: max(0, limit)]
+        Author(
+            author=own[0].author or own[0].email,
+            emails=sorted({commit.email for commit in own})[:5],
+            commits=len(own),
+            first=min(commit.date for commit in own)[:10],
+            last=max(commit.date for commit in own)[:10],
+            ref=f"{name}:{own[0].commit[:SHORT]}",
+        )
+        for own in most
     ]
 
 
@@ -225,27 +256,32 @@ def tree_entry(git: Git, commit: str, path: str) -> Entry | None:
     return None
 
 
-def together(git: Git, rev: str, path: str, limit: int) -> list[dict[str, object]]:
-    """Return the files that changed in the same commits as `path`, most often first."""
-    if not rev:
+class Companion(TypedDict):
+    """A file that changed with another: in how many commits, and in what share of the other's."""
+
+    path: str
+    commits: int
+    share: float
+
+
+def together(git: Git, ids: Sequence[str], own: Collection[str]) -> list[Companion]:
+    """Return the files that changed in some commits beside `own` names, most often first."""
+    if not ids:
         return []
-    arguments = ["log", "--format=%x1e%H", "--raw", "-z", "--full-diff", "--no-renames"]
+    arguments = ["log", "--no-walk=unsorted", "--stdin", "--format=%x1e%H", "--raw", "-z"]
+    arguments += ["--no-renames", *PATCH_FLAGS]
     if git.prefix:
         arguments.append("--relative")
-    out = git.run("--literal-pathspecs", *arguments, *PATCH_FLAGS, rev, "--", path)
+    out = git.run(*arguments, stdin="\n".join(ids).encode() + b"\n")
     counts: Counter[str] = Counter()
     changes = 0
     for names in _changed(out):
         changes += 1
         if len(names) <= MAX_TOGETHER:
-            counts.update(name for name in names - {path} if not is_denied(name))
+            counts.update(name for name in names.difference(own) if not is_denied(name))
     return [
-        {
-            "path": name,
-            "commits": count,
-            "share": round(count / changes, 3),
-        }
-        for name, count in counts.most_common(max(0, limit))
+        Companion(path=name, commits=count, share=round(count / changes, 3))
+        for name, count in counts.most_common()
     ]
 
 

@@ -12,10 +12,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict
 
-from rlm_mcp.contexts import commits, dates, patches, window
-from rlm_mcp.contexts.changes import Packed
-from rlm_mcp.contexts.churn import numstat
+from rlm_mcp.contexts import commits, dates, patches, renames, window
+from rlm_mcp.contexts.changes import Changed, Packed
+from rlm_mcp.contexts.churn import Churned, numstat
 from rlm_mcp.contexts.commits import SHORT, Commit
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.repository import Repository
@@ -27,6 +28,7 @@ from rlm_mcp.contexts.variable import (
     Hit,
     Item,
     Kind,
+    Listed,
     Method,
     Outline,
     Passage,
@@ -45,6 +47,17 @@ KEPT = 3
 """Earlier states that are kept open after new commits."""
 WAIT_S = 5.0
 """Seconds that a search waits for patches to be packed."""
+
+
+class Logged(TypedDict):
+    """A commit on one line; `path` is what a file that was asked for was called then."""
+
+    ref: str
+    commit: str
+    date: str
+    author: str
+    subject: str
+    path: str
 
 
 class History:
@@ -201,18 +214,19 @@ class History:
     def log(
         self, path: str = "", limit: int = 20, author: str = "", since: str = "", until: str = "",
         revs: str = "",
-    ) -> list[dict[str, str]]:  # fmt: skip
-        """log(path="", limit=20, author="", since="", until="", revs="") -> commits, newest first:
-        ref, commit, date, author, subject; revs is a revision or a range like v1.0..v1.1"""
+    ) -> Listed[Logged]:  # fmt: skip
+        """log(path="", limit=20, author="", since="", until="", revs="") -> commits, newest first;
+        a file is followed through its renames, `path` is its name then; revs is A..B or a tag"""
         found = self._chosen(path, author, since, until, revs)
-        return [self._line(commit) for commit in found[: max(0, limit)]]
+        return Listed([self._line(commit) for commit in found[: max(0, limit)]], len(found))
 
     def authors(
         self, path: str = "", since: str = "", until: str = "", revs: str = "", limit: int = 30
-    ) -> list[dict[str, object]]:
-        """authors(path="", since="", until="", revs="", limit=30) -> who wrote commits, most first:
-        author, emails, commits, first and last (dates), ref (of the last one)"""
-        return commits.authors(self.name, self._chosen(path, "", since, until, revs), limit)
+    ) -> Listed[commits.Author]:
+        """authors(path="", since="", until="", revs="", limit=30) -> who wrote commits, most first;
+        first and last are dates, ref is the last commit"""
+        found = self._chosen(path, "", since, until, revs)
+        return Listed.cut(commits.authors(self.name, found), limit)
 
     def show(self, commit: str) -> str:
         """show(commit) -> the commit with its patch, as text"""
@@ -237,18 +251,23 @@ class History:
             raise BadRequest(f"{path!r} is no file at {rev}.")
         return window.decode(git.run("cat-file", "blob", entry.blob, limit_bytes=MAX_FILE))
 
-    def grep(self, pattern: str, path: str = "", limit: int = 30) -> list[dict[str, str]]:
-        """grep(pattern, path="", limit=30) -> commits that add or remove a matching line"""
-        if path:
-            self._refuse(path)
-        return self._now().pickaxe(pattern, path, limit)
+    def grep(self, pattern: str, path: str = "", limit: int = 30) -> Listed[Changed]:
+        """grep(pattern, path="", limit=30) -> commits that add or remove a matching line, the
+        newest first, each with its first such line; under all names that the file had"""
+        paths = renames.names(self._follow(path), path) if path else []
+        return self._now().pickaxe(pattern, paths, limit)
 
-    def together(self, path: str, limit: int = 20) -> list[dict[str, object]]:
-        """together(path, limit=20) -> files that changed in the same commits, with counts"""
-        return commits.together(self.repository.git, self._head, path, limit)
+    def together(self, path: str, limit: int = 20) -> Listed[commits.Companion]:
+        """together(path, limit=20) -> files that changed in the same commits as a file, through
+        its renames; share is that of its commits"""
+        steps = self._follow(path)
+        ids = [step.commit for step in steps]
+        found = commits.together(self.repository.git, ids, renames.names(steps, path))
+        return Listed.cut(found, limit)
 
-    def churn(self, path: str = "", limit: int = 20) -> dict[str, object]:
-        """churn(path="", limit=20) -> files by lines added and removed over the history"""
+    def churn(self, path: str = "", limit: int = 20) -> Churned:
+        """churn(path="", limit=20) -> files by lines added and removed over the history, under
+        their present names; files holds path, commits, added, removed"""
         return self._now().churn.files(path, limit, WAIT_S)
 
     def repository_refs(self) -> dict[str, str]:
@@ -261,13 +280,15 @@ class History:
         """Return commits, newest first, of a path, an author, a time, a revision or a range."""
         since, until = dates.begin(since), dates.begin(until)
         git = self.repository.git
-        found: Sequence[Commit]
-        if revs:
-            found = list(commits.stream(git, git.between(revs), path))
-        elif path:
-            found = commits.log(git, self._head, path) if self._head else []
-        else:
-            found = self._now().commits
+        ends = git.between(revs) if revs else []
+        found: Sequence[Commit] = list(commits.stream(git, ends)) if ends else self._now().commits
+        if path:
+            known = {commit.commit: commit for commit in found}
+            found = [
+                replace(known[step.commit], path=step.path)
+                for step in self._follow(path, ends[0] if ends else "")
+                if step.commit in known
+            ]
         return [
             commit
             for commit in found
@@ -275,6 +296,18 @@ class History:
             and (not since or commit.date[: len(since)] >= since)
             and (not until or commit.date[: len(until)] <= until)
         ]
+
+    def _follow(self, path: str, rev: str = "") -> list[renames.Step]:
+        """Return the commits of this history, or up to `rev` (an id), that touched a file.
+
+        Each has the name that the file had then.
+        """
+        self._refuse(path)
+        known = {commit.commit for commit in self._now().commits} if self._first else None
+        if not (rev or self._head):
+            return []
+        steps = renames.follow(self.repository.git, rev or self._head, path)
+        return steps if rev or known is None else [step for step in steps if step.commit in known]
 
     def _now(self) -> Packed:
         with self._lock:
@@ -337,7 +370,7 @@ class History:
         found = next(numstat(self.repository.git, [commit]), (commit, []))[1]
         items = tuple(
             Item(f"{self.name}:{commit[:SHORT]}", "file", _shown(path), 0, f"+{added} -{removed}")
-            for path, added, removed in found
+            for path, added, removed, _ in found
         )
         return Outline(items[:limit], len(items))
 
@@ -345,14 +378,15 @@ class History:
         if not self.confine.secrets and is_denied(path):
             raise Denied(f"{path!r} holds secrets by its name and is not opened.")
 
-    def _line(self, commit: Commit) -> dict[str, str]:
-        return {
-            "ref": f"{self.name}:{commit.commit[:SHORT]}",
-            "commit": commit.commit,
-            "date": commit.date,
-            "author": commit.author,
-            "subject": commit.subject,
-        }
+    def _line(self, commit: Commit) -> Logged:
+        return Logged(
+            ref=f"{self.name}:{commit.commit[:SHORT]}",
+            commit=commit.commit,
+            date=commit.date,
+            author=commit.author,
+            subject=commit.subject,
+            path=commit.path,
+        )
 
 
 def _shown(path: str) -> str:

@@ -17,12 +17,14 @@ def entries(methods: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
 
 
 def entry(name: str, method: Callable[..., Any]) -> str:
-    """Return `name(parameters) -> what it gives`, and the fields of what a list of it holds."""
+    """Return `name(parameters) -> what it gives`, and the fields of what it holds."""
     said = purpose(method)
     usage = said if said.startswith(f"{name}(") else f"{name}{_signature(method)} -> {said}"
     result = _result(method)
     fields = ", ".join(_fields(result))
     more = "; .total counts all" if typing.get_origin(result) is Listed else ""
+    if typing.is_typeddict(result):
+        return f"{usage} [keys: {', '.join(typing.get_type_hints(result))}]"
     return f"{usage} [each: {fields}{more}]" if fields else usage
 
 

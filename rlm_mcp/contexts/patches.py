@@ -7,7 +7,7 @@ is very large is cut, and says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -49,16 +49,18 @@ class Change:
 
 
 def stream(
-    git: Git, revs: list[str], *, secrets: bool, path: str = "", limit: int = 0
+    git: Git, revs: list[str], *, secrets: bool, paths: Sequence[str] = (), limit: int = 0
 ) -> Iterator[Change]:
-    """Give commits with their patches, newest first; nothing waits for the end of the history."""
-    arguments = ["log", f"--format=%x1e%x00{FIELDS}", "-p", "--no-notes", *flags(git)]
+    """Give commits with their patches, newest first; nothing waits for the end of the history.
+
+    The patch of a merge is what it has of its own: what differs from all of its parents.
+    """
+    arguments = ["log", f"--format=%x1e%x00{FIELDS}", "--cc", "--no-notes", *flags(git)]
     if limit:
         arguments.append(f"--max-count={limit}")
-    where = ["--", path] if path else ["--"]
     cap = MAX_SINGLE if limit == 1 else MAX_PATCH
     with git.stream(
-        "--literal-pathspecs", *arguments, "--end-of-options", *revs, *where, timeout_s=3600
+        "--literal-pathspecs", *arguments, "--end-of-options", *revs, "--", *paths, timeout_s=3600
     ) as out:
         for record, cut in _records(out, cap):
             head, _, patch = record.partition(b"\x00\x1f")

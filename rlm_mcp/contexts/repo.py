@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlm_mcp.contexts import commits, window
+from rlm_mcp.contexts import commits, renames, window
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.repository import Repository
 from rlm_mcp.contexts.text import Text
@@ -22,6 +22,7 @@ from rlm_mcp.contexts.variable import (
     Found,
     Hit,
     Kind,
+    Listed,
     Method,
     Outline,
     Passage,
@@ -145,10 +146,21 @@ class Repo(Text):
             return []
         return commits.status(self.repository.git)
 
-    def log(self, path: str = "", limit: int = 20) -> list[commits.Commit]:
-        """log(path="", limit=20) -> commits that touched a path, newest first"""
+    def log(self, path: str = "", limit: int = 20) -> Listed[commits.Commit]:
+        """log(path="", limit=20) -> commits that touched a path, newest first; a file is followed
+        through its renames"""
         rev = self.rev or self.repository.head()
-        return commits.log(self.repository.git, rev, path, limit) if rev else []
+        if not rev:
+            return Listed()
+        git, limit = self.repository.git, max(0, limit)
+        if path:
+            self._refuse(path)
+            found = renames.commits_of(git, renames.follow(git, rev, path, limit + 1))
+        else:
+            found = commits.log(git, rev, limit + 1)
+        if len(found) <= limit:
+            return Listed(found)
+        return Listed(found[:limit], limit + 1, False, "A larger limit goes further back.")
 
     def blame(self, path: str, start: int = 1, end: int = 0) -> list[commits.Blamed]:
         """blame(path, start=1, end=0) -> who last changed each line, in which commit"""

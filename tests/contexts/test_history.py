@@ -158,6 +158,103 @@ def test_pickaxe_finds_commits_that_add_or_remove(history: Catalog) -> None:
     assert history.call("history", "grep", ["alpha"], {"path": "b.py"}) == []
 
 
+@pytest.fixture
+def moved(work: Work, catalog_of: Make) -> Catalog:
+    """A file that was renamed twice, and one that has its first name now."""
+    body = "".join(f"line {number}\n" for number in range(20))
+    work.commit("born", old_dot_py=body, friend_dot_py="f = 1\n")
+    work.commit("grown", old_dot_py=body + "alpha = 1\n", friend_dot_py="f = 2\n")
+    work.git("mv", "old.py", "mid.py")
+    work.commit("moved")
+    (work.path / "pkg").mkdir()
+    work.git("mv", "mid.py", "pkg/new.py")
+    work.commit("moved again", other_dot_py="o = 1\n")
+    work.commit("edited", pkg__new_dot_py=body + "alpha = 2\n", old_dot_py="another\n")
+    return catalog_of(work.path)
+
+
+def test_a_file_is_followed_through_its_renames(moved: Catalog) -> None:
+    trail = [("edited", "pkg/new.py"), ("moved again", "pkg/new.py"), ("moved", "mid.py"),
+             ("grown", "old.py"), ("born", "old.py")]  # fmt: skip
+    rows = moved.call("history", "log", ["pkg/new.py"], {})
+    assert [(row["subject"], row["path"]) for row in rows] == trail
+    found = moved.call("repo", "log", ["pkg/new.py"], {"limit": 4})
+    assert [(commit.subject, commit.path) for commit in found] == trail[:4]
+    assert (found.total, found.exact) == (5, False)
+    lines = moved.call("history", "grep", ["alpha = 1"], {"path": "pkg/new.py"})
+    assert [(row["subject"], row["line"]) for row in lines] == [
+        ("edited", "-alpha = 1"),
+        ("grown", "+alpha = 1"),
+    ]
+    assert moved.call("history", "together", ["pkg/new.py"], {})[0] == {
+        "path": "friend.py",
+        "commits": 2,
+        "share": 0.4,
+    }
+    files = {row["path"]: row for row in moved.call("history", "churn", [], {})["files"]}
+    assert files["pkg/new.py"] == {
+        "path": "pkg/new.py", "commits": 5, "added": 22, "removed": 1,
+    }  # fmt: skip
+    assert (files["old.py"]["added"], "mid.py" in files) == (1, False)
+
+
+def test_an_older_name_that_may_not_be_shown_ends_the_trail(work: Work, catalog_of: Make) -> None:
+    text = "KEY=hunter2\n" * 20
+    work.commit("secret", _dot_env=text)
+    work.git("mv", ".env", "sample.txt")
+    work.commit("renamed")
+    catalog = catalog_of(work.path)
+    rows = catalog.call("history", "log", ["sample.txt"], {})
+    assert [(row["subject"], row["path"]) for row in rows] == [("renamed", "sample.txt")]
+    assert ".env" not in str(catalog.call("history", "churn", [], {}))
+    for path in ("", "sample.txt"):
+        found = catalog.call("history", "grep", ["hunter2"], {"path": path})
+        assert "secret" not in [row["subject"] for row in found]
+    with pytest.raises(Denied):
+        catalog.call("history", "log", [".env"], {})
+
+
+def test_what_only_a_merge_brings_is_found(work: Work, catalog_of: Make) -> None:
+    work.commit("base", a_dot_py="one = 1\n")
+    work.git("checkout", "-q", "-b", "side")
+    work.commit("side", a_dot_py="one = 2\n")
+    work.git("checkout", "-q", "main")
+    work.commit("main", a_dot_py="one = 3\n")
+    with pytest.raises(AssertionError):
+        work.git("merge", "-q", "side")
+    work.write("a.py", "one = 2\nsmuggled = True\n")
+    merge = work.commit("merge")
+    catalog = catalog_of(work.path)
+    rows = catalog.call("history", "grep", ["smuggled"], {})
+    assert [(row["subject"], row["line"]) for row in rows] == [("merge", "++smuggled = True")]
+    rows = catalog.call("history", "grep", ["one = 2"], {})
+    assert [row["subject"] for row in rows] == ["side"]
+    assert catalog.search(Query("smuggled"), "history").hits[0].path == merge[:12]
+    assert "++smuggled = True" in catalog.text(f"history:{merge}")
+
+
+def test_a_name_in_front_of_changes_is_no_changed_line(work: Work, catalog_of: Make) -> None:
+    work.commit("one", needle_dot_py="-- needle\n")
+    work.commit("two", needle_dot_py="++ needle\nmore\n")
+    rows = catalog_of(work.path).call("history", "grep", ["needle"], {})
+    assert [(row["subject"], row["line"]) for row in rows] == [
+        ("two", "--- needle"),
+        ("one", "+-- needle"),
+    ]
+    assert catalog_of(work.path).call("history", "grep", [r"needle\.py"], {}) == []
+
+
+def test_commits_with_very_many_matching_lines_hide_no_older_ones(
+    work: Work, catalog_of: Make
+) -> None:
+    work.commit("small", a_dot_py="value\n")
+    work.commit("huge", b_dot_py="value\n" * 5_000)
+    found = catalog_of(work.path).call("history", "grep", ["value"], {})
+    assert [row["subject"] for row in found] == ["huge", "small"]
+    cut = catalog_of(work.path).call("history", "grep", ["value"], {"limit": 1})
+    assert (len(cut), cut.exact, "larger limit" in cut.note) == (1, False, True)
+
+
 def test_together_counts_common_commits(history: Catalog) -> None:
     rows = history.call("history", "together", ["b.py"], {})
     assert rows == [{"path": "a.py", "commits": 1, "share": 1.0}]

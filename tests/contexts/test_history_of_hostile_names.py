@@ -57,18 +57,29 @@ def _commits(work: Work) -> list[str]:
     return work.git("log", "--format=%H").split()
 
 
-def _numstat(work: Work, below: str = "") -> dict[str, Rows]:
-    """Ask git for each commit by itself, and read the answer by its NULs alone."""
+RENAMED = {"a.txt": "moved.txt"}
+
+
+def _numstat(work: Work, below: str = "", renames: bool = False) -> dict[str, Rows]:
+    """Ask git for each commit by itself, and read the answer by its NULs alone.
+
+    With `renames`, the lines of a file are those of its present name.
+    """
     found: dict[str, Rows] = {}
     for commit in _commits(work):
         rows = found.setdefault(commit, {})
         if len(work.git("rev-list", "--parents", "-n1", commit).split()) > 2:
             continue
-        flags = ["--root", "-r", "--no-renames", "--numstat", "-z", "--no-commit-id"]
-        for record in work.raw("diff-tree", *flags, commit).split(b"\0"):
+        how = "-M" if renames else "--no-renames"
+        flags = ["--root", "-r", how, "--numstat", "-z", "--no-commit-id"]
+        records = iter(work.raw("diff-tree", *flags, commit).split(b"\0"))
+        for record in records:
             added, _, rest = record.partition(b"\t")
             removed, _, raw = rest.partition(b"\t")
+            if renames and record and not raw:
+                raw = (next(records), next(records))[1]
             path = os.fsdecode(raw)
+            path = RENAMED.get(path, path) if renames else path
             if raw and path.startswith(below):
                 counts = [int(count) if count != b"-" else 0 for count in (added, removed)]
                 rows[path.removeprefix(below)] = [1, *counts]
@@ -93,7 +104,7 @@ def _churn(catalog: Catalog) -> tuple[Rows, dict[str, object]]:
 
 def test_lines_by_file_are_those_of_git(odd: Work, catalog_of: Make) -> None:
     ours, said = _churn(catalog_of(odd.path))
-    assert ours == _sum(_numstat(odd))
+    assert ours == _sum(_numstat(odd, renames=True))
     assert (said["commits"], said["note"]) == (len(_commits(odd)), "")
 
 
@@ -104,7 +115,7 @@ def test_a_part_of_a_repository_has_counts_of_its_own(
     whole, part = odd.path, odd.path / "a dir"
     for folder in (part, whole) if part_first else (whole, part):
         below = "a dir/" if folder == part else ""
-        assert _churn(catalog_of(folder))[0] == _sum(_numstat(odd, below))
+        assert _churn(catalog_of(folder))[0] == _sum(_numstat(odd, below, renames=True))
 
 
 def test_the_end_of_a_shallow_clone_is_neither_counted_nor_kept(
@@ -114,11 +125,11 @@ def test_the_end_of_a_shallow_clone_is_neither_counted_nor_kept(
     ours, said = _churn(catalog_of(tmp_path / "shallow"))
     assert (ours, said["commits"]) == ({}, 1)
     assert said["note"] == "Left out where the shallow clone ends: 1 of 2 commits."
-    assert _churn(catalog_of(odd.path))[0] == _sum(_numstat(odd))
+    assert _churn(catalog_of(odd.path))[0] == _sum(_numstat(odd, renames=True))
 
 
 def test_a_replaced_commit_is_told_as_what_its_id_stands_for(odd: Work, catalog_of: Make) -> None:
-    before = _numstat(odd)
+    before = _numstat(odd, renames=True)
     odd.git("replace", _commits(odd)[2], _commits(odd)[-1])
     assert _churn(catalog_of(odd.path))[0] == _sum(before)
 
@@ -126,8 +137,10 @@ def test_a_replaced_commit_is_told_as_what_its_id_stands_for(odd: Work, catalog_
 def test_files_that_change_together_are_those_of_git(odd: Work, catalog_of: Make) -> None:
     catalog, changes = catalog_of(odd.path), _numstat(odd)
     for path in _sum(changes):
-        commits = odd.git("--literal-pathspecs", "log", "--format=%H", "--", path).split()
-        theirs = Counter(other for commit in commits for other in changes[commit].keys() - {path})
+        following = ["--literal-pathspecs", "log", "--follow", "--format=%H", "--"]
+        commits = odd.git(*following, path).split()
+        names = {path} | {old for old, new in RENAMED.items() if new == path}
+        theirs = Counter(other for commit in commits for other in changes[commit].keys() - names)
         found = catalog.call("history", "together", [path], {"limit": 10_000})
         assert {row["path"]: row["commits"] for row in found} == theirs
         log = catalog.call("history", "log", [], {"path": path, "limit": 10_000})
