@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from rlm_mcp.contexts.owners import BODIES
 from rlm_mcp.contexts.receivers import receivers
-from rlm_mcp.corpus import imports
 from rlm_mcp.corpus.grammar import Definition, Parsed
-from rlm_mcp.corpus.language import language
+from rlm_mcp.corpus.imports import Imports
+from rlm_mcp.corpus.language import CODE, language
 from rlm_mcp.corpus.native import native
 
 MAX_SOUGHT = 200
@@ -71,16 +71,17 @@ class Targets:
 
     def __init__(
         self,
-        paths: Sequence[str],
+        imports: Imports,
         parse: Callable[[Sequence[str]], Mapping[str, Parsed]],
         seek: Callable[[Sequence[str]], Mapping[str, Parsed]],
         lines_of: LinesOf,
     ) -> None:
-        self._paths = frozenset(paths)
+        self._means = imports.means
         self._parse, self._seek, self._lines_of = parse, seek, lines_of
         self._by_word: dict[str, list[str]] = {}
-        for path in paths:
-            self._by_word.setdefault(imports.telling(path), []).append(path)
+        for path in imports.paths:
+            for word in imports.words(path) if language(path) in CODE else ():
+                self._by_word.setdefault(word, []).append(path)
         self._imports: dict[str, dict[str, tuple[str, ...]]] = {}
 
     def find(
@@ -202,15 +203,15 @@ class Targets:
             if kind not in _ECMA and words[-1] != name:
                 continue
             if text not in self._imports[path]:
-                self._imports[path][text] = tuple(self._meant(kind, path, text, words))
+                self._imports[path][text] = tuple(self._meant(path, text, words))
             yield from self._parse(self._imports[path][text]).items()
 
-    def _meant(self, kind: str, path: str, text: str, words: Sequence[str]) -> Iterator[str]:
+    def _meant(self, path: str, text: str, words: Sequence[str]) -> Iterator[str]:
         above = re.sub(r"(?:\.|::|\\|/)?\w+$", "", text)
         for word in dict.fromkeys(words[-1:-3:-1]):
             for other in self._by_word.get(word, ()):
                 for one in (text, above):
-                    if one and imports.means(kind, path, one, other, self._paths):
+                    if one and self._means(path, one, other):
                         yield other
                         break
 

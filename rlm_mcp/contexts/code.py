@@ -19,9 +19,10 @@ from rlm_mcp.contexts.modules import Modules
 from rlm_mcp.contexts.owners import NAME, OTHER, Line, Owners
 from rlm_mcp.contexts.symbol import Call, Heir, Symbol, Use, order, surest
 from rlm_mcp.contexts.variable import Listed
-from rlm_mcp.corpus import graph, imports, tokens
+from rlm_mcp.corpus import graph, tokens
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.grammar import Definition, Parsed
+from rlm_mcp.corpus.imports import Imports
 from rlm_mcp.corpus.language import CODE, is_built, is_doc, is_test, language
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.corpus.symbols import Symbols
@@ -57,6 +58,9 @@ class Code:
         self._symbols = Symbols(corpus, cache)
         self._rated: tuple[tuple[int, list[str]], list[graph.Rated]] | None = None
         """What was rated last, for which state and documents of the corpus."""
+
+        self._known: tuple[int, Imports] | None = None
+        """What imports mean, for which state of the corpus."""
 
     @property
     def methods(self) -> Mapping[str, Callable[..., object]]:
@@ -127,7 +131,7 @@ class Code:
         )
         shown = list(places)[: max(0, limit)]
         targets = Targets(
-            self._corpus.paths(), self._symbols.parsed, self._defining_any, self._lines
+            self._imports(), self._symbols.parsed, self._defining_any, self._lines
         ).find(shown, parsed)
         calls = [
             self._call(place, parsed[place.path], target)
@@ -146,7 +150,7 @@ class Code:
             looked.append(seen)
             return self._symbols.parsed(paths)
 
-        heirs = Heirs(self._corpus.paths(), among, self._line)
+        heirs = Heirs(self._imports(), among, self._line)
         found = [self._heir(one) for one in heirs.find(qualified.owner_of(name), last)]
         found.sort(key=lambda one: (one.depth, order(one)))
         notes = dict.fromkeys(one.note for one in looked if one.note)
@@ -157,17 +161,16 @@ class Code:
         paths = self._corpus.paths()
         if self._corpus.document(path) is None:
             raise BadRequest(f"{self._name} has no document {path!r}.{did_you_mean(path, paths)}")
-        known = set(paths)
+        known = self._imports()
         modules = [item.name for item in self.definitions(path) if item.kind == "module"]
         found = []
-        words = [imports.telling(path), *modules]
+        words = [*known.words(path), *modules]
         others, looked = self._containing(words)
         for other, parsed in self._symbols.parsed(others).items():
-            kind = language(other)
             lines = {
                 line
                 for text, places in parsed.uses.get("import", {}).items()
-                if imports.means(kind, other, text, path, known, modules)
+                if known.means(other, text, path, modules)
                 for line in places
             }
             found += [self._use(other, line, "import", parsed) for line in sorted(lines)]
@@ -214,6 +217,13 @@ class Code:
             lines += sorted(texts, key=lambda text: int(text.split()[0]))
         return "\n".join(lines)
 
+    def _imports(self) -> Imports:
+        """Return what imports mean in the corpus as it is now."""
+        now = self._corpus.generation
+        if self._known is None or self._known[0] != now:
+            self._known = (now, Imports(self._corpus.paths(), self._corpus.data))
+        return self._known[1]
+
     def _uses(self, name: str) -> tuple[list[Use], _Looked]:
         word = qualified.parts(name)[-1]
         if not word:
@@ -250,7 +260,7 @@ class Code:
         classes.add(parsed)
         judge: Owners | Modules = classes
         if not classes.known:
-            judge = Modules(owner, word, self._corpus.paths(), parsed)
+            judge = Modules(owner, word, self._imports(), parsed)
         told = [use for use in uses if judge.known and use.kind in ("call", "mention")]
         texts = {
             path: self._corpus.data(path).decode("utf-8", "replace").split("\n")

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from rlm_mcp.contexts.modules import INDEXES, module
 from rlm_mcp.contexts.owners import BODIES, CLASS, MODULE, NAME, OTHER
 from rlm_mcp.contexts.receivers import receivers
-from rlm_mcp.corpus import imports
 from rlm_mcp.corpus.grammar import Definition, Parsed
+from rlm_mcp.corpus.imports import Imports
 from rlm_mcp.corpus.language import language
 
 DEEPEST = 12
@@ -43,8 +43,8 @@ class Found(NamedTuple):
 class Heirs:
     """The heirs of one class, level by level."""
 
-    def __init__(self, paths: Sequence[str], among: Among, line_of: LineOf) -> None:
-        self._paths = frozenset(paths)
+    def __init__(self, imports: Imports, among: Among, line_of: LineOf) -> None:
+        self._imports = imports
         self._among, self._line_of = among, line_of
 
     def find(self, owner: str, name: str) -> Iterator[Found]:
@@ -123,9 +123,9 @@ class Heirs:
             texts = [text for end in before or {name} for text in ends.get(end, ())]
         found = set()
         for other in possible:
-            places = [other, *_indexes(other, self._paths)]
+            places = [other, *_indexes(other, self._imports.paths)]
             if any(
-                imports.means(kind, path, text, place, self._paths)
+                self._imports.means(path, text, place)
                 for whole in texts
                 for text in {whole, _above(whole, name)}
                 if text

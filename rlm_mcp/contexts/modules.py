@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from rlm_mcp.contexts.owners import MODULE, NAME, ORDER, OTHER, Line
 from rlm_mcp.contexts.receivers import Receiver, receivers
-from rlm_mcp.corpus import imports
 from rlm_mcp.corpus.grammar import Parsed
+from rlm_mcp.corpus.imports import Imports
 from rlm_mcp.corpus.language import language
 
 _READ = frozenset({"python", "javascript", "typescript", "tsx", "go"})
@@ -24,9 +24,9 @@ class Modules:
     """The documents that are the module, and those that import its function."""
 
     def __init__(
-        self, owner: str, word: str, paths: Sequence[str], parsed: Mapping[str, Parsed]
+        self, owner: str, word: str, imports: Imports, parsed: Mapping[str, Parsed]
     ) -> None:
-        self._word, self._paths = word, set(paths)
+        self._word, self._imports = word, imports
         self._last = owner.rsplit(".", 1)[-1]
         self._targets = {
             path
@@ -86,8 +86,7 @@ class Modules:
         )
 
     def _means(self, path: str, text: str) -> bool:
-        kind = language(path)
-        return any(imports.means(kind, path, text, known, self._paths) for known in self._targets)
+        return any(self._imports.means(path, text, known) for known in self._targets)
 
     def _takes(self, path: str, item: Parsed) -> bool:
         """Say whether a document imports the function itself (`from module import name`)."""
