@@ -124,7 +124,7 @@ class Anthropic:
             "messages": _messages(request.messages),
         }
         if request.system:
-            body["system"] = [_block(request.system, cache=True)]
+            body["system"] = [_block(request.system)]
         if request.stop:
             body["stop_sequences"] = list(request.stop)
         if request.temperature is not None and prices.card(self.model).sampling:
@@ -218,16 +218,22 @@ def _digests(request: Request) -> list[bytes]:
 def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     marked = [number for number, message in enumerate(messages) if message.cache][-CACHE_MARKS:]
     return [
-        {"role": message.role, "content": [_block(message.text, number in marked)]}
+        {
+            "role": message.role,
+            # A text is the short form of one block, and the SDK copies a request block by block.
+            "content": [_block(message.text)] if number in marked else _sendable(message.text),
+        }
         for number, message in enumerate(messages)
     ]
 
 
-def _block(text: str, cache: bool) -> dict[str, Any]:
-    block: dict[str, Any] = {"type": "text", "text": text.encode("utf-8", "replace").decode()}
-    if cache:
-        block["cache_control"] = {"type": "ephemeral"}
-    return block
+def _block(text: str) -> dict[str, Any]:
+    """Return a text block at whose end a cached prefix ends."""
+    return {"type": "text", "text": _sendable(text), "cache_control": {"type": "ephemeral"}}
+
+
+def _sendable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _status_error(error: Any, began: bool) -> ModelError:

@@ -9,6 +9,7 @@ import pytest
 from rlm_mcp.engine.handles import Handles
 from rlm_mcp.engine.history import History
 from tests.engine.conftest import Desks, cell, run
+from tests.sim.cache import blocks_of
 from tests.sim.call import Call, Say
 from tests.sim.server import SimServer
 
@@ -60,7 +61,7 @@ def test_two_hundred_turns_stay_under_an_enforced_window(
     sums = [call for call in calls if str(call.body["system"][0]["text"]).startswith(SUMS)]
     roots = [call for call in calls if call not in sums]
     assert len(roots) == TURNS + 1 and 1 <= len(sums) <= TURNS // 5
-    firsts = [call.body["messages"][0]["content"][0]["text"] for call in roots]
+    firsts = [blocks_of(call.body)[1][1]["text"] for call in roots]
     assert all(QUESTION in first for first in firsts)
     assert len({str(call.body["system"]) for call in roots}) == 1
     assert "without a gap" in firsts[-1] and "peek opens handles" in firsts[-1]
