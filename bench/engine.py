@@ -310,7 +310,7 @@ async def dead() -> None:
             f"dead provider: {what}",
             f"{sent} calls, {result.status}",
             f"{seconds:.1f} s, answer {result.answer!r}",
-            "(goal 10 calls, failed)",
+            "(goal 16 calls, failed)",
         )
 
 

@@ -57,7 +57,7 @@ class Settings:
     """Levels of recursion below the root run."""
     max_iterations: int = 30
     """Root turns of one run."""
-    max_errors: int = 5
+    max_errors: int = 8
     """Consecutive failed cells, and consecutive failed calls before the breaker opens."""
     concurrency: int = 16
     """Model calls in flight per provider."""

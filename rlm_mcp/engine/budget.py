@@ -36,7 +36,7 @@ class Allowance:
     seconds: float = 900.0
     depth: int = 2
     iterations: int = 30
-    errors: int = 5
+    errors: int = 8
 
     @classmethod
     def of(cls, settings: Settings) -> Allowance:

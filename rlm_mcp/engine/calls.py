@@ -238,7 +238,8 @@ class Calls:
         account.breaker.check()
         counted = await model.count(request)
         need = worst_case(model.price, counted, request.max_tokens)
-        async with account.breaker.watch(model, request.purpose), self._lanes.of(model).slot():
+        lane = self._lanes.of(model)
+        async with account.breaker.watch(model, request.purpose, lane) as sends:
             hold = await account.budget.hold_soon(need)
             try:
                 day = await self._hold_day(need.usd_nano or 0)
@@ -246,6 +247,7 @@ class Calls:
                 hold.release()
                 raise
             reply = await self._paid(model, request, account, hold, day)
+            sends.answered()
             reply = replace(reply, text=redact.redact(_printable(reply.text)))
             # A call counts as in flight until its reply is safe: a kill loses no more than those.
             if model.spec not in NOT_STORED:

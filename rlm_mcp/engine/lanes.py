@@ -3,9 +3,12 @@
 A lane is shared by all runs of a process; its width halves when the provider says "too many" and
 grows back call by call. A breaker belongs to one recursion tree and opens after k failed sends in a
 row (what a provider repeats by itself is counted). A fan-out begins with a few probes: until one is
-answered, and while anything is failing, the rest waits, so that a dead provider is sent at most 2k
-calls. Where a model's replies are known to be slow, waiting for one would double the time of the
-fan-out: there the rest goes a moment after the probes, unless those fail at once.
+answered, and while anything is failing, the rest waits. Where a model's replies are known to be
+slow, waiting for one would double the time of the fan-out: there the rest goes a moment after the
+probes, unless those fail at once. What has failed is sent again only when nothing else is on its
+way. So a provider that dies is sent at most 2k calls, or what was in flight: no more than 2k either
+where the lane is not wider than that, as by default. One that says it is busy lives: only what
+failed on all its tries is counted, and such a provider may be sent k calls more.
 """
 
 from __future__ import annotations
@@ -13,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models.model import Model
@@ -27,8 +30,10 @@ BUSY_KINDS = frozenset({"rate", "overloaded"})
 """Failures of a provider that lives: its own repeats count only when all of them have failed."""
 QUICK_S = 0.15
 """A model whose quickest reply takes less than this is waited for."""
-LOOK_S = 0.015
-"""How long a slow model's probes have the field to themselves."""
+PROBES = 2
+"""Calls that go first: one that stalls does not hold up the others."""
+LOOK = 0.075
+"""How long a slow model's probes have the field to themselves: a share of its quickest reply."""
 
 
 class _Gate:
@@ -73,23 +78,30 @@ class Lane:
         """How many calls may be in flight now."""
         return int(self._width)
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one of the places; a "too many" that passes through narrows the lane."""
+    async def enter(self) -> None:
+        """Take one of the places, once there is one; `leave` or `place` gives it back."""
         await self._gate.wait(lambda: 0.0 if self._flying < self.width else float("inf"))
         self._flying += 1
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._flying -= 1
+        self._gate.wake()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Use a place that was taken; a "too many" that passes through narrows the lane."""
         sent_at = time.monotonic()
         try:
             yield
             self._width = min(self._most, self._width + 1 / self._width)
         except ModelError as error:
-            if error.kind in ("rate", "overloaded") and sent_at >= self._cut_at:
+            if error.kind in BUSY_KINDS and sent_at >= self._cut_at:
                 self._width = max(1.0, self._width // 2)
                 self._cut_at = time.monotonic()
             raise
         finally:
-            self._flying -= 1
-            self._gate.wake()
+            self.leave()
 
 
 class Lanes:
@@ -122,7 +134,10 @@ class Breaker:
         """Models that have answered, with their quickest reply in seconds."""
         self._quickest: dict[str, float] = {}
         """Quickest reply of each model to a sub-call, in seconds."""
+        self._calls: defaultdict[str, int] = defaultdict(int)
+        """Calls of each model that have begun and not ended."""
         self._flying: defaultdict[str, int] = defaultdict(int)
+        """Those of them that are on their way, not waiting to be sent again."""
         self._burst_at: dict[str, float] = {}
         """When the fan-out that is in flight began; 0 once one of its calls was answered."""
         self._gate = _Gate()
@@ -138,44 +153,43 @@ class Breaker:
             )
 
     @asynccontextmanager
-    async def watch(self, model: Model, purpose: str) -> AsyncIterator[None]:
-        """Admit one call and learn from how it ends, and from each send of it that fails."""
+    async def watch(self, model: Model, purpose: str, lane: Lane) -> AsyncIterator[Sends]:
+        """Admit one call to a lane; learn from each send of it that fails, and from its end.
+
+        Who uses it says when the call was `answered`: what comes after (storing the reply) takes
+        its time, in which others may fail.
+        """
         spec = model.spec
-        await self._gate.wait(lambda: self._pause(spec))
-        self.check()
-        if not self._flying[spec]:
+        await self._admitted(spec, lane)
+        if not self._calls[spec]:
             self._burst_at[spec] = time.monotonic()
-        self._flying[spec] += 1
-        started = time.monotonic()
-        counted = 0
-
-        def failed_send(error: ModelError) -> None:
-            nonlocal counted
-            self._trouble = True
-            if error.kind not in BUSY_KINDS | CONTENT_KINDS:
-                counted += 1
-                self._count(1, error)
-            if self.reason:
-                raise error
-
-        token = WATCH.set(failed_send)
+        self._calls[spec] += 1
+        sends = Sends(self, spec, purpose)
+        token = WATCH.set(sends)
         try:
-            yield
-            taken = time.monotonic() - started
-            self._proven[spec] = min(taken, self._proven.get(spec, taken))
-            if purpose == "sub":
-                self._quickest[spec] = min(taken, self._quickest.get(spec, taken))
-            self._well(spec)
+            with lane.place():
+                yield sends
         except ModelError as error:
             if error.kind in CONTENT_KINDS:
                 self._well(spec)
             else:
-                self._count(max(1, error.attempts) - counted, error)
+                self._count(max(1, error.attempts) - sends.counted, error)
             raise
         finally:
             WATCH.reset(token)
-            self._flying[spec] -= 1
+            sends.land()
+            self._calls[spec] -= 1
             self._gate.wake()
+
+    async def _admitted(self, spec: str, lane: Lane) -> None:
+        """Take a place in the lane at a moment at which a call may go. Raises ModelError."""
+        while True:
+            await self._gate.wait(lambda: self._pause(spec))
+            self.check()
+            await lane.enter()
+            if not self.reason and self._pause(spec) <= 0:
+                return
+            lane.leave()  # there is other news than when it began to wait for a place
 
     def _well(self, spec: str) -> None:
         """Note that a provider answers."""
@@ -191,12 +205,65 @@ class Breaker:
 
     def _pause(self, spec: str) -> float:
         """Return 0 where a call may go now, else how long to wait for news."""
-        probes = 1 if self._trouble else max(1, 2 * self.limit // ATTEMPTS)
-        if self.reason or self._flying[spec] < probes:
+        probes = 1 if self._trouble else max(1, min(PROBES, 2 * self.limit // ATTEMPTS))
+        if self.reason or self._calls[spec] < probes:
             return 0.0
         if self._trouble or spec not in self._proven:
             return float("inf")
         began_at = self._burst_at[spec]
-        if began_at and self._quickest.get(spec, self._proven[spec]) < QUICK_S:
+        quickest_s = self._quickest.get(spec, self._proven[spec])
+        if began_at and quickest_s < QUICK_S:
             return float("inf")
-        return max(0.0, began_at + LOOK_S - time.monotonic())
+        return max(0.0, began_at + LOOK * quickest_s - time.monotonic())
+
+
+class Sends:
+    """The sends of one call, as its model's retry tells of them (a `retry.Watcher`)."""
+
+    def __init__(self, breaker: Breaker, spec: str, purpose: str) -> None:
+        self._breaker, self._spec, self._purpose = breaker, spec, purpose
+        self._began = time.monotonic()
+        self._flies = True
+        self.counted = 0
+        """Failures of this call that the breaker knows."""
+        breaker._flying[spec] += 1
+
+    def answered(self) -> None:
+        """Note that a reply came."""
+        breaker, spec, taken = self._breaker, self._spec, time.monotonic() - self._began
+        breaker._proven[spec] = min(taken, breaker._proven.get(spec, taken))
+        if self._purpose == "sub":
+            breaker._quickest[spec] = min(taken, breaker._quickest.get(spec, taken))
+        breaker._well(spec)
+        breaker._gate.wake()
+
+    def failed(self, error: ModelError) -> None:
+        """Count a failed send; one of a busy provider counts when the last try has failed."""
+        breaker = self._breaker
+        self.land()
+        breaker._trouble = True
+        if error.kind not in BUSY_KINDS | CONTENT_KINDS:
+            self.counted += 1
+            breaker._count(1, error)
+        breaker._gate.wake()
+        if breaker.reason:
+            raise error
+
+    async def again(self) -> None:
+        """Wait, while something is failing, until nothing else is on its way."""
+        breaker, spec = self._breaker, self._spec
+
+        def pause_s() -> float:
+            free = breaker.reason or not breaker._trouble or not breaker._flying[spec]
+            return 0.0 if free else float("inf")
+
+        await breaker._gate.wait(pause_s)
+        breaker.check()
+        self._flies = True
+        breaker._flying[spec] += 1
+
+    def land(self) -> None:
+        """Note that nothing of this call is on its way."""
+        if self._flies:
+            self._flies = False
+            self._breaker._flying[self._spec] -= 1

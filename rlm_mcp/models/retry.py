@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models.model import Reply
@@ -30,8 +31,20 @@ LONGEST_WAIT_S = 30.0
 """A provider that asks for more than this gets no second try here; the caller is told."""
 
 
-WATCH: ContextVar[Callable[[ModelError], None] | None] = ContextVar("watch", default=None)
-"""Told of each failed send, before it is repeated; it may raise to stop that."""
+class Watcher(Protocol):
+    """Who looks after the sends of one call."""
+
+    def failed(self, error: ModelError) -> None:
+        """Hear of a failed send; raise to have it not repeated."""
+        ...
+
+    async def again(self) -> None:
+        """Return when the call may be sent again; raise ModelError where it may not."""
+        ...
+
+
+WATCH: ContextVar[Watcher | None] = ContextVar("watch", default=None)
+"""The watcher of the call that is being made."""
 
 
 @dataclass
@@ -48,11 +61,13 @@ class Retry:
 
         Raises ModelError, whose `attempts` says how often the call was sent.
         """
-        sent = 0
+        sent, watch = 0, WATCH.get()
         try:
             async with asyncio.timeout(timeout_s):
                 for tries in range(1, self.attempts + 1):
                     await self._hold()
+                    if watch is not None and sent:
+                        await self._allowed(watch, sent)
                     sent += 1
                     try:
                         reply = await send()
@@ -60,8 +75,8 @@ class Retry:
                         unsent = error.attempts == 0
                         sent -= unsent
                         error.attempts = sent
-                        if (watch := WATCH.get()) is not None:
-                            watch(error)
+                        if watch is not None:
+                            watch.failed(error)
                         await self._pause(error, tries, unsent)
                     else:
                         self.failures = 0
@@ -76,6 +91,13 @@ class Retry:
                 attempts=sent,
                 spent_usd=None,
             ) from error
+
+    async def _allowed(self, watch: Watcher, sent: int) -> None:
+        try:
+            await watch.again()
+        except ModelError as error:
+            error.attempts = sent
+            raise
 
     async def _hold(self) -> None:
         """Wait while the provider has asked all of us to wait."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from rlm_mcp.engine.spending import Day
 from rlm_mcp.errors import BudgetSpent, ModelError
 from rlm_mcp.models.fake import Fake
 from rlm_mcp.models.model import Price, Reply, Request, Usage
+from rlm_mcp.models.retry import Retry
 from tests.engine.conftest import run
 
 PRICE = Price(1.0, 5.0, 0.1, 1.25, "2026-11-01")
@@ -123,6 +125,75 @@ def test_a_dead_provider_is_sent_at_most_2k_calls(
             assert who.breaker.reason
             with pytest.raises(ModelError, match="in a row failed"):
                 await c.reply(model, plain("more")[0].request, who)
+
+    run(go())
+
+
+@pytest.mark.parametrize("kind", ["server", "network", "auth"])
+@pytest.mark.parametrize("k", [2, 5, 8])
+@pytest.mark.parametrize("when", range(12))
+def test_a_slow_provider_that_dies_in_a_fan_out_is_sent_at_most_2k_calls(
+    tmp_path: Path, kind: str, k: int, when: int
+) -> None:
+    async def go() -> None:
+        chance = random.Random(f"{kind} {k} {when}")
+        left, dead = when * 3, 0
+
+        async def send() -> Reply:
+            nonlocal left, dead
+            await asyncio.sleep(chance.uniform(0.2, 0.3) / 10)
+            left -= 1
+            if left >= -1:
+                return Reply("ok", Usage(1, 1), "m", 0.0)
+            dead += 1
+            raise ModelError("down", kind=kind, retryable=True, spent_usd=0.0)
+
+        tries = Retry()
+
+        async def reply(request: Request) -> str:
+            return (await tries.run(send, 60.0)).text
+
+        model = Fake(replies=reply)
+        async with calls(tmp_path, 2 * k) as c:
+            who = account(k=k)
+            await c.each(model, plain("hello"), who)
+            await c.each(model, plain(*map(str, range(64))), who)
+            assert who.breaker.reason
+            assert k <= dead <= 2 * k
+
+    run(go())
+
+
+def test_a_wave_that_is_told_to_wait_is_sent_again_one_by_one_and_opens_nothing(
+    tmp_path: Path,
+) -> None:
+    async def go() -> None:
+        told, flying, again = 0, 0, 0
+
+        async def send() -> Reply:
+            nonlocal told, flying, again
+            flying += 1
+            await asyncio.sleep(0.2 if told < 17 else 0.02)
+            flying -= 1
+            told += 1
+            if told in range(2, 18):
+                raise ModelError("wait", kind="rate", retryable=True, retry_after_s=0.05)
+            again = max(again, flying) if told == 18 else again
+            return Reply("ok", Usage(1, 1), "m", 0.0)
+
+        tries = Retry()
+
+        async def reply(request: Request) -> str:
+            return (await tries.run(send, 60.0)).text
+
+        model = Fake(replies=reply)
+        async with calls(tmp_path) as c:
+            who = account(k=8)
+            await c.each(model, plain("hello"), who)
+            got = await c.each(model, plain(*map(str, range(16))), who)
+            assert texts(got) == ["ok"] * 16
+            assert again == 0
+            assert told == 33
 
     run(go())
 
