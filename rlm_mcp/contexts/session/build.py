@@ -27,6 +27,7 @@ from rlm_mcp.contexts.session.turns import (
     Piece,
     Rewind,
     ToolKind,
+    Usage,
 )
 from rlm_mcp.redact import redact
 
@@ -183,15 +184,13 @@ class Builder:
             return
         row = self._row(turn)
         if row is not None:
-            counts = [used.input, used.cache_read, used.cache_write, used.output]
-            if min(counts) < -MOST or max(counts) > MOST:  # sums of them must not overflow
-                counts = list(map(within, counts))
-            row[_USAGE] = *counts, piece.usage_key
+            if min(used) < -MOST or max(used) > MOST:  # sums of them must not overflow
+                used = Usage(*map(within, used))
+            row[_USAGE] = *used, piece.usage_key
 
     def _row(self, turn: int) -> Row | None:
         row = self._turns.get(turn)
         if row is None:
-            self._filing.settle()
             found = self._db.execute(
                 "SELECT * FROM turns WHERE doc=? AND n=?", (self._doc, turn)
             ).fetchone()
@@ -324,7 +323,6 @@ class Builder:
         if self._blocks or self._turns:
             self.flush()
         self._turns.clear()
-        self._filing.settle()
 
 
 def digest(text: str | bytes) -> str:

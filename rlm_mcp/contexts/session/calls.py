@@ -273,7 +273,10 @@ def _patch_text(values: Any) -> str:
 
 
 def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    return next((v for name in names if isinstance(v := values.get(name), str)), "")
+    for name in names:
+        if isinstance(value := values.get(name), str):
+            return value
+    return ""
 
 
 _json = json.JSONEncoder(ensure_ascii=False).encode

@@ -1,15 +1,13 @@
 """Write turns and blocks: their cleaned text behind the packed file's end, their rows to SQLite.
 
-Rows go in by hundreds with one statement, in a thread of their own: SQLite works without the
-interpreter's lock, so on a second processor it costs the reading nothing. Nobody else uses the
-connection meanwhile; who wants to read from it calls `settle` first.
+Rows go in by hundreds with one statement, and in the reading's own thread: another one would take
+longer to get the interpreter's lock back from it than SQLite takes to write.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +38,6 @@ _COPY = BLOCK.index("copy")
 
 AT_ONCE = 400
 """Rows of one statement."""
-AHEAD = 3
-"""Batches that may wait to be written: more would only cost memory."""
 MOST = 1 << 53
 
 Row = list[Any]
@@ -52,8 +48,6 @@ class Filing:
 
     def __init__(self, db: sqlite3.Connection, writer: Writer) -> None:
         self._db, self._writer = db, writer
-        self._thread: ThreadPoolExecutor | None = None
-        self._waiting: list[Future[None]] = []
         self._indexed = False
         most = db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         self._at_once = max(1, min(AT_ONCE, most // len(BLOCK)))
@@ -88,52 +82,26 @@ class Filing:
             self._writer.add(b"\n".join([*texts, b"".join(heads)]))
 
     def put(self, turns: Sequence[Row], blocks: Sequence[Row]) -> None:
-        """Write rows, in a thread where there are many."""
-        if self._thread is None and len(blocks) < self._at_once:
-            self._put(turns, blocks)
-            return
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "rlm-session")
-        while len(self._waiting) >= AHEAD:
-            self._waiting.pop(0).result()
-        self._waiting.append(self._thread.submit(self._put, turns, blocks))
-
-    def settle(self) -> None:
-        """Wait until everything is written, so that the connection may be used."""
-        while self._waiting:
-            self._waiting.pop(0).result()
+        """Write rows."""
+        self._insert("turns", TURN, turns)
+        self._insert("blocks", BLOCK, blocks)
 
     def index(self) -> None:
         """Make the indexes that a reading needs to look at what lies behind it."""
-        self.settle()
         if not self._indexed:
             tables.index(self._db)
             self._indexed = True
 
-    def close(self) -> None:
-        """End the thread. What waits is dropped: after `settle`, nothing does."""
-        if self._thread is not None:
-            self._thread.shutdown(cancel_futures=True)
-
-    def _put(self, turns: Sequence[Row], blocks: Sequence[Row]) -> None:
-        self._insert("turns", TURN, turns)
-        self._insert("blocks", BLOCK, blocks)
-
     def _insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         query = f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) VALUES "
         marks = f"({', '.join('?' * len(columns))})"
-        whole = len(rows) - len(rows) % self._at_once
-        many = query + ", ".join([marks] * self._at_once)
-        for at in range(0, whole, self._at_once):
+        for at in range(0, len(rows), self._at_once):
             part = rows[at : at + self._at_once]
+            statement = query + ", ".join([marks] * len(part))
             try:
-                self._db.execute(many, list(chain.from_iterable(part)))
+                self._db.execute(statement, list(chain.from_iterable(part)))
             except (UnicodeEncodeError, OverflowError):
-                self._db.execute(many, list(chain.from_iterable(_storable(part))))
-        try:
-            self._db.executemany(query + marks, rows[whole:])
-        except (UnicodeEncodeError, OverflowError):
-            self._db.executemany(query + marks, list(_storable(rows[whole:])))
+                self._db.execute(statement, list(chain.from_iterable(_storable(part))))
 
 
 def _storable(rows: Iterable[Row]) -> Iterable[Row]:

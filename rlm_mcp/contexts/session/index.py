@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from rlm_mcp.contexts.session import build, tables
 from rlm_mcp.contexts.session.filing import Filing
 from rlm_mcp.contexts.session.readers import plain
 from rlm_mcp.contexts.session.readers.reader import Reader
-from rlm_mcp.contexts.session.turns import Block, Child, Piece, Source
+from rlm_mcp.contexts.session.turns import LIVE, Block, Child, Piece, Source
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.redact import redact
 
@@ -138,11 +138,9 @@ class Index:
             self._set(text=["" if anew else self._text_id, writer.end])
             self.db.execute("COMMIT")
         except BaseException:
-            filing.close()
             with contextlib.suppress(sqlite3.Error):
                 self.db.execute("ROLLBACK")
             raise
-        filing.close()
         return runs
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -242,7 +240,9 @@ class Index:
             self._cut(size)
         last = self.db.execute("SELECT max(substr(path, -8)) FROM runs").fetchone()[0]
         number = int(last or 0)
-        found = self.db.execute(tables.RUNS, (size,)).fetchall()
+        off = self.db.execute(f"SELECT doc, n, live FROM turns WHERE live!={LIVE}")
+        branches = {(doc, turn): live for doc, turn, live in off}
+        found = list(_joined(self.db.execute(tables.PLACED, (size,)), branches))
         rows = [("text", row[:4]) for row in found] + [("head", row[:2] + row[4:]) for row in found]
         for kind, (doc, live, begin, stop) in rows:
             number += 1
@@ -326,6 +326,26 @@ class Index:
 
 class Replaced(Unavailable):
     """A file was put in another's place while that one was read; nothing of either counts."""
+
+
+def _joined(
+    placed: Iterable[Sequence[int]], branches: Mapping[tuple[int, int], int]
+) -> Iterator[tuple[int, ...]]:
+    """Yield the spans without a gap, of one thread and branch, and those of their heads' copies.
+
+    `branches` has the turns that are not live.
+    """
+    run: tuple[int, ...] = ()
+    thread = branch = stop = copied = -1
+    for doc, turn, start, end, copy, copy_end in placed:
+        live = branches.get((doc, turn), LIVE) if branches else LIVE
+        if start != stop or doc != thread or live != branch:
+            if run:
+                yield (*run[:3], stop, run[3], copied)
+            run, thread, branch = (doc, live, start, copy), doc, live
+        stop, copied = end, copy_end
+    if run:
+        yield (*run[:3], stop, run[3], copied)
 
 
 def _files_of(stamps: dict[str, Any], names: Iterable[str]) -> list[Any]:

@@ -33,18 +33,11 @@ INDEXES = {
 }
 """Made after a first reading, since adding to them row by row takes twice as long."""
 
-RUNS = """
-WITH placed AS (
-  SELECT b.doc, t.live, b.head, b.off + b.len + 1 AS stop, b.copy, b.copy + b.off - b.head AS ends,
-    lag(b.off + b.len + 1) OVER w AS before, lag(b.doc) OVER w AS thread, lag(t.live) OVER w AS was
-  FROM blocks b CROSS JOIN turns t WHERE t.doc = b.doc AND t.n = b.n AND b.head >= ?
-  WINDOW w AS (ORDER BY b.head)),
-numbered AS (
-  SELECT *, sum(before IS NOT head OR thread IS NOT doc OR was IS NOT live)
-    OVER (ORDER BY head) AS run FROM placed)
-SELECT doc, live, min(head), max(stop), min(copy), max(ends) FROM numbered GROUP BY run ORDER BY run
+PLACED = """
+SELECT doc, n, head, off + len + 1, copy, copy + off - head FROM blocks WHERE head >= ?
+ORDER BY head
 """
-"""Spans of text without a gap, of one thread and branch, and those of their heads' copies."""
+"""Where each block lies from a place on: (thread, turn, start and end, the same of the copy)."""
 
 
 def opened(file: Path, version: str) -> sqlite3.Connection:

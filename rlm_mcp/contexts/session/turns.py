@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Role = Literal["user", "assistant", "system"]
 Origin = Literal["human", "agent", "harness", "compaction", "hook", "subagent"]
@@ -24,8 +24,7 @@ BRANCHES = {LIVE: "live", ABANDONED: "abandoned", SUPERSEDED: "superseded"}
 """How a turn stands: on the path to the newest turn, rewound, or replaced by the agent."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileOp:
+class FileOp(NamedTuple):
     """What a call did to a file. `old` and `new` hold the replaced text where it was recorded."""
 
     path: str
@@ -69,8 +68,7 @@ class Block:
     """The file beside the transcript that holds the whole text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one reply; `input` leaves out cached ones."""
 
     input: int = 0

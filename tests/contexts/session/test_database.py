@@ -48,7 +48,9 @@ def test_a_database_in_use_is_read_as_of_one_moment(tmp_path: Path) -> None:
     seen = set()
     try:
         assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
-        for _ in range(30):
+        tries = 0
+        while tries < 30 or len(seen) < 2:  # the writer may get no time at first
+            tries += 1
             with database.opened(path) as copy:
                 one, other = (copy.execute(f"SELECT n FROM {t}").fetchone()[0] for t in "ab")
                 assert copy.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
@@ -57,7 +59,6 @@ def test_a_database_in_use_is_read_as_of_one_moment(tmp_path: Path) -> None:
     finally:
         writer.kill()
         writer.communicate()
-    assert len(seen) > 1
     assert {file.name for file in path.parent.iterdir()} <= {
         "store.db", "store.db-wal", "store.db-shm",
     }  # fmt: skip

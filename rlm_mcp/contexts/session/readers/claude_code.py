@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,25 +185,23 @@ def _web(source: Source) -> Iterator[Event]:
 
 def _record(
     record: dict[str, Any], threads: dict[str, str], subagent: bool, said: dict[str, str]
-) -> Iterator[Event]:
+) -> Iterable[Event]:
     kind = record.get("type")
+    found: list[Event] = []
     if kind in ("user", "assistant"):
         message = record.get("message")
         if not isinstance(message, dict):
-            yield Odd("unknown", f"{kind} without a message")
-            return
-        build = _user if kind == "user" else _assistant
-        piece = build(record, message)
+            return (Odd("unknown", f"{kind} without a message"),)
+        piece = (_user if kind == "user" else _assistant)(record, message)
     elif kind == "system":
         piece = _system(record)
     elif isinstance(kind, str) and kind in _TITLES:
-        yield Meta("title", str(record.get(_TITLES[kind], "")))
-        return
+        return (Meta("title", str(record.get(_TITLES[kind], ""))),)
     else:
-        yield Odd("noise" if kind in _NOISE else "unknown", str(kind))
+        found.append(Odd("noise" if kind in _NOISE else "unknown", str(kind)))
         queued = _queued(record)
         if not record.get("uuid"):
-            return
+            return found
         piece = Piece("user", "human" if queued else "harness", queued)
     _place(piece, record)
     if record.get("isSidechain") and not subagent:
@@ -212,24 +210,26 @@ def _record(
         piece.origin = "subagent"
     for key in ("version", "gitBranch"):
         value = record.get(key)
-        if isinstance(value, str) and value and said.get(key) != value:
+        if value and said.get(key) != value and isinstance(value, str):
             said[key] = value
-            yield Meta(key, value)
+            found.append(Meta(key, value))
     fork = record.get("forkedFrom")
     if isinstance(fork, dict):
-        yield Meta("parent", f"{fork.get('sessionId', '')} fork")
-    yield piece
+        found.append(Meta("parent", f"{fork.get('sessionId', '')} fork"))
+    found.append(piece)
+    return found
 
 
 def _place(piece: Piece, record: Mapping[str, Any]) -> None:
     """Take from the record what all its kinds share."""
-    piece.native = str(record.get("uuid") or "")
-    parent = record.get("parentUuid", "")
-    if record.get("subtype") == "compact_boundary":
-        parent = record.get("logicalParentUuid", "")
+    get = record.get
+    piece.native = str(get("uuid") or "")
+    parent = get("parentUuid", "")
+    if get("subtype") == "compact_boundary":
+        parent = get("logicalParentUuid", "")
     piece.parent = None if parent is None else str(parent)
-    piece.ts = str(record.get("timestamp") or "")
-    piece.cwd = str(record.get("cwd") or "")
+    piece.ts = str(get("timestamp") or "")
+    piece.cwd = str(get("cwd") or "")
 
 
 def _thread(piece: Piece, record: Mapping[str, Any], threads: dict[str, str]) -> None:

@@ -18,6 +18,8 @@ _REMINDER = re.compile(
 _COUNTS = (
     "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens",
 )  # fmt: skip
+_MOST = 10**15
+"""Tokens of which no number tells the truth."""
 
 HARNESS = (
     "<command-name>", "<command-message>", "<command-args>", "<local-command-", "<bash-input>",
@@ -104,13 +106,19 @@ def split_reminders(text: str) -> list[Block]:
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """Return the usage that the Messages API reports."""
-    return Usage(*[count(usage, name) for name in _COUNTS])
+    counts: list[int] = []
+    for name in _COUNTS:
+        value = usage.get(name)
+        if type(value) is not int or not 0 <= value < _MOST:
+            value = count(usage, name)
+        counts.append(value)
+    return Usage(*counts)
 
 
 def count(values: Any, *names: str) -> int:
     """Return the first number of tokens under one of the names; 0 for whatever is no number."""
     for name in names:
         value = values.get(name) if isinstance(values, dict) else None
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e15:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MOST:
             return int(value)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ SHAPES = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowE
 """What a record of a shape that nobody expects raises."""
 
 
-def guarded(events: Iterator[Event]) -> Iterator[Event]:
+def guarded(events: Iterable[Event]) -> Iterator[Event]:
     """Yield a record's events; a record of a shape that nobody expects is counted as broken."""
     try:
         yield from events
@@ -67,8 +67,8 @@ def guarded(events: Iterator[Event]) -> Iterator[Event]:
         yield Odd("broken", "shape")
 
 
-Read = Callable[[dict[str, Any]], Iterator[Event]]
-"""Yields the events of one record."""
+Read = Callable[[dict[str, Any]], Iterable[Event]]
+"""Gives the events of one record."""
 
 
 def json_lines(source: Source, start: int, read: Read) -> Iterator[Event]:
@@ -87,16 +87,21 @@ def json_lines(source: Source, start: int, read: Read) -> Iterator[Event]:
             if record is None and (record := _mended(source, begin, end)) is None:
                 yield Odd("broken")
             else:
-                found: list[Event] = []
-                try:
-                    found.extend(read(record))
-                except SHAPES:
-                    found.append(Odd("broken", "shape"))
-                for event in found:
-                    if isinstance(event, Piece):
+                for event in _events(read, record):
+                    if type(event) is Piece:
                         event.start, event.end = begin, end
                     yield event
             source.offset = end
+
+
+def _events(read: Read, record: dict[str, Any]) -> list[Event]:
+    """Return a record's events; a record of a shape that nobody expects is counted as broken."""
+    found: list[Event] = []
+    try:
+        found.extend(read(record))
+    except SHAPES:
+        found.append(Odd("broken", "shape"))
+    return found
 
 
 def _mended(source: Source, begin: int, end: int) -> dict[str, Any] | None:
@@ -117,7 +122,7 @@ def json_list(items: Any, prefix: str, read: Read) -> Iterator[Event]:
         if not isinstance(record, dict):
             yield Odd("broken", "record")
             continue
-        for event in guarded(read(record)):
+        for event in _events(read, record):
             if isinstance(event, Piece):
                 event.pointer = event.pointer or f"{prefix}/{number}"
             yield event
