@@ -6,6 +6,7 @@ that is described but not loaded (too large) is opened on demand; a denied one i
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,11 @@ class Loaded:
         return self._corpus.data(self._path)
 
 
+def _alone(name: str, origin: str, confine: Confine, corpus: Corpus) -> Text:
+    """Return one large file as a variable of the same name."""
+    return Text(name, origin, corpus, confine, None)
+
+
 class Text:
     """Files as one variable. Safe from several threads; the corpus does the locking."""
 
@@ -81,11 +87,9 @@ class Text:
         self.code = Code(name, corpus, cache_dir())
         self._large: Large[Text] | None = None
         if folder is not None:
-            self._large = Large(folder, confine, cache_dir(), self._alone)
-
-    def _alone(self, corpus: Corpus) -> Text:
-        """Return one large file as a variable of the same name."""
-        return Text(self.name, self.origin, corpus, self.confine, None)
+            # Without a way back to this object, so that its files close with its last reader.
+            alone = functools.partial(_alone, name, self.origin, confine)
+            self._large = Large(folder, confine, cache_dir(), alone)
 
     @property
     def methods(self) -> Mapping[str, Method]:

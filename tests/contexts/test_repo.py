@@ -168,7 +168,7 @@ def test_a_binary_file_is_described_and_not_shown(work: Work, catalog_of: Make) 
     assert description.skipped == {"binary": 1}
     with pytest.raises(BadRequest, match="binary"):
         catalog.read("repo:a.bin")
-    with pytest.raises(BadRequest, match=r"not searched: binary, 300 bytes"):
+    with pytest.raises(BadRequest, match=r"binary, 300 bytes"):
         catalog.search(Query("x"), "repo:a.bin")
 
 
@@ -187,8 +187,8 @@ def test_a_list_of_hits_says_what_it_leaves_out(work: Work, catalog_of: Make) ->
     work.commit("one", a_dot_txt="hit\n" * 5)
     catalog = catalog_of(work.path)
     cut = catalog.call("repo", "grep", ["hit"], {"limit": 2})
-    assert {hit.note for hit in cut} == {"2 of 5 matching lines; a larger limit gives more."}
-    assert {hit.note for hit in catalog.call("repo", "grep", ["hit"], {})} == {""}
+    assert (len(cut), cut.total) == (2, 5)
+    assert len(catalog.call("repo", "grep", ["hit"], {})) == 5
 
 
 def test_a_file_too_large_to_load_is_opened_on_demand(work: Work, catalog_of: Make) -> None:

@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "reply": {"redact"},
     "engine": {"models", "sandbox", "contexts", "redact", "viewer", "toolbox", "promptbook"},
     "viewer": set(),
-    "models": {"redact"},
+    "models": {"redact", "sdk"},
     "sandbox": {"sdk"},
     "sdk": set(),
     "contexts": {"corpus", "redact"},
