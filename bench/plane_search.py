@@ -33,15 +33,16 @@ def measure_search(tree: Path, corpus: Corpus, rg: str | None, reps: int) -> Non
     for name, pattern, ours_more, theirs_more, target in GREPS:
         query = search.Query(pattern, limit=200, **ours_more)
 
-        def ours(query: search.Query = query) -> int:
+        def ours(query: search.Query = query) -> search.Matches:
             search._recent.clear()
-            return search.search(corpus, query).total
+            return search.search(corpus, query)
 
         works: list[Callable[[], object]] = [ours]
         if rg:
             base = [rg, "-n", "--no-config", "--no-unicode", "--no-messages", *theirs_more]
             works.append(run([*base, "-e", pattern, "."], tree))
-        text = f"{ours():,} lines"
+        found = ours()
+        text = f"{'' if found.exact else 'stopped by its limit of time at '}{found.total:,} lines"
         if "-U" not in theirs_more:
             flavour = "-nIP" if "\\" in pattern else "-nIE"
             works.append(run(["git", "grep", flavour, *theirs_more, "-e", pattern], tree))
