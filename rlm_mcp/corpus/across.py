@@ -32,8 +32,7 @@ def starts(
     """Return where matches start, at most one for each line, and whether that is all."""
     offsets = among.offsets[among.order]
     stops = offsets + among.lengths[among.order]
-    marked = np.isin(among.places[among.order], snapshot.marked)
-    offsets = offsets + len(BOM_UTF8) * marked
+    offsets = offsets + len(BOM_UTF8) * among.marked[among.order]
     if gated.backtrack:
         return _decided(snapshot, gated, np.stack([offsets, stops], axis=1), clock, enough)
     spans = list(zip(offsets.tolist(), stops.tolist(), strict=True))

@@ -134,7 +134,7 @@ def find(
 
 def _without_marks(snapshot: Snapshot, gated: Gated, among: Scope, ordinals: Numbers) -> Numbers:
     """Judge anew the first lines that stand behind a byte order mark, which is no part of them."""
-    firsts = _marked_lines(snapshot, among)
+    firsts = among.marked_lines
     if not len(firsts):
         return ordinals
     spans = _line_spans(snapshot, among, firsts).tolist()
@@ -157,11 +157,6 @@ def _ascending(ordinals: Numbers) -> Numbers:
     # np.unique takes half a minute for twenty million (2.3).
     ordinals = np.sort(ordinals)
     return ordinals[np.diff(ordinals, prepend=-1) > 0]
-
-
-def _marked_lines(snapshot: Snapshot, among: Scope) -> Numbers:
-    """Return the ordinals of the lines that begin with a byte order mark."""
-    return among.firsts[np.isin(among.places, snapshot.marked)]
 
 
 def _grouped(among: Scope, ordinals: Numbers, whole: bool) -> Hits:
@@ -204,7 +199,7 @@ def _decided(
         pieces = _all_lines(among)
     else:
         # What RE2 finds of them it may find because of their mark.
-        pieces = chain([_marked_lines(snapshot, among)], scan.pieces(runs))
+        pieces = chain([among.marked_lines], scan.pieces(runs))
     kept = [np.empty(0, np.int64)]
     count = 0
     with backtrack.Child(snapshot, gated, clock.until, starts=False) as child:
@@ -236,5 +231,5 @@ def _line_spans(snapshot: Snapshot, among: Scope, ordinals: Numbers) -> Numbers:
     before[ordinals == 0] = 0
     which = np.maximum(among.firsts.searchsorted(ordinals, "right") - 1, 0)
     starts = np.maximum(before, among.offsets[which])
-    starts[np.isin(ordinals, _marked_lines(snapshot, among))] += len(BOM_UTF8)
+    starts[np.isin(ordinals, among.marked_lines)] += len(BOM_UTF8)
     return np.stack([starts, np.maximum(starts, ends)], axis=1)

@@ -219,6 +219,13 @@ class Scope:
     lengths: Numbers
     firsts: Numbers
     lines: Numbers
+    marked: npt.NDArray[np.bool_]
+    """Which begin with a byte order mark."""
+
+    @cached_property
+    def marked_lines(self) -> Numbers:
+        """The ordinals of the lines that begin with one."""
+        return self.firsts[self.marked]
 
     @cached_property
     def order(self) -> Numbers:
@@ -255,4 +262,5 @@ def scope(snapshot: Snapshot, paths: Sequence[str] | None) -> Scope:
     places = places[np.argsort(snapshot.offsets[places], kind="stable")]
     places = places[snapshot.lines[places] > 0]
     columns = (snapshot.offsets, snapshot.lengths, snapshot.firsts, snapshot.lines)
-    return Scope(places, *(column[places] for column in columns))
+    offsets, lengths, firsts, lines = (column[places] for column in columns)
+    return Scope(places, offsets, lengths, firsts, lines, np.isin(places, snapshot.marked))
