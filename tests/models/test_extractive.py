@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp import promptbook, toolbox
-from rlm_mcp.config import Settings
-from rlm_mcp.engine import Result, Workspace
 from rlm_mcp.models.extractive import (
     NOTHING,
     NOTICE,
@@ -22,6 +19,7 @@ from rlm_mcp.models.extractive import cell as cell_parts
 from rlm_mcp.models.extractive.names import files_in, names_in, words_of
 from rlm_mcp.models.extractive.question import parse, relations_in
 from rlm_mcp.models.model import Message, Reply, Request
+from tests.models.asking import ask, run
 
 VARIABLES = "Context variables:\n- repo (repo): /x; 1 KB\n- history (history): /x; 1 KB"
 
@@ -214,33 +212,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def ask(project: Path, question: str) -> Result:
-    """Run a question through the whole engine."""
-
-    async def whole() -> Result:
-        settings = Settings(roots=(project,), model="extractive:")
-        tools = {tool.name: tool.source for tool in toolbox.read()}
-        workspace = Workspace(settings, tools, promptbook.read().texts)
-        try:
-            return await workspace.ask(question, refs=["repo"])
-        finally:
-            await workspace.close()
-
-    return asyncio.run(whole())
-
-
-def check(result: Result) -> str:
-    """Return the answer of a run that is complete, free and proven."""
-    assert (result.status, result.cost_usd, result.calls) == ("complete", 0.0, 1), result.answer
-    assert result.evidence
-    assert [proof.ref for proof in result.evidence if not proof.verified] == []
-    assert result.answer.startswith("No model was used")
-    return result.answer
-
-
 def test_a_definition_and_the_members_asked_for_are_quoted(project: Path) -> None:
-    answer = check(
-        ask(project, "Where is the QuerySet class defined and how does it chain filters?")
+    answer = ask(
+        project, "Where is the QuerySet class defined and how does it chain filters?", "repo"
     )
     assert "QuerySet is defined at repo:src/query.py#L4 ``class QuerySet:``" in answer
     assert ">     def _chain(self, wanted):" in answer
@@ -249,32 +223,32 @@ def test_a_definition_and_the_members_asked_for_are_quoted(project: Path) -> Non
 
 
 def test_a_question_without_names_gets_the_function_that_fits(project: Path) -> None:
-    answer = check(ask(project, "What happens when the connection is refused?"))
+    answer = ask(project, "What happens when the connection is refused?", "repo")
     assert "In function send: repo:src/net.py#L4" in answer
     assert ">         except ConnectionRefusedError:" in answer
 
 
 def test_callers_are_counted_and_quoted_with_what_they_stand_in(project: Path) -> None:
-    answer = check(ask(project, "What calls _chain?"))
+    answer = ask(project, "What calls _chain?", "repo")
     assert "1 lines of 1 documents call _chain" in answer
     assert "call in QuerySet.filter: repo:src/query.py#L14 ``return self._chain(wanted)``" in answer
 
 
 def test_a_file_that_is_named_is_outlined_and_nothing_else_is_quoted(project: Path) -> None:
-    answer = check(ask(project, "What does net.py define?"))
+    answer = ask(project, "What does net.py define?", "repo")
     assert "function send: repo:src/net.py#L4" in answer
     assert "query.py" not in answer
 
 
 def test_lines_are_counted_in_the_file_that_is_named(project: Path) -> None:
-    answer = check(ask(project, "How many lines of src/query.py mention rows?"))
+    answer = ask(project, "How many lines of src/query.py mention rows?", "repo")
     assert "5 lines of repo:src/query.py hold rows" in answer
 
 
 def test_a_word_is_a_name_where_something_is_defined_by_it(project: Path) -> None:
     (project / "src" / "lease.py").write_text("class Lease:\n    days = 3\n")
     try:
-        answer = check(ask(project, "Wo wird Lease definiert?"))
+        answer = ask(project, "Wo wird Lease definiert?", "repo")
     finally:
         (project / "src" / "lease.py").unlink()
     assert "Lease is defined at repo:src/lease.py#L1" in answer
@@ -286,7 +260,7 @@ def test_what_a_build_made_stands_behind_what_people_wrote(project: Path) -> Non
     copied.mkdir()
     (copied / "query.py").write_text((project / "src" / "query.py").read_text())
     try:
-        answer = check(ask(project, "Where is QuerySet defined?"))
+        answer = ask(project, "Where is QuerySet defined?", "repo")
     finally:
         (copied / "query.py").unlink()
         copied.rmdir()
@@ -296,7 +270,7 @@ def test_what_a_build_made_stands_behind_what_people_wrote(project: Path) -> Non
 def test_a_question_about_the_whole_gets_folders_readme_and_what_is_used(project: Path) -> None:
     (project / "README.md").write_text("# Queries\n\nSets of rows, lazily.\n")
     try:
-        answer = check(ask(project, "Give me an overview of this codebase."))
+        answer = ask(project, "Give me an overview of this codebase.", "repo")
     finally:
         (project / "README.md").unlink()
     assert "folder src/" in answer
@@ -305,13 +279,13 @@ def test_a_question_about_the_whole_gets_folders_readme_and_what_is_used(project
 
 
 def test_a_question_about_the_past_names_commits(project: Path) -> None:
-    answer = check(ask(project, "Which commit added BACKOFF?"))
+    answer = ask(project, "Which commit added BACKOFF?", "repo")
     assert "``Send requests again after a pause``" in answer
     assert "history:" in answer
 
 
 def test_a_question_that_fits_nothing_says_so(project: Path) -> None:
-    result = ask(project, "Zyzzyva quokka?")
+    result = run(project, "Zyzzyva quokka?", "repo")
     assert "nothing that is open shares a word" in result.answer
     assert not result.evidence
 

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rlm_mcp import promptbook, toolbox
-from rlm_mcp.config import Settings
-from rlm_mcp.engine import Result, Workspace
 from rlm_mcp.models.extractive.question import parse
+from tests.models.asking import ask
 
 SID = "73104a6c-2880-482b-a281-f48aa2101b19"
-
-
-def ask(folder: Path, question: str, source: str) -> str:
-    """Ask about one source under a folder, and return the answer of a run that is proven."""
-
-    async def whole() -> Result:
-        settings = Settings(roots=(folder,), model="extractive:")
-        tools = {tool.name: tool.source for tool in toolbox.read()}
-        workspace = Workspace(settings, tools, promptbook.read().texts)
-        try:
-            known = source in ("repo", "logs")
-            name = source if known else workspace.catalog.open(source).name
-            return await workspace.ask(question, refs=[name])
-        finally:
-            await workspace.close()
-
-    result = asyncio.run(whole())
-    assert result.status == "complete", result.reason
-    assert [proof.ref for proof in result.evidence if not proof.verified] == []
-    return result.answer
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ _RELATIONS = {
 """How a question may relate code to a name; each is looked up in the parsed source."""
 _TO = re.compile(
     r"\b(?:calls?|invokes?|throws?|raises?|imports?|importing|depends? on|importers? of|callers? of"
+    r"|covers?|covering|tests? (?:for|of)"
     r"|extends?|extending|inherits?(?: from)?|inheriting(?: from)?|subclass(?:es)?(?: of)?"
     rf"|derived? from|implements?|implementing|implementations? of) {_KIND}{_NAME}"
     rf"|\b{_MEMBERS} (?:(?:are |there are )?(?:of|in|on|does|do)|has|have) {_KIND}{_NAME}"

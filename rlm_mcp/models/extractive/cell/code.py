@@ -287,7 +287,7 @@ class Code:
             "by the names in the parsed source"
         )
         spread = list(first.values()) + [use for use in found if first[use.path] is not use]
-        spread.sort(key=lambda use: (built(use.ref), use.basis == "name", use.kind == "mention"))
+        spread.sort(key=lambda use: (built(use.ref), aside(use.ref), *doubt(use)))
         for use in spread[:12]:
             inside = use.get("inside") or use.get("name")
             around = f" in {inside}" if inside else ""
@@ -318,9 +318,13 @@ class Code:
         found = attempt(self.variable.callees, name, MANY)
         if found:
             self.report.fact(f"{name} holds {len(found):,} calls, by the parsed source")
-        for use in found[:16]:
-            self.report.fact(f"{use.name}: {use.ref} {code_of(use.text)}")
-        self.report.more(len(found) - 16, f"calls in {name}")
+        per: dict[str, list[Any]] = {}
+        for use in found:
+            per.setdefault(use.name, []).append(use)
+        for called, own in list(per.items())[:20]:
+            times = f" {len(own)} times, first" * (len(own) > 1)
+            self.report.fact(f"{called}:{times} {own[0].ref} {code_of(own[0].text)}")
+        self.report.more(len(per) - 20, f"names called in {name}")
         return found
 
     def members(self, name: str) -> list[Any]:
@@ -383,3 +387,8 @@ class Code:
             start = at[1] if line - at[1] <= rows + 3 else max(at[1], start)
             end = min(at[2], max(end, start + rows))
         self.report.quote(title, head, max(1, start), end)
+
+
+def doubt(use: Any) -> tuple[bool, bool]:
+    """Return what makes a use less sure: known by the name alone, or only a mention."""
+    return use.get("basis") == "name", use.kind == "mention"

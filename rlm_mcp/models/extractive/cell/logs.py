@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, stage
 from rlm_mcp.models.extractive.question import Question
-from rlm_mcp.sdk import read
+from rlm_mcp.sdk import read, scan
 
 
 class Logs:
@@ -32,6 +33,9 @@ class Logs:
             stage(self.level, ref, since, until)
         if not self.asked.level and (since or until):
             stage(self.between, since, until)
+        if "counting" in self.asked.about:
+            for ref in self.scope or [self.place]:
+                stage(self.count, ref)
         return len(self.report.facts) > before
 
     def times(self) -> tuple[str, str]:
@@ -72,9 +76,12 @@ class Logs:
             text = code_of(str(read(form["first"], 1)), 300)
             self.report.fact(f"{form['count']:,} times, first {form['first']} {text}")
 
-    def count(self, name: str) -> bool:
-        """Tell how many lines hold a word, and the first of them."""
-        found = self.variable.select(pattern="(?i)" + name, limit=3)
-        if found["total"]:
-            self.report.fact(f"{found['total']:,} records of {self.place} hold {name}")
-        return bool(found["total"])
+    def count(self, ref: str) -> None:
+        """Tell how many lines there are, or how many hold the numbers that a question names."""
+        numbers = re.findall(r"(?<![\w:.-])\d{2,}(?![\w:.-])", self.asked.text)
+        for number in numbers or [""] * ("line" in self.asked.counted):
+            found = scan(rf"\b{number}\b" if number else "^", ref, 1)
+            holding = f" hold {number}" * bool(number)
+            for hit in found:
+                first = f"; the first is {hit.ref} {code_of(hit.text, 300)}"
+                self.report.fact(f"{found.total:,} lines of {ref}{holding}{first}")

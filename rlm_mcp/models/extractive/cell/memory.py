@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, stage
 from rlm_mcp.models.extractive.question import Question
 
 ENTRIES = 15
+OPEN = r"\b(?:left|remain\w*|open|unfinished|pending|to do|still)\b"
+LOST = r"\b(?:los[et]\w*|lost|forg[eo]t\w*|drop\w*|miss\w*|wrong)\b"
 
 
 class Memory:
@@ -27,7 +30,10 @@ class Memory:
         call = self.variable.files if kind == "files" else getattr(self.variable, kind)
         found = call()["files"] if kind == "files" else list(call())
         self.report.fact(f"{len(found):,} {kind} in {self.place}")
-        lines = [stage(self.entry, kind, row) or "" for row in found]
+        wanted = [row for row in found if self.meant(kind, row)]
+        lines = [stage(self.entry, kind, row) or "" for row in wanted]
+        if len(wanted) < len(found):
+            self.report.fact(f"{len(wanted):,} of them are meant")
         words = [word for word in self.asked.words if not kind.startswith(word)]
         fitting = [line for line in lines if any(word in line.lower() for word in words)]
         chosen = fitting if 0 < len(fitting) < len(lines) else lines
@@ -39,6 +45,17 @@ class Memory:
             self.report.fact(f"{len(chosen):,} of them share a word with the question")
         self.report.more(len(chosen) - ENTRIES, kind)
 
+    def meant(self, kind: str, row: Any) -> bool:
+        """Say whether an entry of a list is of those that a question limits itself to."""
+        text = self.asked.text
+        if kind == "tasks" and re.search(OPEN, text, re.IGNORECASE):
+            return bool(row.status != "done")
+        if kind == "commands" and re.search(r"\bfail|\bbroke", text, re.IGNORECASE):
+            return bool(row.failed > 0)
+        if kind == "files" and self.asked.files:
+            return any(name in row.path for name in self.asked.files)
+        return True
+
     def entry(self, kind: str, row: Any) -> str:
         """Tell one entry of a list, under its ref."""
         if kind == "files":
@@ -49,8 +66,8 @@ class Memory:
             gone = f", gone at {row.fixed_at}" if row.get("fixed_at") else ""
             return f"{row['count']} times{gone}: {row.first} {code_of(row.error, 200)}"
         if kind == "commands":
-            ended = f"{row.ok} ok, {row.failed} failed"
-            return f"{ended}: {row['last']} {code_of(row.command, 200)}"
+            ended = f"{row.ok} ok, {row.failed} failed, the last"
+            return f"{code_of(row.command, 200)}: {ended} {row['last']}"
         if kind == "prompts":
             return f"{row.ref} {code_of(row.text.strip().splitlines()[0], 200)}"
         return f"{row.kind} of the {row.by}, {row.status}: {row.ref} {code_of(row.quote, 300)}"
@@ -59,8 +76,22 @@ class Memory:
         """Tell the compactions, and what the summary of the last one lost."""
         found = attempt(self.variable.compactions)
         self.report.fact(f"{len(found):,} compactions in {self.place}")
-        for row in found[:ENTRIES]:
+        for row in found[-ENTRIES:]:
             self.report.fact(", ".join(f"{key}: {value}" for key, value in row.items() if value))
+        if found and re.search(LOST, self.asked.text, re.IGNORECASE):
+            self.audit()
+
+    def audit(self) -> None:
+        """Tell what the summary of the last compaction lost and got wrong."""
+        for key, value in self.variable.audit().items():
+            if not isinstance(value, list):
+                continue
+            what = key.replace("_", " ")
+            self.report.fact(f"{len(value):,} {what}")
+            for row in value[:8]:
+                said = row if isinstance(row, str) else next(iter(row.values()))
+                ref = "" if isinstance(row, str) else row.get("ref", "")
+                self.report.fact(f"{what}: {code_of(str(said), 300)} {ref}".rstrip())
 
     def turns(self, kind: str) -> None:
         """Tell how many turns there are, by who took them."""

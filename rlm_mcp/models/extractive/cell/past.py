@@ -106,18 +106,18 @@ class Past:
     def authors(self) -> list[str]:
         """Return the authors that the question names, by name or by the head of an address."""
         text = self.asked.text
-        said = set(re.findall(r"\b(?:by|did|has|from|of|does)\s+@?([\w-]{3,})", text))
-        said |= set(re.findall(r"\b([\w-]{3,})'s?\s+(?:commits?|changes?|work)\b", text))
+        said = set(re.findall(r"\b(?:by|did|has|from|of|does)\s+@?([\w-]{2,})", text))
+        said |= set(re.findall(r"\b([\w-]{2,})'s?\s+(?:commits?|changes?|work)\b", text))
         if not said:
             return []
         rows = attempt(self.variable.authors, limit=100_000)
         whole = [row["author"] for row in rows if self.says(row["author"])]
         if whole:
             return [max(whole, key=len)]
-        small = {word.lower() for word in said}
+        small = {word.lower() for word in said} - {"it", "we", "he", "she", "they", "the", "you"}
         found = []
         for row in rows:
-            names = set(re.findall(r"[\w-]{3,}", row["author"].lower()))
+            names = set(re.findall(r"[\w-]{2,}", row["author"].lower()))
             mails = {mail.partition("@")[0].rpartition("+")[2].lower() for mail in row["emails"]}
             if small & (names | mails):
                 found.append(row["author"])
@@ -202,7 +202,8 @@ class Past:
         symbols = attempt(self.code.symbols, name, limit=3) if self.code is not None else []
         for item in symbols[:1]:
             head, start, end = span(item.ref)
-            rows = attempt(self.variable.blame, item.path, start, min(end, start + 400))
+            end = min(end, start + 2_000)
+            rows = attempt(self.variable.blame, item.path, start, end)
             per: dict[str, list[Any]] = {}
             for row in rows:
                 per.setdefault(row["author"], []).append(row)

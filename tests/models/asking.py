@@ -1,0 +1,36 @@
+"""Ask the embedded model as a user does: one run over a folder, whose refs must all be proven."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from rlm_mcp import promptbook, toolbox
+from rlm_mcp.config import Settings
+from rlm_mcp.engine import Result, Workspace
+
+
+def run(folder: Path, question: str, source: str = "") -> Result:
+    """Return the result of a run over the folder, or over one source under it."""
+
+    async def whole() -> Result:
+        settings = Settings(roots=(folder,), model="extractive:")
+        tools = {tool.name: tool.source for tool in toolbox.read()}
+        workspace = Workspace(settings, tools, promptbook.read().texts)
+        try:
+            if source in ("", "repo", "logs"):
+                return await workspace.ask(question, refs=[source] if source else [])
+            return await workspace.ask(question, refs=[workspace.catalog.open(source).name])
+        finally:
+            await workspace.close()
+
+    return asyncio.run(whole())
+
+
+def ask(folder: Path, question: str, source: str = "") -> str:
+    """Return the answer of a complete run, every ref of which is verified."""
+    result = run(folder, question, source)
+    assert (result.status, result.cost_usd, result.calls) == ("complete", 0.0, 1), result.reason
+    assert result.answer.startswith("No model was used")
+    assert [proof.ref for proof in result.evidence if not proof.verified] == []
+    return result.answer

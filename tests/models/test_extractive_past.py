@@ -1,0 +1,116 @@
+"""The embedded model on a repository's past and on what a project says about itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.models.asking import ask
+
+LOG = """\
+class Log:
+    level = 1
+
+    def write(self):
+        raise OSError
+"""
+
+
+def commit(folder: Path, message: str, author: str, day: str, **files: str) -> str:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    first, when = author.split()[0].lower(), f"{day}T12:00:00Z"
+    who = {
+        "GIT_AUTHOR_NAME": author, "GIT_AUTHOR_EMAIL": f"{first}@x.org", "GIT_AUTHOR_DATE": when,
+        "GIT_COMMITTER_NAME": "c", "GIT_COMMITTER_EMAIL": "c@x.org", "GIT_COMMITTER_DATE": when,
+    }  # fmt: skip
+    for arguments in (["add", "-A"], ["commit", "-q", "-m", message]):
+        subprocess.run(["git", *arguments], cwd=folder, env={**os.environ, **who}, check=True)
+    told = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return told.stdout.strip()[:12]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    subprocess.run(["git", "init", "-q", "-b", "main", "."], cwd=folder, check=True)
+    commit(folder, "start", "Ann Lee", "2022-05-01", lib__net_dot_py="def send():\n    pass\n")
+    subprocess.run(["git", "tag", "v1.0.0"], cwd=folder, check=True)
+    commit(
+        folder, "retry when a send fails", "Bo Rask", "2023-02-03",
+        lib__net_dot_py="def send():\n    return retry(3)\n\n\ndef retry(n):\n    return n\n",
+        lib__log_dot_py=LOG,
+    )  # fmt: skip
+    subprocess.run(["git", "tag", "v1.1.0"], cwd=folder, check=True)
+    commit(
+        folder, "name the port", "Ann Lee", "2024-07-08",
+        lib__net_dot_py="PORT = 1\n\n\ndef send():\n    return retry(3)\n\n\ndef retry(n):\n"
+        '    raise OSError(f"no answer after {n} tries")\n',
+        Makefile="test:\n\tpytest -q\n\nlint:\n\truff check .\n",
+        pyproject_dot_toml='[project]\nname = "x"\nversion = "1.2.0"\n'
+        'dependencies = [\n  "httpx>=0.27",\n]\n\n[project.scripts]\nx = "lib.net:send"\n',
+        LICENSE="The MIT License (MIT)\n",
+        tests__test_net_dot_py="from lib.net import send\n\n\ndef test_send():\n    send()\n",
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("question", "told", "untold"),
+    [
+        ("What did Bo change?", ["1 commits of history by Bo Rask", "retry when"], ["the port"]),
+        ("What changed in 2022?", ["1 commits of history", "``start``"], ["retry"]),
+        ("What changed in v1.1.0?", ["in v1.0.0..v1.1.0", "retry when"], ["the port"]),
+        ("What changed since v1.1.0?", ["in v1.1.0..HEAD", "the port"], ["``start``"]),
+        ("Who wrote lib/net.py?", ["2 authors of 3 commits to lib/net.py", "Ann Lee: 2"], []),
+        ("Who last changed `retry`?", ["was last changed in its 2 lines", "Ann Lee: 1", "Bo"], []),
+        ("Who are the contributors?", ["2 authors of 3 commits", "Bo Rask: 1 commits"], []),
+        ("Which files change together with lib/net.py?", ["lib/log.py: in 1 commits"], []),
+        ("Which files change most often?", ["lib/net.py: 3 commits"], []),
+        ("What was the first commit?", ["3 commits in history", "2022-05-01, Ann Lee"], []),
+        ("What are the latest commits?", ["2024-07-08, Ann Lee"], []),
+    ],
+)
+def test_the_past_is_told_by_who_when_and_where(
+    project: Path, question: str, told: list[str], untold: list[str]
+) -> None:
+    answer = ask(project, question)
+    for words in told:
+        assert words in answer
+    for words in untold:
+        assert words not in answer
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("How do I run the tests?", ["From Makefile: repo:Makefile#L1", "> \tpytest -q"]),
+        ("What are the dependencies?", ['>   "httpx>=0.27",']),
+        ("What is the entry point?", ['> x = "lib.net:send"']),
+        ("What license is it under?", ["> The MIT License (MIT)"]),
+        ("Which version is this?", ['> version = "1.2.0"']),
+        ("How many classes are there?", ["1 classes are defined in 1 documents", "class Log"]),
+        ("How many functions are in lib/?", ["2 functions are defined in 1 documents"]),
+        ("How many tests are there?", ["1 tests are defined"]),
+        ("How many lines are in lib/net.py?", ["9 lines are in 1 documents"]),
+        ("List the files in lib/", ["2 documents are in repo:lib/", "repo:lib/log.py"]),
+        ("What does send call?", ["send holds 1 calls", "retry: repo:lib/net.py#L5"]),
+        ("What members does Log have?", ["1 of kind field, 1 of kind method"]),
+        ("Which tests cover send?", ["lines of tests of 1 documents use send"]),
+        ("Where is OSError raised?", ["2 lines of 2 documents throw OSError"]),
+        ('Where does "no answer after" come from?', ["In function retry: repo:lib/net.py#L8-L9"]),
+        ("Which languages is it written in?", ["3 .py"]),
+        ("What does tests/test_net.py import?", ["``from lib.net import send``"]),
+    ],
+)
+def test_a_project_answers_for_itself(project: Path, question: str, told: list[str]) -> None:
+    answer = ask(project, question)
+    for words in told:
+        assert words in answer
