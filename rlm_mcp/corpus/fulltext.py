@@ -7,15 +7,19 @@ deleted at any time.
 
 from __future__ import annotations
 
+import bisect
 import json
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from rlm_mcp.corpus import words
 from rlm_mcp.corpus.language import is_doc, is_test
@@ -24,7 +28,7 @@ from rlm_mcp.corpus.passages import split
 if TYPE_CHECKING:
     from rlm_mcp.corpus.pack import Corpus, Snapshot
 
-VERSION = 2
+VERSION = 3
 MAX_DOCUMENT = 64 << 20
 """Bytes of a document that are indexed."""
 
@@ -32,37 +36,29 @@ STEP = 64
 """Documents that are indexed between two looks at the clock."""
 MAX_ALL = 4 << 30
 """Bytes of all indexes of a user."""
+MAX_BORDERS = 2_000
+"""Documents whose passages are kept in memory."""
 BATCH = 2 << 20
 """Bytes of text that are written together."""
 PENDING = 16 << 20
 """Bytes of postings that SQLite gathers before it writes them: its 1 MiB costs many merges."""
 
 
-def _items(count: int) -> str:
-    """Return the columns that a row of JSON has."""
-    return ", ".join(f"json_extract(value, '$[{place}]')" for place in range(count))
-
-
 _EMPTY = "insert into body(body) values('delete-all')"
-_ADD_DOCUMENTS = f"insert into documents select {_items(3)} from json_each(?)"
-_GATHER = f"insert into gathered select {_items(9)} from json_each(?)"
-_ADD_PASSAGES = "insert into passages select id, document, start, stop, symbol from gathered"
-_ADD_BODIES = """insert into body(rowid, path, symbol, text)
-    select id, path, name, cast(substr(?, begin, size) as text) from gathered"""
+_ADD = """insert into body(rowid, symbol, path, text)
+    select ? + key, json_extract(value, '$[2]'), json_extract(value, '$[3]'),
+        cast(substr(?, 1 + json_extract(value, '$[0]'), json_extract(value, '$[1]')) as text)
+    from json_each(?)"""
 _SCHEMA = f"""
 pragma journal_mode = memory;
 pragma synchronous = off;
 create table if not exists documents(
-    id integer primary key, path text, blob text, unique(path, blob));
-create table if not exists passages(
-    id integer primary key, document integer, start integer, stop integer, symbol text);
-create index if not exists by_symbol on passages(symbol collate nocase) where symbol != '';
+    id integer primary key, path text, blob text, first integer, borders text,
+    unique(path, blob));
+create unique index if not exists by_first on documents(first);
 create virtual table if not exists body using fts5(
     path, symbol, text, content='', detail=full,
     tokenize="porter unicode61 remove_diacritics 2");
-create temp table gathered(
-    id integer primary key, document integer, start integer, stop integer, symbol text,
-    path text, name text, begin integer, size integer);
 insert into body(body, rank) values('hashsize', {PENDING});
 insert into body(body, rank) values('rank', 'bm25(3.0, 6.0, 1.0)');
 pragma user_version = {VERSION};
@@ -101,6 +97,10 @@ class Index:
         self._generation = -1
         self._passages = -1
         self._live: dict[int, str] = {}
+        self._firsts: list[int] = []
+        self._documents: list[int] = []
+        """The number of the first passage of each document, in order, and the documents."""
+        self._borders: dict[int, tuple[list[int], list[str]]] = {}
         self._seen = -1
         """SQLite's number for what other processes wrote; they may renumber documents."""
 
@@ -124,17 +124,16 @@ class Index:
 
     def find(self, match: str, limit: int) -> list[Passage]:
         """Return the passages that fit an FTS5 expression, best first by BM25."""
-        sql = """select p.document, p.start, p.stop, p.symbol, best.score
-            from (select rowid, rank as score from body where body match ? order by rank limit ?)
-            as best join passages p on p.id = best.rowid order by best.score"""
-        return self._rows(sql, (match, limit))
+        sql = "select rowid, rank from body where body match ? order by rank limit ?"
+        return self._rows(sql, match, limit)
 
     def defining(self, names: Sequence[str], limit: int) -> list[Passage]:
-        """Return the passages that define one of these names."""
-        marks = ",".join("?" * len(names))
-        sql = f"""select document, start, stop, symbol, 0.0 from passages
-            where symbol != '' and symbol collate nocase in ({marks}) limit ?"""
-        return self._rows(sql, (*names, limit))
+        """Return the passages that define one of these names, in any case."""
+        wanted = {name.lower() for name in names}
+        some = " OR ".join(f'"{mark}"' for mark in map(_whole, sorted(wanted)) if mark != _NAME)
+        sql = "select rowid, 0.0 from body where body match ? limit ?"
+        found = self._rows(sql, f"symbol : ({some})", limit) if some else []
+        return [passage for passage in found if passage.symbol.lower() in wanted]
 
     def counts(self, phrases: Sequence[str]) -> list[int]:
         """Return in how many passages each FTS5 phrase occurs."""
@@ -147,8 +146,8 @@ class Index:
         """Return how many passages there are."""
         with self._lock:
             if self._passages < 0:
-                row = self._connect().execute("select count(*) from passages").fetchone()
-                self._passages = int(row[0])
+                base = self._connect()
+                self._passages = _next(base) - 1
             return self._passages
 
     def close(self) -> None:
@@ -157,16 +156,35 @@ class Index:
                 self._base.close()
                 self._base = None
 
-    def _rows(self, sql: str, values: tuple[object, ...]) -> list[Passage]:
+    def _rows(self, sql: str, match: str, limit: int) -> list[Passage]:
         with self._lock:
             base = self._connect()
-            rows = base.execute(sql, values).fetchall()
-            live = self._live
-        return [
-            Passage(live[document], start, stop, symbol, -score)
-            for document, start, stop, symbol, score in rows
-            if document in live
-        ]
+            rows = base.execute(sql, (match, limit)).fetchall()
+            return [
+                Passage(path, start, stop, symbol, -score)
+                for number, score in rows
+                for path, start, stop, symbol in self._passage(base, number)
+            ]
+
+    def _passage(
+        self, base: sqlite3.Connection, number: int
+    ) -> Iterator[tuple[str, int, int, str]]:
+        """Give the passage of a number, unless its document is not as it was any more."""
+        place = bisect.bisect_right(self._firsts, number) - 1
+        document = self._documents[place] if place >= 0 else 0
+        if document not in self._live:
+            return
+        borders = self._borders.get(document)
+        if borders is None:
+            if len(self._borders) > MAX_BORDERS:
+                self._borders.clear()
+            sql = "select borders from documents where id = ?"
+            borders = json.loads(base.execute(sql, (document,)).fetchone()[0])
+            self._borders[document] = borders
+        starts, symbols = borders
+        at = number - self._firsts[place]
+        if at < len(symbols):  # an empty document has its path alone
+            yield self._live[document], starts[at], starts[at + 1] - 1, symbols[at]
 
     def _connect(self) -> sqlite3.Connection:
         if self._base is None:
@@ -186,6 +204,7 @@ class Index:
         self._path.unlink(missing_ok=True)
         self._generation = -1
         self._live = {}
+        self._borders.clear()
 
     def _fill(self, snapshot: Snapshot, deadline: float) -> Coverage:
         base = self._connect()
@@ -200,7 +219,7 @@ class Index:
         }
         live = {known[key]: snapshot.paths[place] for key, place in wanted.items() if key in known}
         if len(known) > 100 and len(live) < 0.75 * len(known):
-            for statement in ("delete from documents", "delete from passages", _EMPTY):
+            for statement in ("delete from documents", _EMPTY):
                 base.execute(statement)
             live = {}
             known = {}
@@ -217,6 +236,9 @@ class Index:
         finally:
             batch.end()
         base.execute("commit")
+        rows = base.execute("select first, id from documents order by first").fetchall()
+        self._firsts, self._documents = [row[0] for row in rows], [row[1] for row in rows]
+        self._borders.clear()
         self._live = live
         self._passages = -1
         return Coverage(len(live), len(wanted))
@@ -249,7 +271,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 class _Batch:
-    """Rows that are written together, by a thread of its own: SQLite releases Python's lock.
+    """Documents that are written together, by a thread of its own: SQLite releases Python's lock.
 
     Errors of the thread are raised by the next call.
     """
@@ -258,38 +280,27 @@ class _Batch:
         self._base = base
         self._writer = ThreadPoolExecutor(1, "rank")
         self._writing: Future[None] | None = None
-        self._rows, self._bytes = _Rows([], [], []), 0
         top = base.execute("select max(id) from documents").fetchone()[0]
         self._document: int = top or 0
-        top = base.execute("select max(id) from passages").fetchone()[0]
-        self._passage: int = top or 0
+        self._passage = _next(base)
+        self._begin()
 
     def add(self, snapshot: Snapshot, place: int, key: tuple[str, str]) -> int:
         """Index one document and return its number."""
         self._document += 1
-        self._rows.documents.append((self._document, *key))
         offset, length = snapshot.spans[place]
         data = bytes(snapshot.buffer[offset : offset + min(length, MAX_DOCUMENT)])
-        pieces = list(split(key[0], data))
-        path, *names = _separate([key[0], *(piece.symbol for piece in pieces)])
-        for piece, name in zip(pieces, names, strict=True):
-            self._passage += 1
-            start, stop, symbol, text = piece
-            self._rows.passages.append(
-                (
-                    self._passage,
-                    self._document,
-                    start,
-                    stop,
-                    symbol,
-                    path,
-                    name,
-                    self._bytes + 1,
-                    len(text),
-                )
-            )
-            self._rows.texts.append(text)
-            self._bytes += len(text)
+        pieces = split(key[0], data)
+        count = len(pieces.symbols)
+        borders = json.dumps((pieces.starts, pieces.symbols), separators=(",", ":"))
+        first = self._first + len(self._names)
+        # A document without a passage has a number of its own too, since first numbers differ.
+        self._documents.append((self._document, *key, first, borders))
+        self._names += pieces.symbols or [""]
+        self._paths += [key[0]] * max(1, count)
+        self._edges.append(self._bytes + pieces.edges)
+        self._texts.append(pieces.text)
+        self._bytes += len(pieces.text)
         if self._bytes > BATCH:
             self._flush()
         return self._document
@@ -303,30 +314,68 @@ class _Batch:
         finally:
             self._writer.shutdown()
 
+    def _begin(self) -> None:
+        self._first = self._passage
+        self._documents: list[tuple[int, str, str, int, str]] = []
+        self._names: list[str] = []
+        self._paths: list[str] = []
+        self._edges: list[npt.NDArray[np.int64]] = []
+        self._texts: list[bytes] = []
+        self._bytes = 0
+
     def _flush(self) -> None:
         if self._writing is not None:
             self._writing.result()
-        self._writing = self._writer.submit(self._rows.write, self._base)
-        self._rows, self._bytes = _Rows([], [], []), 0
+        self._passage += len(self._names)
+        rows = _Rows(self._documents, self._first, self._bodies(), b"".join(self._texts))
+        self._writing = self._writer.submit(rows.write, self._base)
+        self._begin()
+
+    def _bodies(self) -> str:
+        """Return (where its text begins, how long it is, name, path) of each passage, as JSON."""
+        if not self._names:
+            return "[]"
+        ends = np.concatenate(self._edges)
+        sizes = np.diff(ends, prepend=0).tolist()
+        apart = _separate([*self._names, *self._paths])
+        names = [
+            f"{parts} {_whole(name)}" if name else ""
+            for name, parts in zip(self._names, apart, strict=False)
+        ]
+        begins = [end - size for end, size in zip(ends.tolist(), sizes, strict=True)]
+        return json.dumps(list(zip(begins, sizes, names, apart[len(names) :], strict=True)))
 
 
 class _Rows(NamedTuple):
-    """Rows of the three tables, and the words of the passages one behind the other.
+    """Rows of both tables, and the words of the passages one behind the other.
 
-    They are written by few statements that read them as JSON: a call for each row would take
+    The passages are written by one statement that reads them as JSON: a call for each would take
     Python's lock from the thread that splits, and give it back, a hundred thousand times.
     """
 
-    documents: list[tuple[int, str, str]]
-    passages: list[tuple[int, int, int, int, str, str, str, int, int]]
-    texts: list[bytes]
+    documents: list[tuple[int, str, str, int, str]]
+    first: int
+    bodies: str
+    texts: bytes
 
     def write(self, base: sqlite3.Connection) -> None:
-        base.execute(_ADD_DOCUMENTS, (json.dumps(self.documents),))
-        base.execute(_GATHER, (json.dumps(self.passages),))
-        base.execute(_ADD_PASSAGES)
-        base.execute(_ADD_BODIES, (b"".join(self.texts),))
-        base.execute("delete from gathered")
+        base.executemany("insert into documents values(?, ?, ?, ?, ?)", self.documents)
+        base.execute(_ADD, (self.first, self.texts, self.bodies))
+
+
+_NAME = "def"
+
+
+def _whole(name: str) -> str:
+    """Return a name as one word that is none of the text: `def` and its letters and digits."""
+    return _NAME + "".join(filter(str.isalnum, name.lower()))
+
+
+def _next(base: sqlite3.Connection) -> int:
+    """Return the number that the next passage gets."""
+    row = base.execute("select first, borders from documents order by first desc limit 1")
+    last = row.fetchone()
+    return 1 if last is None else last[0] + max(1, len(json.loads(last[1])[1]))
 
 
 def _separate(names: list[str]) -> list[str]:

@@ -26,17 +26,21 @@ SMALL = frozenset({"const", "let", "var", "define", "type"})
 _NEWLINE = 10
 
 
-class Piece(NamedTuple):
-    """Lines `start` to `stop` (from 1); `symbol` is what they define, `text` their words."""
+class Pieces(NamedTuple):
+    """The passages of a document, in order; each line is in one of them."""
 
-    start: int
-    stop: int
-    symbol: str
+    starts: list[int]
+    """The first line of each, from 1, and behind them the line after the last."""
+    symbols: list[str]
+    """What each defines, if anything."""
+    edges: npt.NDArray[np.int64]
+    """Where each ends in the text."""
     text: bytes
+    """The words of the document."""
 
 
-def split(path: str, data: bytes) -> Iterator[Piece]:
-    """Give the passages of a document, in order; each line is in one of them."""
+def split(path: str, data: bytes) -> Pieces:
+    """Return the passages of a document."""
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
     if data and not data.endswith(b"\n"):
         ends = np.append(ends, len(data))
@@ -44,14 +48,12 @@ def split(path: str, data: bytes) -> Iterator[Piece]:
     begins = (ends.searchsorted([mark.offset for mark in found], "right") + 1).tolist()
     spans = list(_spans(_borders(found, begins), len(ends)))
     if not spans:
-        return
+        return Pieces([1], [], np.zeros(1, np.int64), b"")
     text, places = words.separate(data)
-    stops = ends[[stop - 1 for _, stop, _ in spans]]
-    edges = _moved(stops, places).tolist()
-    edge = 0
-    for (start, stop, symbol), end in zip(spans, edges, strict=True):
-        yield Piece(start, stop, symbol, text[edge:end])
-        edge = end
+    starts, symbols = [start for start, _ in spans], [symbol for _, symbol in spans]
+    starts.append(len(ends) + 1)
+    stops = ends[np.array(starts[1:]) - 2]
+    return Pieces(starts, symbols, _moved(stops, places), text)
 
 
 def _moved(offsets: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -59,13 +61,13 @@ def _moved(offsets: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> npt
     return offsets + places.searchsorted(offsets)
 
 
-def _spans(borders: list[tuple[int, str]], count: int) -> Iterator[tuple[int, int, str]]:
-    """Give (first line, last line, symbol) between the borders, none longer than it may be."""
+def _spans(borders: list[tuple[int, str]], count: int) -> Iterator[tuple[int, str]]:
+    """Give (first line, symbol) of what lies between the borders, cut where it is too long."""
     stops = [line - 1 for line, _ in borders[1:]] + [count]
     for (start, name), stop in zip(borders, stops, strict=True):
         size = LONGEST if name else WINDOW
         for first in range(start, stop + 1, size):
-            yield first, min(stop, first + size - 1), name if first == start else ""
+            yield first, name if first == start else ""
 
 
 def _borders(found: list[Mark], begins: list[int]) -> list[tuple[int, str]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -178,12 +179,13 @@ def test_a_question_is_never_syntax(corpus: Corpus, question: str) -> None:
 
 def test_passages_cover_every_line_once() -> None:
     text = "".join(f"def f{n}():\n" + "    x = 1\n" * (n % 130) for n in range(200))
-    covered = [
-        line
-        for start, stop, _, _ in split("a.py", text.encode())
-        for line in range(start, stop + 1)
-    ]
-    assert covered == list(range(1, text.count("\n") + 1))
+    pieces = split("a.py", text.encode())
+    assert (pieces.starts[0], pieces.starts[-1]) == (1, text.count("\n") + 1)
+    assert all(1 <= stop - start <= 80 for start, stop in pairwise(pieces.starts))
+    assert len(pieces.symbols) == len(pieces.edges) == len(pieces.starts) - 1
+    assert pieces.symbols[:2] == ["f0", "f2"]
+    words = b"".join(pieces.text.split())
+    assert pieces.edges[-1] == len(pieces.text) and b"def" in words
 
 
 def test_an_index_that_is_not_complete_says_how_far_it_came_and_goes_on(
