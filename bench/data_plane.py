@@ -30,6 +30,7 @@ from bench.plane_fetch import fetch  # noqa: E402
 from bench.plane_history import measure_history  # noqa: E402
 from bench.plane_logs import measure_logs  # noqa: E402
 from bench.plane_measure import best, once, row  # noqa: E402
+from bench.plane_retrieval import measure_retrieval  # noqa: E402
 from bench.plane_search import measure_search  # noqa: E402
 from bench.plane_symbols import measure_chunks, measure_rank, measure_symbols  # noqa: E402
 from bench.plane_tokens import measure_tokens  # noqa: E402
@@ -176,6 +177,7 @@ def main() -> None:
                 measure_symbols(tree, corpus, Path(cache))
                 measure_chunks(corpus, Path(cache), options.reps)
                 measure_rank(corpus)
+                measure_retrieval(tree.name, corpus)
                 measure_tokens(corpus, options.fetch)
             if "load" in options.only:
                 measure_memory(tree, Path(cache))

@@ -11,7 +11,7 @@ import math
 import re
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 CANDIDATES = 200
 """Passages that are looked at closely."""
-PASSAGES = 4_000
+NAMED = 100
+"""Definitions that are looked at closely because of their names."""
+SUPPORT = 3
+"""Other passages of its document that speak for one."""
+PASSAGES = 3_000
 """Passages, about, that BM25 looks at to find those."""
 BUILD_S = 60.0
 """Seconds that one call may spend on building the index."""
@@ -98,6 +102,7 @@ def rank(
     sought = _sought(index, asked, counts)
     found = index.defining([_name(term) for term in asked], CANDIDATES)
     found += index.find(_expression(asked, counts), CANDIDATES)
+    found += index.find(_named(asked), NAMED)
     inside = None if paths is None else set(paths)
     chosen = {
         (passage.path, passage.start): passage
@@ -105,6 +110,7 @@ def rank(
         if inside is None or passage.path in inside
     }
     scored = [(_score(corpus, passage, sought, want), passage) for passage in chosen.values()]
+    scored = _supported(scored)
     scored.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start))
     if note and not scored:
         raise Unavailable(note)
@@ -176,6 +182,16 @@ def _expression(asked: Sequence[Term], counts: dict[str, int]) -> str:
     return " OR ".join(rare)
 
 
+def _named(asked: Sequence[Term]) -> str:
+    """Return the FTS5 expression of definitions with a word of the question in their names.
+
+    A name may go on from the word: slugs are made by slugify.
+    """
+    plain = [term for term in asked if not term.exact] or asked
+    some = dict.fromkeys(part for term in plain for part in term.parts if len(part) > 2)
+    return "symbol : (" + " OR ".join(f'"{part}" *' for part in some or asked[0].parts) + ")"
+
+
 def _phrase(parts: Sequence[str]) -> str:
     return '"' + " ".join(parts) + '"'
 
@@ -203,23 +219,52 @@ def _score(
     covered = named = placed = 0.0
     total = sum(word.weight for word in asked)
     spelled = 0.0
+    hits = 0
     for word in asked:
         if _occurs(word, text):
             covered += word.weight
         share = word.weight / len(word.stems)
         for stem in word.stems:
-            named += share * (stem in symbol)
+            fits = _in_name(stem, symbol)
+            # An identifier that is written out is not asked for by its parts.
+            named += share * fits * (0.5 if word.name else 1.0)
+            hits += fits > 0
             placed += share * (stem in path)
         if word.name and passage.symbol.lower() == word.name.lower():
             spelled += 1.0 if passage.symbol == word.name else 0.7
-    fit = 10 * (covered / total) ** 2 + 6 * placed / total + min(passage.score, 30) / 4
+    fit = 10 * covered / total + 6 * placed / total + min(passage.score, 30) / 3
     # A name made of the question's words is telling; one that has many others less so.
-    fit += 9 * named / total * min(1.0, 2.0 / max(1, len(symbol)) + 0.3) + 14 * spelled
+    size = max(1, len(symbol))
+    telling = min(1.0, 2.0 / size + 0.3) * (0.5 + 0.5 * min(1.0, hits / size))
+    fit += 9 * named / total * telling + 14 * spelled
     if kind in want:
         return fit * 1.3
     if kind in _SELDOM and (kind != "side" or not want):
         return fit * _SELDOM[kind]
     return fit * 0.4 if want else fit
+
+
+def _supported(scored: list[tuple[float, Passage]]) -> list[tuple[float, Passage]]:
+    """Let the best passages of a document speak for each other: a file on a subject has several."""
+    best: dict[str, list[float]] = {}
+    for score, passage in scored:
+        best.setdefault(passage.path, []).append(score)
+    for scores in best.values():
+        scores.sort(reverse=True)
+        del scores[SUPPORT + 1 :]
+    found = []
+    for score, passage in scored:
+        others = best[passage.path]
+        own = score if score in others else others[-1] if len(others) > SUPPORT else 0.0
+        found.append((score + 0.12 * (sum(others) - own), passage))
+    return found
+
+
+def _in_name(stem: str, parts: Collection[str]) -> float:
+    """Say how well a word is in a name: as one of its parts, or as the beginning of one."""
+    if stem in parts:
+        return 1.0
+    return 0.8 if len(stem) > 3 and any(part.startswith(stem) for part in parts) else 0.0
 
 
 def _occurs(word: Sought, text: str) -> bool:
