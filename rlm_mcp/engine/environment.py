@@ -19,7 +19,7 @@ from rlm_mcp.contexts import manual
 from rlm_mcp.contexts.variable import Variable
 from rlm_mcp.engine.observe import describe_text
 from rlm_mcp.errors import BadRequest, Cancelled, SandboxError
-from rlm_mcp.sandbox import After, Attachment, Limits, Outcome, Sandbox
+from rlm_mcp.sandbox import LONG, After, Attachment, Limits, Outcome, Sandbox
 
 STOP_S = 0.9
 """How long a cancelled cell may take to end before its sandbox is closed."""
@@ -29,12 +29,6 @@ SLICE = 500_000
 """Characters of a long text that are fetched at once."""
 
 LONGEST_ANSWER = 50_000_000
-
-_LONG_ANSWER = """
-answer_text = answer["content"] if isinstance(answer["content"], str) else str(answer["content"])
-answer["ready"] is True
-"""
-"""A cell for an answer that is too large to be copied at once."""
 
 _T = TypeVar("_T")
 
@@ -242,25 +236,24 @@ class Environment:
 
     def _answer(self, after: After | None) -> tuple[bool, Any]:
         box = self._box()
+        if after is not None and after.ready is not None:
+            return after.ready, self._long_content(box)
         try:
             got = after.value if after is not None and after.copied else box.get("answer")
-        except BadRequest:  # too large to be copied at once
-            return self._long_answer(box)
+        except BadRequest:  # neither a plain value nor one that has a text
+            return False, None
         if type(got) is dict and type(got.get("ready")) is bool:
             return got["ready"], got.get("content")
         return False, got  # a cell bound the name to something else
 
-    def _long_answer(self, box: Sandbox) -> tuple[bool, Any]:
-        done = box.run(_LONG_ANSWER, seconds=10.0)
-        if done.error or type(done.value) is not bool:
-            return False, None
+    def _long_content(self, box: Sandbox) -> str:
         parts: list[str] = []
         while len(parts) * SLICE < LONGEST_ANSWER:
             at = len(parts) * SLICE
-            parts.append(box.get_text("answer_text", at, at + SLICE) or "")
+            parts.append(box.get_text(LONG, at, at + SLICE) or "")
             if len(parts[-1]) < SLICE:
                 break
-        return done.value, "".join(parts)
+        return "".join(parts)
 
 
 def attachment(variable: Variable) -> Attachment:

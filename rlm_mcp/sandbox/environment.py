@@ -178,11 +178,13 @@ class Environment:
 
     def final(self, content: Any) -> None:
         """Set the answer of this run and mark it as ready."""
-        answer = self.variables.get("answer")
-        if type(answer) is not dict:
+        if "answer" not in self.variables:
             raise NameError("there is no answer to set in this environment")
-        answer["content"] = content if isinstance(content, str) else short_repr(content, 1 << 20)
-        answer["ready"] = True
+        text = content if isinstance(content, str) else short_repr(content, 1 << 20)
+        answer = self.variables["answer"]
+        if type(answer) is not dict:  # a cell bound the name to something else
+            answer = self.variables["answer"] = {}
+        answer.update(content=text, ready=True)
 
     def final_variable(self, name: str) -> None:
         """Set the answer to the text of a variable."""

@@ -193,7 +193,11 @@ def _after(value: Any) -> After | None:
         return None
     if type(value) is not dict or type(value.get("copied")) is not bool:
         raise wire.Violation("a malformed result")
-    return After(rows(value.get("names")), value["copied"], wire.checked(value.get("value")))
+    ready = value.get("ready")
+    if ready is not None and type(ready) is not bool:
+        raise wire.Violation("a malformed result")
+    kept = wire.checked(value.get("value"))
+    return After(rows(value.get("names")), value["copied"], kept, ready)
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -32,6 +32,10 @@ class Limits:
     """Bytes of arguments in one call of a host function: a batch of prompts is large."""
 
 
+LONG = "_answer_text"
+"""The text variable that holds the content of an answer too large for a cell's reply."""
+
+
 @dataclass(frozen=True, slots=True)
 class After:
     """What there was after a cell that was asked to tell."""
@@ -41,6 +45,8 @@ class After:
     copied: bool
     """Whether `value` is the variable that was asked for; else there is none that fits here."""
     value: Any = None
+    ready: bool | None = None
+    """Of an answer that does not fit: whether it is ready; its content is the text `LONG`."""
 
 
 @dataclass(frozen=True, slots=True)

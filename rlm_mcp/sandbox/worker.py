@@ -24,6 +24,7 @@ from rlm_mcp.sandbox.facades import provide
 from rlm_mcp.sandbox.jail import choose
 from rlm_mcp.sandbox.mapped import Mapped
 from rlm_mcp.sandbox.output import Output, short_repr
+from rlm_mcp.sandbox.values import LONG
 from rlm_mcp.sandbox.view import View, answer
 
 RAISE_EVERY_S = 0.08
@@ -138,14 +139,31 @@ class Worker:
         return answer, blob
 
     def _after(self, name: str) -> dict[str, Any]:
-        """Return what there is after a cell; a variable that is large is asked for by itself."""
+        """Return what there is after a cell; all of it is taken within the cell's time.
+
+        The content of an answer that does not fit is bound as a text, to be fetched in parts.
+        """
         after: dict[str, Any] = {"names": [], "copied": False}
+        value = self.environment.variables.get(name)
         try:
             after["names"] = self._rows()
-            value = wire.plain(self.environment.variables[name], self.wire_bytes // 8)
-            return {**after, "copied": True, "value": value}
-        except (KeyError, TypeError, ValueError, MemoryError):
-            return after
+            plain = wire.plain(value, self.wire_bytes // 8)
+            return {**after, "copied": name in self.environment.variables, "value": plain}
+        except (TypeError, ValueError, MemoryError):
+            pass
+        ready = value.get("ready") if type(value) is dict else None
+        if type(value) is dict and type(ready) is bool and self._bind_text(value.get("content")):
+            after["ready"] = ready
+        return after
+
+    def _bind_text(self, content: Any) -> bool:
+        """Bind the text of an answer's content; what it takes to make one may be the cell's own."""
+        made: list[str] = []
+        self.guarded(lambda: made.append(content if type(content) is str else str(content)))
+        if made and type(made[0]) is str:
+            self.environment.give(LONG, made[0])
+            return True
+        return False
 
     def do_call(
         self, tool: str, arguments: dict[str, Any], **_: object
