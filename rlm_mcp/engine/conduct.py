@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -103,10 +103,11 @@ class Conduct:
                         chosen, end = route.fall_back(first, after, end.failed), self.kept
                         break
         except TimeoutError:
+            self._begun(chosen)
             end = self._overtime()
         except asyncio.CancelledError:
-            if self._began:
-                self.account.record("run.end", status="failed", reason="cancelled")
+            self._begun(chosen)
+            self.account.record("run.end", status="failed", reason="cancelled")
             raise
         except Exception as error:
             if self._began:  # else it is a bad request, and there is no run
@@ -355,6 +356,11 @@ class Conduct:
             missing=self.coverage.missing,
         )
 
+    def _begun(self, chosen: Route) -> None:
+        """Have on record a run that ended while its variables were being opened."""
+        if not self._began:
+            self._start(Route(chosen.mode, "it ended before it could begin"), {})
+
     def _start(self, chosen: Route, variables: Mapping[str, Variable]) -> None:
         self._began = True
         self.account.record(
@@ -384,12 +390,8 @@ def _named(d: Description) -> dict[str, Any]:
     return {"name": d.name, "kind": d.kind, "source": d.source, "size_bytes": d.size_bytes}
 
 
-async def _together(work: Sequence[Awaitable[Any]]) -> list[Any]:
+async def _together(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     """Await all; when one is cancelled or breaks, so are the others."""
     async with asyncio.TaskGroup() as tasks:
-        started = [tasks.create_task(_of(item)) for item in work]
+        started = [tasks.create_task(item) for item in work]
     return [task.result() for task in started]
-
-
-async def _of(item: Awaitable[Any]) -> Any:
-    return await item

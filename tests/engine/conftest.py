@@ -64,6 +64,10 @@ class Desk:
         if sub is not None:
             self.workspace.shared.chosen["sub"] = sub
 
+    async def execute(self, code: str, **more: Any) -> str:
+        """Run a cell as an agent does."""
+        return await self.workspace.call("execute", {"code": code, **more})
+
     def of(self, type: str) -> list[dict[str, Any]]:
         """Return the data of the events of a type."""
         return [dict(event.data) for event in self.events if event.type == type]

@@ -13,13 +13,7 @@ import pytest
 from rlm_mcp.config import state_dir
 from rlm_mcp.engine.statefiles import Files
 from rlm_mcp.errors import BadRequest, Denied, ModelError, RlmError
-from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Request
-from tests.engine.conftest import Desk, Desks, cell, run, scripted
-
-
-async def execute(d: Desk, code: str, **more: Any) -> str:
-    return await d.workspace.call("execute", {"code": code, **more})
+from tests.engine.conftest import Desks, cell, run, scripted
 
 
 def test_tools_answer_with_what_an_agent_is_shown(desk: Desks) -> None:
@@ -71,9 +65,9 @@ def test_bad_input_gets_one_clear_sentence(
 def test_a_lasting_environment_keeps_its_variables_apart_from_others(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
-            await execute(d, "x = 41")
-            assert await execute(d, "x + 1") == "=> 42"
-            assert "NameError" in await execute(d, "x", repl="other")
+            await d.execute("x = 41")
+            assert await d.execute("x + 1") == "=> 42"
+            assert "NameError" in await d.execute("x", repl="other")
 
     run(go())
 
@@ -81,12 +75,12 @@ def test_a_lasting_environment_keeps_its_variables_apart_from_others(desk: Desks
 def test_a_cell_sees_a_file_that_changed_before_it(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
-            assert await execute(d, "'new words' in repo") == "=> False"
+            assert await d.execute("'new words' in repo") == "=> False"
             (d.folder / "f0.txt").write_text("new words\n")
-            assert await execute(d, "'new words' in repo") == "=> True"
-            await execute(d, "def look():\n    return 'newer' in repo")
+            assert await d.execute("'new words' in repo") == "=> True"
+            await d.execute("def look():\n    return 'newer' in repo")
             (d.folder / "f0.txt").write_text("newer words\n")
-            assert await execute(d, "look()") == "=> True"
+            assert await d.execute("look()") == "=> True"
 
     run(go())
 
@@ -94,8 +88,8 @@ def test_a_cell_sees_a_file_that_changed_before_it(desk: Desks) -> None:
 def test_a_cell_cannot_run_a_cell(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
-            said = await execute(
-                d, "from rlm_mcp.sdk import run_cell\nrun_cell('1 + 1', 'main', 5.0)"
+            said = await d.execute(
+                "from rlm_mcp.sdk import run_cell\nrun_cell('1 + 1', 'main', 5.0)"
             )
             assert "cannot run another cell" in said
 
@@ -106,9 +100,9 @@ def test_environments_are_bounded(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
             for number in range(8):
-                await execute(d, "1", repl=f"r{number}")
+                await d.execute("1", repl=f"r{number}")
             with pytest.raises(BadRequest, match="8 environments"):
-                await execute(d, "1", repl="one more")
+                await d.execute("1", repl="one more")
 
     run(go())
 
@@ -117,7 +111,7 @@ def test_tool_calls_work_side_by_side(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
             begun = time.monotonic()
-            calls = [execute(d, "import time\ntime.sleep(0.5)", repl=f"r{n}") for n in range(4)]
+            calls = [d.execute("import time\ntime.sleep(0.5)", repl=f"r{n}") for n in range(4)]
             await asyncio.gather(*calls)
             assert time.monotonic() - begun < 10
             many = [d.workspace.call("grep", {"pattern": f"line {n} "}) for n in range(40)]
@@ -129,15 +123,15 @@ def test_tool_calls_work_side_by_side(desk: Desks) -> None:
 def test_cancelling_a_tool_call_stops_its_cell_and_keeps_the_environment(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
-            await execute(d, "kept = 7")
-            task = asyncio.create_task(execute(d, "while True: pass"))
+            await d.execute("kept = 7")
+            task = asyncio.create_task(d.execute("while True: pass"))
             await asyncio.sleep(0.3)
             begun = time.monotonic()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert time.monotonic() - begun < 5
-            assert await execute(d, "kept") == "=> 7"
+            assert await d.execute("kept") == "=> 7"
 
     run(go())
 
@@ -201,108 +195,6 @@ def test_handles_can_be_searched_and_chunked(desk: Desks) -> None:
             assert found.startswith("50 matching lines")
             ref = found.rsplit("\n", 2)[-2].partition(": ")[0]
             assert "beta" in await d.workspace.call("peek", {"ref": ref, "limit": 1})
-
-    run(go())
-
-
-def test_a_whole_run_by_tool_gives_answer_status_and_cost(desk: Desks) -> None:
-    async def go() -> None:
-        async with desk() as d:
-            d.use(scripted([cell("h = grep('line 7 of file 3')\nFINAL('at ' + h[0].ref)")]))
-            shown = await d.workspace.call("rlm_query", {"prompt": "Where?", "mode": "recursive"})
-            assert "at repo:f3.txt#L8" in shown and "status: complete" in shown
-            assert "1 of 1 refs verified" in shown and "1 model call," in shown
-
-    run(go())
-
-
-def test_a_long_run_gives_its_id_and_wait_its_result(
-    desk: Desks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("rlm_mcp.engine.workspace.LONGEST_WAIT_S", 0.05)
-
-    async def go() -> None:
-        async with desk() as d:
-            release = asyncio.Event()
-
-            async def reply(request: Request) -> str:
-                await release.wait()
-                return cell("print(len(repo))\nFINAL('done at last')")
-
-            d.use(Fake(replies=reply))
-            shown = await d.workspace.call("rlm_query", {"prompt": "Where?", "mode": "recursive"})
-            assert "still going" in shown
-            id = d.workspace.runs.list()[0].id
-            assert id in shown
-            assert "still going" in await d.workspace.call("wait", {"run": id, "seconds": 0.01})
-            release.set()
-            assert "done at last" in await d.workspace.call("wait", {"run": id})
-
-    run(go())
-
-
-def test_a_failed_run_is_an_error_that_says_why_and_what_it_cost(desk: Desks) -> None:
-    async def go() -> None:
-        async with desk(max_iterations=1) as d:
-            d.use(scripted([cell("print(len(repo))")]))
-            with pytest.raises(RlmError) as caught:
-                await d.workspace.call("rlm_query", {"prompt": "Where?", "mode": "recursive"})
-            said = str(caught.value)
-            assert "status: failed" in said and "max_iterations" in said
-            assert "2 model calls" in said and "tools/rlm_query.py" not in said
-
-    run(go())
-
-
-def test_many_runs_of_one_cell_share_one_budget(desk: Desks) -> None:
-    async def go() -> None:
-        async with desk(max_calls=5) as d:
-            model = scripted([cell("print(len(repo))")])
-            d.use(model)
-            code = (
-                "from rlm_mcp.sdk import run\n"
-                "a = run(['q%d' % n for n in range({})], mode='recursive')\nprint(a.done)"
-            )
-            assert await execute(d, code.format(4)) == "0"
-            assert len(model.requests) <= 5
-            assert "raise max_calls" in await execute(d, code.format(1_000))
-
-    run(go())
-
-
-def test_a_run_is_cancelled_by_wait(desk: Desks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlm_mcp.engine.workspace.LONGEST_WAIT_S", 0.05)
-
-    async def go() -> None:
-        async with desk() as d:
-            model = Fake(replies=["x"], latency_s=60)
-            d.use(model)
-            await d.workspace.call("rlm_query", {"prompt": "Where?", "mode": "recursive"})
-            while not model._active:
-                await asyncio.sleep(0.01)
-            live = d.workspace.runs.list()[0]
-            while not model.requests:
-                await asyncio.sleep(0.01)
-            assert "cancelled" in await d.workspace.call("wait", {"run": live.id, "cancel": True})
-            assert not live.going and model._active == 0
-            assert d.of("run.end")[0]["reason"] == "cancelled"
-
-    run(go())
-
-
-def test_progress_is_told_while_parts_are_answered(desk: Desks) -> None:
-    async def go() -> None:
-        async with desk() as d:
-            d.use(scripted([]))
-            told: list[tuple[float, float | None]] = []
-
-            async def progress(done: float, total: float | None, said: str) -> None:
-                told.append((done, total))
-
-            refs = " ".join(f"repo:f{n}.txt" for n in range(4))
-            await d.workspace.call("llm_query", {"prompt": "ok?", "refs": refs}, progress=progress)
-            await asyncio.sleep(0)
-            assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
     run(go())
 
@@ -422,7 +314,7 @@ def test_a_denied_ref_is_denied_in_a_cell_too(desk: Desks) -> None:
         async with desk() as d:
             with pytest.raises(Denied):
                 await d.workspace.call("open_context", {"source": str(d.folder.parent)})
-            said = await execute(d, f"open_context({str(d.folder.parent)!r})")
+            said = await d.execute(f"open_context({str(d.folder.parent)!r})")
             assert "root" in said
 
     run(go())
