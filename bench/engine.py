@@ -14,11 +14,9 @@ import itertools
 import json
 import logging
 import os
-import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -28,13 +26,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.engine_kills import kills  # noqa: E402
+from bench.engine_place import MODEL, Place, row  # noqa: E402
 from bench.simulated import Served, Simulated  # noqa: E402
-from rlm_mcp import promptbook, toolbox  # noqa: E402
-from rlm_mcp.config import Settings  # noqa: E402
 from rlm_mcp.engine import Result, Workspace  # noqa: E402
 from tests.sim.faults import Fault, FaultKind  # noqa: E402
 
-MODEL = "anthropic:claude-haiku-5-5"
 N = 64
 LATENCY_S = 0.2
 
@@ -46,35 +43,6 @@ MAP = (
     "total = sum(int(a) for a in answers)\nprint(total)",
     "FINAL(str(total))",
 )
-
-
-def row(what: str, ours: str, beside: str = "", goal: str = "") -> None:
-    """Print one line of the table."""
-    print(f"{what:<52} {ours:>22}  {beside:<34} {goal}", flush=True)
-
-
-class Place:
-    """Fresh folders for one measurement, and a repository of `megabytes`."""
-
-    def __init__(self, megabytes: float = 1.0) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="rlm-bench-")
-        self.path = Path(self._folder.name)
-        for name in ("STATE", "CACHE", "CONFIG"):
-            os.environ[f"RLM_MCP_{name}_DIR"] = str(self.path / name)
-        self.root = self.path / "repo"
-        self.root.mkdir()
-        line = "some words of an ordinary line of text, with a needle in some of them\n"
-        (self.root / "a.txt").write_text(line * int(megabytes * 1e6 / len(line)))
-
-    def workspace(self, **settings: Any) -> Workspace:
-        """Return a workspace over the repository."""
-        chosen = Settings(**{"roots": (self.root,), "model": MODEL, "max_usd": 50.0, **settings})
-        tools = {tool.name: tool.source for tool in toolbox.read()}
-        return Workspace(chosen, tools, promptbook.read().texts)
-
-    def close(self) -> None:
-        """Remove the folders."""
-        self._folder.cleanup()
 
 
 async def ask(workspace: Workspace, question: str, **more: Any) -> tuple[Result, float]:
@@ -346,42 +314,6 @@ async def log_size() -> None:
     size = (place.path / "STATE" / "runs" / f"{result.run}.jsonl").stat().st_size
     place.close()
     row("trajectory of 25 turns over 10 MB", f"{size / 1e3:.0f} KB", "", "(goal < 1 MB)")
-
-
-def kills(times: int) -> None:
-    """Kill a run at random points, go on, and count what was paid twice."""
-    from tests.engine.victim import CALLS, WIDTH
-
-    chance = random.Random(7)
-    place = Place()
-    log = place.path / "paid.log"
-    paid_again = lost = killed = 0
-    while killed < times:
-        log.write_text("")
-        (place.path / "STATE" / "answers.sqlite").unlink(missing_ok=True)
-        for _ in range(min(5, times - killed)):
-            process = _victim(log)
-            wanted = chance.uniform(0, CALLS)
-            while len(log.read_text().splitlines()) < wanted and process.poll() is None:
-                time.sleep(0.002)
-            process.kill()
-            process.communicate()
-            killed += 1
-        out, _ = _victim(log).communicate(timeout=120)
-        lost += CALLS - len(out.split()[4:])  # begin, status, calls, cached
-        paid_again += sum(n - 1 for n in Counter(log.read_text().splitlines()).values())
-    place.close()
-    row(
-        f"{killed} kills: calls paid twice",
-        f"{paid_again}",
-        f"at most {killed * WIDTH} were in flight; {lost} answers lost",
-        "(goal in flight, 0)",
-    )
-
-
-def _victim(log: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.engine.victim", str(log)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 async def measure(rounds: int, peers: str) -> None:

@@ -10,20 +10,9 @@ from typing import Any
 
 import pytest
 
-from rlm_mcp.errors import BadRequest, BudgetSpent, SandboxError
-from rlm_mcp.sandbox import Attachment, HostError, Limits, Sandbox, layers
+from rlm_mcp.errors import BadRequest, SandboxError
+from rlm_mcp.sandbox import Attachment, Limits, Sandbox, layers
 from tests.sandbox.conftest import Make
-
-GENEROUS_S = 20.0
-TOOL = '''
-"""A tool."""
-from rlm_mcp.sdk import Text, scan
-
-def count(pattern: str, limit: int = 3) -> Text:
-    """Count."""
-    print("working")
-    return Text(f"{pattern}:{limit}")
-'''
 
 
 def test_all_layers_are_active_by_name_here() -> None:
@@ -60,112 +49,6 @@ def test_a_syntax_error_shows_its_line(make: Make) -> None:
     assert outcome.error and "line 2: y = (2" in outcome.error and "never closed" in outcome.error
 
 
-def test_a_cell_that_can_be_stopped_keeps_its_variables(make: Make) -> None:
-    box = make()
-    outcome = box.run("z = 1\nwhile True: z += 1", seconds=0.3)
-    assert outcome.interrupted and not outcome.killed
-    assert outcome.error and "longer than 0.3 s" in outcome.error
-    assert outcome.seconds < GENEROUS_S
-    assert box.run("z > 1").value is True
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import itertools\n-1 in itertools.count()",
-        "from contextlib import suppress\nwhile True:\n    with suppress(BaseException):\n"
-        "        while True: pass",
-        "import time\nwhile True:\n    try:\n        time.sleep(60)\n"
-        "    except BaseException: pass",
-        "def f():\n    try:\n        while True: pass\n    finally:\n        f()\nf()",
-    ],
-)
-def test_a_cell_that_does_not_stop_is_told_of_and_the_next_one_runs(make: Make, code: str) -> None:
-    box = make()
-    box.run("kept = {'a': [1, 2]}")
-    outcome = box.run(code, seconds=0.3)
-    assert outcome.killed or outcome.interrupted or outcome.error
-    assert outcome.seconds < GENEROUS_S
-    assert box.run("kept").value == {"a": [1, 2]}
-
-
-KILL = "import itertools\n-1 in itertools.count()"
-
-
-def test_a_killed_environment_is_restored_from_its_journal(make: Make) -> None:
-    box = make(host={"twice": lambda value: value * 2})
-    box.run(
-        "import re, json as j\nfrom collections import Counter, defaultdict, deque\n"
-        "from dataclasses import dataclass\n"
-        "a = [1, (2, {3}), b'x', None, 1.5, 'é']\nb = a\nc = Counter('hello')\n"
-        "d = defaultdict(list)\nd['k'].append(1)\nq = deque([1, 2], maxlen=2)\n"
-        "def f(x, y=2):\n    '''Doc.'''\n    return x + y + len(a)\n"
-        "g = lambda x: x * 3\nP = re.compile(r'\\d+')\n"
-        "@dataclass\nclass D:\n    x: int = 1\n    def up(self): return self.x + 1\n"
-    )
-    box.set("answer", {"content": "", "ready": False})
-    outcome = box.run(KILL, seconds=0.2)
-    assert outcome.killed and outcome.lost == ()
-    assert outcome.error and "as they were before this cell" in outcome.error
-    box.run("b.append(9)\nd['new'].append(2)\nq.append(3)")
-    outcome = box.run(
-        "a[-1], f(1), g(2), P.findall('a12'), D().up(), c['l'], d['new'], list(q), "
-        "j.dumps(1), answer['ready'], twice('x')"
-    )
-    assert outcome.value == [9, 10, 6, ["12"], 2, 2, [2], [2, 3], "1", False, "xx"], outcome
-
-
-def test_what_cannot_be_restored_is_named(make: Make) -> None:
-    box = make()
-    box.run(
-        "def outer():\n    n = 1\n    def inner(): return n\n    return inner\n"
-        "closure = outer()\ngenerator = (i for i in range(3))\nclass C: pass\n"
-        "instance = C()\nlarge = 'x' * 9_000_000\nsmall = 1"
-    )
-    outcome = box.run(KILL, seconds=0.2)
-    assert set(outcome.lost) == {"closure", "generator", "instance", "large"}
-    assert outcome.error and "Lost: closure" in outcome.error
-    assert box.run("small, C.__name__, outer()()").value == [1, "C", 1]
-
-
-def test_changes_of_the_killed_cell_itself_are_not_restored(make: Make) -> None:
-    box = make()
-    box.run("x = [1]")
-    box.run("x.append(2)\n" + KILL, seconds=0.2)
-    assert box.run("x").value == [1]
-
-
-def test_a_definition_that_calls_the_host_is_not_replayed_for_ever(make: Make) -> None:
-    calls: list[Any] = []
-    box = make(host={"ask": calls.append, "note": lambda value: calls.append(value)})
-    box.run("def f(x=note('default')): return x\nkept = 1")
-    assert calls == ["default"]
-    outcome = box.run(KILL, seconds=0.2)
-    assert outcome.killed
-    assert calls == ["default"], "a replay must not call the host again"
-    assert any("def f" in name for name in outcome.lost)
-    assert box.run("kept").value == 1
-
-
-def test_a_worker_that_dies_is_replaced_and_told_of(make: Make) -> None:
-    box = make(language=False)
-    box.run("x = 1")
-    outcome = box.run("import os\nos._exit(3)")
-    assert outcome.killed and outcome.error and "worker died" in outcome.error
-    assert box.run("print(6*7)").stdout == "42\n"
-
-
-def test_memory_errors_are_errors_and_the_environment_goes_on(make: Make) -> None:
-    box = make(limits=Limits(seconds=10, memory_mb=128))
-    outcome = box.run("x = []\nwhile True: x.append('y' * 1_000_000)")
-    assert outcome.error is not None
-    assert outcome.value_repr is None
-    outcome = box.run("'z' * 500_000_000")
-    assert outcome.error and "MemoryError" in outcome.error
-    box.run("x = None")
-    assert box.run("print(6*7)").stdout == "42\n"
-
-
 def test_long_output_is_cut_in_the_middle_with_counts_and_kept_whole(make: Make) -> None:
     box = make(limits=Limits(seconds=10, output_chars=1000))
     outcome = box.run("for i in range(5000): print(i)")
@@ -188,112 +71,6 @@ def test_a_large_value_is_cut_before_its_repr_is_built(make: Make) -> None:
         assert len(outcome.value_repr) < 800
 
 
-def test_an_interrupt_stops_a_cell_from_another_thread(make: Make) -> None:
-    box = make()
-    timer = threading.Timer(0.2, lambda: box.interrupt("the caller gave up"))
-    timer.start()
-    outcome = box.run("n = 0\nwhile True: n += 1", seconds=60)
-    timer.join()
-    assert outcome.interrupted and outcome.error and "the caller gave up" in outcome.error
-    assert box.run("n > 0").value is True
-
-
-def test_an_interrupt_kills_a_cell_that_ignores_it(make: Make) -> None:
-    box = make()
-    timer = threading.Timer(0.2, lambda: box.interrupt("stop"))
-    timer.start()
-    outcome = box.run(KILL, seconds=60)
-    timer.join()
-    assert outcome.killed and outcome.error and "stop" in outcome.error
-    assert outcome.seconds < GENEROUS_S
-
-
-def test_an_interrupt_with_no_cell_running_does_nothing(make: Make) -> None:
-    box = make()
-    box.interrupt("early")
-    assert box.run("1 + 1").value == 2
-
-
-def test_an_interrupt_during_a_host_call_is_seen_when_it_returns(make: Make) -> None:
-    box = make(host={"slow": lambda: time.sleep(0.4)})
-    timer = threading.Timer(0.1, lambda: box.interrupt("stop"))
-    timer.start()
-    outcome = box.run("slow()\nafter = 1", seconds=60)
-    timer.join()
-    assert outcome.interrupted
-    assert box.get("after") is None
-
-
-def test_the_clock_stands_still_while_the_host_works(make: Make) -> None:
-    box = make(host={"slow": lambda: time.sleep(0.5)})
-    outcome = box.run("slow()\n'done'", seconds=0.4)
-    assert outcome.value == "done"
-
-
-def test_host_functions_get_plain_values_and_give_them(make: Make) -> None:
-    seen: list[Any] = []
-
-    def take(*values: Any, **named: Any) -> Any:
-        seen.append((values, named))
-        return {"a": [1, (2, 3)]}
-
-    outcome = make(host={"take": take}).run("take([1, (2,)], k={'x': None})")
-    assert seen == [(([1, [2]],), {"k": {"x": None}})]
-    assert outcome.value == {"a": [1, [2, 3]]}
-
-
-@pytest.mark.parametrize(
-    ("raised", "said"),
-    [
-        (HostError("no such ref; try repo:"), "HostError: no such ref; try repo:"),
-        (BudgetSpent("budget of 20 calls spent", limit="calls", value=20), "budget of 20 calls"),
-        (KeyError("x"), "failed in the host (KeyError"),
-    ],
-)
-def test_an_error_of_a_host_function_is_one_sentence_in_the_cell(
-    make: Make, raised: Exception, said: str
-) -> None:
-    def fail() -> None:
-        raise raised
-
-    box = make(host={"fail": fail})
-    outcome = box.run("fail()")
-    assert outcome.error and said in outcome.error
-    caught = box.run("try:\n    fail()\nexcept RuntimeError as e:\n    print('caught', e)")
-    assert caught.stdout.startswith("caught")
-
-
-def test_wrong_arguments_of_a_host_function_are_a_type_error(make: Make) -> None:
-    outcome = make(host={"one": lambda a: a}).run("one(1, 2)")
-    assert outcome.error and "TypeError: one(): too many positional arguments" in outcome.error
-
-
-def test_a_host_function_that_is_cancelled_passes_it_on_and_the_next_cell_runs(
-    make: Make,
-) -> None:
-    def cancel() -> None:
-        raise KeyboardInterrupt
-
-    box = make(host={"cancel": cancel})
-    box.run("x = 3")
-    with pytest.raises(KeyboardInterrupt):
-        box.run("cancel()")
-    assert box.run("x").value == 3
-
-
-def test_a_host_function_may_run_a_cell_of_another_environment(make: Make) -> None:
-    inner = make()
-    outer = make(host={"child": lambda code: inner.run(code).value})
-    assert outer.run("[child(f'{i} * 2') for i in range(3)]").value == [0, 2, 4]
-
-
-def test_a_host_function_that_runs_its_own_environment_is_refused(make: Make) -> None:
-    boxes: list[Sandbox] = []
-    boxes.append(make(host={"again": lambda: boxes[0].run("1").value}))
-    outcome = boxes[0].run("again()")
-    assert outcome.error and "busy with the cell that made this call" in outcome.error
-
-
 def test_many_threads_run_many_environments(make: Make) -> None:
     boxes = [make(host={"echo": lambda value: value}) for _ in range(4)]
     results: list[Any] = []
@@ -308,32 +85,6 @@ def test_many_threads_run_many_environments(make: Make) -> None:
     for thread in threads:
         thread.join(60)
     assert sorted(results) == sorted(n * 100 + i for n in range(8) for i in range(10))
-
-
-def test_tools_are_called_by_name_with_their_shown_form(make: Make) -> None:
-    box = make(tools={"count": TOOL})
-    outcome = box.call("count", {"pattern": "x"})
-    assert (outcome.shown, outcome.stdout, outcome.error) == ("x:3", "working\n", None)
-    assert box.run("count('y', limit=1)").value == "y:1"
-    wrong = box.call("count", {"patern": "x"})
-    assert wrong.error and "count(): missing a required argument: 'pattern'" in wrong.error
-    with pytest.raises(BadRequest, match="Did you mean count"):
-        box.call("cuont", {})
-
-
-@pytest.mark.parametrize(
-    "source",
-    ["def other(): pass", "import os\nos.system('x')", "def t(:", "x = ().__class__.__base__"],
-)
-def test_a_tool_that_cannot_be_loaded_is_refused_by_name(make: Make, source: str) -> None:
-    with pytest.raises(SandboxError, match="The tool t cannot be loaded"):
-        make(tools={"t": source})
-
-
-def test_a_tool_cannot_be_changed_by_a_cell_for_the_next_call(make: Make) -> None:
-    box = make(tools={"count": TOOL})
-    box.run("count = lambda pattern: 'mine'\nscan = 1")
-    assert box.call("count", {"pattern": "x"}).shown == "x:3"
 
 
 def test_variables_are_set_read_and_listed(make: Make) -> None:
@@ -414,14 +165,6 @@ def test_long_texts_are_fetched_in_parts(make: Make) -> None:
         box.get("text")
 
 
-def test_a_batch_of_long_prompts_reaches_the_host_and_a_larger_one_is_refused(make: Make) -> None:
-    box = make(host={"measure": lambda prompts: [len(prompt) for prompt in prompts]})
-    assert box.run("measure(['x' * 100_000] * 64)").value == [100_000] * 64
-    refused = box.run("measure(['x' * 1_000_000] * 40)")
-    assert "pass refs instead of texts" in (refused.error or "")
-    assert box.run("print(6*7)").stdout == "42\n"
-
-
 def test_surrogates_and_control_characters_come_out_printable(make: Make) -> None:
     outcome = make().run("print('a\\ud800b')\n'\\udcff'")
     assert outcome.stdout == "a\ufffdb\n"
@@ -444,7 +187,7 @@ def test_an_attached_context_is_read_and_called(make: Make, tmp_path: Path) -> N
         ["x"],
         {"kind": "f"},
     ]
-    assert box.run(KILL, seconds=0.2).killed
+    assert box.run("import itertools\n-1 in itertools.count()", seconds=0.2).killed
     assert box.run("repo[-4:]").value == "ünï\n"
 
 
@@ -508,15 +251,6 @@ def test_a_closed_environment_says_so(make: Make) -> None:
     box.close()
 
 
-def test_closing_ends_a_running_cell(make: Make) -> None:
-    box = make()
-    timer = threading.Timer(0.2, box.close)
-    timer.start()
-    outcome = box.run("while True: pass", seconds=60)
-    timer.join()
-    assert outcome.killed and outcome.error and "closed" in outcome.error
-
-
 def test_no_worker_outlives_its_environment(make: Make) -> None:
     box = make()
     assert box._link is not None
@@ -539,15 +273,6 @@ def test_without_a_kernel_layer_the_users_own_word_is_needed(
         Sandbox()
     with Sandbox(reduced=True) as box:
         assert box.run("1 + 1").value == 2
-
-
-def test_a_call_whose_text_takes_too_many_bytes_is_refused_where_it_is_made() -> None:
-    limits = Limits(call_bytes=1 << 21)
-    with Sandbox(limits=limits, host={"probe": lambda text: len(text)}) as box:
-        done = box.run('x = 1\nprobe("\U0001f600" * 2_000_000)')
-        assert "pass refs instead of texts" in str(done.error)
-        assert not done.killed
-        assert box.get("x") == 1
 
 
 def test_a_text_longer_than_what_was_asked_for_is_refused(

@@ -1,0 +1,133 @@
+"""Child runs: depth, shared budgets, schemas, texts of their own, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from rlm_mcp.models.fake import Fake
+from rlm_mcp.models.model import Request
+from tests.engine.conftest import Desks, cell, run, scripted
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5])
+def test_child_runs_nest_as_deep_as_allowed_and_no_deeper(desk: Desks, depth: int) -> None:
+    async def go() -> None:
+        async with desk(max_depth=depth, max_seconds=50) as d:
+            code = (
+                "from rlm_mcp.sdk import run\n"
+                "a = run(['go on', 'also ' + str(len(context))], mode='recursive')\n"
+                "FINAL('(' + str(a[0]) + ')')"
+            )
+            d.use(scripted([cell(code)]))
+            result = await d.workspace.ask("How deep?", mode="recursive")
+            assert result.answer.count("(") == depth + 1
+            assert "max_depth" in result.answer
+            ids = {event.run for event in d.events}
+            assert max(id.count(".") for id in ids) == depth
+
+    run(go())
+
+
+def test_parallel_children_of_children_draw_on_one_budget(desk: Desks) -> None:
+    """A tree of depth 5, two children a level, over one cap of calls: never more, all told."""
+
+    async def go() -> None:
+        async with desk(max_depth=5, max_calls=40, max_seconds=50) as d:
+            code = (
+                "from rlm_mcp.sdk import run\n"
+                "a = run(['left', 'right'], mode='recursive')\n"
+                "FINAL(str([str(x) for x in a]) + str(len(context)))"
+            )
+            model = scripted([cell(code)])
+            d.use(model)
+            result = await d.workspace.ask("How deep?", mode="recursive", fresh=True)
+            assert len(model.requests) == result.calls == 40
+            assert max(event.run.count(".") for event in d.events) == 5
+            assert all(start["budget"]["calls"] <= 40 for start in d.of("run.start"))
+            assert "budget of 40 calls" in result.answer + result.reason
+
+    run(go())
+
+
+def test_a_child_can_be_held_to_a_schema(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            wanted = '{"type": "object", "properties": {"failure": {"type": "string"}}}'
+            root = cell(
+                "from rlm_mcp.sdk import run\n"
+                f"a = run(['child'], mode='recursive', schema={wanted!r})\n"
+                "FINAL(a[0]['failure'] + str(a.done) + str(len(repo) * 0))"
+            )
+            children = [
+                cell("print(len(repo))\nFINAL('no JSON')"),
+                cell("import json\nFINAL(json.dumps({'failure': 'timeout', 'kind': 'x'}))"),
+            ]
+
+            def reply(request: Request) -> str:
+                turn = sum(message.role == "assistant" for message in request.messages)
+                child = "<question>\nchild" in request.messages[0].text
+                return children[turn] if child else root
+
+            model = Fake(replies=reply)
+            d.use(model)
+            result = await d.workspace.ask("Start", mode="recursive")
+            assert result.answer == "timeout10"
+            assert "does not fit the schema" in model.requests[2].messages[-1].text
+
+    run(go())
+
+
+def test_a_child_sees_its_own_text_and_nothing_else(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            root = cell(
+                "from rlm_mcp.sdk import run\n"
+                "a = run(['count', 'count'], mode='recursive', contexts=['alpha beta', 'gamma'])\n"
+                "FINAL(' | '.join(str(x) for x in a) + str(len(repo) * 0))"
+            )
+            child = cell(
+                "try:\n    r = str(len(repo))\nexcept Exception as error:\n"
+                "    r = type(error).__name__\nFINAL(str(context) + ' ' + r)"
+            )
+
+            def reply(request: Request) -> str:
+                return child if "count" in request.messages[0].text else root
+
+            d.use(Fake(replies=reply))
+            result = await d.workspace.ask("Start", mode="recursive")
+            assert result.answer == "alpha beta NameError | gamma NameError0"
+
+    run(go())
+
+
+def test_cancelling_stops_cell_calls_and_children_within_a_second(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+
+            async def reply(request: Request) -> str:
+                if request.purpose == "root" and "child" not in request.messages[0].text:
+                    return cell(
+                        "from rlm_mcp.sdk import run\n"
+                        "run(['child one', 'child two'], mode='recursive')"
+                    )
+                if request.purpose == "root":
+                    return cell("llm_query_batched(['slow', 'slower'])")
+                await asyncio.sleep(60)
+                return "never"
+
+            model = Fake(replies=reply)
+            d.use(model)
+            task = asyncio.create_task(d.workspace.ask("Start", mode="recursive"))
+            while sum(request.purpose == "sub" for request in model.requests) < 2:
+                await asyncio.sleep(0.01)
+            began = time.monotonic()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert time.monotonic() - began < 5
+            assert model._active == 0
+
+    run(go())
