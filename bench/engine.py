@@ -259,15 +259,21 @@ async def again() -> None:
 
 
 async def dead() -> None:
-    """A provider that answers the root and fails every sub-call, and one that is wholly dead."""
-    dying: list[tuple[str, FaultKind, int]] = [
-        ("sub-calls fail with 500", "error", 3),
-        ("everything fails with 529", "overloaded", 0),
+    """A provider that answers the root and fails every sub-call, and one that is wholly dead.
+
+    One that takes as long to fail as to answer can be sent the whole width, here the default one.
+    """
+    dying: list[tuple[str, FaultKind, int, float, int]] = [
+        ("sub-calls fail with 500", "error", 3, 0.0, N),
+        ("sub-calls fail with 500 after 200 ms", "error", 3, LATENCY_S, 16),
+        ("all fails from amid the sub-calls on", "error", 20, LATENCY_S, 16),
+        ("everything fails with 529", "overloaded", 0, 0.0, N),
     ]
-    for what, kind, when in dying:
+    for what, kind, when, latency_s, width in dying:
         place = Place()
-        with Simulated(MAP, faults=[Fault(kind, range(when + 1, 10_000))]) as sim:
-            workspace = place.workspace(concurrency=N)
+        faults = [Fault(kind, range(when + 1, 10_000))]
+        with Simulated(MAP, latency_s=latency_s, faults=faults) as sim:
+            workspace = place.workspace(concurrency=width)
             try:
                 result, seconds = await ask(workspace, "How many?", fresh=True)
             finally:
