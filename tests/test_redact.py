@@ -239,6 +239,13 @@ def test_the_salt_is_its_owners_alone_and_survives_a_restart(tmp_path: Path) -> 
 
 
 HOSTILE = [
+    "cookie: a=b; " * 80_000,
+    "cookie: " + "sess" * 250_000,
+    "curl -u " * 125_000,
+    "curl " + "-u" * 500_000,
+    "mysql " * 170_000,
+    "mysql -p" * 125_000,
+    " QUtJQ" * 170_000,
     "eyJ" * 350_000,
     "eyJaaaaaaaaaa." * 80_000,
     "-----BEGIN PRIVATE KEY-----" * 40_000,
@@ -295,3 +302,51 @@ def test_an_unmistakable_form_is_taken_out_behind_a_joint_too(lead: str) -> None
         assert found.startswith(f"{lead}[secret:{kind}:") and found.endswith("] end"), found
     for name in ("run_ghp_parser", "the-npm_install_all_of_the_packages_there_are_now", "is_AKIA"):
         assert redact.redact(f"{lead}{name}") == f"{lead}{name}"
+
+
+@pytest.mark.parametrize("lead", ["foo", "x", "9"])
+def test_an_unmistakable_form_is_taken_out_behind_letters_too(lead: str) -> None:
+    for kind, secret in (
+        ("aws-key", "AKIA" + "IOSFODNN7EXAMPL1"),
+        ("github-token", "ghp_" + "aB3" * 12),
+        ("anthropic-key", "sk-ant-api03-" + letters(90)),
+    ):
+        found = redact.redact(f"{lead}{secret} end")
+        assert found.startswith(f"{lead}[secret:{kind}:") and found.endswith("] end"), found
+    kept = "desk-ant-colony-optimization-version-2 task-ant-a1b2c3d4e5f6g7h8i9"
+    assert redact.redact(kept) == kept
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "sk-ant-api03-" + letters(90),
+        "AKIA" + letters(16, string.ascii_uppercase + string.digits),
+        "ghp_" + letters(36),
+        "github_pat_" + letters(82),
+        f"-----BEGIN EC PRIVATE KEY-----\n{PEM}\n-----END EC PRIVATE KEY-----\n",
+    ],
+    ids=lambda secret: secret[:12],
+)
+def test_a_key_in_base64_is_taken_out(secret: str) -> None:
+    for ending in ("", "\n"):
+        wrapped = base64.b64encode(f"{secret}{ending}".encode()).decode()
+        found = redact.redact(f"data:\n  value: {wrapped}\n")
+        assert found.startswith("data:\n  value: [secret:encoded-key:") and found.endswith("]\n")
+
+
+def test_a_certificate_in_base64_stays() -> None:
+    text = f"-----BEGIN CERTIFICATE-----\n{PEM}\n-----END CERTIFICATE-----\n"
+    wrapped = "ca: " + base64.b64encode(text.encode()).decode()
+    assert redact.redact(wrapped) == wrapped
+
+
+def test_every_session_cookie_of_a_header_is_taken_out() -> None:
+    first, second = letters(32), letters(32)
+    found = redact.redact(f"Cookie: sessionid={first}; lang=de; auth_token={second}\n")
+    assert first not in found and second not in found and "; lang=de; auth_token=" in found
+
+
+def test_a_password_on_a_command_line_is_taken_out_whole() -> None:
+    for line in ("curl -s https://h/ -u ada:s3cr;3t|value", "mysqldump --all -ps3cr;3t|value shop"):
+        assert "value" not in redact.redact(line), line
