@@ -45,7 +45,7 @@ def test_a_database_in_use_is_read_as_of_one_moment(tmp_path: Path) -> None:
         db.execute("CREATE TABLE filler (x)")
     db.close()
     writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE)
-    seen: set[str] = set()
+    seen: set[int] = set()
     try:
         assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
         tries = 0
