@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rlm_mcp.contexts import manual
 from rlm_mcp.contexts.session import (
@@ -21,10 +21,19 @@ from rlm_mcp.contexts.session import (
 )
 from rlm_mcp.contexts.session.find import is_behind, sessions, short
 from rlm_mcp.contexts.session.readers.database import BEHIND
-from rlm_mcp.contexts.session.turns import ABANDONED, BRANCHES, LIVE, SUPERSEDED
+from rlm_mcp.contexts.session.turns import (
+    ABANDONED,
+    BRANCHES,
+    LIVE,
+    SUPERSEDED,
+    BlockType,
+    Origin,
+    Role,
+    ToolKind,
+)
 from rlm_mcp.contexts.session.view import Place, View, rows_of
 from rlm_mcp.contexts.variable import Method, Query, wire
-from rlm_mcp.errors import BadRequest
+from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.redact import redact
 from rlm_mcp.refs import parse
 
@@ -62,7 +71,9 @@ class Methods:
     def sessions(
         self, project: str = "", agent: str = "", since: str = "", q: str = "", limit: int = 50
     ) -> list[dict[str, Any]]:
-        """List this project's sessions of every agent, newest first (project="*": everywhere)."""
+        """List this project's sessions of every agent, newest first (project="*": everywhere):
+        {id, open, agent, project, title, started, bytes, path}, `open` for open_context.
+        """
         found = sessions(self._settings, project, agent, since, q)
         return [
             {
@@ -75,7 +86,9 @@ class Methods:
         ]  # fmt: skip
 
     def turns(self, start: int = 1, end: int = 0, branch: str = "live") -> list[dict[str, Any]]:
-        """List turns `start` to `end` with role, origin, branch, time and their blocks' refs."""
+        """List turns `start` to `end`: {turn, role, origin, branch, segment, at, blocks}, each
+        block {ref, type, bytes} and, where it has them, name, kind, status, arg, note.
+        """
         rows = rows_of(
             self._view,
             f"b.doc=1 AND b.n>=? AND b.n<=? AND t.live IN ({_in(branch)})",
@@ -95,7 +108,9 @@ class Methods:
         return list(found.values())
 
     def get(self, ref: str, limit: int = 400) -> dict[str, Any]:
-        """Open a ref of this session: text verbatim, with next_ref."""
+        """Open a ref of this session: {ref, text, first_line, total, next_ref, note}, the text
+        verbatim.
+        """
         passage: dict[str, Any] = wire(self._view.read(parse(ref), limit))
         return passage
 
@@ -110,16 +125,22 @@ class Methods:
         ignore_case: bool = False,
         cursor: str = "",
     ) -> dict[str, Any]:
-        """Search lines by role, block type or tool kind, branch and touched file."""
+        """Search lines: {hits, total, documents, cursor, exact, note, per_folder}, each hit {ref,
+        path, line, text, before, after, cut, note}. `role` is user (the person alone), assistant,
+        system or an origin such as compaction; `kind` a block's type (call, result, thinking), a
+        tool's kind (shell, edit) or a tool's own name; `file` a path that the call names.
+        """
         view = self._view
         _in(branch)
+        _known_role(role)
+        _known_kind(view, kind)
 
         def keep(row: sqlite3.Row) -> bool:
             if kind and kind not in (row["type"], row["kind"], row["name"]):
                 return False
             if file and file not in f"{row['arg']}\n{row['data']}":
                 return False
-            return not role or role in _roles(view, row)
+            return not role or _is_by(view, row, role)
 
         query = Query(pattern, limit=limit, ignore_case=ignore_case, cursor=cursor)
         found = search.grep(
@@ -135,25 +156,35 @@ class Methods:
     def search_all(
         self, question: str, project: str = "", agent: str = "", limit: int = 10
     ) -> dict[str, Any]:
-        """Search all sessions of this project (project="*": of all) for a question."""
+        """Search all sessions of this project (project="*": of all) for a question: {hits,
+        sessions, not_searched, failed}, each hit {session, agent, ref, text, at}.
+        """
         return across.find(self._settings, question, project, agent, limit)
 
     def mirror(self) -> dict[str, Any]:
-        """Keep a redacted copy of all turns that outlives the agent's file; only when called."""
+        """Keep a redacted copy of all turns that outlives the agent's file; only when called:
+        {added, blocks, path}.
+        """
         return mirror.keep(self._view)
 
     def mirrored(self, text: str, limit: int = 30) -> list[dict[str, Any]]:
-        """Find a text in the mirror, also in turns that the agent has rewritten or deleted."""
+        """Find a text in the mirror, also in turns that the agent has rewritten or deleted:
+        {ref, sha, type, name, status, role, origin, branch, at, text}.
+        """
         return mirror.find(self._view, text, limit)
 
     def search(self, question: str, limit: int = 10) -> list[dict[str, Any]]:
-        """Return the passages of this session that best fit a question."""
+        """Return the passages of this session that best fit a question: {ref, path, line, text,
+        before, after, cut, note}.
+        """
         places = [Place(thread) for thread in self._view.threads()]
         hits: list[dict[str, Any]] = wire(search.rank(self._view, question, places, limit))
         return hits
 
     def prompts(self) -> list[dict[str, Any]]:
-        """List what the person typed, verbatim; nothing of the harness or a summary."""
+        """List what the person typed, verbatim, nothing of the harness or a summary: {ref, at,
+        text}.
+        """
         where = "b.doc=1 AND t.live=1 AND t.role='user' AND t.origin='human' AND b.type='text'"
         return [
             {"ref": self._view.ref(row), "at": row["ts"], "text": self._view.body(row)}
@@ -161,7 +192,9 @@ class Methods:
         ]
 
     def files(self, path: str = "", reads: bool = False) -> dict[str, Any]:
-        """List the files that calls changed (live), those of dead branches, and by_shell apart."""
+        """Tell the files that calls changed, {files, abandoned, by_shell} (abandoned: on dead
+        branches), each a list of {path, changes, ops, first, last}.
+        """
         view = self._view
         every = {
             "files": work.files(view, live=True, reads=reads),
@@ -174,43 +207,61 @@ class Methods:
         }
 
     def file_at(self, path: str, turn: int = 0) -> dict[str, Any]:
-        """Rebuild a file as it was after a turn, where the record allows it."""
+        """Rebuild a file as it was after a turn (0: the last), where the record allows it: {path,
+        known, text, built_from, note}.
+        """
         return story.file_at(self._view, path, turn)
 
     def diff(self, path: str) -> list[dict[str, Any]]:
-        """Show each change that the session made to a file, as unified diffs."""
+        """Show each change that the session made to a file: {op, ref, turn, diff}."""
         return story.diff(self._view, path)
 
     def errors(self) -> list[dict[str, Any]]:
-        """List failures: signature, first ref, count, tries, what fixed each and where."""
+        """List failures: {error, command, first, count, tests, tries, fixed_by, fixed_at}; a try
+        or fix is {file, op, ref}.
+        """
         return work.errors(self._view)
 
     def commands(self, pattern: str = "") -> list[dict[str, Any]]:
-        """List commands with counts, exit codes and the ref of the last good run."""
+        """List distinct commands: {command, count, ok, failed, exit_codes, first, last,
+        last_status, last_good}, the last four of them refs and a status.
+        """
         return [entry for entry in work.commands(self._view) if pattern in entry["command"]]
 
     def tasks(self) -> list[dict[str, Any]]:
-        """Give the last state of the agent's task list, and who closed what."""
+        """Give the last state of the agent's task list: {task, status, opened, closed, last},
+        status open, active, done or dropped, the rest refs.
+        """
         return todo.tasks(self._view)
 
     def decisions(self, status: str = "") -> list[dict[str, Any]]:
-        """List decisions and what was given up, with quotes; superseded ones say by what."""
+        """List decisions and what was given up: {kind, quote, ref, turn, by, status,
+        superseded_by}, kind decision or rejected, status active or superseded.
+        """
         return self._facts(("decision", "rejected"), status)
 
     def corrections(self) -> list[dict[str, Any]]:
-        """List where the person corrected the agent, verbatim."""
+        """List where the person corrected the agent, verbatim: {kind, quote, ref, turn, by,
+        status, superseded_by}.
+        """
         return self._facts(("correction",), "")
 
     def preferences(self) -> list[dict[str, Any]]:
-        """List the person's standing rules and preferences, verbatim."""
+        """List the person's standing rules and preferences, verbatim: {kind, quote, ref, turn, by,
+        status, superseded_by}, kind rule or preference.
+        """
         return self._facts(("rule", "preference"), "")
 
     def compactions(self) -> list[dict[str, Any]]:
-        """List the compactions with their summaries' refs."""
+        """List the compactions: {number, segment, turn, at, ref, summary_bytes, note, refs}."""
         return audit.compactions(self._view)
 
     def audit(self, number: int = 0) -> dict[str, Any]:
-        """Say what a compaction's summary lost (rules, paths, numbers, commands) and got wrong."""
+        """Say what a compaction's summary (0: the last) lost and got wrong: {compaction, turn,
+        summary, lost_rules, lost_preferences, lost_decisions, lost_paths, lost_commands,
+        lost_numbers, lost_tasks, counts, contradicted}, a contradiction {claim, evidence, ref,
+        kind}.
+        """
         return audit.audit(self._view, number)
 
     def brief(self, tokens: int = 1500) -> str:
@@ -224,11 +275,13 @@ class Methods:
         return brief.handoff(self._view, tokens, form)
 
     def rollup_parts(self, tokens: int = 8000, level: int = 1) -> list[dict[str, Any]]:
-        """Cut the session for notes: key, ref, note if kept, prompt to ask with refs=[part.ref]."""
+        """Cut the session for notes: {key, ref, tokens, title, note, prompt}; ask the prompt with
+        refs=[part["ref"]] where `note` is empty.
+        """
         return rollup.parts(self._view, tokens, level)
 
     def rollup_save(self, notes: dict[str, str]) -> int:
-        """Keep notes by part key: session.rollup_save({part.key: answer})."""
+        """Keep notes by part key, session.rollup_save({part["key"]: answer}): how many."""
         return rollup.save(self._view, notes)
 
     def rollup(self, tokens: int = 8000) -> str:
@@ -236,27 +289,35 @@ class Methods:
         return rollup.text(self._view, tokens)
 
     def since(self, mark: str | int) -> dict[str, Any]:
-        """Say what is new after a turn, a ref or a time."""
+        """Say what is new after a turn, a ref or a time: {after, mark, facts, files, commands,
+        failed, commits, compactions, timeline}; go on from `mark` the next time.
+        """
         return story.since(self._view, mark)
 
     def timeline(self, start: int = 1, end: int = 0) -> list[dict[str, Any]]:
-        """List prompts, errors, commits, plans and compactions in order."""
+        """List prompts, errors, commits, plans and compactions in order: {turn, at, kind, ref,
+        text}.
+        """
         return story.timeline(self._view, start, end)
 
     def usage(self) -> dict[str, Any]:
-        """Sum tokens by model, each reply once."""
+        """Sum tokens, each reply once: {input, cache_read, cache_write, output, models}, by model
+        the same with replies.
+        """
         return work.usage(self._view)
 
     def subagents(self) -> list[dict[str, Any]]:
-        """List subagents with errand, turns, tokens and report."""
+        """List subagents: {name, ref, errand, call, turns, tokens, facts, report, report_ref}."""
         return story.subagents(self._view)
 
     def commits(self) -> list[dict[str, Any]]:
-        """List commits that the session made, beside git: existing, changed since."""
+        """List commits that the session made: {commit, branch, subject, turn, ref, at,
+        in_repository, files, changed_since}, the last three beside git.
+        """
         return story.commits(self._view, self._settings)
 
     def verify(self, ref: str) -> dict[str, Any]:
-        """Say whether the transcript still holds what a ref cites, and its digest."""
+        """Say whether the transcript still holds what a ref cites: {ref, stale, digest}."""
         place = self._view.places(parse(ref))[0]
         rows = self._view.blocks(place) if place.turn is not None else []
         if not rows:
@@ -295,11 +356,33 @@ def _touched(file: work.Touched) -> dict[str, Any]:
     }
 
 
-def _roles(view: View, row: sqlite3.Row) -> tuple[str, str]:
+def _is_by(view: View, row: sqlite3.Row, role: str) -> bool:
+    """Say whether a block is of a role; summaries and reminders are no user's."""
     turn = view.index.rows(
         "SELECT role, origin FROM turns WHERE doc=? AND n=?", (row["doc"], row["n"])
     )[0]
-    return turn["role"], turn["origin"]
+    if role == "user":
+        return bool(turn["origin"] == "human")
+    return role in (turn["role"], turn["origin"])
+
+
+def _known_role(role: str) -> None:
+    known = [*get_args(Role), *get_args(Origin)]
+    if role and role not in known:
+        hint = did_you_mean(role, known)
+        raise BadRequest(f"Unknown role {role!r}; use one of {', '.join(known)}.{hint}")
+
+
+def _known_kind(view: View, kind: str) -> None:
+    """Raise BadRequest for what is no block's type, no tool's kind and no tool of the session."""
+    known = {*get_args(BlockType), *filter(None, get_args(ToolKind))}
+    if not kind or kind in known:
+        return
+    names = {row["name"] for row in view.index.rows("SELECT DISTINCT name FROM blocks")} - {""}
+    if kind not in names:
+        some = ", ".join(sorted(known) + sorted(names)[:20])
+        hint = did_you_mean(kind, known | names)
+        raise BadRequest(f"Unknown kind {kind!r}; this session has {some}.{hint}")
 
 
 def _in(branch: str) -> str:

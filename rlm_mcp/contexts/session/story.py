@@ -140,9 +140,11 @@ def file_at(view: View, path: str, turn: int = 0) -> dict[str, Any]:
             sources.append(ref)
         else:
             text, missed = None, f"the change at {ref} cannot be applied to what is recorded"
-    if text is None:
-        return {"path": path, "known": False, "text": "", "note": missed or "never recorded whole"}
-    return {"path": path, "known": True, "text": text, "built_from": sources, "note": ""}
+    known = text is not None
+    return {
+        "path": path, "known": known, "text": text or "", "built_from": sources if known else [],
+        "note": "" if known else missed or "never recorded whole",
+    }  # fmt: skip
 
 
 def commits(view: View, settings: Settings) -> list[dict[str, Any]]:
@@ -150,7 +152,7 @@ def commits(view: View, settings: Settings) -> list[dict[str, Any]]:
     found = work.commits(view)
     repository = _repository(view, settings)
     for commit in found:
-        commit["in_repository"] = None
+        commit |= {"in_repository": None, "files": [], "changed_since": []}
         if repository is None:
             continue
         git = repository.git

@@ -1,0 +1,83 @@
+"""What the manual of a method names is what its results hold; unknown words are refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlm_mcp.config import Settings
+from rlm_mcp.contexts import manual
+from rlm_mcp.contexts.session.session import Session
+from rlm_mcp.errors import BadRequest
+from tests.contexts.session.generator.layouts import LAYOUTS
+from tests.contexts.session.generator.story import tell
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    path = LAYOUTS["claude"].write(tell(3), tmp_path / "told")
+    return Session(str(path), "session", Settings(roots=(tmp_path,)))
+
+
+def test_the_manual_names_the_keys_of_each_result(session: Session) -> None:
+    methods = session.methods
+    ref, path = methods["prompts"]()[0]["ref"], methods["files"]()["files"][0]["path"]
+    arguments: dict[str, tuple[Any, ...]] = {
+        "get": (ref,), "grep": ("test",), "search": ("tests",), "file_at": (path,),
+        "diff": (path,), "verify": (ref,), "since": (3,),
+    }  # fmt: skip
+    told = set(methods) - {
+        "sessions", "search_all", "mirror", "mirrored", "brief", "handoff", "rollup_save", "rollup",
+    }  # fmt: skip
+    for name in sorted(told):
+        result = methods[name](*arguments.get(name, ()))
+        assert result, name
+        first = result if isinstance(result, dict) else result[0]
+        said = re.search(r"\{(.*?)\}", manual.purpose(methods[name]))
+        assert said is not None, name
+        named = {re.sub(r" .*", "", part.strip()) for part in said[1].split(",")}
+        assert named == set(first), name
+
+
+def test_a_summary_is_not_found_as_the_users(
+    transcript: Callable[..., Path], record: Callable[..., Any], opened: Callable[[Path], Session]
+) -> None:
+    summary = "This session is being continued from a previous conversation. Needle."
+    session = opened(
+        transcript(
+            record("user", "u1", None, "A needle is wanted."),
+            record("assistant", "a1", "u1", [{"type": "text", "text": "ok"}]),
+            record("user", "s1", None, summary, isCompactSummary=True),
+            record("user", "m1", "s1", "needle of the harness", isMeta=True),
+        )
+    )
+    grep = session.methods["grep"]
+    assert grep("(?i)needle")["total"] == 3
+    assert [hit["ref"] for hit in grep("(?i)needle", role="user")["hits"]] == [
+        "session:73104a6c#1.1"
+    ]
+    assert grep("(?i)needle", role="compaction")["total"] == 1
+    assert grep("(?i)needle", role="harness")["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"role": "humans"}, "use one of user, assistant, system, human.*Did you mean human"),
+        ({"kind": "shel"}, "this session has .*shell.*Did you mean shell"),
+        ({"branch": "dead"}, "use one of live, abandoned"),
+    ],
+)
+def test_an_unknown_word_is_refused_with_what_exists(
+    session: Session, given: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(BadRequest, match=sentence):
+        session.methods["grep"]("x", **given)
+
+
+def test_a_tools_own_name_is_a_kind(session: Session) -> None:
+    assert session.methods["grep"](".", kind="Bash")["total"] > 0
