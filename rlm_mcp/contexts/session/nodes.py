@@ -12,6 +12,10 @@ from array import array
 from bisect import bisect_left
 from hashlib import blake2b
 
+_TURN = 31
+_MASK = (1 << _TURN) - 1
+"""The lower bits of a message and its turn in one number, which takes a third of the memory."""
+
 RECENT = 20_000
 """Messages in the dictionary above which it becomes a run."""
 
@@ -67,13 +71,17 @@ class Nodes:
         self._kept = len(self._runs)
 
     def _settle(self) -> None:
-        known = self._recent
-        size = len(known)
-        while self._runs and len(self._runs[-1][0]) <= 2 * size:
-            uids, turns = self._runs.pop()
-            known = {**dict(zip(uids, turns, strict=True)), **known}
-            size = len(known)
-        keys = sorted(known)
-        self._runs.append((array("q", keys), array("i", map(known.__getitem__, keys))))
-        self._kept = min(self._kept, len(self._runs) - 1)
+        joint = [(key << _TURN) | turn for key, turn in self._recent.items()]
         self._recent = {}
+        while self._runs and len(self._runs[-1][0]) <= 2 * len(joint):
+            # The newer turn of a message stands; a run has each message once.
+            known = set(map(_TURN.__rrshift__, joint))
+            joint += [
+                (key << _TURN) | turn
+                for key, turn in zip(*self._runs.pop(), strict=True)
+                if key not in known
+            ]
+        joint.sort()
+        keys = array("q", map(_TURN.__rrshift__, joint))
+        self._runs.append((keys, array("i", map(_MASK.__and__, joint))))
+        self._kept = min(self._kept, len(self._runs) - 1)
