@@ -77,17 +77,22 @@ def _of(view: View, row: sqlite3.Row) -> list[Fact]:
 
 
 def goal(view: View) -> Fact | None:
-    """Return the first thing that a person asked for."""
+    """Return the first thing that a person asked for, in a whole sentence where there is one."""
     rows = rows_of(
         view,
         "b.doc=1 AND t.live=1 AND t.origin='human' AND b.type='text' AND b.len>12 "
         "AND b.n < (SELECT coalesce(min(n), 0) + 40 FROM turns WHERE doc=1 AND origin='human')",
     )
+    short = None
     for row in rows:
         for sentence in sentences(view.body(row)):
-            if len(words(sentence)) >= 3:
-                return Fact("goal", sentence[:_LONG], view.ref(row), row["n"], "person")
-    return None
+            size = len(words(sentence))
+            if size >= 3 or (size and short is None):
+                found = Fact("goal", sentence[:_LONG], view.ref(row), row["n"], "person")
+                if size >= 3:
+                    return found
+                short = found
+    return short
 
 
 def _asked(text: str, ref: str, turn: int) -> Iterator[Fact]:

@@ -185,7 +185,10 @@ class Methods:
         """List what the person typed, verbatim, nothing of the harness or a summary: {ref, at,
         text}.
         """
-        where = "b.doc=1 AND t.live=1 AND t.role='user' AND t.origin='human' AND b.type='text'"
+        where = (
+            "b.doc=1 AND t.live=1 AND t.role='user' AND t.origin='human' AND b.type='text' "
+            "AND b.len>0"
+        )
         return [
             {"ref": self._view.ref(row), "at": row["ts"], "text": self._view.body(row)}
             for row in rows_of(self._view, where)

@@ -154,6 +154,12 @@ class Session:
         for kind, words in sentences.items():
             if count := sum(total(states, kind).values()):
                 notes.append(f"{count:,} {words}.")
+        returns = max(state.trunk.returns for state in states)
+        if returns > 1:
+            notes.append(
+                f"The conversation changed its branch {returns:,} times, as when two agents write "
+                "at once: what is off the live branch may be done, too; see files()['abandoned']."
+            )
         if total(states, "behind"):
             notes.append(f"{BEHIND}.")
         if unknown := total(states, "unknown"):

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rlm_mcp.contexts.session import work
+from rlm_mcp.contexts.session import paths, work
 from rlm_mcp.contexts.session.view import View
 
 Change = tuple[str, str]
@@ -58,9 +58,9 @@ def _files(view: View) -> list[work.Touched]:
     for call in view.kept.of("shell", where, lambda row: _made(view, row)):
         if call.ref not in good:
             continue
-        done = call.changes or changes(call.command, work.root(view))
+        done = call.changes or changes(call.command, paths.root(view))
         for path, op in done:
-            name = work.relative(path, call.cwd or work.root(view))
+            name = paths.shown(view, path, call.cwd)
             touched = table.setdefault(name, work.Touched(name))
             touched.ops.append((op, call.ref, call.turn))
     return list(table.values())

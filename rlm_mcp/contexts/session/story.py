@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlm_mcp.contexts.session import audit, ledger, work
+from rlm_mcp.contexts.session import audit, ledger, paths, work
 from rlm_mcp.contexts.session.turns import Block, FileOp
 from rlm_mcp.contexts.session.view import View, rows_of
 from rlm_mcp.contexts.variable import wire
@@ -207,7 +207,7 @@ def _ops(view: View, path: str) -> Iterator[tuple[sqlite3.Row, FileOp]]:
     for row in rows_of(view, "b.doc=1 AND t.live=1 AND b.type='call' AND b.data!=''"):
         if view.ref(row) in wanted and (block := view.index.source_block(row)) is not None:
             for op in block.ops:
-                if work.relative(op.path, row["cwd"] or work.root(view)) == named:
+                if paths.shown(view, op.path, row["cwd"]) == named:
                     yield row, _clean(op)
 
 

@@ -28,6 +28,8 @@ class Trunk:
     """Whether parents were seen to be stated at all."""
     last: int = 0
     """The last native id, as a number."""
+    returns: int = 0
+    """How often the conversation went on from a turn that was off the live path."""
     kept: list[int] = field(default_factory=list)
     """Messages that stayed in the window after the last compaction."""
 
@@ -146,6 +148,7 @@ class Tree:
                 break
             chain.append(at)
             at = row[1]
+        self.trunk.returns += bool(chain)
         self._note_change(at + 1)
         self._db.execute(
             "UPDATE turns SET live=? WHERE doc=? AND n>? AND n<? AND live=?",

@@ -7,17 +7,15 @@ where the format records what it needs (see a reader's `limits`).
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import PurePosixPath, PureWindowsPath
 from sys import intern
 from typing import Any
 
+from rlm_mcp.contexts.session import paths
 from rlm_mcp.contexts.session.view import View, rows_of
 
 _FAILED = re.compile(
@@ -44,6 +42,8 @@ TEST = re.compile(
 
 _COMMIT = re.compile(r"^\[([^\s\]]+)(?: \([^)]*\))? ([0-9a-f]{7,40})\] (.*)$", re.MULTILINE)
 _AIDER_COMMIT = re.compile(r"^Commit ([0-9a-f]{7,40}) (.*)$", re.MULTILINE)
+_CODES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\r(?=\n)")
+"""What colours a terminal, and ends of lines."""
 _SHOWN = 4_000
 _KEPT = 1_000
 """Characters that are kept of a good run's output: its result stands at the end."""
@@ -244,7 +244,7 @@ def _files(view: View, *, live: bool, reads: bool) -> list[Touched]:
     for named in operations(view, live=live):
         if named.call in refused or (named.op == "read" and not reads):
             continue
-        name = relative(named.path, named.cwd or root(view))
+        name = paths.shown(view, named.path, named.cwd)
         table.setdefault(name, Touched(name)).ops.append((named.op, named.ref, named.turn))
     return list(table.values())
 
@@ -285,39 +285,6 @@ def unsuccessful(view: View) -> set[str]:
             "AND status IN ('error', 'denied', 'cancelled')"
         )
     }
-
-
-def root(view: View) -> str:
-    """Return the folder that all named files lie in, for formats that do not say where they were.
-
-    Empty unless the files below it are in several folders: else it may be too deep.
-    """
-    return view.once("root", lambda: _root(view))
-
-
-def _root(view: View) -> str:
-    paths = [
-        PurePosixPath(path)
-        for row in view.index.rows("SELECT data FROM blocks WHERE doc=1 AND data LIKE '[[%'")
-        for path, *_ in json.loads(row["data"])
-        if path.startswith("/")
-    ]
-    if not paths:
-        return ""
-    shared = PurePosixPath(os.path.commonpath([path.parent for path in paths]))
-    below = {path.relative_to(shared).parts[0] for path in paths}
-    return str(shared) if len(below) > 1 and len(shared.parts) > 2 else ""
-
-
-@lru_cache(maxsize=10_000)
-def relative(path: str, cwd: str) -> str:
-    """Return a path as seen from the folder in which the agent worked."""
-    for kind in (PurePosixPath, PureWindowsPath) if "\\" in path else (PurePosixPath,):
-        try:
-            return kind(path).relative_to(cwd).as_posix() if cwd else path
-        except ValueError:
-            continue
-    return path.removeprefix("./")
 
 
 def commits(view: View) -> list[dict[str, Any]]:
@@ -380,9 +347,11 @@ def _first_line(view: View, row: sqlite3.Row) -> str:
 
 
 def _ends(view: View, off: int, size: int) -> str:
-    """Return a block's text, of a long one its start and end."""
+    """Return a block's text without a terminal's colours, of a long one its start and end."""
     if size <= 2 * _SHOWN:
-        return view.index.read(off, size).decode("utf-8", "replace")
-    head = view.index.read(off, _SHOWN)
-    tail = view.index.read(off + size - _SHOWN, _SHOWN)
-    return f"{head.decode('utf-8', 'replace')}\n…\n{tail.decode('utf-8', 'replace')}"
+        data = view.index.read(off, size)
+    else:
+        head, tail = view.index.read(off, _SHOWN), view.index.read(off + size - _SHOWN, _SHOWN)
+        data = head + "\n…\n".encode() + tail
+    text = data.decode("utf-8", "replace")
+    return _CODES.sub("", text) if "\x1b" in text or "\r" in text else text
