@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp import config
-from rlm_mcp.contexts.session.readers import READERS, choose, database
+from rlm_mcp.contexts.session.readers import READERS, choose, claude_history, database
 from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.turns import Found
 from rlm_mcp.errors import BadRequest, Denied, Unavailable, did_you_mean
@@ -210,7 +210,8 @@ def _newest(settings: Settings) -> Found:
             "No agent has a session in this folder; name one by id or path, or list those of "
             'other projects with session.sessions(project="*").'
         )
-    return found[0]
+    # A list of prompts is no session to go on with while there is a transcript.
+    return next((item for item in found if item.agent != claude_history.AGENT), found[0])
 
 
 def _open(item: Found, settings: Settings) -> tuple[Path, str, Reader, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rlm_mcp.contexts.session.readers import (
     aider,
     claude_code,
+    claude_history,
     cline,
     codex,
     copilot,
@@ -24,6 +25,7 @@ from rlm_mcp.contexts.session.readers import (
 from rlm_mcp.contexts.session.readers.reader import HEAD, Reader
 
 READERS: tuple[Reader, ...] = (
+    claude_history.READER,
     codex.READER,
     cursor.READER,
     copilot_cli.READER,
