@@ -135,8 +135,8 @@ def find(
 def _without_marks(snapshot: Snapshot, gated: Gated, among: Scope, ordinals: Numbers) -> Numbers:
     """Judge anew the first lines that stand behind a byte order mark, which is no part of them."""
     firsts = among.marked_lines
-    if not len(firsts):
-        return ordinals
+    if gated.text is not None or not len(firsts):
+        return ordinals  # a plain text does not mind what is before it
     spans = _line_spans(snapshot, among, firsts).tolist()
     search, buffer = gated.regex.search, snapshot.buffer
     right = np.array([search(buffer[start:end]) is not None for start, end in spans], bool)

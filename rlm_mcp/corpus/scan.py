@@ -31,7 +31,7 @@ BLOCK = 8 << 20
 """Bytes between two looks at the clock, at most."""
 SMALL = BLOCK >> 5
 """Bytes that are looked at first, to learn which way suits."""
-FEW = BLOCK >> 9
+FEW = BLOCK >> 7
 """The same, where not all matching lines are asked for."""
 THREADED = 64 << 20
 """Bytes from which on several threads share the work."""
