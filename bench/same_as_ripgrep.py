@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +103,7 @@ class Copy(NamedTuple):
 def copied(corpus: Corpus, tree: Path, folder: Path) -> Copy:
     """Copy the documents from the tree, not from our store; a last line gets its newline.
 
-    A byte order mark is left out, as ripgrep does where it stands in front of a file.
+    They are decoded as ripgrep does where it looks at single files.
     """
     part: list[int] = []
     before: list[int] = []
@@ -111,7 +111,7 @@ def copied(corpus: Corpus, tree: Path, folder: Path) -> Copy:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(folder / "0", "wb"))
         for name in corpus.paths():
-            data = (tree / name).read_bytes().removeprefix(BOM_UTF8)
+            data = as_read((tree / name).read_bytes())
             if size > PART:
                 number, size, lines = number + 1, 0, 0
                 stack.close()
@@ -122,6 +122,13 @@ def copied(corpus: Corpus, tree: Path, folder: Path) -> Copy:
             file.write(data)
             size, lines = size + len(data), lines + data.count(b"\n")
     return Copy(folder, np.array(part), np.array(before))
+
+
+def as_read(data: bytes) -> bytes:
+    """Return a file without its byte order mark, in UTF-8 where it was in UTF-16."""
+    if data.startswith((BOM_UTF16_BE, BOM_UTF16_LE)):
+        return data.decode("utf-16").encode()
+    return data.removeprefix(BOM_UTF8)
 
 
 def ripgrep(rg: str, copy: Copy, pattern: str, fold: bool, *more: str) -> list[bytes]:
