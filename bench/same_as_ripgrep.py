@@ -19,14 +19,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus import gate, hits, load
+from rlm_mcp.corpus import files, gate, hits, load
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.errors import BadRequest
 
@@ -126,8 +126,8 @@ def copied(corpus: Corpus, tree: Path, folder: Path) -> Copy:
 
 def as_read(data: bytes) -> bytes:
     """Return a file without its byte order mark, in UTF-8 where it was in UTF-16."""
-    if data.startswith((BOM_UTF16_BE, BOM_UTF16_LE)):
-        return data.decode("utf-16").encode()
+    encoding = files.utf16(data[: files.TOLD_BY])
+    data = data.decode(encoding).encode() if encoding else data
     return data.removeprefix(BOM_UTF8)
 
 

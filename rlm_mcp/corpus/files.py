@@ -23,8 +23,11 @@ Admit = Callable[[Path], str | None]
 RELATIVE = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 SNIFF = 8192
 """Bytes from the start of a file that are searched for a NUL; one there means binary."""
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-"""What a text in UTF-16 begins with; one without it is taken for binary."""
+UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+"""What a text in UTF-16 begins with, most times, and its encoding."""
+TOLD_BY = 64
+"""Bytes by which one without it is told: printable ASCII, each beside a NUL."""
+_PRINTABLE = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 TICK_NS = 25_000_000
 """A file changed this close to its reading may change again without a new time stamp."""
 KEPT_OPEN = 32
@@ -200,14 +203,25 @@ def read(handle: int, room: memoryview) -> int:
     return done
 
 
+def utf16(head: bytes) -> str:
+    """Return the encoding of a text that begins so where that is UTF-16, else nothing."""
+    if head[:2] in UTF16:
+        return UTF16[head[:2]]
+    for number, encoding in enumerate(UTF16.values()):
+        chars, nuls = head[number:TOLD_BY:2], head[1 - number : TOLD_BY : 2]
+        if len(nuls) > 3 and not any(nuls) and _PRINTABLE.issuperset(chars):
+            return encoding
+    return ""
+
+
 def as_text(data: bytes) -> bytes | None:
     """Return a file's text as it is searched and shown; None for one that is binary.
 
     That is the file's own bytes, or UTF-8 for a text in UTF-16.
     """
-    if data[:2] in UTF16:
+    if encoding := utf16(data[:TOLD_BY]):
         try:
-            data = data.decode("utf-16").encode()
+            data = data.decode(encoding).removeprefix("\ufeff").encode()
         except UnicodeError:
             return None
     return None if b"\0" in data[:SNIFF] else data

@@ -155,7 +155,7 @@ class Reader:
             raise Refused("not a file", at)
         if not whole or not files.settled(after):
             at = at._replace(ctime_ns=-1)  # No file has this time: it is read again.
-        if writer.peek(min(size, 2)) in files.UTF16:
+        if files.utf16(writer.peek(min(size, files.TOLD_BY))):
             text = files.as_text(writer.peek(size))
             if text is None:
                 raise Refused("binary", at)

@@ -283,6 +283,14 @@ def test_other_encodings_are_read(folder: Path, catalog_of: Make, encoding: str)
     assert catalog.call("app", "select", [], {"level": "error"})["total"] == 1
 
 
+def test_utf16_without_a_mark_is_told_by_its_nuls(folder: Path, catalog_of: Make) -> None:
+    text = "2026-03-14 09:00:00 ERROR a line of some length, then échec\n"
+    (folder / "app.log").write_bytes(text.encode("utf-16-le"))
+    catalog = catalog_of(folder)
+    catalog.open("app.log", "app")
+    assert catalog.text("app") == text
+
+
 def test_hostile_bytes_harm_nothing(folder: Path, catalog_of: Make) -> None:
     (folder / "app.log").write_bytes(
         b"\x00\xff\xfe\n\x1b[31m2026-03-14 09:00:00 ERROR \x00 \x1b[0m\n" + b"x" * 3_000_000 + b"\n"

@@ -82,11 +82,13 @@ def test_what_is_not_text_is_described_and_not_loaded(make_tree: Make, cache: Pa
 
 
 def test_utf16_is_read_as_the_text_that_it_is(make_tree: Make, cache: Path) -> None:
-    text = "café\n\U0001f600 two\n" * 900
+    text = "the beginning of it is in ASCII alone\ncafé\n\U0001f600 two\n" * 900
     files: dict[str, str | bytes] = {
         "big": codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
         "little": codecs.BOM_UTF16_LE + text.encode("utf-16-le"),
         "han": codecs.BOM_UTF16_LE + ("\u4e2d\u6587" * 9).encode("utf-16-le"),  # without a NUL
+        "unmarked": text.encode("utf-16-le"),
+        "numbers": bytes(range(1, 64)).decode().encode("utf-16-le"),
         "empty": codecs.BOM_UTF16_LE,
         "odd": codecs.BOM_UTF16_LE + b"a\0b\0c",
         "half": codecs.BOM_UTF16_LE + b"\0\xd8a\0",
@@ -99,11 +101,12 @@ def test_utf16_is_read_as_the_text_that_it_is(make_tree: Make, cache: Path) -> N
         load.tree(tree.folder, cache=cache),
         load.revision(tree.folder, "HEAD", cache=cache),
     ):
-        assert corpus.data("big") == corpus.data("little") == text.encode()
+        for name in ("big", "little", "unmarked"):
+            assert corpus.data(name) == text.encode()
         assert corpus.data("han") == ("\u4e2d\u6587" * 9).encode()
         assert (corpus.data("empty"), corpus.data("one")) == (b"", b"\xff")
         skipped = {(name, *why) for name, why in corpus.skipped.items()}
-        assert skipped == {("half", "binary"), ("odd", "binary"), ("utf32", "binary")}
+        assert skipped == {(name, "binary") for name in ("half", "numbers", "odd", "utf32")}
     corpus = load.tree(tree.folder, cache=cache)
     before = corpus.generation
     os.utime(tree.folder / "big")

@@ -25,6 +25,7 @@ from typing import IO, Any
 from rlm_mcp.contexts.confine import Confine
 from rlm_mcp.contexts.logs import times
 from rlm_mcp.corpus.big import Big
+from rlm_mcp.corpus.files import TOLD_BY, utf16
 from rlm_mcp.errors import Unavailable
 
 MAX_PLAIN = 2 << 30
@@ -35,7 +36,6 @@ SAMPLE = 64 << 10
 NEAR = 4 << 10
 """Bytes within which a time is looked for line by line."""
 _PACKED = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
-_UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 _ROTATED = re.compile(r"(?P<base>.*?)(?:[.-](?P<number>\d{1,3})|[.-](?P<date>\d{8}(?:[-.T]?\d+)?))?"
                       r"(?P<end>\.(?:gz|bz2|xz|zst))?\Z")  # fmt: skip
 
@@ -140,10 +140,10 @@ def open_file(path: Path, name: str, confine: Confine, cache: Path) -> LogFile:
     fd = confine.open(path)
     try:
         info = os.fstat(fd)
-        head = os.pread(fd, 16, 0)
+        head = os.pread(fd, TOLD_BY, 0)
         notes: tuple[str, ...] = ()
         packed = next((kind for mark, kind in _PACKED.items() if head.startswith(mark)), "")
-        encoding = next((kind for mark, kind in _UTF16.items() if head.startswith(mark)), "")
+        encoding = utf16(head)
         if packed or encoding:
             plain, notes = _spill(fd, info, name, packed, encoding, cache)
             os.close(fd)
