@@ -52,6 +52,7 @@ def test_versions_are_told_from_times_and_addresses() -> None:
         ("Which classes inherit from Field?", [("extend", "Field")]),
         ("Which types implement the Render interface?", [("extend", "Render")]),
         ("How is caching implemented?", []),
+        ("How does click.CliRunner.invoke keep files apart?", []),
         ("Which tests cover CliRunner?", [("test", "CliRunner")]),
         ("What methods does Context have?", [("member", "Context")]),
         ("Where is ParseError raised?", [("throw", "ParseError")]),

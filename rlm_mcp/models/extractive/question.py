@@ -191,6 +191,7 @@ def parse(text: str, today: date | None = None) -> Question:
     names = naming.names_in(rest)
     since, until = times.period(text, today or date.today())
     about = about_in(text, names, files)
+    parts = {part for name in names for part in (name, *name.split("."))}
     used = {word for name in names for word in naming.words_of(name)}
     words = [w for w in dict.fromkeys(naming.words_of(rest)) if w not in used | _GONE]
     faults = _FAULTS.search(text)
@@ -198,7 +199,7 @@ def parse(text: str, today: date | None = None) -> Question:
         topic=topic(text) if "past" in about else text,
         text=text,
         names=names,
-        perhaps=[word for word in naming.capitals_in(rest) if word not in names][:6],
+        perhaps=[word for word in naming.capitals_in(rest) if word not in parts][:6],
         phrases=phrases,
         files=files,
         relations=relations_in(rest, names),
@@ -228,7 +229,10 @@ def about_in(text: str, names: list[str], files: list[str]) -> list[str]:
 
 def relations_in(question: str, names: list[str]) -> list[tuple[str, str]]:
     """Return (how, a name) for a question about what relates to a name."""
-    kinds = _keys(_RELATIONS, question)
+    bare = question
+    for name in names:
+        bare = bare.replace(name, " ")
+    kinds = _keys(_RELATIONS, bare)
     if "use" in kinds and len(kinds) > 1:
         kinds.remove("use")  # "Which callers use ..." asks for the calls.
     own = [name for groups in _FROM.findall(question) for name in groups if _is_name(name)]

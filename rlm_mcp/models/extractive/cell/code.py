@@ -1,4 +1,4 @@
-"""What source says: definitions, who relates to a name, what a document holds, counts."""
+"""What source says: definitions, what a document holds, counts, passages that fit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from rlm_mcp.models.extractive.cell.relations import Relations
 from rlm_mcp.models.extractive.cell.report import (
     Report,
     address,
@@ -22,11 +23,7 @@ from rlm_mcp.models.extractive.cell.report import (
 from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import outline_of, rank, scan
 
-MANY = 2_000
-"""Lines that relate to a name which are looked at."""
 TYPES = {"class", "interface", "struct", "trait", "enum", "type", "record", "object"}
-VERBS = {"test": "use"}
-"""What is said of a relation, where it is not the relation's own name."""
 
 
 class Code:
@@ -41,12 +38,13 @@ class Code:
     def answer(self) -> None:
         """Add what is found."""
         report, asked = self.report, self.asked
-        related = [pair for pair in asked.relations if stage(self.relate, *pair)]
+        relations = Relations(report, self.variable, self.within)
+        related = [pair for pair in asked.relations if stage(relations.relate, *pair)]
         found = [stage(self.phrase, phrase) for phrase in asked.phrases]
         defined = [name for name in asked.names + asked.perhaps if stage(self.define, name)]
-        if "importers" in asked.about and self.each(self.importers):
+        if "importers" in asked.about and self.each(relations.importers):
             return
-        if "imports" in asked.about and self.each(self.imports):
+        if "imports" in asked.about and self.each(relations.imports):
             return
         if asked.counted and not asked.names and stage(self.count):
             return
@@ -79,10 +77,14 @@ class Code:
             paths.sort(key=lambda path: (built(":" + path), aside(":" + path), path.count("/")))
             if not paths and attempt(files, own + "/**"):
                 paths = [own + "/"]
-            if not paths and "/" in own:
+            if not paths and ("/" in own or own.endswith("file") or "is there" in self.said()):
                 self.report.fact(f"{self.place} has no document {name}")
             found += [address(self.place, path) for path in paths[:3]]
         return found[:6]
+
+    def said(self) -> str:
+        """Return the question in small letters."""
+        return self.asked.text.lower()
 
     def within(self, ref: str) -> bool:
         """Say whether a ref is in what the question names; where it names nothing, all is."""
@@ -227,10 +229,11 @@ class Code:
         """Quote where a name is defined, and those of its members that the question is about."""
         report = self.report
         symbols = attempt(self.variable.symbols, name, limit=200)
-        if not symbols and "." in name:  # assigned to, as in JavaScript
+        if not symbols and "." in name:  # assigned to, as in JavaScript, or in a module
             last = attempt(self.variable.symbols, name.split(".")[-1], limit=200)
-            symbols = [item for item in last if name in item.text]
-        symbols.sort(key=self.standing)
+            own = [item for item in last if name in item.text]
+            symbols = own or [item for item in last if not self.away(item, name)]
+        symbols.sort(key=lambda item: self.standing(item, name))
         found = [(item.ref, item.text) for item in symbols if self.within(item.ref)]
         found = found or [(item.ref, item.text) for item in symbols]
         verb, noun = "defined", "Definition"
@@ -263,107 +266,15 @@ class Code:
             report.fact(f"Further places where {name} is {verb}: {more}")
         return found
 
-    def standing(self, item: Any) -> tuple[bool, bool, bool, int]:
-        """Return what definitions of a name are ordered by: of those written, types, then size."""
-        minor = item.kind not in TYPES
-        return built(item.ref), tested(item.ref), minor, -length(item.ref)
+    def standing(self, item: Any, name: str) -> tuple[bool, bool, bool, bool, int]:
+        """Return the order of definitions of a name: written, in its module, a type, by size."""
+        minor, away = item.kind not in TYPES, self.away(item, name)
+        return built(item.ref), tested(item.ref), away, minor, -length(item.ref)
 
-    def relate(self, kind: str, name: str) -> list[Any]:
-        """Tell how many lines relate to a name, and quote the first of each document."""
-        if kind == "callee":
-            return self.callees(name)
-        if kind == "member":
-            return self.members(name)
-        found = [use for use in self.uses(kind, name) if self.within(use.ref)]
-        if not found:
-            return []
-        first: dict[str, Any] = {}
-        for use in found:
-            first.setdefault(use.path, use)
-        least = "at least " * (len(found) >= MANY)
-        where, verb = "of tests " * (kind == "test"), VERBS.get(kind, kind)
-        self.report.fact(
-            f"{least}{len(found):,} lines {where}of {len(first):,} documents {verb} {name}, "
-            "by the names in the parsed source"
-        )
-        spread = list(first.values()) + [use for use in found if first[use.path] is not use]
-        spread.sort(key=lambda use: (built(use.ref), aside(use.ref), *doubt(use)))
-        for use in spread[:12]:
-            inside = use.get("inside") or use.get("name")
-            around = f" in {inside}" if inside else ""
-            self.report.fact(f"{use.kind}{around}: {use.ref} {code_of(use.text)}")
-        self.report.more(len(spread) - 12, f"lines that {verb} {name}")
-        return found
-
-    def uses(self, kind: str, name: str) -> list[Any]:
-        """Return the lines that relate to a name in one way."""
-        if kind == "call":
-            return attempt(self.variable.callers, name, MANY)
-        if kind == "extend":
-            return attempt(self.variable.subclasses, name, MANY)
-        found = attempt(self.variable.references, name, MANY)
-        if kind == "import":  # of core.json and json, one is meant
-            found = [use for use in found if use.kind == "import"]
-            whole = r"(?<![\w.])" + re.escape(name) + r"\b"
-            return [use for use in found if re.search(whole, use.text)] or found
-        if kind == "throw":
-            raising = r"\b(?:throw|raise|panic|Err|reject|abort)\b|\bnew "
-            return [use for use in found if re.search(raising, use.text)]
-        if kind == "test":
-            return [use for use in found if tested(use.ref) and use.kind != "import"]
-        return found
-
-    def callees(self, name: str) -> list[Any]:
-        """Tell what a definition calls."""
-        found = attempt(self.variable.callees, name, MANY)
-        if found:
-            self.report.fact(f"{name} holds {len(found):,} calls, by the parsed source")
-        per: dict[str, list[Any]] = {}
-        for use in found:
-            per.setdefault(use.name, []).append(use)
-        for called, own in list(per.items())[:20]:
-            times = f" {len(own)} times, first" * (len(own) > 1)
-            self.report.fact(f"{called}:{times} {own[0].ref} {code_of(own[0].text)}")
-        self.report.more(len(per) - 20, f"names called in {name}")
-        return found
-
-    def members(self, name: str) -> list[Any]:
-        """Tell what a class holds."""
-        found = attempt(self.variable.symbols, name + ".*", limit=MANY)
-        found.sort(key=lambda item: (built(item.ref), tested(item.ref), item.path, item.line))
-        per: dict[str, int] = {}
-        for item in found:
-            per[item.kind] = per.get(item.kind, 0) + 1
-        if found:
-            counts = ", ".join(f"{count:,} of kind {kind}" for kind, count in sorted(per.items()))
-            self.report.fact(f"{name} holds {counts}, by the parsed source")
-        for item in found[:24]:
-            self.report.fact(f"{item.kind} {item.name}: {item.ref} {code_of(item.text)}")
-        self.report.more(len(found) - 24, f"members of {name}")
-        return found
-
-    def importers(self, ref: str) -> bool:
-        """Tell which lines import a document."""
-        path = ref.partition(":")[2]
-        found = attempt(self.variable.importers, path, 500)
-        self.report.fact(f"{len(found):,} lines import {ref}")
-        for use in found[:12]:
-            self.report.fact(f"import: {use.ref} {code_of(use.text)}")
-        self.report.more(len(found) - 12, "lines that import it")
-        return bool(found)
-
-    def imports(self, ref: str) -> bool:
-        """Tell what a document imports."""
-        begins = (
-            r"^\s*(?:import|from|use|using|include|#include|require|require_once|source|extern)\b"
-        )
-        found = scan(rf"{begins}|\brequire\(|\bimport\(|\bfrom ['\"]", ref, 60)
-        if found:
-            self.report.fact(f"{found.total:,} lines of {ref} import something")
-        for hit in found[:20]:
-            self.report.fact(f"import: {hit.ref} {code_of(hit.text)}")
-        self.report.more(found.total - 20, "lines that import something")
-        return bool(found)
+    def away(self, item: Any, name: str) -> bool:
+        """Say whether a definition is in no document or folder called as what a name belongs to."""
+        owner = name.rpartition(".")[0].rpartition(".")[2]
+        return bool(owner) and not re.search(rf"(^|/){re.escape(owner)}[/.]", item.path)
 
     def passages(self, limit: int) -> None:
         """Quote what ranks best, within the function or section that it stands in."""
@@ -387,8 +298,3 @@ class Code:
             start = at[1] if line - at[1] <= rows + 3 else max(at[1], start)
             end = min(at[2], max(end, start + rows))
         self.report.quote(title, head, max(1, start), end)
-
-
-def doubt(use: Any) -> tuple[bool, bool]:
-    """Return what makes a use less sure: known by the name alone, or only a mention."""
-    return use.get("basis") == "name", use.kind == "mention"
