@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 
 BYTES = (1 << 256) - 1
 NEWLINE = 1 << 10
@@ -278,6 +279,7 @@ def _count(low: int, high: int) -> bytes:
     return b"{%d}" % low if low == high else b"{%d,%d}" % (low, high)
 
 
+@lru_cache(maxsize=1_000)
 def _one(bits: int) -> bytes:
     if not bits:
         # No byte at all: a place that is inside a word and at its border.
@@ -301,6 +303,7 @@ def _byte(code: int) -> bytes:
     return char if char.isalnum() else b"\\x%02x" % code
 
 
+@lru_cache(maxsize=1_000)
 def folded(bits: int) -> int:
     """Return a set of bytes with both cases of each ASCII letter in it."""
     for upper, lower in zip(string.ascii_uppercase, string.ascii_lowercase, strict=True):
