@@ -350,3 +350,10 @@ def test_every_session_cookie_of_a_header_is_taken_out() -> None:
 def test_a_password_on_a_command_line_is_taken_out_whole() -> None:
     for line in ("curl -s https://h/ -u ada:s3cr;3t|value", "mysqldump --all -ps3cr;3t|value shop"):
         assert "value" not in redact.redact(line), line
+
+
+def test_a_key_of_its_makers_length_is_one_whatever_it_is_made_of() -> None:
+    for body in ("A" * 80, "aB3_" * 20):
+        assert redact(f"use sk-ant-api03-{body} now").startswith("use [secret:anthropic-key:")
+    for placeholder in ("sk-ant-api03-" + "x" * 80, "sk-ant-api03-...", "sk-ant-your-key-here"):
+        assert redact(placeholder) == placeholder

@@ -27,6 +27,7 @@ _CLASSES = (
 _VERSION = re.compile(r"[\^~<>=v ]{0,3}\d+(?:\.[\w*]+)+\Z")
 _OTHERS = re.compile("[^A-Za-z0-9]+")
 _DIGITS = re.compile("[0-9]+")
+_WHOLE = re.compile(r"sk-ant-[a-z]{3,5}\d\d-[A-Za-z0-9_-]{40}")
 
 
 def entropy(value: str) -> float:
@@ -74,6 +75,12 @@ def _is_random(value: str, whole: str) -> bool:
     return _classes(_OTHERS.sub("", value)) >= 2 and entropy(value) >= 3.0
 
 
+def _is_whole(value: str, whole: str) -> bool:
+    """Say whether a value is as long as its maker's keys, whatever it is made of, or random."""
+    full = _WHOLE.match(value) is not None and not _FILLERS.search(value)
+    return full or _is_random(value, whole)
+
+
 def _is_typed(value: str, whole: str) -> bool:
     """Say whether what a person passes a program as a password is one, not a variable or port."""
     return not _FILLERS.search(value) and not value.isdigit()
@@ -115,7 +122,7 @@ CHECKS: Mapping[str, Callable[[str, str], bool]] = {
     "telegram_token": _is_random,
     "cookie": _is_random,
     "aws_key": lambda value, whole: not _FILLERS.search(value),
-    "anthropic_key": _is_random,
+    "anthropic_key": _is_whole,
     "openai_key": lambda value, whole: _is_random(value, whole) and bool(_DIGITS.search(value)),
     "huggingface_token": _is_random,
     "encoded_key": _is_key,
