@@ -194,7 +194,11 @@ def test_tokens_are_estimated_by_bytes_and_kind() -> None:
     assert tokens.estimate("") == 0
     assert tokens.estimate("x" * 350) == 101
     assert tokens.estimate(b"x" * 240, "logs") == 101
-    assert tokens.estimate(400, "prose") == tokens.estimate("é" * 200, "prose") == 101
+    assert tokens.estimate(400, "prose") == 101
+    assert tokens.estimate("é" * 160, "prose") == tokens.estimate(320, "other") == 101
+    assert tokens.estimate('{"a": 12}' * 10, "json") == tokens.estimate(90, "json") == 30
+    numbers = "[1.5, 22.75, 381.25]" * 12
+    assert tokens.estimate(numbers, "json") == tokens.estimate(240, "logs") == 101
     assert tokens.estimate("память " * 100, "prose") == tokens.estimate(1_300, "other")
 
 
