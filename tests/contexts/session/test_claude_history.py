@@ -42,7 +42,7 @@ def settings(tmp_path: Path) -> Settings:
         + "\n"
     )
     pasted = {"1": {"id": 1, "type": "text", "content": "Never touch a.sql."}}
-    key = "sk-ant-api03-" + "aB3_" * 20
+    key = "sk-ant-api03-" + "Qm7xV2kLpZ9wRt4bNs6yHd1cJg8fXe3u"
     start = 4_000_000_000_000  # newer than any file
     (Path.home() / ".claude" / "history.jsonl").write_text(
         line("/model opus", GONE, project, start)
