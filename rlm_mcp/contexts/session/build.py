@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
+from json.encoder import encode_basestring
 from typing import Any
 
 from rlm_mcp.contexts.session.filing import MARK, MOST, Filing, Row, plain, within
@@ -31,7 +32,6 @@ from rlm_mcp.contexts.session.turns import (
 )
 from rlm_mcp.redact import redact
 
-_json = json.JSONEncoder(ensure_ascii=False).encode
 _BATCH = 2_000
 _BATCH_BYTES = 2 << 20
 _MEMORY = 10_000
@@ -154,14 +154,14 @@ class Builder:
             if block.type == "call" and block.call:
                 self._calls[block.call] = (turn, block.name, block.kind)
 
-    def _turn_for(self, piece: Piece, rest: Iterable[tuple[int, Block]]) -> int:
+    def _turn_for(self, piece: Piece, rest: Sequence[tuple[int, Block]]) -> int:
         state = self.state
         if piece.group and piece.group == state.group and state.group_turn:
             turn = state.group_turn
             self._tree.note(piece.native, turn)
             self._usage(turn, piece)
             return turn
-        if state.trunk.leaf and all(block.type == "result" for _, block in rest):
+        if rest[0][1].type == "result" and self._only_results(rest):
             self._tree.note(piece.native, state.trunk.leaf)
             return state.trunk.leaf  # results whose calls were never written down
         turn = state.turns + 1
@@ -176,6 +176,10 @@ class Builder:
         self._tree.note(piece.native, turn)
         self._usage(turn, piece)
         return turn
+
+    def _only_results(self, rest: Iterable[tuple[int, Block]]) -> bool:
+        """Say whether blocks belong to the turn before, though their calls are not known."""
+        return bool(self.state.trunk.leaf) and all(block.type == "result" for _, block in rest)
 
     def _usage(self, turn: int, piece: Piece) -> None:
         """Set the turn's usage: one reply's records repeat it, the last one stands."""
@@ -228,9 +232,13 @@ class Builder:
         if block.type == "text":
             who = piece.role if piece.origin in ("human", "agent") else piece.origin
             return f"{ref} {who} {piece.ts[:19]}\n" if piece.role == "user" else f"{ref} {who}\n"
-        code = f"exit={block.exit_code}" if block.exit_code is not None else ""
-        words = (ref, block.type, block.name, block.status, code, block.note)
-        return " ".join(filter(None, words)).replace("\n", " ")[:400] + "\n"
+        words = [ref, block.type]
+        words += [word for word in (block.name, block.status) if word]
+        if block.exit_code is not None:
+            words.append(f"exit={block.exit_code}")
+        if block.note:
+            words.append(block.note)
+        return " ".join(words).replace("\n", " ")[:400] + "\n"
 
     def _size(self, turn: int) -> int:
         """Return how many blocks a turn has."""
@@ -284,7 +292,8 @@ class Builder:
         piece.ts = ts if ts.isascii() and ts[:1].isdigit() else self._tidy(ts)
         if ts:
             state.first = state.first or piece.ts
-            state.last = max(state.last, piece.ts)
+            if piece.ts > state.last:
+                state.last = piece.ts
         if piece.cwd and (not state.cwds or piece.cwd != state.cwds[-1]):
             if piece.cwd in state.cwds:
                 state.cwds.remove(piece.cwd)
@@ -333,9 +342,15 @@ def digest(text: str | bytes) -> str:
 
 def _data(block: Block) -> str:
     """Return a block's plan or file operations as JSON."""
+    rows: list[Sequence[str]]
     if block.plan is not None:
-        return _json([[item.text, item.status, item.key] for item in block.plan])
-    return _json([[op.path, op.op] for op in block.ops]) if block.ops else ""
+        rows = [(item.text, item.status, item.key) for item in block.plan]
+    elif block.ops:
+        rows = [(op.path, op.op) for op in block.ops]
+    else:
+        return ""
+    # An encoder would be made anew for each of them.
+    return "[" + ", ".join([f"[{', '.join(map(encode_basestring, row))}]" for row in rows]) + "]"
 
 
 def total(states: Iterable[State], kind: str) -> Counter[str]:

@@ -42,9 +42,12 @@ def records(file: BinaryIO, start: int) -> Iterator[Line]:
         elif cut:
             record = parse(shrink(raw))
         else:
-            record = parse(raw)
-            if record is None and raw.isspace():
-                continue
+            try:
+                record = from_json(raw, cache_mode="keys")
+            except ValueError:
+                record = _patiently(raw)
+                if record is None and raw.isspace():
+                    continue
         if not isinstance(record, dict):
             if not raw.endswith(b"\n"):
                 yield begin, begin, None, cut

@@ -265,8 +265,8 @@ def _user(record: Mapping[str, Any], message: Mapping[str, Any]) -> Piece:
 def _origin(record: Mapping[str, Any], blocks: list[Block]) -> Origin:
     if record.get("isCompactSummary"):
         return "compaction"
-    texts = [block.text.lstrip() for block in blocks if block.type == "text"]
-    first = texts[0] if texts else ""
+    texts = [block.text for block in blocks if block.type == "text"]
+    first = texts[0].lstrip() if texts else ""
     if first.startswith(_CONTINUED):
         return "compaction"
     if record.get("isMeta") or first.startswith(messages.HARNESS):
