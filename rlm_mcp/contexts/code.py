@@ -7,7 +7,7 @@ are every line with the name; the parse says what each one is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +31,8 @@ from rlm_mcp.refs import Lines, Ref
 
 MAX_LINES = 20_000
 """Lines with a name that are looked at."""
-_WORDS = 200
-"""Words that are looked for at a time."""
+_TOGETHER = 2_000
+"""Characters of the words that are looked for at a time: a pattern has a limit."""
 MAX_MAPPED = 8_000
 """Documents that a map is drawn from."""
 
@@ -273,16 +273,21 @@ class Code:
 
     def _defining(self, names: Sequence[str]) -> Mapping[str, Parsed]:
         """Parse the documents that define classes of these names."""
-        some = "|".join(map(re.escape, names))
-        return self._parsed_code(self._look(rf"\b(?:{_CLASSES})\s+(?:{some})\b"))
+        return self._matching(
+            rf"\b(?:{_CLASSES})\s+(?:{'|'.join(map(re.escape, some))})\b"
+            for some in _batches(names)
+        )
 
     def _defining_any(self, names: Sequence[str]) -> Mapping[str, Parsed]:
         """Parse the documents that seem to define one of these names."""
-        return self._parsed_code(self._look(definition_pattern(names)))
+        return self._matching(map(definition_pattern, _batches(names)))
 
-    def _parsed_code(self, looked: _Looked) -> Mapping[str, Parsed]:
-        paths = dict.fromkeys(hit.path for hit in looked.hits if language(hit.path) in CODE)
-        return self._symbols.parsed(paths)
+    def _matching(self, patterns: Iterable[str]) -> Mapping[str, Parsed]:
+        """Parse the documents of code that have a line of one of these patterns."""
+        hits = (hit for pattern in patterns for hit in self._look(pattern).hits)
+        return self._symbols.parsed(
+            dict.fromkeys(hit.path for hit in hits if language(hit.path) in CODE)
+        )
 
     def _use(self, path: str, line: int, kind: str, parsed: Parsed, text: str | None = None) -> Use:
         ref = str(Ref(self._name, path, "", Lines(line, line)))
@@ -330,8 +335,7 @@ class Code:
             return every, _Looked((), True, "")
         paths: dict[str, None] = {}
         exact, notes = True, {}
-        for start in range(0, len(some), _WORDS):
-            few = some[start : start + _WORDS]
+        for few in _batches(some):
             pattern = "|".join(map(qualified.whole_word if whole else re.escape, few))
             # The first line of each document is enough, so as many are asked for as there are.
             query = searching.Query(f"(?:{pattern})", limit=0, spread=True)
@@ -341,3 +345,17 @@ class Code:
             exact = exact and found.exact
             notes.update(dict.fromkeys([found.note] if found.note else []))
         return list(paths), _Looked((), exact, " ".join(notes))
+
+
+def _batches(words: Sequence[str]) -> Iterator[list[str]]:
+    """Give words in groups that are looked for together."""
+    batch: list[str] = []
+    size = 0
+    for word in words:
+        if batch and size + len(word) > _TOGETHER:
+            yield batch
+            batch, size = [], 0
+        batch.append(word)
+        size += len(word) + 4
+    if batch:
+        yield batch

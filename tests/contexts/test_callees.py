@@ -123,3 +123,11 @@ def test_calls_of_other_documents_are_found_in_each_language(
 def test_a_limit_leaves_the_total(code: Catalog) -> None:
     found = code.call("repo", "callees", ["Store.put"], {"limit": 2})
     assert (len(found), found.total) == (2, 10)
+
+
+def test_very_many_calls_with_long_names_are_looked_up(work: Work, catalog_of: Make) -> None:
+    names = [f"step_{number}_{'with_a_very_long_name' * 5}" for number in range(150)]
+    work.write("a.py", "def main():\n" + "".join(f"    {name}()\n" for name in names))
+    work.write("b.py", "".join(f"def {name}(): pass\n" for name in names))
+    found = calls(catalog_of(work.path), "main")
+    assert [one.target for one in found] == [f"repo:b.py#L{line}" for line in range(1, 151)]

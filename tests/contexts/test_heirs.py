@@ -110,3 +110,13 @@ def test_a_limit_leaves_the_total(work: Work, catalog_of: Make) -> None:
     found = catalog.call("repo", "subclasses", ["A"], {"limit": 7})
     assert (len(found), found.total, found.exact) == (7, 300, True)
     assert catalog.call("repo", "subclasses", ["Nowhere"], {}) == []
+
+
+def test_very_many_heirs_with_long_names_are_followed(work: Work, catalog_of: Make) -> None:
+    names = [f"Heir{number}{'WithAVeryLongName' * 5}" for number in range(300)]
+    work.write("a.py", "class A: pass\n" + "".join(f"class {one}(A): pass\n" for one in names))
+    work.write(
+        "b.py", "from a import *\n" + "".join(f"class X{one}({one}): pass\n" for one in names)
+    )
+    found = heirs(catalog_of(work.path), "A", 1_000)
+    assert (len(found), found[-1].depth) == (600, 2)
