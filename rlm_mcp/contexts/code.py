@@ -143,6 +143,8 @@ class Code:
         """subclasses(name, limit=200) -> classes that extend or implement a class (or
         module.Class), directly (depth 1) or through others, the nearest first"""
         *_, last = qualified.parts(name)
+        if "*" in last:
+            raise BadRequest(f"subclasses: {name!r} is no name; only symbols and callees take a *.")
         looked: list[_Looked] = []
 
         def among(words: Sequence[str]) -> Mapping[str, Parsed]:

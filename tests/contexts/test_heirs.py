@@ -8,6 +8,7 @@ import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.contexts.symbol import Heir
+from rlm_mcp.errors import BadRequest
 from tests.contexts.conftest import Work
 
 Make = Callable[..., Catalog]
@@ -120,3 +121,9 @@ def test_very_many_heirs_with_long_names_are_followed(work: Work, catalog_of: Ma
     )
     found = heirs(catalog_of(work.path), "A", 1_000)
     assert (len(found), found[-1].depth) == (600, 2)
+
+
+def test_a_pattern_in_place_of_a_name_is_refused(work: Work, catalog_of: Make) -> None:
+    work.write("a.py", "class A: pass\n")
+    with pytest.raises(BadRequest, match="no name"):
+        heirs(catalog_of(work.path), "A*")
