@@ -25,10 +25,12 @@ from rlm_mcp.errors import Unavailable
 if TYPE_CHECKING:
     from rlm_mcp.corpus.pack import Corpus
 
-CANDIDATES = 200
+CANDIDATES = 150
 """Passages that are looked at closely."""
 NAMED = 100
 """Definitions that are looked at closely because of their names."""
+TELLING = 400
+"""Definitions with a word in their names up to which that tells something."""
 SUPPORT = 3
 """Other passages of its document that speak for one."""
 PASSAGES = 3_000
@@ -102,7 +104,8 @@ def rank(
     sought = _sought(index, asked, counts)
     found = index.defining([_name(term) for term in asked], CANDIDATES)
     found += index.find(_expression(asked, counts), CANDIDATES)
-    found += index.find(_named(asked), NAMED)
+    if names := _named(index, asked):
+        found += index.find(names, NAMED)
     inside = None if paths is None else set(paths)
     chosen = {
         (passage.path, passage.start): passage
@@ -182,14 +185,17 @@ def _expression(asked: Sequence[Term], counts: dict[str, int]) -> str:
     return " OR ".join(rare)
 
 
-def _named(asked: Sequence[Term]) -> str:
+def _named(index: Index, asked: Sequence[Term]) -> str:
     """Return the FTS5 expression of definitions with a word of the question in their names.
 
-    A name may go on from the word: slugs are made by slugify.
+    A name may go on from the word: slugs are made by slugify. A word of very many names tells
+    nothing.
     """
     plain = [term for term in asked if not term.exact] or asked
     some = dict.fromkeys(part for term in plain for part in term.parts if len(part) > 2)
-    return "symbol : (" + " OR ".join(f'"{part}" *' for part in some or asked[0].parts) + ")"
+    names = [f'symbol : "{part}" *' for part in some]
+    counts = index.counts(names)
+    return " OR ".join(name for name, count in zip(names, counts, strict=True) if count <= TELLING)
 
 
 def _phrase(parts: Sequence[str]) -> str:
