@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from rlm_mcp.corpus import rank as ranking
     from rlm_mcp.corpus.pack import Corpus
 
+MOST_LINES = 1_000_000
+"""Matching lines of a document that are looked at for those in a span of it."""
 MAX_TEXT = 64 << 20
 """Bytes that one call for the whole text of a scope may return."""
 
@@ -283,17 +285,20 @@ class Text:
 
     def _search_lines(self, query: Query, path: str, span: Lines) -> Found:
         """Search some lines of one document: all its matches are found, the others left out."""
-        every = replace(query, limit=1_000_000, cursor="", spread=False)
+        every = replace(query, limit=MOST_LINES, cursor="", spread=False)
         matches = searching.search(self.corpus, every, [path])
         inside = [hit for hit in matches.hits if span.start <= hit.line <= span.end]
         start = int(query.cursor) if query.cursor.isdigit() else 0
         stop = start + query.limit
         found = self._found(matches, Ref(self.name, path))
         chosen = [hit for hit in found.hits if span.start <= hit.line <= span.end][start:stop]
+        cut = f"Only the first {MOST_LINES:,} matches of {path} were looked at."
         return replace(
             found,
             hits=tuple(chosen),
             total=len(inside),
+            exact=found.exact and not matches.cursor,
+            note=f"{cut} {found.note}".strip() if matches.cursor else found.note,
             documents=1 if inside else 0,
             cursor=str(stop) if stop < len(inside) else "",
             per_folder={},

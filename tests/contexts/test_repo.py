@@ -183,6 +183,19 @@ def test_a_text_in_utf16_is_searched_and_shown_in_the_tree_and_at_a_revision(
         assert catalog.read(ref).text == "one\ntwo"
 
 
+def test_a_search_of_some_lines_says_where_it_did_not_reach_them(
+    work: Work, catalog_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.commit("one", a_dot_txt="hit\n" * 9)
+    catalog = catalog_of(work.path)
+    found = catalog.search(Query("hit"), "repo:a.txt#L7-L9")
+    assert (found.total, found.exact) == (3, True)
+    monkeypatch.setattr("rlm_mcp.contexts.text.MOST_LINES", 8)
+    found = catalog.search(Query("hit"), "repo:a.txt#L7-L9")
+    assert (found.total, found.exact) == (2, False)
+    assert "first 8 matches" in found.note
+
+
 def test_a_list_of_hits_says_what_it_leaves_out(work: Work, catalog_of: Make) -> None:
     work.commit("one", a_dot_txt="hit\n" * 5)
     catalog = catalog_of(work.path)
