@@ -186,11 +186,19 @@ def _cast(name: str, value: Any, like: Any, source: str) -> Any:
         if isinstance(result, (int, float)) and not result >= 0:
             raise ValueError(name)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        kind = type(like).__name__
         raise BadRequest(
-            f"Setting {name!r} in {source} wants {kind}, got {_short(value)}."
+            f"Setting {name!r} in {source} wants {_WANTED[type(like)]}, got {_short(value)}."
         ) from error
     return result
+
+
+_WANTED = {
+    int: "a whole number, 0 or more",
+    float: "a number, 0 or more",
+    bool: "true or false",
+    str: "a text",
+    tuple: "a list of paths",
+}
 
 
 def _short(value: Any) -> str:

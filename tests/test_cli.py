@@ -24,6 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a repository of its own, without a key and without a project folder."""
     folder = tmp_path / "project"
     folder.mkdir()
+    (folder / "sub").mkdir()
     (folder / "greet.py").write_text('class Greeter:\n    """Says hello."""\n')
     (folder / "app.log").write_text("2026-11-01 10:00:00 ERROR disk full\n" * 20)
     env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
@@ -115,6 +116,21 @@ def test_a_source_beside_the_folder_may_be_named_by_dots(
     assert "notes:a.md#L1" in capsys.readouterr().out
 
 
+def test_a_path_is_of_the_current_folder_else_of_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "sub").mkdir(parents=True)
+    (elsewhere / "sub" / "note.txt").write_text("class Greeter was moved to the attic\n")
+    monkeypatch.chdir(elsewhere)
+    for source, ref in (
+        ("sub/note.txt", "note"), ("sub/*.txt", "note"), ("greet.py", "greet"),
+    ):  # fmt: skip
+        question = "Where is class Greeter?"
+        assert run(["ask", question, "--root", "../project", "--open", source, "-q"]) == 0
+        assert ref in capsys.readouterr().out
+
+
 def test_a_history_that_is_not_there_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -141,7 +157,13 @@ def test_a_dry_run_says_what_it_may_cost_and_calls_nothing(capsys: Capture) -> N
         (["ask", "x", "--mode", "fast"], 2, "fast"),
         (["ask", "x", "--model", "nope:y"], 2, "nope:y"),
         (["ask", "x", "--open", "missing.txt"], 2, "missing.txt"),
-        (["ask", "x", "--max-usd", "-1"], 2, "max_usd"),
+        (
+            ["ask", "x", "--max-usd", "-1"],
+            2,
+            "--max-usd' in the command line wants a number, 0",
+        ),
+        (["ask", "x", "--logs", "--root", "sub"], 2, "--open SOURCE names more"),
+        (["runs", "import", "greet.py"], 2, "greet.py is no log"),
         (["ask", "x", "--max-usd", "lots"], 2, "lots"),
         (["ask", "x", "--root", "/nowhere"], 2, "/nowhere"),
         (["ask", "x", "--session", "nope"], 2, "nope"),
@@ -169,7 +191,9 @@ def test_bad_use_is_one_sentence_and_a_code(
 @pytest.mark.parametrize("limit", ["calls", "seconds"])
 def test_a_limit_of_nothing_is_bad_use(limit: str, capsys: Capture) -> None:
     assert run(["ask", "Where is class Greeter?", f"--max-{limit}", "0", "-q"]) == 2
-    assert f"max_{limit} is 0" in capsys.readouterr().err
+    assert (
+        f"--max-{limit} is 0, so this run may not even begin; raise it." in capsys.readouterr().err
+    )
 
 
 def test_a_missing_key_is_bad_use_with_the_remedy(capsys: Capture) -> None:
@@ -248,7 +272,7 @@ def test_runs_are_listed_shown_exported_and_replayed(capsys: Capture) -> None:
     assert "same answer" in capsys.readouterr().out
 
 
-def test_a_log_of_the_official_library_is_shown(tmp_path: Path, capsys: Capture) -> None:
+def test_a_log_of_the_official_library_is_kept_and_shown(tmp_path: Path, capsys: Capture) -> None:
     block = {"code": "print(len(context))", "result": {"stdout": "12", "rlm_calls": []}}
     turn = {
         "type": "iteration",
@@ -261,10 +285,22 @@ def test_a_log_of_the_official_library_is_shown(tmp_path: Path, capsys: Capture)
     start = {"type": "metadata", "timestamp": "2026-01-01T00:00:00", "root_model": "m"}
     path = tmp_path / "log.jsonl"
     path.write_text(f"{json.dumps(start)}\n{json.dumps(turn)}\n")
-    assert run(["runs", "show", str(path)]) == 0
-    out = capsys.readouterr().out
-    assert "print(len(context))" in out
-    assert "twelve" in out
+    assert run(["runs", "import", str(path)]) == 0
+    name = capsys.readouterr().out.strip()
+    assert run(["runs", "import", str(path)]) == 0
+    assert capsys.readouterr().out.strip() == name
+    assert [file.stem for file in (state_dir() / "runs").iterdir()] == [name]
+    assert run(["runs", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert name in listed and "How long is it?" in listed and "complete" in listed
+    assert run(["runs", "show", name, "--html", "-o", "page.html"]) == 0
+    assert "print(len(context))" in Path("page.html").read_text()
+    capsys.readouterr()
+    for given in (name, str(path)):
+        assert run(["runs", "show", given]) == 0
+        out = capsys.readouterr().out
+        assert "print(len(context))" in out
+        assert "twelve" in out
 
 
 def test_a_replay_of_what_has_changed_says_so(project: Path, capsys: Capture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,12 +15,14 @@ import click
 from rlm_mcp.cli import exits, options
 from rlm_mcp.cli.exits import complain, printable
 from rlm_mcp.cli.options import consent_options, model_options, roots_option
+from rlm_mcp.cli.speech import spoken
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
     from rlm_mcp.engine import Event, Result, Workspace
 
+NAMES = ("repo", "history", "logs", "session")
 MODES = ("auto", "direct", "environment", "recursive")
 
 
@@ -46,7 +49,8 @@ MODES = ("auto", "direct", "environment", "recursive")
     "open_",
     multiple=True,
     metavar="SOURCE",
-    help="Ask a file, folder, glob, git URL, revision or range (again for more).",
+    help="Ask a file, folder, glob, git URL, revision or range (again for more). A path is of the "
+    "current folder, else of a root.",
 )
 @click.option("--mode", type=click.Choice(MODES), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
@@ -77,6 +81,8 @@ def ask(
         raise BadRequest("The question is empty.")
     sources = _sources(repo, history, logs, session, open_)
     settings = options.settings(root, _folders(sources), **flags)
+    if settings.roots[0] != Path.cwd():
+        sources = [_here(source) for source in sources]
     return asyncio.run(_ask(question, sources, mode, settings, as_json, dry_run, quiet))
 
 
@@ -90,6 +96,19 @@ def _sources(
         known = session.startswith("session:") or _exists(session)
         sources.append(session if known else f"session:{session}")
     return [*sources, *opened] or ["repo"]
+
+
+def _here(source: str) -> str:
+    """Return a path or glob of the current folder as an absolute one; else what was said.
+
+    What a shell completes is of the current folder, whatever --root says; what is not there is
+    looked for under the roots.
+    """
+    kind = "logs:" if source.startswith("logs:") else ""
+    said = source.removeprefix(kind)
+    if source in NAMES or said.startswith("~") or not Path(said.split("*", 1)[0]).exists():
+        return source
+    return kind + os.path.abspath(said)
 
 
 def _exists(source: str) -> bool:
@@ -154,7 +173,7 @@ def workspace_of(settings: Settings, on_event: Callable[[Event], None] | None) -
 async def _open(workspace: Workspace, sources: Sequence[str]) -> list[str]:
     names = []
     for source in sources:
-        if source in ("repo", "history", "logs", "session"):
+        if source in NAMES:
             variable = await asyncio.to_thread(workspace.catalog.get, source)
         else:
             variable = await asyncio.to_thread(workspace.catalog.open, source)
@@ -192,7 +211,7 @@ def page(result: Result) -> str:
     ]
     parts.append(" · ".join(facts))
     if result.reason and result.status != "complete":
-        parts.append(printable(result.reason))
+        parts.append(printable(spoken(result.reason)))
     return "\n".join(parts)
 
 

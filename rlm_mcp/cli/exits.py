@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from rlm_mcp.cli.speech import spoken
 from rlm_mcp.errors import BadRequest, BudgetSpent, Cancelled, Denied, RlmError
 
 COMPLETE = 0
@@ -30,7 +31,7 @@ def code_of(error: BaseException) -> int | None:
 
 def complain(sentence: str) -> None:
     """Print one sentence to stderr, without characters that a terminal would obey."""
-    click.echo(f"rlm-mcp: {printable(sentence)}", err=True)
+    click.echo(f"rlm-mcp: {printable(spoken(sentence))}", err=True)
 
 
 def printable(text: str) -> str:

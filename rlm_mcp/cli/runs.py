@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def runs() -> None:
-    """List, show, replay and export past runs."""
+    """List, show, replay, export and import past runs."""
 
 
 @runs.command("list")
@@ -128,6 +128,21 @@ def export(run: tuple[str, ...], every: bool, unfinished: bool, output: str | No
     else:
         Path(output).write_text(text, "utf-8")
         click.echo(f"{len(lines)} trajectories in {output}", err=True)
+
+
+@runs.command("import")
+@click.argument("log", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
+def import_(log: tuple[str, ...]) -> None:
+    """Keep each LOG of the official library (rlms, JSON lines) among the runs, for viewing.
+
+    It prints their ids, which list, show and export know. `show` also reads a log as it lies.
+    """
+    from rlm_mcp.engine import official
+
+    for path in map(Path, log):
+        if not official.is_official(path):
+            raise BadRequest(f"{path} is no log of the official library (rlms, JSON lines).")
+        click.echo(official.store(path, _folder()))
 
 
 def _page(node: Node, output: str | None) -> None:

@@ -7,7 +7,10 @@ budgets) stays empty; nothing is made up. Variables (`locals`) are left out: the
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -28,9 +31,29 @@ def is_official(path: Path) -> bool:
     return isinstance(first, dict) and first.get("type") in ("metadata", "iteration")
 
 
-def read(path: Path) -> list[Event]:
-    """Return the events of a log. Raises BadRequest with the line that is wrong."""
-    events = _Events(path.stem)
+def store(path: Path, folder: Path) -> str:
+    """Write a log among the runs of `folder` and return its id: always the same for the same log.
+
+    Raises BadRequest as `read` does.
+    """
+    began = time.localtime(read(path)[0].t)
+    digest = hashlib.blake2b(path.read_bytes(), digest_size=3).hexdigest()
+    run = f"{time.strftime('%m%d-%H%M%S', began)}-{digest}"
+    events = read(path, run)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = folder / f"{run}.jsonl"
+    target.touch(mode=0o600)
+    target.write_text("".join(f"{event.line()}\n" for event in events), "utf-8", "replace")
+    os.utime(target, (events[-1].t, events[-1].t))  # lists are in the order of last changes
+    return run
+
+
+def read(path: Path, run: str = "") -> list[Event]:
+    """Return the events of a log, as those of `run` (else of its file's name).
+
+    Raises BadRequest with the line that is wrong.
+    """
+    events = _Events(run or path.stem)
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():

@@ -198,7 +198,8 @@ def _record(
     elif isinstance(kind, str) and kind in _TITLES:
         return (Meta("title", str(record.get(_TITLES[kind], ""))),)
     else:
-        found.append(Odd("noise" if kind in _NOISE else "unknown", str(kind)))
+        what = "noise" if kind in _NOISE else "unknown"
+        found.append(Odd(what, str(kind or "record without a type")))
         queued = _queued(record)
         if not record.get("uuid"):
             return found
