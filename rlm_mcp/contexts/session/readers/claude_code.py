@@ -198,8 +198,8 @@ def _record(
     elif isinstance(kind, str) and kind in _TITLES:
         return (Meta("title", str(record.get(_TITLES[kind], ""))),)
     else:
-        what = "noise" if kind in _NOISE else "unknown"
-        found.append(Odd(what, str(kind or "record without a type")))
+        named = str(kind or "record without a type")
+        found.append(Odd("noise" if kind in _NOISE else "unknown", named))
         queued = _queued(record)
         if not record.get("uuid"):
             return found
