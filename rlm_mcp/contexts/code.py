@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from rlm_mcp.contexts import qualified
+from rlm_mcp.contexts import implementers, qualified
 from rlm_mcp.contexts.callees import Place, Targets, called, definition_pattern
 from rlm_mcp.contexts.heirs import Found, Heirs
 from rlm_mcp.contexts.modules import Modules
@@ -141,7 +141,8 @@ class Code:
 
     def subclasses(self, name: str, limit: int = 200) -> Listed[Heir]:
         """subclasses(name, limit=200) -> classes that extend or implement a class (or
-        module.Class), directly (depth 1) or through others, the nearest first"""
+        module.Class), directly (depth 1) or through others, the nearest first; of a Go interface
+        the types with all its methods (basis "methods")"""
         *_, last = qualified.parts(name)
         if "*" in last:
             raise BadRequest(f"subclasses: {name!r} is no name; only symbols and callees take a *.")
@@ -153,7 +154,10 @@ class Code:
             return self._symbols.parsed(paths)
 
         heirs = Heirs(self._imports(), among, self._line)
-        found = [self._heir(one) for one in heirs.find(qualified.owner_of(name), last)]
+        every = [*heirs.find(qualified.owner_of(name), last), *implementers.find(among, last)]
+        found = list(
+            {(one.path, one.item.line): self._heir(one) for one in reversed(every)}.values()
+        )
         found.sort(key=lambda one: (one.depth, order(one)))
         notes = dict.fromkeys(one.note for one in looked if one.note)
         return Listed.cut(found, limit, all(one.exact for one in looked), " ".join(notes))

@@ -127,3 +127,24 @@ def test_a_pattern_in_place_of_a_name_is_refused(work: Work, catalog_of: Make) -
     work.write("a.py", "class A: pass\n")
     with pytest.raises(BadRequest, match="no name"):
         heirs(catalog_of(work.path), "A*")
+
+
+def test_types_with_every_method_of_a_go_interface_implement_it(
+    work: Work, catalog_of: Make
+) -> None:
+    interface = "package a\ntype Shape interface {\n\tArea() int\n\tName() string\n}\n"
+    work.write("a/shape.go", interface + "type Empty interface{}\n")
+    work.write("a/box.go", "package a\ntype Box struct{}\nfunc (b *Box) Area() int { return 1 }\n")
+    work.write("a/more.go", 'package a\nfunc (b *Box) Name() string { return "box" }\n')
+    half = "package b\ntype Dot struct{}\nfunc (d Dot) Area() int { return 0 }\n"
+    work.write("b/dot.go", half + "type Line int\n")
+    both = 'func (l Line) Area() int { return 0 }\nfunc (l Line) Name() string { return "" }\n'
+    work.write("b/line.go", "package b\n" + both)
+    work.write("b/dots.py", "class Dot:\n    def Area(self): pass\n    def Name(self): pass\n")
+    work.git("add", ".")
+    found = heirs(catalog_of(work.path), "Shape")
+    assert [(one.name, one.path, one.base, one.depth, one.basis) for one in found] == [
+        ("Box", "a/box.go", "Shape", 1, "methods"),
+        ("Line", "b/dot.go", "Shape", 1, "methods"),
+    ]
+    assert heirs(catalog_of(work.path), "Empty") == []
