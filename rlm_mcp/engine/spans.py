@@ -15,6 +15,11 @@ from rlm_mcp.engine.trajectory import Event, Listener
 PROVIDERS = {"claude-cli": "anthropic"}
 """What the conventions call a provider, where that is another name; ours are added to theirs."""
 
+FLUSH_S = 3.0
+"""Seconds that the last spans may take on their way out."""
+_ours: list[Any] = []
+"""The provider that was set up here: none, or one for the process."""
+
 
 def wanted() -> bool:
     """Say whether an exporter is configured."""
@@ -54,7 +59,17 @@ def _install(trace: Any) -> bool:
     provider = TracerProvider(resource=Resource.create({"service.name": "rlm-mcp"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
+    _ours.append(provider)
     return True
+
+
+def flush() -> None:
+    """Send the spans that wait for their batch, in at most FLUSH_S; for the end of a process.
+
+    A process that is told to stop ends without the exit handlers that would send them.
+    """
+    for provider in _ours:
+        provider.force_flush(int(FLUSH_S * 1000))
 
 
 class Spans:

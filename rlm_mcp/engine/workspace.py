@@ -220,6 +220,7 @@ class Workspace:
         if self._agent_began:
             self._agent.write("run.end", status="complete", reason="the server ended")
             self._agent.close()
+        flushed = asyncio.create_task(asyncio.to_thread(spans.flush))
         for task in self._background:
             task.cancel()
         environments = [environment for environment, _ in self._idle]
@@ -233,6 +234,7 @@ class Workspace:
         self.handles.close()
         self._writer.submit(self._files.remove)
         self._writer.shutdown(wait=True)
+        await flushed
 
     def _worker(self) -> tuple[Environment, Host]:
         host = Host(self.shared, self._scope(None))
