@@ -101,6 +101,7 @@ class History:
             "together": self.together,
             "churn": self.churn,
             "refs": self.repository_refs,
+            "tags": self.tags,
         }
 
     def refresh(self) -> bool:
@@ -273,6 +274,10 @@ class History:
     def repository_refs(self) -> dict[str, str]:
         """refs() -> branches and tags with the commits that they name"""
         return self.repository.refs()
+
+    def tags(self, commit: str) -> list[str]:
+        """tags(commit) -> the tags that hold a commit, the oldest first"""
+        return self.repository.tags(self._commit(commit))
 
     def _chosen(
         self, path: str, author: str, since: str, until: str, revs: str

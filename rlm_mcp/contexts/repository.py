@@ -91,6 +91,14 @@ class Repository:
         except (git.GitError, ValueError, OSError):
             return self._listed()  # one name that git does not allow spoils GitPython's list
 
+    def tags(self, commit: str) -> list[str]:
+        """Return the tags that hold a commit (an id), the oldest first."""
+        out = self.git.run(
+            "for-each-ref", f"--contains={commit}", "--sort=creatordate",
+            "--format=%(refname:strip=2)", "refs/tags",
+        )  # fmt: skip
+        return out.decode("utf-8", "replace").splitlines()
+
     def _listed(self) -> dict[str, str]:
         """Return the refs as git lists them, those of names that it does not allow left out."""
         fields = ("refname:short", "objectname", "*objectname", "objecttype", "*objecttype")

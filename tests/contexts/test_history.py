@@ -363,6 +363,16 @@ def test_a_log_may_be_that_of_a_range_or_of_another_revision(history: Catalog, w
             log(revs=wrong)
 
 
+def test_the_tags_that_hold_a_commit_are_listed_oldest_first(history: Catalog, work: Work) -> None:
+    work.git("tag", "v1", "HEAD~2")
+    work.git("tag", "v2", "HEAD")
+    tags = history.get("history").methods["tags"]
+    assert tags(work.git("rev-parse", "HEAD~2")) == ["v1", "v2"]
+    assert tags("HEAD~1") == ["v2"]
+    with pytest.raises(BadRequest):
+        tags("--all")
+
+
 def test_authors_are_counted_by_name_with_their_days(history: Catalog, work: Work) -> None:
     work.commit("four", b_dot_py="beta = 2\n")
     work.git("commit", "--amend", "--no-edit", "--author=Ann Other <ann@example.org>")

@@ -76,6 +76,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("Which files change most often?", ["lib/net.py: 3 commits"], []),
         ("What was the first commit?", ["3 commits in history", "2022-05-01, Ann Lee"], []),
         ("What are the latest commits?", ["2024-07-08, Ann Lee"], []),
+        ("Which release added `retry`?", ["the first tag with it is v1.1.0"], []),
     ],
 )
 def test_the_past_is_told_by_who_when_and_where(
@@ -114,3 +115,9 @@ def test_a_project_answers_for_itself(project: Path, question: str, told: list[s
     answer = ask(project, question)
     for words in told:
         assert words in answer
+
+
+def test_a_folder_without_a_past_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def f():\n    return 1\n")
+    assert "There is no history here" in ask(tmp_path, "What changed last week?")
+    assert "f is defined at repo:a.py#L1" in ask(tmp_path, "Where is f defined?")

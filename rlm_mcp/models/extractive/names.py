@@ -43,6 +43,7 @@ _NAMED = (
     re.compile(rf"\b(?:{KINDS})e?s\s+(?:(?:named|called)\s+([A-Za-z_]\w+)|([A-Z_]\w+))"),
     re.compile(rf"\b([A-Z]\w+|\w+_\w+)\s+(?:{KINDS})\b"),
     re.compile(r"\b([A-Za-z_]\w*)\(\)"),
+    re.compile(r"\b[Ww]here (?:is|are) (?:the )?([A-Za-z_]\w*) (?:defined|declared)\b"),
 )
 _MENTIONED = re.compile(
     r"\b(?:mentions?|contains?|holds?|says?) (?:the (?:word|text|name) )?(\w{2,})"
@@ -92,7 +93,7 @@ def _can_be_name(word: str) -> bool:
     """Say whether a word beside "class" or "function" is a name and not a verb or filler."""
     plain = word.islower() and "_" not in word
     verb = plain and (word in _VERBS or word.endswith(("s", "ed", "ing")))
-    return bool(words_of(word)) and not verb and word.lower() not in ARTICLES
+    return (len(word) == 1 or bool(words_of(word))) and not verb and word.lower() not in ARTICLES
 
 
 def words_of(text: str) -> list[str]:

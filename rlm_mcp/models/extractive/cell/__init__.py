@@ -24,17 +24,17 @@ _BEFORE = """\
 from types import SimpleNamespace as Question
 
 asked = Question({asked})
-bound = dict()
+bound, absent = dict(), []
 """
 _BIND = """\
 try:
     bound["{name}"] = ("{kind}", {name})
 except NameError:
-    print("{name} is not open")
+    absent.append("{name}")
 """
 _AFTER = """
 report = Report()
-stage(look, report, asked, bound)
+stage(look, report, asked, bound, absent)
 found = report.text()
 answer["content"] = {notice!r} + "\\n\\n" + found if found else {nothing!r}
 answer["ready"] = True
@@ -45,8 +45,8 @@ print(len(report.facts), "facts,", len(report.parts), "passages")
 def write(question: Question, places: Sequence[tuple[str, str]], notice: str, nothing: str) -> str:
     """Return the cell that answers a question from variables, (name, kind) each."""
     wanted = list(places)
-    kinds = {kind for _, kind in places}
-    if "past" in question.about and "history" not in kinds and (not kinds or "repo" in kinds):
+    of_code = not wanted or any("repo" in place for place in wanted)
+    if "past" in question.about and of_code and ("history", "history") not in wanted:
         wanted.append(("history", "history"))
     parts = ", ".join(f"\n    {key}={value!r}" for key, value in asdict(question).items())
     bind = "".join(_BIND.format(name=name, kind=kind) for name, kind in wanted)

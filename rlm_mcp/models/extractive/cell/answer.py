@@ -14,13 +14,17 @@ from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import rank, read
 
 
-def look(report: Report, asked: Question, bound: dict[str, tuple[str, Any]]) -> None:
-    """Add what is found in the variables: {name: (kind, variable)}."""
+def look(
+    report: Report, asked: Question, bound: dict[str, tuple[str, Any]], absent: list[str]
+) -> None:
+    """Add what is found in the variables: {name: (kind, variable)}; say which are not there."""
+    for name in absent:
+        report.fact(f"There is no {name} here: it could not be opened")
     code = [pair for pair in bound.items() if pair[1][0] in ("repo", "text")]
     for place, (kind, variable) in bound.items():
         if kind == "history" and ("past" in asked.about or len(bound) == 1):
             stage(past, report, asked, place, variable, code[0][1][1] if code else None)
-    if "past" in asked.about and (report.facts or report.parts):
+    if "past" in asked.about and not absent and (report.facts or report.parts):
         return
     for place, (kind, variable) in bound.items():
         if kind in ("repo", "text"):

@@ -52,6 +52,8 @@ class Past:
         looks = [self.changes, self.messages] if asked.names else [self.messages, self.changes]
         for look in looks:
             stage(look)
+        if re.search(r"\b(?:which|what) (?:release|version|tag)\b", asked.text, re.IGNORECASE):
+            stage(self.released)
 
     def who(self) -> bool:
         """Say whether the question asks for a person."""
@@ -247,6 +249,15 @@ class Past:
             size = f"{row['added']:,} lines added, {row['removed']:,} removed"
             self.report.fact(f"{row['path']}: {row['commits']:,} commits, {size}")
 
+    def released(self) -> None:
+        """Tell the first tag that holds each of the commits that were found."""
+        for ref in re.findall(rf"{self.place}:([0-9a-f]{{7,40}})", "\n".join(self.report.facts))[
+            :6
+        ]:
+            tags = attempt(self.variable.tags, ref)
+            first = f"the first tag with it is {tags[0]}" if tags else "no tag holds it"
+            self.report.fact(f"Of {self.place}:{ref}, {first}")
+
     def messages(self) -> None:
         """Name the commits whose messages fit the question."""
         for hit in attempt(rank, self.asked.topic, self.place, 5):
@@ -260,7 +271,8 @@ class Past:
     def changes(self) -> None:
         """Name the newest and the oldest commit that change a line with a name of the question."""
         names = self.asked.names
-        for name in names[:3] or self.asked.words[:2]:
+        words = [word for word in self.asked.words if not re.match(NO_SUBJECT, word)]
+        for name in names[:3] or words[:2]:
             whole = rf"\b{re.escape(name)}\b" if re.fullmatch(r"[\w.]+", name) else re.escape(name)
             pattern = whole if names else f"(?i:{re.escape(name)})"
             found = attempt(self.variable.grep, pattern, limit=500)
