@@ -95,6 +95,8 @@ class Lender(Protocol):
     def functions(self) -> Mapping[str, Callable[..., Any]]: ...
     @property
     def flights(self) -> Flights: ...
+    @property
+    def bound(self) -> dict[str, Variable]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,8 @@ class Environment:
     ) -> Outcome:
         box = self._box()
         # Also those of earlier cells: a function that was defined then may read them now.
-        self._variables.update(variables)
+        self._variables.update({**self._host.bound, **variables})
+        self._host.bound.clear()
         for name, variable in self._variables.items():
             variable.refresh()
             mark = (id(variable), variable.source().generation)

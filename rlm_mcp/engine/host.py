@@ -12,17 +12,18 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlm_mcp.contexts.variable import Query, wire
+from rlm_mcp.contexts.variable import Query, Variable, wire
 from rlm_mcp.engine import arguments, asking, observe, replies
 from rlm_mcp.engine import schema as schemas
 from rlm_mcp.engine.calls import Account, Answer, Ask, Failed
-from rlm_mcp.engine.environment import Flights
+from rlm_mcp.engine.environment import Flights, attachment
 from rlm_mcp.engine.handles import Handles
 from rlm_mcp.engine.reader import Reader
 from rlm_mcp.engine.run import Coverage, Job, Result
 from rlm_mcp.engine.shared import Shared
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied
 from rlm_mcp.models.model import Model
+from rlm_mcp.sandbox import Bound
 
 Starter = Callable[
     [Sequence[Job], Mapping[str, float | None]], Coroutine[Any, Any, list[Result | Failed]]
@@ -70,6 +71,8 @@ class Host:
         self.flights = Flights(shared.loop)
         self.failure: Exception | None = None
         """The last error that a function raised."""
+        self.bound: dict[str, Variable] = {}
+        """The variables that the last cell opened; each is bound where it was opened."""
 
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
@@ -113,7 +116,7 @@ class Host:
             lines.append(f"handles: {kept[0]} to {kept[-1]} ({len(kept)} kept results)")
         return "\n".join(lines) or "Nothing is open; open_context(source) opens something."
 
-    def open_source(self, given: arguments.Arguments) -> str:
+    def open_source(self, given: arguments.Arguments) -> str | Bound:
         """Open a source. A run may not: its variables are given."""
         if not self.scope.agent:
             raise Denied("A run works on the variables that it was given; it opens no sources.")
@@ -123,7 +126,11 @@ class Host:
             return self.scope.shared.contexts.hook(event, transcript)
         variable = self.scope.shared.contexts.open(source, name)
         self.scope.opened()
-        return observe.describe_text(variable.describe())
+        said = observe.describe_text(variable.describe())
+        if self.scope.run_cell is not None:  # a tool call: no cell goes on that could use it
+            return said
+        self.bound[variable.name] = variable
+        return Bound(said, variable.name, attachment(variable))
 
     def read(self, given: arguments.Arguments) -> Any:
         """Return a window."""

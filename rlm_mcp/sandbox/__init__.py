@@ -6,6 +6,16 @@ A cell may be told what its contexts hold, and may say it to sub-models: that is
 """
 
 from rlm_mcp.sandbox.sandbox import Sandbox, layers
-from rlm_mcp.sandbox.values import LONG, After, Attachment, HostError, Limits, Outcome
+from rlm_mcp.sandbox.values import LONG, After, Attachment, Bound, HostError, Limits, Outcome
 
-__all__ = ["LONG", "After", "Attachment", "HostError", "Limits", "Outcome", "Sandbox", "layers"]
+__all__ = [
+    "LONG",
+    "After",
+    "Attachment",
+    "Bound",
+    "HostError",
+    "Limits",
+    "Outcome",
+    "Sandbox",
+    "layers",
+]

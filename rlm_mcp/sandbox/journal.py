@@ -16,7 +16,7 @@ from typing import Any
 
 from rlm_mcp.errors import SandboxError
 from rlm_mcp.sandbox import wire
-from rlm_mcp.sandbox.link import Clock, Link
+from rlm_mcp.sandbox.link import Clock, Link, Order
 from rlm_mcp.sandbox.mapped import merged
 from rlm_mcp.sandbox.values import After, Attachment, Outcome
 
@@ -69,7 +69,12 @@ class Journal:
             os.close(old.fd)
         self._attached[name] = _Attached(attachment, fd, length, spans)
 
-    def attaching(self, name: str) -> tuple[wire.Message, bytes, tuple[int, ...]]:
+    def attached(self, name: str, attachment: Attachment) -> Order:
+        """Remember a context variable and return the order that binds it."""
+        self.attach(name, attachment)
+        return self.attaching(name)
+
+    def attaching(self, name: str) -> Order:
         """Return the order that binds a remembered context variable."""
         held = self._attached[name]
         order = {
@@ -165,9 +170,7 @@ def readable(fd: int) -> int:
     raise SandboxError("The file of a context cannot be opened read-only for the sandbox.")
 
 
-def _with_clock(
-    order: tuple[wire.Message, bytes, tuple[int, ...]], clock: Clock
-) -> tuple[wire.Message, Clock, bytes, tuple[int, ...]]:
+def _with_clock(order: Order, clock: Clock) -> tuple[wire.Message, Clock, bytes, tuple[int, ...]]:
     message, raw, fds = order
     return message, clock, raw, fds
 

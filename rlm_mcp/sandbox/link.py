@@ -16,7 +16,7 @@ from typing import Any
 from rlm_mcp.errors import RlmError
 from rlm_mcp.sandbox import wire
 from rlm_mcp.sandbox.process import Process
-from rlm_mcp.sandbox.values import SNAPSHOT_BYTES, HostError, Limits
+from rlm_mcp.sandbox.values import SNAPSHOT_BYTES, Attachment, Bound, HostError, Limits
 
 GRACE_SECONDS = 0.6
 """How long a cell that ran out of time may take to stop before its worker is killed."""
@@ -28,6 +28,8 @@ _BYTES_PER_CHARACTER = 6
 """The most that JSON makes of one: a worker counts characters, a line bytes."""
 
 Host = Mapping[str, Callable[..., Any]]
+Order = tuple[wire.Message, bytes, tuple[int, ...]]
+"""An order with its raw bytes and the descriptors that go with it."""
 
 
 class Clock:
@@ -85,9 +87,17 @@ class Clock:
 class Link:
     """One worker, its line, and the host functions lent to it."""
 
-    def __init__(self, process: Process, host: Host, limits: Limits) -> None:
+    def __init__(
+        self,
+        process: Process,
+        host: Host,
+        limits: Limits,
+        attach: Callable[[str, Attachment], Order] | None = None,
+    ) -> None:
         self.process = process
         self._host = host
+        self._attach = attach
+        """Remembers a context variable that an answer binds, and returns the order that does."""
         self._limit = _BYTES_PER_CHARACTER * (limits.wire_bytes + 2 * limits.output_chars)
         self._call_limit = max(self._limit, 2 * limits.call_bytes + (1 << 16))
         self.calls = 0
@@ -116,13 +126,15 @@ class Link:
                     raise wire.Violation(f"an answer of {line.taken:,} bytes")
                 return message, blob
             started = time.monotonic()
-            answer = self._answer(message, blob, clock.check())
+            answer, passed = self._answer(message, blob, clock.check())
             clock.pause(time.monotonic() - started)
             if clock.check():
                 self.process.signal(signal.SIGINT)
-            line.send(answer, clock.deadline)
+            line.send(answer, clock.deadline, passed)
 
-    def _answer(self, message: wire.Message, blob: bytes, late: bool) -> bytes:
+    def _answer(
+        self, message: wire.Message, blob: bytes, late: bool
+    ) -> tuple[bytes, tuple[int, ...]]:
         number, name = message.get("id"), message.get("name")
         positional, named = message.get("args"), message.get("kwargs")
         if message.get("op") != "host" or blob or len(message) != 5:
@@ -133,14 +145,17 @@ class Link:
             raise wire.Violation("a malformed call")
         self.calls += 1
         if late:
-            answer = {"error": "the cell was told to stop; nothing more is done for it"}
+            answer: dict[str, Any] = {
+                "error": "the cell was told to stop; nothing more is done for it"
+            }
         else:
             answer = self._call(name, wire.checked(positional), wire.checked(named))
+        raw, fds = answer.pop("raw", b""), answer.pop("fds", ())
         try:
-            return wire.encode({"op": "answer", "id": number, **answer})
+            return wire.encode({"op": "answer", "id": number, **answer}, raw), fds
         except (ValueError, TypeError):
             text = f"{name} gave an answer that cannot be passed"
-            return wire.encode({"op": "answer", "id": number, "error": text})
+            return wire.encode({"op": "answer", "id": number, "error": text}), ()
 
     def _call(self, name: str, positional: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         function = self._host.get(name)
@@ -153,7 +168,11 @@ class Link:
         except ValueError:
             pass  # a builtin without a signature
         try:
-            return {"value": wire.plain(function(*positional, **named), _ANSWER_LIMIT)}
+            value, bound = function(*positional, **named), {}
+            if isinstance(value, Bound) and self._attach is not None:
+                order, raw, fds = self._attach(value.name, value.attachment)
+                value, bound = value.value, {"attach": order, "raw": raw, "fds": fds}
+            return {"value": wire.plain(value, _ANSWER_LIMIT), **bound}
         except (RlmError, HostError) as error:
             return {"error": str(error)}
         except Exception as error:

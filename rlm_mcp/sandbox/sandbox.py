@@ -106,8 +106,7 @@ class Sandbox:
     def attach(self, name: str, attachment: Attachment) -> None:
         """Bind or rebind a context variable; its text is mapped, not copied."""
         with self._turn():
-            self._journal.attach(name, attachment)
-            self._order(*self._journal.attaching(name))
+            self._order(*self._journal.attached(name, attachment))
 
     def set(self, name: str, value: Any) -> None:
         """Bind a plain JSON value."""
@@ -234,7 +233,7 @@ class Sandbox:
         lost: tuple[str, ...] = ()
         for with_snapshot in (True, False):
             process, self.layers = pool.take(self._config, reduced=self._reduced)
-            link = Link(process, self._host, self.limits)
+            link = Link(process, self._host, self.limits, self._journal.attached)
             try:
                 lost = self._journal.replay(link, with_snapshot=with_snapshot)
             except (wire.Closed, wire.Late, wire.Violation):

@@ -86,3 +86,12 @@ class Attachment:
     """Descriptor, (offset, length) of each span, generation; None: it has no text."""
     methods: Mapping[str, str]
     """Name of each call -> its signature and a line of help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An answer of a host function that also binds a context variable where it was called."""
+
+    value: Any
+    name: str
+    attachment: Attachment

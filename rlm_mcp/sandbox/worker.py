@@ -285,7 +285,10 @@ class Worker:
         running, self.running = self.running, False
         self.calls += 1
         self.inside.send(frame)
-        answer, _, _ = self.inside.receive()
+        answer, raw, fds = self.inside.receive()
+        if bound := answer.get("attach"):
+            bound.pop("op")
+            self.do_attach(raw=raw, fds=fds, **bound)
         self.running = running
         if self.stopping and running:
             raise guards.Stop

@@ -152,3 +152,37 @@ def test_without_a_ref_a_run_looks_at_what_it_is_about(desk: Desks) -> None:
     of_run, of_agent = asyncio.run(go())
     assert "1 matching line in 1 document" in of_run
     assert of_agent == "5"
+
+
+def test_what_a_cell_opens_is_bound_in_that_cell(desk: Desks) -> None:
+    first = (
+        "import re\n"
+        "open_context('f1.txt', 'x')\n"
+        "def last(): return x[-18:].strip()\n"
+        "print(x[:6], len(re.findall('line', x)), x.grep('line 7').total, last())"
+    )
+    shown = said(desk, first, "print(last())", "print(x[:6])")
+    assert shown == ["line 0 50 1 line 49 of file 1", "line 49 of file 1", "line 0"]
+
+
+def test_what_a_cell_opens_is_still_there_after_its_worker_was_killed(desk: Desks) -> None:
+    opens = "open_context('f1.txt', 'x')\ndef first(): return x[:6]"
+    endless = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
+
+    async def go() -> str:
+        async with desk() as d:
+            await _execute(d, opens)
+            await d.execute(endless, timeout_s=0.2)
+            return await _execute(d, "print(first())")
+
+    assert asyncio.run(go()) == "line 0"
+
+
+def test_what_a_cell_opened_is_fresh_in_the_next_one(desk: Desks) -> None:
+    async def go() -> str:
+        async with desk() as d:
+            await _execute(d, "open_context('f1.txt', 'x')\ndef first(): return x[:6]")
+            (d.folder / "f1.txt").write_text("another text")
+            return await _execute(d, "print(first())")
+
+    assert asyncio.run(go()) == "anothe"
