@@ -54,7 +54,13 @@ class RLM:
 
     def complete(self, prompt: str, context: Context = None) -> Completion:
         """Return the answer. Raises RlmError; inside a running event loop use `acomplete`."""
-        return asyncio.run(self.acomplete(prompt, context))
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self.acomplete(prompt, context))
+        raise BadRequest(
+            "An event loop runs here already (as in a notebook); use `await rlm.acomplete(...)`."
+        )
 
     async def acomplete(self, prompt: str, context: Context = None) -> Completion:
         """Return the answer; cancelling the task stops the run."""

@@ -90,3 +90,16 @@ def test_nothing_stays_behind_but_the_record(models: Callable[..., Any]) -> None
 def test_a_path_that_does_not_exist_is_refused(context: Context) -> None:
     with pytest.raises(BadRequest, match="no file or folder"):
         RLM().complete("What?", context=context)
+
+
+def test_inside_a_running_event_loop_the_asynchronous_twin_is_named(
+    models: Callable[..., Any],
+) -> None:
+    models()
+
+    async def notebook() -> str:
+        with pytest.raises(BadRequest, match=r"await rlm\.acomplete"):
+            RLM().complete("What?", context="small")
+        return await RLM().acomplete("What?", context="small")
+
+    assert asyncio.run(notebook()).startswith("direct: ")
