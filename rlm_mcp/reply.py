@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rlm_mcp.counts import counted
 from rlm_mcp.errors import RlmError
 from rlm_mcp.redact import redact
 
@@ -67,7 +68,7 @@ def _footer(text: str, shown: int, head: str, handle: str, chars: int) -> str:
     size = f"{shown:,} of {total:,} characters shown"
     lines = head.count("\n")
     if lines:
-        size += f", {lines:,} of {_lines(text):,} lines"
+        size += f", {lines:,} of {counted(_lines(text), 'line')}"
     if not handle:
         return f"[{size}.]"
     onward = f"{handle}#L{lines + 1}" if lines else f"{handle}#C{chars}-C{min(total, 2 * chars)}"

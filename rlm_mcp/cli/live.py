@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from rlm_mcp.cli.exits import printable, stderr_is_terminal
+from rlm_mcp.counts import counted
 
 if TYPE_CHECKING:
     from rlm_mcp.engine import Event
@@ -67,7 +68,7 @@ class Figures:
         cost = f"${self.cost:.4f}" if self.priced else f"${self.cost:.4f} and more"
         cached = f" ({self.cached} cached)" if self.cached else ""
         return (
-            f"turn {self.turns} · {self.calls} calls{cached} · {cost} · "
+            f"turn {self.turns} · {counted(self.calls, 'call')}{cached} · {cost} · "
             f"{time.monotonic() - self.begun:.0f} s · {self.last}"
         )
 

@@ -16,6 +16,7 @@ from rlm_mcp import config
 from rlm_mcp.cli import exits, options
 from rlm_mcp.cli.exits import printable, stdout_is_terminal
 from rlm_mcp.cli.options import consent_options, roots_option
+from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def _call(call: dict[str, Any]) -> str:
 def _calls(calls: list[dict[str, Any]]) -> str:
     cached = sum(bool(call.get("cached")) for call in calls)
     failed = sum("failure" in call for call in calls)
-    parts = [f"{len(calls)} calls"]
+    parts = [counted(len(calls), "call")]
     parts += [f"{cached} cached"] if cached else []
     parts += [f"{failed} failed"] if failed else []
     return ", ".join(parts)
@@ -249,7 +250,7 @@ def _node(node: Node) -> str:
 
 def _summary(summary: Summary) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(summary.began))
-    facts = f"{summary.status:<9} {summary.seconds:7.1f} s {summary.calls:4} calls"
+    facts = f"{summary.status:<9} {summary.seconds:7.1f} s {counted(summary.calls, 'call'):>10}"
     asked = _short(summary.question or f"({summary.mode})", 70)
     return f"{summary.run}  {when}  {facts}  {_usd(summary.cost_usd)}  {asked}"
 

@@ -8,6 +8,7 @@ import click
 
 from rlm_mcp import trust as pins
 from rlm_mcp.cli.exits import printable
+from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest
 
 
@@ -46,4 +47,7 @@ def trust(folder: str, yes: bool, only_list: bool, remove: bool, show: bool) -> 
     if not yes:
         click.confirm("Allow these contents for agents in this project?", abort=True, err=True)
     pins.allow(project, entries)
-    click.echo(f"Allowed {len(entries)} files. A running server reads them when it starts again.")
+    click.echo(
+        f"Allowed {counted(len(entries), 'file')}. "
+        "A running server reads them when it starts again."
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rlm_mcp.contexts.code import Code
 from rlm_mcp.contexts.variable import Item, Outline, Passage
 from rlm_mcp.corpus.grammar import Definition
+from rlm_mcp.counts import counted
 from rlm_mcp.refs import Lines, Ref
 
 if TYPE_CHECKING:
@@ -48,14 +49,18 @@ def folder(corpus: Corpus, code: Code, paths: Sequence[str], scope: Ref, limit: 
     items: list[Item] = []
     for path, (count, size) in ordered:
         inside = path.endswith("/")
-        detail = f"{count:,} documents, {size:,} bytes" if inside else f"{size:,} bytes"
+        detail = (
+            f"{counted(count, 'document')}, {counted(size, 'byte')}"
+            if inside
+            else counted(size, "byte")
+        )
         kind = "folder" if inside else "document"
         ref = str(Ref(scope.variable, path, scope.rev))
         items.append(Item(ref, kind, path[len(base) :], 0, detail))
         if len(paths) <= FEW and not inside:
             outer = [item for item in code.definitions(path) if item.depth == 0]
             items += [_item(code, path, scope, item, 1) for item in outer]
-    note = f"{len(paths):,} documents below {base or 'the top'}."
+    note = f"{counted(len(paths), 'document')} below {base or 'the top'}."
     if FEW < len(paths) <= RANKED:
         items += _most_used(code, paths, scope, max(0, limit - len(items)))
     elif len(paths) > RANKED:
@@ -73,10 +78,10 @@ def listing(paths: Sequence[str], ref: Ref, limit: int) -> Passage:
         name = path if whole else head + slash
         names[name] = names.get(name, 0) + 1
     lines = [
-        f"{name}  ({count:,} documents)" if name.endswith("/") else name
+        f"{name}  ({counted(count, 'document')})" if name.endswith("/") else name
         for name, count in sorted(names.items())
     ]
-    note = f"A listing, not text; {len(paths):,} documents in all."
+    note = f"A listing, not text; {counted(len(paths), 'document')} in all."
     return Passage(str(ref), "\n".join(lines[:limit]), None, len(lines), "", note)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from rlm_mcp.contexts.variable import Passage
+from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest, Unavailable
 from rlm_mcp.refs import Chars, Lines, Ref
 
@@ -109,7 +110,7 @@ def _bounds(ref: Ref, total: int) -> tuple[int, int]:
     if not isinstance(ref.span, Lines):
         raise BadRequest(f"{ref}: a document is opened by lines (#L10-L42) or characters.")
     if ref.span.start > max(1, total):
-        raise BadRequest(f"{ref}: the document has {total:,} lines.")
+        raise BadRequest(f"{ref}: the document has {counted(total, 'line')}.")
     return ref.span.start, max(1, min(ref.span.end, total))
 
 
@@ -164,7 +165,7 @@ def _chars(ref: Ref, text: str, start: int, end: int, total: int) -> Passage:
 
 def _check_chars(ref: Ref, start: int, length: int) -> None:
     if start > length:
-        raise BadRequest(f"{ref}: the document has {length:,} characters.")
+        raise BadRequest(f"{ref}: the document has {counted(length, 'character')}.")
 
 
 def _bad_bytes(lines: list[bytes]) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
 from rlm_mcp.config import Settings
+from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest, BudgetSpent, did_you_mean
 from rlm_mcp.models.model import Price, Usage
 
@@ -257,9 +258,11 @@ class Budget:
         a, s = self.allowance, self.spent
         usd = min(b.allowance.usd - b.spent.usd_nano / NANO for b in self.line())
         calls = min(b.allowance.calls - b.spent.calls for b in self.line())
-        unknown = f" ({self.unpriced} calls have no known price)" if self.unpriced else ""
+        unknown = (
+            f" ({counted(self.unpriced, 'call')} without a known price)" if self.unpriced else ""
+        )
         return (
-            f"turn {self.turns} of {a.iterations}; left: {calls:,} of {a.calls:,} calls, "
+            f"turn {self.turns} of {a.iterations}; left: {calls:,} of {counted(a.calls, 'call')}, "
             f"${max(0.0, usd):.2f} of ${a.usd:.2f}{unknown}, "
             f"{max(0, a.output_tokens - s.output_tokens):,} output tokens, "
             f"about {_rounded(self.seconds_left())}"
@@ -285,7 +288,7 @@ def _refusal(name: str, limit: int, spent: int, wanted: int) -> BudgetSpent:
         )
         return BudgetSpent(f"The budget does not allow it: {said}.", limit=name, value=limit / NANO)
     if name == "calls":
-        said = f"budget of {limit:,} calls spent; ask for fewer chunks or raise max_calls"
+        said = f"budget of {counted(limit, 'call')} spent; ask for fewer chunks or raise max_calls"
     else:
         said = (
             f"{spent:,} of {limit:,} {name.replace('_', ' ')} are used and a call may take "

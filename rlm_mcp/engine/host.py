@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlm_mcp.contexts.variable import Query, Variable, wire
+from rlm_mcp.counts import counted
 from rlm_mcp.engine import arguments, asking, observe, replies
 from rlm_mcp.engine import schema as schemas
 from rlm_mcp.engine.calls import Account, Answer, Ask, Failed
@@ -113,7 +114,7 @@ class Host:
         lines += [f"- {name} (not open yet): {said}" for name, said in reader.openable()]
         kept = self.scope.handles.names()
         if kept:
-            lines.append(f"handles: {kept[0]} to {kept[-1]} ({len(kept)} kept results)")
+            lines.append(f"handles: {kept[0]} to {kept[-1]} ({counted(len(kept), 'kept result')})")
         return "\n".join(lines) or "Nothing is open; open_context(source) opens something."
 
     def open_source(self, given: arguments.Arguments) -> str | Bound:
@@ -249,8 +250,8 @@ class Host:
             raise BadRequest("The question is empty.")
         if texts is not None and len(texts) not in (1, len(prompts)):
             raise BadRequest(
-                f"{len(prompts)} prompts and {len(texts)} contexts: give one context for all, or "
-                "one for each."
+                f"{counted(len(prompts), 'prompt')} and {counted(len(texts), 'context')}: "
+                "give one context for all, or one for each."
             )
         scope = self.scope
         schema_text = given.text("schema", "")
@@ -326,7 +327,7 @@ class Host:
         allowance = self.scope.account.budget.allowance
         if calls > allowance.calls:
             raise BudgetSpent(
-                f"That is {calls:,} calls and the run may make {allowance.calls:,}; "
+                f"That is {counted(calls, 'call')} and the run may make {allowance.calls:,}; "
                 "ask for fewer chunks or raise max_calls.",
                 limit="calls",
                 value=allowance.calls,

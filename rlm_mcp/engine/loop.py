@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlm_mcp import redact
+from rlm_mcp.counts import counted
 from rlm_mcp.engine import observe
 from rlm_mcp.engine import schema as schemas
 from rlm_mcp.engine.compaction import Compaction
@@ -162,7 +163,7 @@ class Loop:
             shown += f"\n{problem}"
         self._add(reply.text, code, shown)
         if self._errors >= max(1, self._scope.account.budget.allowance.errors):
-            return await self._force(f"{self._errors} cells in a row failed.")
+            return await self._force(f"{counted(self._errors, 'cell')} in a row failed.")
         return None
 
     async def _cell(self, code: str) -> Step:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rlm_mcp.contexts.variable import Description
+from rlm_mcp.counts import counted
 from rlm_mcp.sandbox import Outcome
 
 SHOWN = 8_000
@@ -95,10 +96,11 @@ def _kind(item: Mapping[str, Any]) -> str:
 
 def describe_line(d: Description) -> str:
     """Return one line about a variable."""
-    lines = f", {d.lines:,} lines" if d.lines is not None else ""
+    lines = f", {counted(d.lines, 'line')}" if d.lines is not None else ""
     return (
-        f"- {d.name} ({d.kind}): {d.source}; {size_text(d.size_bytes)}, ~{d.tokens:,} tokens, "
-        f"{d.documents:,} documents{lines}; {d.freshness}; refs look like {d.ref_example}"
+        f"- {d.name} ({d.kind}): {d.source}; {size_text(d.size_bytes)}, "
+        f"~{counted(d.tokens, 'token')}, {counted(d.documents, 'document')}{lines}; "
+        f"{d.freshness}; refs look like {d.ref_example}"
     )
 
 
@@ -133,7 +135,7 @@ def spent_text(calls: int, cached: int, cost_usd: float | None) -> str:
     """Return what something cost, for the one who asked for it."""
     price = "price unknown" if cost_usd is None else f"${cost_usd:.4f}"
     stored = f", {cached:,} answered from the cache" if cached else ""
-    return f"({calls:,} model call{'s' * (calls != 1)}{stored}, {price})"
+    return f"({counted(calls, 'model call')}{stored}, {price})"
 
 
 def first_lines(texts: Sequence[str], limit: int) -> list[str]:

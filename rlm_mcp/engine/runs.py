@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlm_mcp import redact
+from rlm_mcp.counts import counted
 from rlm_mcp.engine.budget import Allowance, Budget
 from rlm_mcp.engine.conduct import Conduct
 from rlm_mcp.engine.replay import Record
@@ -37,7 +38,8 @@ class Live:
 
     def progress(self) -> str:
         """Return one line about where it is."""
-        return f"run {self.id}: {self.budget.left()}; {self.budget.spent.calls:,} calls so far"
+        calls = counted(self.budget.spent.calls, "call")
+        return f"run {self.id}: {self.budget.left()}; {calls} so far"
 
 
 class Runs:

@@ -136,6 +136,6 @@ def find(folder: Path, run: str) -> Path:
     if wanted in names:
         return folder / f"{wanted}.jsonl"
     if len(close) != 1:
-        hint = did_you_mean(wanted, names) if not close else f" {len(close)} runs begin so."
+        hint = did_you_mean(wanted, names) if not close else f" {len(close):,} runs begin so."
         raise BadRequest(f"There is no run {run!r}.{hint} `rlm-mcp runs list` names them.")
     return folder / f"{close[0]}.jsonl"

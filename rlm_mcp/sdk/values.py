@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rlm_mcp.counts import counted
+
 WINDOW_CHARS = 5_400
 """Characters of a window that are shown: a reply with its refs stays within 6,000."""
 
@@ -57,11 +59,6 @@ class Passage(str):
         if next_ref:
             parts.append(f"next: {next_ref}")
         return "\n".join(parts)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the singular for one: "1 line", "2,000 lines"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _fitting(lines: list[str]) -> int:

@@ -398,7 +398,7 @@ def test_unknown_things_are_named_with_what_is_close(work: Work, catalog_of: Mak
         ("repo:src/parsers.py", "src/parser.py"),
         ("repo:parser.py", "src/parser.py"),
         ("repo:src/parser.py@nosuch", "no branch, tag or commit"),
-        ("repo:src/parser.py#L99", "1 lines"),
+        ("repo:src/parser.py#L99", "1 line."),
         ("repo:../up.py", "leaves"),
         ("repo:/etc/passwd", "leaves"),
     ):
@@ -409,7 +409,7 @@ def test_unknown_things_are_named_with_what_is_close(work: Work, catalog_of: Mak
 def test_a_folder_ref_lists_its_entries(work: Work, catalog_of: Make) -> None:
     work.commit("one", src__a_dot_py="x\n", src__sub__b_dot_py="y\n")
     passage = catalog_of(work.path).read("repo:src/")
-    assert passage.text.splitlines() == ["a.py", "sub/  (1 documents)"]
+    assert passage.text.splitlines() == ["a.py", "sub/  (1 document)"]
 
 
 def test_parts_of_a_chunking_cover_the_scope_once(work: Work, catalog_of: Make) -> None:

@@ -88,6 +88,6 @@ def test_no_errors_allowed_means_that_the_first_failed_cell_ends_it(desk: Desks)
             d.use(scripted([cell("print(repo)"), cell("1 / 0"), cell("answer['content'] = 'x'")]))
             result = await d.workspace.ask("What?", mode="environment", budget={"errors": 0})
             assert (result.status, result.answer) == ("forced", "x")
-            assert "1 cells in a row failed" in result.reason
+            assert "1 cell in a row failed" in result.reason
 
     run(go())

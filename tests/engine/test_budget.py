@@ -30,7 +30,7 @@ def test_an_unknown_price_reserves_no_money_and_is_counted() -> None:
     assert hold is not None
     hold.settle(Usage(10, 10), None)
     assert budget.unpriced == 1
-    assert "no known price" in budget.left()
+    assert "1 call without a known price" in budget.left()
 
 
 @pytest.mark.parametrize(

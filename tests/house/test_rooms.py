@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "config", "refs"}
+OPEN_TO_ALL = {"errors", "config", "refs", "counts"}
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -40,6 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "corpus": set(),
     "redact": set(),
     "errors": set(),
+    "counts": set(),
     "config": {"errors"},
     "refs": {"errors"},
 }

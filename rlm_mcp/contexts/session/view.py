@@ -17,6 +17,7 @@ from rlm_mcp.contexts.session.index import Index
 from rlm_mcp.contexts.session.kept import Kept
 from rlm_mcp.contexts.session.turns import BRANCHES, LIVE
 from rlm_mcp.contexts.variable import Passage
+from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.refs import Block, Chars, Lines, Ref
 
@@ -195,7 +196,7 @@ class View:
         stop = ref.span.end if isinstance(ref.span, Lines) else 1 << 60
         lines, total = self._lines(place, start, min(stop, start + limit - 1))
         if not lines and start > 1:
-            raise BadRequest(f"{ref} is past the end: {place.path} has {total} lines.")
+            raise BadRequest(f"{ref} is past the end: {place.path} has {counted(total, 'line')}.")
         kept = _fitting(lines)
         if kept == 0 and lines:
             return self._long_line(place, start, note)
