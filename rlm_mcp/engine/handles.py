@@ -18,7 +18,7 @@ from typing import Literal
 
 from rlm_mcp.contexts import window
 from rlm_mcp.contexts.variable import Passage
-from rlm_mcp.errors import BadRequest, Unavailable, did_you_mean
+from rlm_mcp.errors import BadRequest, Unavailable
 from rlm_mcp.refs import Block, Ref
 
 Kind = Literal["text", "refs", "answers"]
@@ -45,6 +45,17 @@ class Kept:
             return self.text
         assert self.path is not None
         return self.path.read_bytes().decode("utf-8", "surrogatepass")
+
+
+def missing(name: str, known: Sequence[str]) -> BadRequest:
+    """Return the error for a handle that was never made here."""
+    there = "none is kept yet"
+    if known:
+        there = f"{known[0]} to {known[-1]} are kept" if known[1:] else f"only {known[0]} is kept"
+    return BadRequest(
+        f"There is no handle {name!r}; {there}. "
+        "Handles end with the server or the run that made them."
+    )
 
 
 class Handles:
@@ -96,7 +107,7 @@ class Handles:
             return kept
         if name in self:
             raise Unavailable(f"{name} was dropped to make room; repeat the call that made it.")
-        raise BadRequest(f"There is no handle {name!r}.{did_you_mean(name, known)}")
+        raise missing(name, known)
 
     def text(self, ref: Ref | str) -> str:
         """Return the whole text of a handle, or of a span of it."""

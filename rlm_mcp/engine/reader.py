@@ -22,7 +22,7 @@ from rlm_mcp.contexts.variable import (
     Variable,
     wire,
 )
-from rlm_mcp.engine.handles import Handles
+from rlm_mcp.engine.handles import Handles, missing
 from rlm_mcp.errors import BadRequest, RlmError
 from rlm_mcp.refs import Ref, literal, parse
 
@@ -33,6 +33,7 @@ MOST_PARTS = 5_000
 
 _T = TypeVar("_T")
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_HANDLE = re.compile(r"(?:r|h+)[0-9]+\Z")
 _UNKNOWN = re.compile(r"NameError: name '(\w+)' is not defined\Z")
 
 
@@ -87,6 +88,8 @@ class Reader:
             return self.own[name]
         if handles := self._handles(name):
             return self._opened.get(name) or self._open(name, handles)
+        if _HANDLE.match(name) and name not in self.contexts.names():
+            raise missing(name, [kept for handles in self.handles for kept in handles.names()])
         if self._allowed is not None and name not in self._allowed:
             raise BadRequest(
                 f"{name!r} is not among the variables of this run: "

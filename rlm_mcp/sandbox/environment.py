@@ -250,11 +250,13 @@ class Environment:
         """Describe an error with the lines of the cell that led to it."""
         kind = type(error).__name__
         lines = []
+        # What the host refused is told to who wrote the cell: how a tool asked for it is no matter.
+        ours = kind == "HostError" and self.cells > 0
         trace = error.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
             source = self._sources.get(code.co_filename)
-            if source is not None:
+            if source is not None and not (ours and code.co_filename.startswith("tools/")):
                 at = trace.tb_lineno
                 text = source[at - 1].strip() if 0 < at <= len(source) else ""
                 place = "" if code.co_name == "<module>" else f", in {code.co_name}"

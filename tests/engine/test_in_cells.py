@@ -186,3 +186,22 @@ def test_what_a_cell_opened_is_fresh_in_the_next_one(desk: Desks) -> None:
             return await _execute(d, "print(first())")
 
     assert asyncio.run(go()) == "anothe"
+
+
+def test_a_handle_that_is_not_there_is_told_with_those_that_are(desk: Desks) -> None:
+    shown = said(desk, "peek('r99')", "chunk(repo)\npeek('r99')", "chunk(repo)\npeek('r99')")
+    assert [line for text in shown for line in text.splitlines() if "tools/" in line] == []
+    assert "There is no handle 'r99'; none is kept yet." in shown[0]
+    assert "only r1 is kept. Handles end with the server" in shown[1]
+    assert "r1 to r2 are kept" in shown[2]
+
+
+def test_one_of_anything_is_told_in_the_singular(desk: Desks) -> None:
+    async def go() -> list[str]:
+        async with desk() as d:
+            (d.folder / "one.txt").write_text("one")
+            opened = await _execute(d, "print(open_context('one.txt', 'x'))")
+            return [opened, await _execute(d, "peek('x:one.txt#L9')")]
+
+    opened, refused = asyncio.run(go())
+    assert "1 document, 1 line;" in opened and "has 1 line." in refused

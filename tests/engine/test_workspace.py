@@ -35,7 +35,7 @@ def test_tools_answer_with_what_an_agent_is_shown(desk: Desks) -> None:
         ("peek", {"ref": "rep:f0.txt"}, "Did you mean repo"),
         ("peek", {"ref": "repo:f9.txt"}, "f9.txt"),
         ("peek", {"ref": "repo:f0.txt#L900"}, "50 lines"),
-        ("peek", {"ref": "r99"}, "no context"),
+        ("peek", {"ref": "r99"}, "no handle"),
         ("peek", {"ref": "repo:f0.txt", "limit": 0}, "limit is from 1"),
         ("grep", {"pattern": "("}, "pattern"),
         ("grep", {"pattern": "x", "limit": True}, "whole number"),
