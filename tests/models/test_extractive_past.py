@@ -77,6 +77,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("What was the first commit?", ["3 commits in history", "2022-05-01, Ann Lee"], []),
         ("What are the latest commits?", ["2024-07-08, Ann Lee"], []),
         ("Which release added `retry`?", ["the first tag with it is v1.1.0"], []),
+        ("When was the last release?", ["2 tags of history", "v1.1.0: 2023-02-03 history:"], []),
     ],
 )
 def test_the_past_is_told_by_who_when_and_where(
@@ -106,6 +107,8 @@ def test_the_past_is_told_by_who_when_and_where(
         ("What members does Log have?", ["1 of kind field, 1 of kind method"]),
         ("Which tests cover send?", ["lines of tests of 1 documents use send"]),
         ("Where is OSError raised?", ["2 lines of 2 documents throw OSError"]),
+        ("Which exceptions can Log.write throw?", ["1 lines of Log.write throw", "raise OSError"]),
+        ("Which module has the most classes?", ["1 classes are defined in 1 documents"]),
         ('Where does "no answer after" come from?', ["In function retry: repo:lib/net.py#L8-L9"]),
         ("Which languages is it written in?", ["3 .py"]),
         ("What does tests/test_net.py import?", ["``from lib.net import send``"]),

@@ -56,6 +56,7 @@ def test_versions_are_told_from_times_and_addresses() -> None:
         ("Which tests cover CliRunner?", [("test", "CliRunner")]),
         ("What methods does Context have?", [("member", "Context")]),
         ("Where is ParseError raised?", [("throw", "ParseError")]),
+        ("Which exceptions can Log.write throw?", [("thrown", "Log.write")]),
     ],
 )
 def test_a_relation_has_a_direction(question: str, relations: list[tuple[str, str]]) -> None:
@@ -76,6 +77,8 @@ def test_a_relation_has_a_direction(question: str, relations: list[tuple[str, st
         ("How does the user change a password?", []),
         ("What broke in 2.10?", ["past"]),
         ("How does the build find files?", []),
+        ("When was the last release?", ["releases", "past"]),
+        ("Which Python versions are supported?", ["version"]),
     ],
 )
 def test_what_a_question_is_about(question: str, about: list[str]) -> None:

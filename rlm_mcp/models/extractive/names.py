@@ -9,7 +9,7 @@ _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _CODE = re.compile(r"`([^`\n]{2,80})`|[\"']([A-Za-z_][\w.]{1,79})[\"']")
 _NAME = re.compile(
     r"\b(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z]\w*_\w+|__\w+__|[A-Z][a-z0-9]+(?:[A-Z]\w*)+"
-    r"|[a-z]+[A-Z]\w*|[A-Z]{2,}[a-z]\w*|[A-Z][A-Z0-9]{4,}|TODO|HACK)\b"
+    r"|[a-z]+[A-Z]\w*|[A-Z]{2,}[a-z]\w*|[A-Z][A-Z0-9]{4,}|TODOs?|HACK)\b"
 )
 _ENDINGS = (
     "bash|bat|c|cc|cfg|clj|cmake|conf|cpp|cs|css|csv|cxx|dart|env|erl|ex|exs|go|gradle|h|hpp|hs"
@@ -86,6 +86,7 @@ def names_in(question: str) -> list[str]:
         found += [name for name in said if _can_be_name(name)]
     found += [word for word in _MENTIONED.findall(question) if word.lower() not in STOP]
     names = [name.strip("(){}[];:,.") for name in found]
+    names = ["TODO" if name == "TODOs" else name for name in names]
     return list(dict.fromkeys(name for name in names if name))[:6]
 
 

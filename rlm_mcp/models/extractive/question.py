@@ -37,7 +37,7 @@ _ABOUT = {
     rf"|\bwhere does (?:it|execution|the program|{_WHOLE}) (?:start|begin)\b",
     "environment": r"\benv(?:ironment)? ?var(?:iable)?s?\b",
     "licence": r"\blicen[cs]ed?\b",
-    "version": rf"\b(?:what|which|current)(?: \w+)? version\b|\bversion (?:of|is) {_WHOLE}\b",
+    "version": rf"\b(?:what|which|current)(?: \w+)? versions?\b|\bversion (?:of|is) {_WHOLE}\b",
     "filing": r"\b(?:list|show)\b.{0,15}\b(?:files|documents|modules)\b.{0,8}\b(?:in|of|under)\b"
     r"|\b(?:which|what) (?:files|documents|modules) (?:are|exist)\b",
     "languages": r"\bprogramming languages?\b|\b(?:what|which) languages?\b.*\b(?:written|used)\b",
@@ -50,6 +50,7 @@ _ABOUT = {
     r"|\bauthors? of\b|\b(?:list|show|main|top|how many|all)\b.{0,12}\bauthors\b",
     "latest": r"\b(?:latest|last|recent|newest)\b.{0,20}\b(?:commits?|changes?|changed)\b"
     r"|\bchanged? (?:recently|lately)\b|\brecently changed\b|\bwhat(?:'s| is) new\b",
+    "releases": r"\b(?:last|latest|newest|current|recent) (?:\w+ )?(?:releases?|tags?)\b",
     "first": r"\b(?:first|initial|oldest) commits?\b"
     rf"|\b(?:when|how old)\b.{{0,20}}\b{_WHOLE}\b(?: (?:start|creat|beg[au]n|born|found)\w*)?\s*\?",
 }
@@ -66,7 +67,7 @@ _PAST = re.compile(
     r"|\bwhich (?:release|version|tag)\b.*\b(?:add|introduc|has|fix)",
     re.IGNORECASE,
 )
-_HISTORICAL = frozenset({"together", "churn", "authors", "latest", "first"})
+_HISTORICAL = frozenset({"together", "churn", "authors", "latest", "first", "releases"})
 _RECALLED = {
     "preferences": r"\brules?\b|\bprefer|\binsist|\bconventions?\b|\bstanding\b",
     "decisions": r"\bdeci(?:de|sion)|\bchose|\bchoices?\b|\breject",
@@ -126,7 +127,7 @@ _TO = re.compile(
 )
 _FROM = re.compile(
     rf"\b(?:do|does|did|can|will) {_KIND}{_NAME}(?:\(\))?(?: (?:{naming.KINDS}))?"
-    rf" (?:call|invoke|use|import|depend on|extend|inherit|subclass|implement)\b"
+    rf" (?:call|invoke|use|import|depend on|extend|inherit|subclass|implement|throw|raise)\b"
     rf"(?! {_KIND}[A-Z_]\w)"
     rf"|\b(?:called|invoked) (?:by|from|in|inside|within) {_KIND}{_NAME}"
     rf"|\b(?:callees|calls (?:made )?(?:of|in|by|from|inside)) {_KIND}{_NAME}",
@@ -205,7 +206,9 @@ def parse(text: str, today: date | None = None) -> Question:
         relations=relations_in(rest, names),
         words=words[:24],
         about=about,
-        counted=_keys(_COUNTED, rest, r"\b(?:how many|count|number of)\s+(?:\w+\s+){0,2}?(?:%s)\b"),
+        counted=_keys(
+            _COUNTED, rest, r"\b(?:how many|count|number of|most|fewest)\s+(?:\w+\s+){0,2}?(?:%s)\b"
+        ),
         recalled=_keys(_RECALLED, text)[:3] or ["story"] * bool(_STORY.search(text)),
         level="" if faults is None else "warn" if faults["warn"] else "error",
         clock=times.clocks_in(text),
@@ -239,6 +242,7 @@ def relations_in(question: str, names: list[str]) -> list[tuple[str, str]]:
     said = [name for groups in _TO.findall(question) for name in groups if _is_name(name)]
     wanted = dict.fromkeys([*names, *(said if kinds else [])])
     pairs = [("callee", name) for name in own if "call" in kinds or "use" in kinds]
+    pairs += [("thrown", name) for name in own if "throw" in kinds]
     pairs += [(kind, name) for name in wanted if name not in own for kind in kinds]
     return pairs[:6]
 

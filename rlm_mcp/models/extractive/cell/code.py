@@ -100,7 +100,7 @@ class Code:
     def contents(self, ref: str) -> None:
         """Tell what a document defines."""
         rows = [row for row in attempt(outline_of, ref, 400) if "#L" in row.ref]
-        rows.sort(key=lambda row: not self.fits(row.name))
+        rows.sort(key=lambda row: (not self.fits(row.name), row.kind == "constant"))
         for row in rows[:14]:
             head, first, _ = span(row.ref)
             detail = code_of(row.detail)
@@ -199,10 +199,13 @@ class Code:
         """Tell how many lines hold a name, and list some of them where a list is asked for."""
         listing = "listing" in self.asked.about
         for ref in self.scope or [self.place]:
-            hits = scan(re.escape(name), ref, 10 if listing else 3, True)
+            marked = name.isupper() and name.isalpha()  # TODO is no part of "autodoc"
+            pattern = rf"\b{name}\b" if marked else re.escape(name)
+            hits = scan(pattern, ref, 10 if listing else 3, not marked)
+            case = "" if marked else ", in any case"
             for hit in hits[:1]:
                 self.report.fact(
-                    f"{hits.total:,} lines of {ref} hold {name}, in any case; "
+                    f"{hits.total:,} lines of {ref} hold {name}{case}; "
                     f"the first is {hit.ref} {code_of(hit.text, 300)}"
                 )
             for hit in hits[1:] if listing else []:

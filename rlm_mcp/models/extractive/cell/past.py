@@ -40,6 +40,8 @@ class Past:
         if "churn" in asked.about:
             stage(self.churn)
             return
+        if "releases" in asked.about and stage(self.releases):
+            return
         if "first" in asked.about:
             stage(self.first)
             return
@@ -75,15 +77,17 @@ class Past:
 
     def range(self) -> str:
         """Return the revisions that the question names, as A..B; nothing where it names none."""
-        if not self.asked.versions:
+        text = self.asked.text
+        if not re.search(r"\d", text):
             return ""
-        tags = dict.fromkeys(self.variable.refs())
-        plain = {re.sub(r"^(?:refs/)?(?:tags/)?", "", name): name for name in tags}
-        said = [self.tag(version, plain) for version in self.asked.versions]
-        known = [tag for tag in said if tag]
+        plain = self.refs()
+        known = [plain[name] for name in self.named(plain)]
+        known = known or [
+            tag for version in self.asked.versions if (tag := self.tag(version, plain))
+        ]
         if not known:
             return ""
-        text = self.asked.text.lower()
+        text = text.lower()
         if len(known) > 1:
             return f"{known[0]}..{known[1]}"
         if re.search(r"\b(?:since|after|from)\b", text):
@@ -93,6 +97,32 @@ class Past:
         order = sorted((self.number(tag), tag) for tag in plain if self.number(tag))
         below = [tag for number, tag in order if number < self.number(known[0])]
         return f"{plain[below[-1]]}..{known[0]}" if below else known[0]
+
+    def refs(self) -> dict[str, str]:
+        """Return the branches and tags by their short names."""
+        return {re.sub(r"^(?:refs/)?(?:tags/)?", "", name): name for name in self.variable.refs()}
+
+    def named(self, plain: dict[str, str]) -> list[str]:
+        """Return the numbered tags that the question names in full, in its order."""
+        places = []
+        for name in plain:
+            whole = rf"(?<![\w./-]){re.escape(name)}(?![\w/-]|\.\w)"
+            found = re.search(whole, self.asked.text) if self.number(name) else None
+            if found:
+                places.append((found.start(), name))
+        return [name for _, name in sorted(places)]
+
+    def releases(self) -> bool:
+        """Tell the newest releases: tags with a number, highest first."""
+        plain = self.refs()
+        order = sorted((self.number(tag), tag) for tag in plain if self.number(tag))
+        self.report.fact(f"{len(order):,} tags of {self.place} are numbers of releases")
+        for _, tag in order[::-1][:5]:
+            rows = str(read(f"{self.place}:{plain[tag]}", 4)).split("\n")
+            day = next((row[5:].strip()[:10] for row in rows if row.startswith("Date:")), "")
+            commit = rows[0].removeprefix("commit ")[:12]
+            self.report.fact(f"{tag}: {day} {self.place}:{commit}")
+        return bool(order)
 
     def number(self, tag: str) -> tuple[int, ...]:
         """Return the numbers of a release's tag; nothing for a branch or a pre-release."""

@@ -38,10 +38,16 @@ SAID: dict[str, tuple[list[str], str]] = {
         r"^\[[\w.]*(?:scripts|entry[-_]points)[\w.\"-]*\]|\"(?:main|bin|exports|module)\"\s*:"
         r"|\bconsole_scripts\b|^\[\[bin\]\]|<mainClass>",
     ),
-    "version": (MANIFESTS, r"(?i)^\s*\W?version\W?\s*[:=]|^\s*<version>|^go \d"),
+    "version": (
+        MANIFESTS,
+        r"(?i)^\s*\W?version\W?\s*[:=]|^\s*<version>|^go \d|requires-python|python_requires"
+        r"|^\s*\"node\"\s*:|rust-version|<maven\.compiler|<java\.version|sourceCompatibility",
+    ),
     "licence": (["LICENSE*", "LICENCE*", "COPYING*", *MANIFESTS], r"(?i)\blicen[cs]e\b"),
 }
 """For a key of a question's `about`: the documents that say it, and the lines in them."""
+LENGTHS = {"dependencies": 14, "entry": 5}
+"""Lines that are quoted after one that says something."""
 IN_CODE = {
     "entry": r"^\s*(?:def main\(|async def main\(|func main\(\)|(?:pub )?(?:async )?fn main\("
     r"|(?:public )?static (?:async )?\w+ [Mm]ain\(|(?:int|void) main\s*\(|if __name__ ==)",
@@ -97,10 +103,10 @@ class Project:
 
     def lines(self, key: str, globs: list[str], pattern: str) -> None:
         """Quote the lines by which the manifests say something, with what follows them."""
-        length = {"dependencies": 14, "entry": 5}.get(key, 0)
+        length = LENGTHS.get(key, 0)
         for path in self.found(globs)[:6]:
             head = address(self.place, path)
-            for hit in attempt(scan, pattern, head, 3)[: 3 if length else 1]:
+            for hit in attempt(scan, pattern, head, 3)[: 1 if key == "licence" else 3]:
                 self.report.quote(f"From {path}:", head, hit.line, hit.line + length)
 
     def in_code(self, key: str, pattern: str) -> None:

@@ -34,6 +34,8 @@ class Relations:
             return self.callees(name)
         if kind == "member":
             return self.members(name)
+        if kind == "thrown":
+            return self.thrown(name)
         found = [use for use in self.uses(kind, name) if self.within(use.ref)]
         if not found:
             return []
@@ -85,6 +87,18 @@ class Relations:
             times = f" {len(own)} times, first" * (len(own) > 1)
             self.report.fact(f"{called}:{times} {own[0].ref} {code_of(own[0].text)}")
         self.report.more(len(per) - 20, f"names called in {name}")
+        return found
+
+    def thrown(self, name: str) -> list[Any]:
+        """Tell what a definition throws, or says that it throws."""
+        found = []
+        for item in attempt(self.variable.symbols, name, limit=8):
+            found += attempt(scan, r"\b(?:throws?|raise|panic|reject)\b", item.ref, 20)
+        if found:
+            self.report.fact(f"{len(found):,} lines of {name} throw something, or say that they do")
+        for hit in found[:16]:
+            self.report.fact(f"throws: {hit.ref} {code_of(hit.text)}")
+        self.report.more(len(found) - 16, f"lines of {name} that throw")
         return found
 
     def members(self, name: str) -> list[Any]:
