@@ -308,66 +308,6 @@ class Method:
         return f"{self._view._name}.{self._view._methods[self._name]}"
 
 
-class Record(dict[str, Any]):
-    """An object that the host returned: a dict whose keys can be read as attributes.
-
-    What has a ref and a text prints as these two, as a hit does; its repr is the whole dict.
-    """
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        ref, text = self.get("ref"), self.get("text")
-        if type(ref) is not str or type(text) is not str:
-            return dict.__repr__(self)
-        note = self.get("note")
-        return f"{ref}: {text}" + (f"  [{note}]" if note else "")
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self:
-            return self[name]
-        raise AttributeError(f"this record has no {name!r}.{did_you_mean(name, self)}")
-
-
-class Listed(list[Any]):
-    """The list that a method returned: `total` counts all that there is, also what was cut off.
-
-    `exact` is False where the total is a lower bound, and `note` says why.
-    """
-
-    total: int = 0
-    exact: bool = True
-    note: str = ""
-
-    def __repr__(self) -> str:
-        items = list.__repr__(self)
-        if len(self) >= self.total and self.exact:
-            return items
-        total = f"{self.total:,}" if self.exact else f"at least {self.total:,}"
-        return f"{len(self):,} of {total}{f' ({self.note})' if self.note else ''}: {items}"
-
-
-_LISTED = {"listed", "total", "exact", "note"}
-
-
-def answer(value: Any) -> Any:
-    """Turn what a method answered into lists and records."""
-    if type(value) is dict and value.keys() == _LISTED and type(value["listed"]) is list:
-        found = Listed(record(value["listed"]))
-        found.total, found.exact, found.note = value["total"], value["exact"], value["note"]
-        return found
-    return record(value)
-
-
-def record(value: Any) -> Any:
-    """Turn the JSON objects of an answer into records."""
-    if type(value) is dict:
-        return Record({key: record(item) for key, item in value.items()})
-    if type(value) is list:
-        return [record(item) for item in value]
-    return value
-
-
 def _encoded(word: str) -> bytes | None:
     try:
         return str.__str__(word).encode("utf-8")

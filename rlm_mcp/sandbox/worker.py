@@ -24,8 +24,9 @@ from rlm_mcp.sandbox.facades import provide
 from rlm_mcp.sandbox.jail import choose
 from rlm_mcp.sandbox.mapped import Mapped
 from rlm_mcp.sandbox.output import Output, short_repr
+from rlm_mcp.sandbox.records import answer
 from rlm_mcp.sandbox.values import LONG
-from rlm_mcp.sandbox.view import View, answer
+from rlm_mcp.sandbox.view import View
 
 RAISE_EVERY_S = 0.08
 """A stop that the cell swallowed is raised anew, but never twice while it unwinds."""

@@ -39,11 +39,15 @@ def test_a_list_that_was_cut_tells_how_much_there_is(desk: Desks) -> None:
         "found",
         "print(found[:1])",
         "repo.symbols('no_such_name')",
+        "print(found)",
     )
     assert "2 True True" in shown[0]
     assert re.search(r"2 of [0-9,]{1,9}: \[\{'ref': ", shown[1])
     assert not re.search("[0-9] of [0-9]", shown[2]) and shown[2].count("'ref': ") == 1
     assert shown[3] == "=> []"
+    lines = shown[4].splitlines()
+    assert re.fullmatch(r"2 of [0-9,]{1,9}:", lines[0])
+    assert all(re.match(r"repo:\S{1,99}#L\d+: ", line) for line in lines[1:3])
 
 
 def test_help_alone_lists_variables_functions_and_what_was_bound(desk: Desks) -> None:
@@ -134,8 +138,16 @@ def test_a_prompt_of_half_a_character_is_sent_without_it(desk: Desks) -> None:
 
 
 def test_what_has_a_ref_prints_as_ref_and_text(desk: Desks) -> None:
-    (shown,) = said(desk, "print(repo.grep('line 7 of file 2')[0], repo.grep('line 7 of file 2'))")
-    assert shown.startswith("repo:f2.txt#L8: line 7 of file 2 [{'ref': 'repo:f2.txt#L8', ")
+    one, several, as_it_is = said(
+        desk,
+        "found = repo.grep('line 7 of file [23]')\nprint(found[0])",
+        "print(found)",
+        "found",
+    )
+    first, second = (f"repo:f{n}.txt#L8: line 7 of file {n}" for n in (2, 3))
+    assert one.startswith(first)
+    assert several.startswith(f"{first}\n{second}")
+    assert as_it_is.startswith("=> [{'ref': 'repo:f2.txt#L8', ")
 
 
 def test_without_a_ref_a_run_looks_at_what_it_is_about(desk: Desks) -> None:
