@@ -92,7 +92,10 @@ def definitions(snapshot: Snapshot, starts: Numbers) -> Borders:
     attached = _ATTACHED[firsts]
     fresh |= attached
     depths = depths - ((firsts == ord("*")) & (depths > 0))  # one deeper than its /*
-    depths = _sunk(depths, attached & (firsts != ord("@")), empty)
+    noted = attached & (firsts != ord("@"))
+    notes, below = _notes(noted, noted | empty)
+    depths[notes] = np.maximum(depths[notes], depths[below])
+    fresh[notes[firsts[below] == ord("{")]] = False  # between a head and its body
     fresh[1:] &= ~(attached[:-1] & (depths[1:] == depths[:-1]))
     fresh[_decorated(depths, firsts, empty)] = False
     fresh &= ~_quoted(snapshot, starts, firsts)
@@ -100,17 +103,12 @@ def definitions(snapshot: Snapshot, starts: Numbers) -> Borders:
     return Borders(lines.tolist(), depths[lines].tolist())
 
 
-def _sunk(
-    depths: Numbers, attached: npt.NDArray[np.bool_], empty: npt.NDArray[np.bool_]
-) -> Numbers:
-    """Return the depths, those of comments and directives as deep as the code behind them."""
-    code = np.flatnonzero(~attached & ~empty)
-    notes = np.flatnonzero(attached)
+def _notes(noted: npt.NDArray[np.bool_], apart: npt.NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
+    """Return the lines of comments and directives, and the line of code behind each of them."""
+    code, notes = np.flatnonzero(~apart), np.flatnonzero(noted)
     follows = code.searchsorted(notes)
-    notes = notes[follows < len(code)]
-    sunk = depths.copy()
-    sunk[notes] = np.maximum(depths[notes], depths[code[follows[: len(notes)]]])
-    return sunk
+    here = follows < len(code)
+    return notes[here], code[follows[here]]
 
 
 def _decorated(

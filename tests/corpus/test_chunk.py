@@ -181,6 +181,19 @@ def test_a_comment_of_stars_is_one_with_the_code_below_it(cache: Path) -> None:
         assert {lines[part.start - 1] for part in parts[1:]} == {"/**"}
 
 
+def test_a_comment_between_a_head_and_its_body_is_no_border(cache: Path) -> None:
+    one = (
+        "static int\nname{}(void)\n/*[made: output=1]*/\n{{\n    int a = 1;\n    return a;\n}}\n\n"
+    )
+    code = "".join(one.format(number) for number in range(30))
+    lines = code.splitlines()
+    for size in (20, 30, 45, 60):
+        parts = chunk(packed(cache / str(size), {"a.c": code.encode()}), None, "symbols", size)
+        begins = {lines[part.start - 1] for part in parts}
+        assert "/*[made: output=1]*/" not in begins
+        assert begins == {"static int"} or size < 30
+
+
 def test_other_words_and_sizes_are_refused(cache: Path) -> None:
     corpus = packed(cache, {"a": b"x\n"})
     with pytest.raises(BadRequest, match="one of auto"):
