@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp.models.extractive.cell import report
 from tests.models.asking import ask
 
 LOG = """\
@@ -118,6 +119,16 @@ def test_a_project_answers_for_itself(project: Path, question: str, told: list[s
     answer = ask(project, question)
     for words in told:
         assert words in answer
+
+
+def test_what_failed_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "failures", [])
+
+    def broken() -> list[str]:
+        raise OSError("it is gone")
+
+    assert report.attempt(broken) == [] and report.stage(broken) is None
+    assert report.Report().text() == "1 parts of the search failed: OSError: it is gone"
 
 
 def test_a_folder_without_a_past_says_so(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from rlm_mcp.sdk import Item, outline_of, read
 
 WINDOWS = 12
 """Windows that an answer quotes at most."""
+failures: list[str] = []
+"""What went wrong on the way; an answer ends with it."""
 
 
 class Report:
@@ -19,6 +21,8 @@ class Report:
         self.facts: list[str] = []
         self.parts: list[str] = []
         self.shown: dict[str, list[tuple[int, int]]] = {}
+        self.ends: dict[str, int] = {}
+        """The last line of a document, where a window went beyond it."""
         self.outlines: dict[str, list[tuple[tuple[str, int, int], Item]]] = {}
 
     def fact(self, text: str) -> None:
@@ -48,13 +52,16 @@ class Report:
                 last = begin - 1
             if first < begin <= end < last:
                 last = begin - 1
+        last = min(last, self.ends.get(head, last))
         if last < first or len(self.parts) >= WINDOWS:
             return
         try:
             rows = str(read(f"{head}#L{first}-L{last}", last - first + 1)).split("\n")
         except Exception as error:
-            print(head, error)
+            failures.append(f"{head}: {str(error)[:160]}")
             return
+        if len(rows) <= last - first:
+            self.ends[head] = first + len(rows) - 1
         while rows and not rows[0].strip():
             rows, first = rows[1:], first + 1
         while rows and not rows[-1].strip():
@@ -69,25 +76,27 @@ class Report:
     def text(self) -> str:
         """Return all of it."""
         facts = ["\n".join("- " + fact for fact in self.facts)] * bool(self.facts)
-        return "\n\n".join(facts + self.parts)
+        wrong = list(dict.fromkeys(failures))
+        told = f"{len(wrong):,} parts of the search failed: {'; '.join(wrong[:3])}"
+        return "\n\n".join([*facts, *self.parts, *[told] * bool(wrong)])
 
 
 def attempt(call: Callable[..., Any], *args: Any, **options: Any) -> list[Any]:
-    """Return a list of what a call found; nothing where it is refused."""
+    """Return a list of what a call found; nothing where it is refused, which is then told."""
     try:
         found = call(*args, **options)
         return found if isinstance(found, list) else list(found)
     except Exception as error:
-        print(type(error).__name__, error)
+        failures.append(f"{type(error).__name__}: {str(error)[:160]}")
         return []
 
 
 def stage(work: Callable[..., Any], *args: Any) -> Any:
-    """Do one part of the search; what was found before an error stays."""
+    """Do one part of the search; what was found before an error stays, and the error is told."""
     try:
         return work(*args)
     except Exception as error:
-        print(type(error).__name__, error)
+        failures.append(f"{type(error).__name__}: {str(error)[:160]}")
         return None
 
 
