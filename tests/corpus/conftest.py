@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from rlm_mcp.corpus import gate, load, search
+from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.corpus.search import Matches
 
 
 class Tree:
@@ -61,3 +65,32 @@ def make_tree(tmp_path: Path) -> Callable[..., Tree]:
         return tree
 
     return make
+
+
+ENGINES = ["hyperscan", "re2 alone"]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run with both engines, and with RE2 alone as where Hyperscan has no wheel."""
+    if request.param == "re2 alone":
+        monkeypatch.setattr(gate, "hyperscan", lambda: None)
+    elif gate.hyperscan() is None:
+        pytest.skip("Hyperscan is not installed")
+    gate.gate.cache_clear()
+    search._recent.clear()
+    yield request.param
+    gate.gate.cache_clear()
+
+
+def packed(cache: Path, **texts: str | bytes) -> Corpus:
+    """Return a corpus of some texts, by their paths."""
+    items = [
+        (name, text.encode() if isinstance(text, str) else text) for name, text in texts.items()
+    ]
+    return load.texts(items, cache=cache, name="t")
+
+
+def lines_of(found: Matches) -> list[tuple[str, int]]:
+    """Return (path, line) of each hit."""
+    return [(hit.path, hit.line) for hit in found.hits]
