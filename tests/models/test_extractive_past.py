@@ -78,6 +78,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("What was the first commit?", ["3 commits in history", "2022-05-01, Ann Lee"], []),
         ("What are the latest commits?", ["2024-07-08, Ann Lee"], []),
         ("Which release added `retry`?", ["the first tag with it is v1.1.0"], []),
+        (
+            "What calls `retry`, and who wrote lib/net.py?",
+            ["2 authors of 3 commits to lib/net.py", "1 lines of 1 documents call retry"],
+            ["was last changed"],
+        ),
         ("When was the last release?", ["2 tags of history", "v1.1.0: 2023-02-03 history:"], []),
     ],
 )

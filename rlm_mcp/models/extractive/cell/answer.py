@@ -24,7 +24,8 @@ def look(
     for place, (kind, variable) in bound.items():
         if kind == "history" and ("past" in asked.about or len(bound) == 1):
             stage(past, report, asked, place, variable, code[0][1][1] if code else None)
-    if "past" in asked.about and not absent and (report.facts or report.parts):
+    told = bool(report.facts or report.parts) and not absent
+    if "past" in asked.about and told and not asked.relations:
         return
     for place, (kind, variable) in bound.items():
         if kind in ("repo", "text"):

@@ -32,7 +32,8 @@ class Past:
         """Add what is found."""
         asked = self.asked
         narrow = bool(self.paths or self.people or self.revs or asked.since or asked.until)
-        if self.who() and any([bool(stage(self.lines, name)) for name in asked.names]):  # noqa: C419
+        whose = asked.names if self.who() and not self.paths else []
+        if [name for name in whose if stage(self.lines, name)]:
             return
         if "together" in asked.about and self.paths:
             stage(self.together)
