@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rlm_mcp.corpus.mend import MENDED, mend
 from rlm_mcp.corpus.tags import QUERIES
 
 if TYPE_CHECKING:
     from tree_sitter import Language, Node, Parser, Query
 
-VERSION = 5
+VERSION = 6
 """Raised when the queries change: what was parsed with older ones is parsed again."""
 
 _MODULES = {
@@ -154,7 +155,8 @@ _BUILT_IN = frozenset(
 )  # fmt: skip
 """Types of Go that no document defines."""
 
-_Found = dict[int, tuple[str, str, "Node"]]
+_Found = dict[int, tuple[str, str, "Node", "Node"]]
+"""First byte of a name to the name, its kind, and the nodes where it begins and ends."""
 
 
 def parse(language: str, data: bytes) -> Parsed:
@@ -163,6 +165,8 @@ def parse(language: str, data: bytes) -> Parsed:
 
     parser, query = _tools(language)
     tree = parser.parse(data)
+    if language in MENDED:
+        tree = mend(parser, data, tree)
     cursor = QueryCursor(query, match_limit=100_000)
     found: _Found = {}
     uses: Uses = {}
@@ -207,9 +211,10 @@ def _define(found: _Found, kind: str, captures: dict[str, list[Node]]) -> None:
         name = f"{_text(captures['owner'][0])}::{name}"
 
     node = captures[f"def.{kind}"][0]
+    last = captures.get("body", [node])[-1]
     if kind == "field" and captures.get("decl") and _calls(captures["decl"][0]):
         kind = "method"
-    found[place.start_byte] = (name, kind, node)
+    found[place.start_byte] = (name, kind, node, last)
 
 
 _NAMES = frozenset(
@@ -301,12 +306,12 @@ _SPREAD: dict[str, Callable[[Node], Iterator[tuple[str, int]]]] = {"from": _from
 """Statements that import several things."""
 
 
-def _nest(found: list[tuple[str, str, Node]]) -> list[Definition]:
-    found.sort(key=lambda item: (item[2].start_byte, -item[2].end_byte))
+def _nest(found: list[tuple[str, str, Node, Node]]) -> list[Definition]:
+    found.sort(key=lambda item: (item[2].start_byte, -item[3].end_byte))
     stack: list[tuple[int, str, str]] = []
     definitions = []
-    for name, kind, node in found:
-        start, end = node.start_point, node.end_point
+    for name, kind, node, last in found:
+        start, end = node.start_point, last.end_point
         while stack and stack[-1][0] <= node.start_byte:
             stack.pop()
         *outside, name = name.split("::") if "::" in name else [name]
@@ -318,7 +323,7 @@ def _nest(found: list[tuple[str, str, Node]]) -> list[Definition]:
         line = start.row + 1
         definitions.append(Definition(name, kind, line, max(line, stop), len(stack), owner))
         if kind not in _FLAT:
-            stack.append((node.end_byte, ".".join([*outside, name]), kind))
+            stack.append((last.end_byte, ".".join([*outside, name]), kind))
     return definitions
 
 

@@ -2,8 +2,9 @@
 
 Every pattern has one tag, `def.<kind>` or `ref.<kind>`, on the node that it spans, and the name as
 `name`; or as `decl` (a C declarator, which holds the name somewhere inside). `owner` stands before
-the name, `prefix` before an imported one. Four tags are read by grammar.py itself: ref.from
-(Python), ref.use (Rust), ref.bare and ref.local (Ruby: a bare word is a call unless it is local).
+the name, `prefix` before an imported one; `body` goes on behind the node of the tag. Four tags are
+read by grammar.py itself: ref.from (Python), ref.use (Rust), ref.bare and ref.local (Ruby: a bare
+word is a call unless it is local).
 """
 
 from __future__ import annotations
@@ -93,12 +94,22 @@ _C = """
 (translation_unit (declaration declarator: [(identifier) (array_declarator) (pointer_declarator)]
     @decl) @def.constant)
 (field_declaration declarator: (_) @decl) @def.field
+(ERROR [(function_declarator) (pointer_declarator declarator: (function_declarator))] @decl
+    @def.function . "{")
+(translation_unit (expression_statement (call_expression function: (identifier) @require
+    arguments: (argument_list . (identifier) @name))) @def.function . (compound_statement) @body
+    (#match? @require "^[A-Z][A-Z0-9_]+$"))
+(preproc_ifdef (expression_statement (call_expression function: (identifier) @require
+    arguments: (argument_list . (identifier) @name))) @def.function . (compound_statement) @body
+    (#match? @require "^[A-Z][A-Z0-9_]+$"))
 (preproc_include path: (_) @name) @ref.import
 """
 _CPP = """
 (class_specifier name: [(type_identifier) @name (template_type name: (type_identifier) @name)
     (qualified_identifier) @name] body: (_)) @def.class
 (struct_specifier name: (template_type name: (type_identifier) @name) body: (_)) @def.struct
+(function_definition (ERROR (identifier) @require) declarator: (identifier) @name
+    (#match? @require "^(class|struct)$")) @def.class
 (namespace_definition name: (_) @name) @def.module
 (alias_declaration name: (type_identifier) @name) @def.type
 (concept_definition name: (identifier) @name) @def.type
@@ -249,7 +260,7 @@ QUERIES = {
 (call_expression function: [(identifier) @name
     (field_expression field: (field_identifier) @name)]) @ref.call
 """,
-    "cpp": _C + _CPP,
+    "cpp": _CPP + _C,
     "csharp": """
 (class_declaration name: (identifier) @name) @def.class
 (interface_declaration name: (identifier) @name) @def.interface
