@@ -18,9 +18,10 @@ from typing import Any
 
 import re2
 
-from rlm_mcp.corpus import masks, syntax
 from rlm_mcp.corpus import pattern as patterns
+from rlm_mcp.corpus import syntax
 from rlm_mcp.corpus.pattern import Node, Pattern, Unknown
+from rlm_mcp.corpus.rows import Needs, rows_of
 from rlm_mcp.errors import BadRequest
 
 LONGEST = 10_000
@@ -50,7 +51,7 @@ class Gated:
     automaton: Automaton | None = None
     """Hyperscan, where it may be used and is installed: it finds lines, or (per document)
     documents."""
-    rows: tuple[masks.Needs, ...] = ()
+    rows: tuple[Needs, ...] = ()
     """What makes a line match, where the pattern is a choice of rows of a fixed length."""
     every_line: bool = False
     empty_lines: bool = False
@@ -137,7 +138,7 @@ def gate(
     return Gated(
         regex,
         automaton=automaton,
-        rows=masks.rows(patterns.lean(read.node)),
+        rows=rows_of(patterns.lean(read.node)),
         every_line=_every_line(read),
         empty_lines=empty_lines,
     )
@@ -153,7 +154,7 @@ def _literal(text: str, ignore_case: bool, multiline: bool) -> Gated:
     usable = text.isascii() or not ignore_case
     return Gated(
         regex,
-        rows=masks.rows(node) if usable and not across else (),
+        rows=rows_of(node) if usable and not across else (),
         text=None if ignore_case else data,
         automaton=_automaton(node, across) if usable else None,
         per_document=across,

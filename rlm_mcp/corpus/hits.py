@@ -194,7 +194,7 @@ def _decided(
 ) -> tuple[Numbers, bool]:
     """Return the lines, among those that RE2 finds, that the backtracking engine agrees to."""
     runs = among.reading_runs if enough else among.runs
-    scan = scanning.Scan(snapshot, Way(gated, snapshot.byte_counts), clock)
+    scan = scanning.Scan(snapshot, Way(gated, snapshot.pair_counts), clock)
     if gated.every_line:
         pieces = _all_lines(among)
     else:

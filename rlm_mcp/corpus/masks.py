@@ -1,37 +1,25 @@
 """Find matching lines by comparing whole arrays of bytes, for patterns of a fixed length.
 
 An engine that tells each match to Python takes half a microsecond for each. Where matches are
-dense it is cheaper to compare a megabyte with one byte of the pattern at a time, 20 GB/s, and to
-keep the places at which all of them are right. The pattern is a choice of rows; a row says which
-bytes may stand at some offsets from a place. Edges are such bytes too: a line starts behind a
-newline.
+dense it is cheaper to compare a megabyte with one byte of each row (rows.py) at a time, 20 GB/s,
+and to keep the places at which all of them are right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import product
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus import pattern as patterns
-from rlm_mcp.corpus.pattern import BYTES, NEWLINE, WORD, Node, Unknown
+from rlm_mcp.corpus.rows import MARGIN, Needs
 
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
-Needs = tuple[tuple[int, int], ...]
-"""(offset, set of bytes as bits) of a row; offset -1 is the byte before the match."""
-Item = int | str
-"""A set of bytes, or the name of an edge."""
 
-PIECE = 512 << 10
-"""Bytes that are compared at a time: more do not stay in the processor's own memory."""
-MOST_ROWS = 16
-LONGEST = 24
-"""Bytes that a row may have."""
 RARE = 1 / 200
 """The share of places below which they are looked at one by one."""
 LAST = 3
@@ -40,71 +28,6 @@ DENSE = 4
 """Lines a hit below which lines are looked at rather than hits."""
 OP_NS, BASE_NS = 0.06, 0.7
 """Nanoseconds a byte of one comparison, and of finding the lines of what was found."""
-_BORDERS = {
-    "^": ((NEWLINE, BYTES),),
-    "$": ((BYTES, NEWLINE),),
-    "\\b": ((WORD, BYTES & ~WORD), (BYTES & ~WORD, WORD)),
-    "\\B": ((WORD, WORD), (BYTES & ~WORD, BYTES & ~WORD)),
-}
-"""What may stand before and behind each edge."""
-
-
-def rows(node: Node) -> tuple[Needs, ...]:
-    """Return the rows that a node is a choice of; none where its length is not fixed or large."""
-    try:
-        ways = _ways(node)
-    except Unknown:
-        return ()
-    found = {needs: None for way in ways for needs in _needs(way)}
-    return tuple(found) if len(found) <= MOST_ROWS else ()
-
-
-def _ways(node: Node) -> list[tuple[Item, ...]]:
-    """Write a node out as a choice of rows of sets and edges. Raises Unknown for too many."""
-    match node:
-        case patterns.One(bits):
-            return [(bits,)]
-        case patterns.Edge(name) if name in _BORDERS:
-            return [(name,)]
-        case patterns.Many(inner, low, high) if low <= high <= LONGEST:
-            parts = _ways(inner)
-            ways = [way for count in range(low, high + 1) for way in _joined([parts] * count)]
-        case patterns.Row(nodes):
-            ways = _joined([_ways(inner) for inner in nodes])
-        case patterns.Either(nodes):
-            ways = [way for inner in nodes for way in _ways(inner)]
-        case _:
-            raise Unknown("no fixed length")
-    if len(ways) > MOST_ROWS or any(len(way) > LONGEST for way in ways):
-        raise Unknown("too many rows")
-    return ways
-
-
-def _joined(parts: Sequence[list[tuple[Item, ...]]]) -> list[tuple[Item, ...]]:
-    count = 1
-    for part in parts:
-        count *= len(part)
-        if count > MOST_ROWS:
-            raise Unknown("too many rows")
-    return [tuple(item for way in ways for item in way) for ways in product(*parts)]
-
-
-def _needs(way: tuple[Item, ...]) -> Iterable[Needs]:
-    """Turn edges into sets of bytes beside them; an edge that cannot hold leaves nothing."""
-    sets: dict[int, int] = {}
-    edges: list[tuple[int, str]] = []
-    for item in way:
-        if isinstance(item, str):
-            edges.append((len(sets), item))
-        else:
-            sets[len(sets)] = item
-    for borders in product(*(_BORDERS[name] for _, name in edges)):
-        needs = dict(sets)
-        for (place, _), (before, behind) in zip(edges, borders, strict=True):
-            needs[place - 1] = needs.get(place - 1, BYTES) & before
-            needs[place] = needs.get(place, BYTES) & behind
-        if all(needs.values()):
-            yield tuple(sorted((at, bits) for at, bits in needs.items() if bits != BYTES))
 
 
 class _Row(NamedTuple):
@@ -112,8 +35,6 @@ class _Row(NamedTuple):
 
     common: tuple[tuple[int, _Test], ...]
     rare: tuple[tuple[int, Flags], ...]
-    reach: int
-    """Bytes behind the first that it needs."""
 
 
 class _Test(NamedTuple):
@@ -163,10 +84,11 @@ class Masks:
         self.cost_ns = OP_NS * operations + BASE_NS
         """About the nanoseconds that a byte of text takes."""
 
-    def lines(self, data: Bytes, ends: Numbers) -> Numbers:
-        """Return which lines match: indexes of `ends`, where their newlines are in the text.
+    def lines(self, data: Bytes, ends: npt.NDArray[np.integer], begin: int) -> Numbers:
+        """Return which lines match: indexes of `ends`, where their newlines are.
 
-        `data` is the byte before the text, and text that ends with a newline.
+        `data` is whole lines with MARGIN bytes before and behind, the first a newline's; the text
+        begins at `begin`.
         """
         hits = self._hits(data)
         if hits is None:
@@ -174,39 +96,36 @@ class Masks:
         if np.count_nonzero(hits) * DENSE > len(ends):
             starts = np.empty(len(ends), np.int64)
             starts[0] = 0
-            np.add(ends[:-1], 1, out=starts[1:])
+            np.subtract(ends[:-1], begin - 1, out=starts[1:], dtype=np.int64)
             return np.flatnonzero(np.logical_or.reduceat(hits, starts))
         found = np.zeros(len(ends), bool)
-        found[ends.searchsorted(np.flatnonzero(hits))] = True
+        found[ends.searchsorted((np.flatnonzero(hits) + begin).astype(ends.dtype))] = True
         return np.flatnonzero(found)
 
     def count(self, data: Bytes) -> int:
         """Return how many lines match; `data` is as in `lines`."""
-        newlines = data[1:] == 10
+        newlines = data[MARGIN : len(data) - MARGIN] == 10
         hits = self._hits(data)
         return int(np.count_nonzero(newlines)) if hits is None else count_lines(hits, newlines)
 
     def _hits(self, data: Bytes) -> Flags | None:
         """Return where in the text matches begin; None where one does in every line."""
-        size = len(data) - 1
+        size = len(data) - 2 * MARGIN
         hits = np.zeros(size, bool)
         for row in self._rows:
-            count = size - row.reach
-            if count <= 0:
-                continue
             mask: Flags | None = None
             for offset, test in row.common:
-                part = test.of(data[1 + offset : 1 + offset + count])
+                part = test.of(data[MARGIN + offset : MARGIN + offset + size])
                 mask = part if mask is None else np.logical_and(mask, part, out=mask)
             if mask is None:
                 return None
             if row.rare:
                 places = np.flatnonzero(mask)
                 for offset, table in row.rare:
-                    places = places[table[data[places + (1 + offset)]]]
+                    places = places[table[data[places + (MARGIN + offset)]]]
                 hits[places] = True
             else:
-                np.logical_or(hits[:count], mask, out=hits[:count])
+                np.logical_or(hits, mask, out=hits)
         return hits
 
 
@@ -243,9 +162,8 @@ def _arranged(needs: Needs, shares: npt.NDArray[np.float64]) -> _Row:
     """Let the rarest sets be compared everywhere, until what is left is rare."""
     tests = []
     for offset, bits in needs:
-        packed = np.frombuffer(bits.to_bytes(32, "little"), np.uint8)
-        table = np.unpackbits(packed, bitorder="little").astype(bool)
-        tests.append((float(shares[table].sum()), offset, _test(table)))
+        test = _test(bits)
+        tests.append((float(shares[test.table].sum()), offset, test))
     tests.sort(key=lambda item: (item[0], item[2].operations))
     common: list[tuple[int, _Test]] = []
     left = 1.0
@@ -254,10 +172,13 @@ def _arranged(needs: Needs, shares: npt.NDArray[np.float64]) -> _Row:
         common.append((offset, test))
         left *= share
     rare = tuple((offset, test.table) for _, offset, test in tests)
-    return _Row(tuple(common), rare, max([0, *(offset for offset, _ in needs)]))
+    return _Row(tuple(common), rare)
 
 
-def _test(table: Flags) -> _Test:
+@lru_cache(maxsize=256)
+def _test(bits: int) -> _Test:
+    packed = np.frombuffer(bits.to_bytes(32, "little"), np.uint8)
+    table = np.unpackbits(packed, bitorder="little").astype(bool)
     edges = np.flatnonzero(np.diff(table, prepend=False, append=False)).reshape(-1, 2)
     ranges = tuple((low, high - 1) for low, high in edges.tolist())
     bit = 0

@@ -33,6 +33,8 @@ SMALL = BLOCK >> 5
 """Bytes that are looked at first, to learn which way suits."""
 FEW = BLOCK >> 7
 """The same, where not all matching lines are asked for."""
+HEAD = BLOCK >> 2
+"""Bytes that are looked at first, to learn whether threads can share the rest."""
 THREADED = 64 << 20
 """Bytes from which on several threads share the work."""
 CROWDED = 4_000
@@ -78,10 +80,12 @@ def scan(snapshot: Snapshot, gated: Gated, runs: Runs, clock: Clock, enough: int
     """Return the matching lines of some spans; with `enough`, stop soon after so many."""
     size = sum(end - start for start, end in runs)
     workers = min(4, os.cpu_count() or 1)
-    way = Way(gated, snapshot.byte_counts)
+    way = Way(gated, snapshot.pair_counts)
     if size < THREADED or workers == 1 or enough:
         return Scan(snapshot, way, clock).all(_blocks(snapshot, runs), enough)
-    head, *rest = _blocks(snapshot, runs)
+    (start, end), *rest = _blocks(snapshot, runs)
+    head = (start, _border(snapshot, start + HEAD, end))
+    rest.insert(0, (head[1], end))
     results = [Scan(snapshot, way, clock).all([head])]
     if way.told * CROWDED > head[1] - head[0] and not way.by_arrays:
         # Each hit is told to Python, one thread at a time: more threads would only queue.

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from rlm_mcp.corpus.big import Big
 from rlm_mcp.corpus.gate import Gated, gate
+from rlm_mcp.corpus.rows import MARGIN
 from rlm_mcp.corpus.way import Way
 from rlm_mcp.errors import BadRequest
 
@@ -30,8 +31,9 @@ PIECE = 1 << 20
 """Bytes that are read and scanned at a time, while they are in the processor's own memory."""
 MAX_WHOLE = 64 << 20
 """Bytes of a line that are looked at as one."""
+_BESIDE = 2 * MARGIN + 1
 SAMPLE = 64 << 10
-"""Bytes from which is told how frequent each byte is."""
+"""Bytes from which is told how frequent each pair of bytes is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def scan(
     end = min(end, big.size)
     if start == 0 and big.read(0, len(BOM_UTF8)) == BOM_UTF8:
         start = len(BOM_UTF8)  # the first line begins behind it
-    counts = np.bincount(np.frombuffer(big.read(start, start + SAMPLE), np.uint8), minlength=256)
+    sample = big.read(start, start + SAMPLE)
+    counts = np.bincount(np.frombuffer(sample, "<u2", len(sample) // 2), minlength=1 << 16)
     sifting = _Sifting(big, gated, counts, limit + skip, deadline)
     spans = list(_spans(big, start, end))
     workers = min(4, os.cpu_count() or 1, len(spans))
@@ -134,7 +137,7 @@ class _Sifting:
                 return _Part(np.concatenate(found), total, False, parted)
             parted += block.begins_long
             if way.by_arrays and kept >= self.wanted and block.is_whole:
-                total += way.count(block, 1, block.end)
+                total += way.count(block, MARGIN, block.end)
                 told = False
                 continue
             lines = block.matching(way)
@@ -153,23 +156,27 @@ class _Sifting:
 
 
 class _Block:
-    """Whole lines of the file, as a text that is searched: a newline stands before and behind."""
+    """Whole lines of the file, as a text that is searched: a newline stands before and behind.
+
+    The text lies behind MARGIN bytes, and as many follow it.
+    """
 
     def __init__(self, room: bytearray, size: int, start: int, line: int, at_end: bool) -> None:
         self._room = room
         self._start = start
         self._line = line
-        self.end = size + 1
-        """Where the last newline ends; the text starts at 1."""
-        self.is_whole = room[size] == 10 and line == start
+        self.end = MARGIN + size
+        """Where the last newline ends."""
+        ends_line = room[self.end - 1] == 10
+        self.is_whole = ends_line and line == start
         """Whether no line of it began before it, or goes on behind it."""
-        self.begins_long = not at_end and room[size] != 10 and line == start
+        self.begins_long = not at_end and not ends_line and line == start
         """Whether it holds just the beginning of a line."""
-        if room[size] != 10:
+        if not ends_line:
             room[self.end] = 10
             self.end += 1
-        room[0] = room[self.end] = 10
-        self.buffer = memoryview(room)[: self.end + 1]
+        room[MARGIN - 1] = room[self.end] = 10
+        self.buffer = memoryview(room)[: self.end + MARGIN]
 
     @property
     def goes_on(self) -> bool:
@@ -178,7 +185,8 @@ class _Block:
 
     @cached_property
     def _ends(self) -> Numbers:
-        return np.flatnonzero(np.frombuffer(self.buffer, np.uint8)[1 : self.end] == 10) + 1
+        text = np.frombuffer(self.buffer, np.uint8)[MARGIN : self.end]
+        return np.flatnonzero(text == 10) + MARGIN
 
     def newlines(self, start: int, end: int) -> tuple[int, Numbers]:
         """Return the ordinal of the first newline of a span, and where all of its newlines are."""
@@ -187,38 +195,43 @@ class _Block:
 
     def find_newline(self, position: int) -> int:
         """Return the place of the next newline of the text."""
-        return self._room.find(b"\n", max(1, position))
+        return self._room.find(b"\n", max(MARGIN, position))
 
     def matching(self, way: Way) -> Numbers:
         """Return where the newlines of the matching lines are."""
-        found, are_ordinals = way.lines(self, 1, self.end)
+        found, are_ordinals = way.lines(self, MARGIN, self.end)
         return self._ends[found] if are_ordinals else found
 
     def starts(self, newlines: Numbers) -> Numbers:
         """Return where some lines start in the file."""
-        before = np.concatenate(([0], self._ends))[self._ends.searchsorted(newlines)]
-        starts: Numbers = before + self._start
-        return np.where(before == 0, self._line, starts)
+        before = np.concatenate(([MARGIN - 1], self._ends))[self._ends.searchsorted(newlines)]
+        starts: Numbers = before - (MARGIN - 1) + self._start
+        return np.where(before == MARGIN - 1, self._line, starts)
 
 
 def _blocks(big: Big, start: int, end: int) -> Iterator[_Block]:
     """Read whole lines; each block is gone when the next one is asked for."""
-    usual = room = bytearray(PIECE + 3)
+    usual = room = _room(PIECE)
     line = start
     while start < end:
-        wanted = min(end - start, len(room) - 3)
-        size = big.read_into(memoryview(room)[1 : wanted + 1], start)
+        wanted = min(end - start, len(room) - _BESIDE)
+        size = big.read_into(memoryview(room)[MARGIN : MARGIN + wanted], start)
         if not size:
             return
         if size < wanted:
             end = start + size  # the file was cut meanwhile
         if start + size < end:
-            border = room.rfind(b"\n", 1, size + 1)
-            if border < 0 and len(room) < MAX_WHOLE:
-                room = bytearray(min(4 * len(room), MAX_WHOLE + 3))
+            border = room.rfind(b"\n", MARGIN, MARGIN + size) + 1 - MARGIN
+            if border <= 0 and len(room) < MAX_WHOLE:
+                room = _room(min(4 * size, MAX_WHOLE))
                 continue
             size = border if border > 0 else size
         yield _Block(room, size, start, line, start + size >= end)
         start += size
-        if room[size] == 10:
+        if room[MARGIN + size - 1] == 10:
             line, room = start, usual
+
+
+def _room(size: int) -> bytearray:
+    """Return room for so many bytes, a newline that they may lack, and what is beside them."""
+    return bytearray(size + _BESIDE)

@@ -18,7 +18,8 @@ from rlm_mcp.corpus.table import MARKS, REASONS, Rows, Table
 
 Ends = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.int64]
-SAMPLE = 1 << 20
+PART, PARTS = 2048, 64
+"""Pairs of bytes, of which so many are counted at so many places."""
 GAP = 8 << 10
 """Bytes between documents that are scanned over rather than stopped at."""
 _GONE = REASONS.index("gone")
@@ -143,9 +144,13 @@ class Snapshot:
         return self.table.text_bytes - int(self.lengths.sum()) - len(self.lengths)
 
     @cached_property
-    def byte_counts(self) -> Numbers:
-        """How often each byte is in the first part of the text."""
-        return np.bincount(np.frombuffer(self.buffer[:SAMPLE], np.uint8), minlength=256)
+    def pair_counts(self) -> Numbers:
+        """How often each pair of bytes (the first one the lower) is in a sample of the text."""
+        pairs = np.frombuffer(self.buffer[: len(self.buffer) & ~1], "<u2")
+        parts = max(1, len(pairs) // PART)
+        if parts > PARTS:
+            pairs = pairs[: parts * PART].reshape(parts, PART)[:: -(-parts // PARTS)].ravel()
+        return np.bincount(pairs, minlength=1 << 16)
 
     @cached_property
     def whole_scope(self) -> Scope:

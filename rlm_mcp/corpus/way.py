@@ -1,12 +1,13 @@
 """The way to find matching lines that suits a pattern and the text met so far.
 
 RE2 is the fastest where a plain text is rare, Hyperscan where an expression is; both tell Python
-of each hit. Where that costs more than the text itself, whole arrays are compared (masks.py).
+of each hit. Where that costs more than the text itself, whole arrays are compared (pairs.py,
+masks.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any, Protocol
 
@@ -14,10 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus.gate import Gated
-from rlm_mcp.corpus.masks import BASE_NS, PIECE, Masks
+from rlm_mcp.corpus.masks import Masks
+from rlm_mcp.corpus.pairs import Pairs
+from rlm_mcp.corpus.rows import MARGIN, Needs
 
 Numbers = npt.NDArray[np.int64]
 
+PIECE = 512 << 10
+"""Bytes whose arrays are compared at a time: more do not stay in the processor's own memory."""
 SPARSE = 21_000
 """Bytes a hit from which on RE2 is faster than Hyperscan at plain text."""
 LOOK = 64
@@ -26,8 +31,10 @@ RARE = 400
 """Bytes an occurrence of its first byte from which on RE2 skips quickly to a plain text."""
 SHORT = 128 << 10
 """Bytes of a block that is too short to learn from: to arrange the arrays takes as long."""
-TOLD_NS = {"regex": 3_000, "automaton": 400}
-"""Nanoseconds of telling Python of one hit."""
+TOLD_NS = {"regex": 3_000, "automaton": 600}
+"""Nanoseconds of telling Python of one hit, while other threads may have to wait."""
+SCAN_NS, LEAST_NS = 0.2, 0.24
+"""Nanoseconds that a byte takes an engine which tells of nothing, and arrays at the least."""
 
 
 class Text(Protocol):
@@ -51,15 +58,17 @@ class Way:
     """How lines are looked for, learnt from one block for the next."""
 
     def __init__(self, gated: Gated, counts: Numbers) -> None:
+        """`counts` is how often each pair of bytes is in the text, or in a sample of it."""
         self._gated, self._counts = gated, counts
-        self._masks: Masks | None = None
+        self._arrays: Masks | Pairs | None = None
         self.by_arrays = False
         """Whether hits are not told one by one, for now."""
         self.told = 0
         """Hits that an engine told to Python, one by one."""
         self._regex = gated.automaton is None
         if gated.text is not None and gated.automaton is not None:
-            self._regex = int(counts[gated.text[0]]) * RARE < int(counts.sum())
+            first = int(counts[gated.text[0] :: 256].sum())
+            self._regex = first * RARE < int(counts.sum())
 
     def another(self) -> Way:
         """Return one for another thread, which knows as much."""
@@ -71,8 +80,8 @@ class Way:
         Returns the ordinals of their newlines and True, or the places of these and False:
         whichever was found.
         """
-        if self._masks is not None and self.by_arrays:
-            found = self._by_masks(self._masks, text, start, end)
+        if self._arrays is not None and self.by_arrays:
+            found = self._by_arrays(self._arrays, text, start, end)
             self._judge(len(found), end - start)
             return found, True
         places = np.array(self._places(text, start, end), np.int64)
@@ -84,16 +93,16 @@ class Way:
 
     def count(self, text: Text, start: int, end: int) -> int:
         """Return how many lines of a block of whole lines match, where hits are not told."""
-        assert self._masks is not None
-        found = sum(self._masks.count(data) for _, _, data in _pieces(text, start, end))
+        assert self._arrays is not None
+        found = sum(self._arrays.count(data) for _, _, data in _pieces(text, start, end))
         self._judge(found, end - start)
         return found
 
-    def _by_masks(self, masks: Masks, text: Text, start: int, end: int) -> Numbers:
+    def _by_arrays(self, arrays: Masks | Pairs, text: Text, start: int, end: int) -> Numbers:
         found = [np.empty(0, np.int64)]
         for begin, stop, data in _pieces(text, start, end):
             first, ends = text.newlines(begin, stop)
-            found.append(masks.lines(data, ends.astype(np.int64) - begin) + first)
+            found.append(arrays.lines(data, ends, begin) + first)
         return np.concatenate(found)
 
     def _judge(self, hits: int, size: int) -> None:
@@ -119,20 +128,34 @@ class Way:
         """Whether telling of so many hits takes longer than comparing arrays does."""
         if size < SHORT:
             return self.by_arrays
-        if not self._gated.rows or hits * TOLD_NS[way] < size * BASE_NS:
+        telling = hits * TOLD_NS[way] / size + SCAN_NS
+        if telling < LEAST_NS or not self._gated.rows:
             return False
-        self._masks = self._masks or Masks(self._gated.rows, self._counts)
-        return hits * TOLD_NS[way] > size * self._masks.cost_ns
+        self._arrays = self._arrays or _arranged(self._gated.rows, self._counts)
+        return telling > self._arrays.cost_ns
+
+
+def _arranged(rows: Sequence[Needs], counts: Numbers) -> Masks | Pairs:
+    """Return what compares arrays of text of this kind the fastest."""
+    masks = Masks(rows, counts.reshape(256, 256).sum(axis=0))
+    try:
+        pairs = Pairs(rows, counts)
+    except ValueError:
+        return masks
+    return pairs if pairs.cost_ns < masks.cost_ns else masks
 
 
 def _pieces(text: Text, start: int, end: int) -> Iterator[tuple[int, int, npt.NDArray[np.uint8]]]:
-    """Give whole lines, about PIECE bytes at a time: where they are, and the byte before them."""
+    """Give whole lines, about PIECE bytes at a time: where they are, and they with a margin."""
+    whole = np.frombuffer(text.buffer, np.uint8)
     while start < end:
         stop = min(end, text.find_newline(min(start + PIECE, end) - 1) + 1)
-        if start:
-            data = np.frombuffer(text.buffer, np.uint8)[start - 1 : stop]
-        else:
-            data = np.frombuffer(b"\n" + text.buffer[:stop], np.uint8)
+        low, high = start - MARGIN, stop + MARGIN
+        data = whole[max(0, low) : high]
+        if low < 0 or high > len(whole):
+            newlines = np.full(high - low, 10, np.uint8)
+            newlines[max(0, -low) :][: len(data)] = data
+            data = newlines
         yield start, stop, data
         start = stop
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rlm_mcp.corpus import masks, pattern, syntax
+from rlm_mcp.corpus import masks, pairs, pattern, syntax
+from rlm_mcp.corpus.rows import MARGIN, Needs, rows_of
 
 PIECES = (
     "a", "b", "X", ".", r"\w", r"\d", r"\W", r"\b", "^", "$", "[ab]", "[^a]", "ab", "0",
@@ -17,15 +19,23 @@ PIECES = (
 )  # fmt: skip
 
 
-def rows(text: str, fold: bool = False) -> tuple[masks.Needs, ...]:
-    return masks.rows(pattern.lean(syntax.parse(text, ignore_case=fold).node))
+def rows(text: str, fold: bool = False) -> tuple[Needs, ...]:
+    return rows_of(pattern.lean(syntax.parse(text, ignore_case=fold).node))
 
 
-def lines(choice: tuple[masks.Needs, ...], data: bytes) -> list[int]:
-    array = np.frombuffer(b"\n" + data, np.uint8)
-    arranged = masks.Masks(choice, np.bincount(array, minlength=256))
-    found = list(map(int, arranged.lines(array, np.flatnonzero(array[1:] == 10))))
-    assert arranged.count(array) == len(found)
+def lines(choice: tuple[Needs, ...], data: bytes) -> list[int]:
+    """Return which lines match, in all ways that there are."""
+    edge = b"=ab\n" * (MARGIN // 4)
+    array = np.frombuffer(edge + data + edge, np.uint8)
+    ends = np.flatnonzero(array[MARGIN:-MARGIN] == 10)
+    ways: list[masks.Masks | pairs.Pairs] = [masks.Masks(choice, np.bincount(array, minlength=256))]
+    sample = np.frombuffer(edge + data + edge, "<u2", len(array) // 2)
+    with contextlib.suppress(ValueError):
+        ways.append(pairs.Pairs(choice, np.bincount(sample, minlength=1 << 16)))
+    for way in ways:
+        found: list[int] = way.lines(array, ends.astype(np.uint32) + np.uint32(7), 7).tolist()
+        assert way.count(array) == len(found)
+        assert found == ways[0].lines(array, ends, 0).tolist()
     return found
 
 
