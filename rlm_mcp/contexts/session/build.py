@@ -260,7 +260,7 @@ class Builder:
             self._filing.index()
             row = self._db.execute(
                 "SELECT n, name, kind FROM blocks WHERE call=? AND doc=? AND type='call'",
-                (call, self._doc),
+                (plain(call), self._doc),
             ).fetchone()
             home = tuple(row) if row else None
         return home

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rlm_mcp import config
-from rlm_mcp.contexts.session import build, nodes
+from rlm_mcp.contexts.session import build, nodes, work
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.refs import parse
@@ -52,6 +52,19 @@ def test_reading_in_steps_gives_the_same_turns_as_reading_at_once(
     expected = opened(whole)
     assert blocks(session) == blocks(expected)
     assert session.text(parse("session")) == expected.text(parse("session"))
+
+
+def test_a_result_finds_a_call_of_an_earlier_reading_whose_id_is_no_text(
+    record: Record, transcript: Write, opened: Open
+) -> None:
+    call = {"type": "tool_use", "id": "toolu_\ud800", "name": "Bash", "input": {"command": "ls"}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_\ud800", "content": "a.py"}
+    path = transcript(record("assistant", "a1", None, [call]))
+    session = opened(path)
+    with path.open("a") as file:
+        file.write(json.dumps(record("user", "u1", "a1", [result])) + "\n")
+    session.refresh()
+    assert [run.text for run in work.runs(session.view)] == ["a.py"]
 
 
 def test_a_second_server_uses_the_same_index(
