@@ -96,6 +96,8 @@ def call(name: str, arguments: Any, call_id: str = "") -> Block:
         elif what == "plan":
             block.plan = plan(values) or _task(name.lower(), values)
         block.arg = block.arg or _first(values, ("pattern", "query", "url", "description", "path"))
+        if what == "task":
+            block.arg = block.arg or _first(values, ("message", "prompt", "task"))
     elif isinstance(values, str):
         block.arg = values if what == "shell" else ""
     patch = text if "*** Begin Patch" in text else ""

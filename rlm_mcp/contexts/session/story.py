@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlm_mcp.contexts.session import audit, ledger, paths, work
+from rlm_mcp.contexts.session import audit, ledger, patches, paths, work
 from rlm_mcp.contexts.session.turns import Block, FileOp
 from rlm_mcp.contexts.session.view import View, rows_of
 from rlm_mcp.contexts.variable import wire
@@ -76,8 +76,9 @@ def subagents(view: View) -> list[dict[str, Any]]:
     found = []
     for thread in view.threads()[1:]:
         rows = view.index.rows(
-            "SELECT * FROM blocks WHERE type='call' AND (call=? AND call!='' OR note=?)",
-            (thread.call, thread.raw),
+            "SELECT * FROM blocks WHERE type='call' AND (call=? AND call!='' OR note=? OR call IN "
+            "(SELECT call FROM blocks WHERE type='result' AND arg=? AND call!=''))",
+            (thread.call, thread.raw, thread.raw),
         )
         where = "b.doc=? AND t.live=1 AND t.origin='agent' AND b.type='text'"
         said = list(rows_of(view, where, (thread.doc,)))
@@ -135,8 +136,8 @@ def file_at(view: View, path: str, turn: int = 0) -> dict[str, Any]:
                 text, sources, missed = seen, [ref], ""
         elif op.op == "delete":
             text, sources, missed = None, [], f"deleted at {ref}"
-        elif text is not None and op.old and op.old in text:
-            text = text.replace(op.old, op.new, -1 if op.everywhere else 1)
+        elif (changed := _changed(text, op)) is not None:
+            text = changed
             sources.append(ref)
         else:
             text, missed = None, f"the change at {ref} cannot be applied to what is recorded"
@@ -145,6 +146,13 @@ def file_at(view: View, path: str, turn: int = 0) -> dict[str, Any]:
         "path": path, "known": known, "text": text or "", "built_from": sources if known else [],
         "note": "" if known else missed or "never recorded whole",
     }  # fmt: skip
+
+
+def _changed(text: str | None, op: FileOp) -> str | None:
+    """Return a text after an edit, None where the edit does not fit."""
+    if text is not None and op.old and op.old in text:
+        return text.replace(op.old, op.new, -1 if op.everywhere else 1)
+    return patches.applied(text, op.patch) if text is not None and op.patch else None
 
 
 def commits(view: View, settings: Settings) -> list[dict[str, Any]]:
