@@ -32,7 +32,10 @@ _SIGNS = (
     re.compile(r"^(.*\b(?:[Ee]rror|not found|No such file|denied|refused)\b.*)$", re.MULTILINE),
     re.compile(r"^(.*\b[1-9]\d* failed\b.*)$", re.MULTILINE),
 )  # fmt: skip
-_TESTS = re.compile(r"^FAILED (\S+)|^___+ (\S+) ___+$|^--- FAIL: (\S+)", re.MULTILINE)
+_TESTS = re.compile(
+    r"^FAILED ([^\s(]\S*)|^___+ (\S+) ___+$|^--- FAIL: (\S+)|^(?:FAIL|ERROR): \w+ \(([\w.]+)\)$",
+    re.MULTILINE,
+)
 TEST = re.compile(
     r"\b(?:pytest|py\.test|jest|vitest|mocha|go test|cargo (?:test|nextest)|(?:npm|pnpm|yarn)"
     r"(?: run)? test|make (?:test|check)|unittest|rspec|mvn\b.*\btest|gradlew?\b.*\btest|tox|ctest"

@@ -13,6 +13,7 @@ import pytest
 
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts import session as sessions
+from rlm_mcp.contexts.session import work
 from rlm_mcp.contexts.session.brief import rules
 from rlm_mcp.contexts.session.session import Session
 from rlm_mcp.corpus.tokens import estimate
@@ -317,3 +318,16 @@ def test_a_mirror_keeps_what_the_agent_rewrote_and_no_secret(
     text = Path(first["path"]).read_text()
     assert not any(secret in text for secret in story.keys.secrets)
     assert Path(first["path"]).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("output", "names"),
+    [
+        ("FAILED (failures=1)\n", []),
+        ("FAIL: test_cap (test_retry.T.test_cap)\nFAILED (failures=1)", ["test_retry.T.test_cap"]),
+        ("ERROR: test_x (mod.T)\n", ["mod.T"]),
+        ("FAILED tests/a.py::test_b - assert 1\n", ["tests/a.py::test_b"]),
+    ],
+)
+def test_the_names_of_failing_tests_are_read(output: str, names: list[str]) -> None:
+    assert work.failing(output) == names
