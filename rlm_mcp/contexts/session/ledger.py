@@ -59,13 +59,17 @@ def _facts(view: View, before: int) -> list[Fact]:
         "b.type IN ('text', 'thinking') AND t.origin IN ('human', 'agent')",
         lambda row: _of(view, row),
     )
-    prompts = view.kept.of(
-        "prompts", "b.type='text' AND t.origin='human'", lambda row: (int(row["n"]),)
-    )
+    prompts = sorted(n for live in (True, False) for n in _prompts(view, live=live))
     if before:
         found = [fact for fact in found if fact.turn < before]
         prompts = [turn for turn in prompts if turn < before]
     return _settle(_once(found), prompts)
+
+
+def _prompts(view: View, *, live: bool) -> list[int]:
+    """Return the turns of prompts; a rewound one answered what stood before it, too."""
+    where = "b.type='text' AND t.origin='human'"
+    return view.kept.of("prompts", where, lambda row: (int(row["n"]),), live=live)
 
 
 def _of(view: View, row: sqlite3.Row) -> list[Fact]:

@@ -150,6 +150,7 @@ class Session:
             "unfinished": "unfinished line at the end (still being written, or cut off)",
             "repeated": "records were repeated and are counted once",
             "large": "lines over 1 MB have their long strings cut",
+            "missing": "files with what was said before this one are gone",
         }
         for kind, words in sentences.items():
             if count := sum(total(states, kind).values()):

@@ -133,7 +133,9 @@ class Meta:
 class Odd:
     """What was met and not read: an unknown record type, a broken line, a repeated record."""
 
-    kind: Literal["unknown", "broken", "repeated", "unfinished", "noise", "large", "behind"]
+    kind: Literal[
+        "unknown", "broken", "repeated", "unfinished", "noise", "large", "behind", "missing"
+    ]
     name: str = ""
 
 

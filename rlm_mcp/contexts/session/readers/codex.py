@@ -2,32 +2,25 @@
 
 Messages are response items; the event messages that repeat them are passed over. A rollback says
 how many prompts to take back. Reasoning and compactions may be encrypted: their size is all that
-there is. A subagent or a fork is a file of its own, which names its parent in its first line.
+there is. A thread may stand in several files (see codex_threads).
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
-from rlm_mcp.contexts.session.readers import places
+from rlm_mcp.contexts.session.readers import codex_items, codex_threads, places
+from rlm_mcp.contexts.session.readers.codex_threads import HARNESS, text, thread_name
 from rlm_mcp.contexts.session.readers.messages import count
-from rlm_mcp.contexts.session.readers.reader import (
-    Reader,
-    first_records,
-    json_lines,
-    json_list,
-)
+from rlm_mcp.contexts.session.readers.reader import Read, Reader, json_lines, json_list
 from rlm_mcp.contexts.session.turns import (
     Block,
-    Child,
     Event,
-    Found,
     Meta,
     Odd,
     Piece,
@@ -37,8 +30,17 @@ from rlm_mcp.contexts.session.turns import (
     Usage,
 )
 
-_NAME = re.compile(r"rollout-.*?-?([0-9a-f]{8}-[0-9a-f-]{27})\Z")
 _TYPES = ("session_meta", "turn_context", "response_item", "event_msg", "compacted")
+_NOISE = frozenset(["world_state", "token_usage_record"])
+_REFUSED = re.compile(
+    r"unsupported (?:custom tool )?call: |apply_patch verification failed|Script failed\n|"
+    r"failed to parse function arguments|exec_command failed|unable to (?:parse|run) "
+)
+"""How the output of a call begins that came to nothing, where no exit code says so."""
+_CALLS = 200
+"""Newest calls that are remembered, to tell notes that repeat them."""
+_DEEP = 50
+"""Files of one history that are followed."""
 _EDITOR = "# Context from my IDE setup:"
 _REQUEST = re.compile(r"^## My request for Codex:\s*$", re.MULTILINE)
 _OLD = re.compile(rb'\s*\{\s*"session"\s*:\s*\{[^{}]*"(?:id|timestamp)"')
@@ -52,20 +54,9 @@ _REPEATED = frozenset(
         "turn_started", "turn_complete", "mcp_tool_call_begin", "mcp_tool_call_end",
         "web_search_begin", "web_search_end", "entered_review_mode", "exited_review_mode",
         "turn_diff", "plan_update", "background_event", "item_started", "item_completed",
-        "thread_name_updated", "token_count",
+        "thread_name_updated", "token_count", "thread_settings_applied",
     ]
 )  # fmt: skip
-_HARNESS = (
-    "<environment_context>", "<user_instructions>", "<permissions instructions>",
-    "# AGENTS.md instructions", "<INSTRUCTIONS>", "<turn_aborted>", "<user_shell_command>",
-    "<collaboration_mode>", "<skill>", "<skills_instructions>", "<subagent_notification>",
-    "<personality_spec>", "<app-context>",
-)  # fmt: skip
-
-
-def folders() -> list[Path]:
-    home = Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex")
-    return [home / "sessions", home / "archived_sessions"]
 
 
 def detect(path: Path, head: bytes) -> bool:
@@ -81,61 +72,6 @@ def detect(path: Path, head: bytes) -> bool:
         ):
             return True
     return False
-
-
-def native(path: Path) -> str:
-    match = _NAME.match(path.stem)
-    return match[1] if match else path.stem
-
-
-def find(roots: Sequence[Path]) -> Iterator[Found]:
-    for folder in folders():
-        for path in sorted(folder.glob("**/rollout-*.json*")):
-            facts: dict[str, Any] = {}
-            for record in first_records(path):
-                payload = record.get("payload")
-                if not isinstance(payload, dict):
-                    continue
-                if record.get("type") == "session_meta":
-                    facts["project"] = str(payload.get("cwd") or "")
-                    facts["started"] = str(record.get("timestamp") or "")
-                    facts["parent"] = _parent(payload)[0]
-                elif payload.get("role") == "user":
-                    text = _text(payload.get("content"))
-                    if not text.lstrip().startswith(_HARNESS):
-                        facts["title"] = text[:200]
-                        break
-            yield Found("codex", native(path), str(path), **facts)
-
-
-def children(path: Path) -> Sequence[Child]:
-    """Return the subagents' rollouts of this day and the next that name this one as parent."""
-    own, found = native(path), []
-    days = sorted(path.parents[2].glob("*/*")) if path.parent.name.isdigit() else []
-    at = days.index(path.parent) if path.parent in days else 0
-    near = days[at : at + 2] or [path.parent]
-    for other in sorted(other for day in near for other in day.glob("rollout-*.jsonl")):
-        if other == path:
-            continue
-        record = next(first_records(other), {})
-        payload = record.get("payload")
-        if isinstance(payload, dict) and _parent(payload) == (own, "subagent"):
-            spawn = payload["source"]["subagent"]["thread_spawn"]
-            facts = {key: str(value) for key, value in spawn.items()}
-            found.append(Child(str(other), f"agent-{native(other)[-8:]}", "", facts))
-    return found
-
-
-def _parent(payload: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the id of the session that this one came from, and how."""
-    if fork := payload.get("forked_from_id"):
-        return str(fork), "fork"
-    source = payload.get("source")
-    spawn = source.get("subagent") if isinstance(source, dict) else None
-    spawn = spawn.get("thread_spawn") if isinstance(spawn, dict) else None
-    if isinstance(spawn, dict) and spawn.get("parent_thread_id"):
-        return str(spawn["parent_thread_id"]), "subagent"
-    return "", ""
 
 
 def events(source: Source, start: int) -> Iterator[Event]:
@@ -156,7 +92,41 @@ def events(source: Source, start: int) -> Iterator[Event]:
         yield from read({"type": "session_meta", "payload": whole.get("session")})
         yield from json_list(whole.get("items"), "/items", read)
         return
+    if start == 0:
+        yield from _inherited(Path(source.path), state, read, _DEEP)
     yield from json_lines(source, start, read)
+
+
+def _inherited(path: Path, state: dict[str, Any], read: Read, deep: int) -> Iterator[Event]:
+    """Yield what a fork or a rewound thread goes on from, and of the latter what it dropped."""
+    base = codex_threads.base(path)
+    if base is None:
+        return
+    if base.path is None or not deep:
+        yield Odd("missing", "the rollout that this one goes on from")
+        return
+    dropped = 0
+
+    def within(record: dict[str, Any]) -> Iterator[Event]:
+        nonlocal dropped
+        ordinal = record.get("ordinal")
+        after = isinstance(ordinal, int) and ordinal >= base.ordinal
+        if after and not base.same:
+            return
+        for event in read(record):
+            dropped += after and isinstance(event, Piece) and event.origin == "human"
+            yield event
+
+    yield from _inherited(base.path, state, read, deep - 1)
+    for event in json_lines(Source(str(base.path)), 0, within):
+        if isinstance(event, Piece):
+            event.pointer = f"{base.path.name}@{event.start}"
+            event.start = event.end = 0
+        yield event
+    state["open"] = ""
+    state.pop("id", None)
+    if dropped:
+        yield Rewind(prompts=dropped)
 
 
 def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
@@ -174,12 +144,12 @@ def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
         yield from _event(payload, state)
     elif kind == "compacted":
         state["open"] = ""
-        text = str(payload.get("message") or "")
-        note = "" if text else "the summary is encrypted"
-        block = Block("compaction", text, note=note)
+        summary = str(payload.get("message") or "")
+        note = "" if summary else "the summary is encrypted"
+        block = Block("compaction", summary, note=note)
         yield Piece("user", "compaction", [block], boundary=True)
     else:
-        yield Odd("noise" if kind == "world_state" else "unknown", str(kind))
+        yield Odd("noise" if kind in _NOISE else "unknown", str(kind))
 
 
 def _bare(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
@@ -206,7 +176,7 @@ def _meta(payload: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]:
     if isinstance(git, dict):
         yield Meta("gitBranch", str(git.get("branch") or ""))
         yield Meta("gitCommit", str(git.get("commit_hash") or ""))
-    parent, how = _parent(payload)
+    parent, how = codex_threads.parent(payload)
     state["subagent"] = how == "subagent"
     if parent:
         yield Meta("parent", f"{parent} {how}")
@@ -226,9 +196,11 @@ def _item(payload: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]:
             state["open"] = f"@{state['replies']}"
         piece = Piece("assistant", "agent", [block], group=state["open"])
         piece.model = str(state.get("model") or "")
+        if block.call:
+            state["calls"] = [*state.get("calls", ())[1 - _CALLS :], block.call]
         yield piece
-    elif kind == "compaction":
-        yield Odd("noise", "compaction")
+    elif kind in ("compaction", "additional_tools"):
+        yield Odd("noise", str(kind))
     else:
         yield Odd("unknown", f"response_item {kind}")
 
@@ -243,35 +215,45 @@ def _prompt(payload: Mapping[str, Any]) -> Piece:
         elif isinstance(part, dict):
             blocks += _typed(str(part.get("text") or ""))
     typed = [block for block in blocks if block.type != "notice"]
-    if payload.get("role") == "user" and typed:
+    if payload.get("role") == "user" and typed and _by_person(payload):
         return Piece("user", "human", blocks)
     for block in blocks:
         block.type = "image" if block.type == "image" else "text"
     return Piece("system", "harness", blocks)
 
 
-def _typed(text: str) -> list[Block]:
+def _by_person(payload: Mapping[str, Any]) -> bool:
+    """Say whether a message is a person's, as newer versions note of each of its parts."""
+    about = payload.get("internal_chat_message_metadata_passthrough")
+    kinds = about.get("content_item_kinds") if isinstance(about, dict) else None
+    return not isinstance(kinds, list) or any(str(kind).startswith("user.") for kind in kinds)
+
+
+def _typed(prompt: str) -> list[Block]:
     """Set apart what the harness or an editor's extension wrote into a prompt."""
-    if text.lstrip().startswith(_HARNESS):
-        return [Block("notice", text)]
-    if text.lstrip().startswith(_EDITOR) and (match := _REQUEST.search(text)):
-        rest = text[match.end() :].strip()
-        return [Block("notice", text[: match.start()].strip()), Block("text", rest)]
-    return [Block("text", text)]
+    if prompt.lstrip().startswith(HARNESS):
+        return [Block("notice", prompt)]
+    if prompt.lstrip().startswith(_EDITOR) and (match := _REQUEST.search(prompt)):
+        rest = prompt[match.end() :].strip()
+        return [Block("notice", prompt[: match.start()].strip()), Block("text", rest)]
+    return [Block("text", prompt)]
 
 
 def _reply_block(kind: str, payload: Mapping[str, Any]) -> Block | None:
     call_id = str(payload.get("call_id") or payload.get("id") or "")
+    name = str(payload.get("name") or "")
     if kind == "message":
-        return Block("text", _text(payload.get("content")))
+        return Block("text", text(payload.get("content")))
     if kind == "reasoning":
-        text = _text(payload.get("summary")) or _text(payload.get("content"))
+        thought = text(payload.get("summary")) or text(payload.get("content"))
         size = len(str(payload.get("encrypted_content") or ""))
-        return Block("thinking", text, note="" if text else f"encrypted, {size:,} characters")
+        return Block("thinking", thought, note="" if thought else f"encrypted, {size:,} characters")
     if kind == "function_call":
-        return calls.call(str(payload.get("name") or ""), payload.get("arguments") or {}, call_id)
+        return calls.call(name, payload.get("arguments") or {}, call_id)
+    if kind == "custom_tool_call" and name == "exec":
+        return codex_items.script(payload, call_id)
     if kind == "custom_tool_call":
-        return calls.call(str(payload.get("name") or ""), payload.get("input") or "", call_id)
+        return calls.call(name, payload.get("input") or "", call_id)
     if kind in ("local_shell_call", "web_search_call", "tool_search_call"):
         return calls.call(kind, payload.get("action") or {}, call_id)
     return None
@@ -279,23 +261,28 @@ def _reply_block(kind: str, payload: Mapping[str, Any]) -> Block | None:
 
 def _output(payload: Mapping[str, Any]) -> Block:
     output = payload.get("output")
-    text, code, failed = output if isinstance(output, str) else "", None, None
-    if text.startswith('{"output"'):
+    said, code, failed = output if isinstance(output, str) else "", None, None
+    if said.startswith(('{"output"', '{"agent_id"')):
         try:
-            output = json.loads(text)
+            output = json.loads(said)
         except ValueError:
-            output = text
+            output = said
+    agent = ""
     if isinstance(output, dict):
-        text = str(output.get("output") or output.get("content") or "")
+        agent = str(output.get("agent_id") or "")
+        said = str(output.get("output") or output.get("content") or said)
         failed = not output["success"] if isinstance(output.get("success"), bool) else None
         meta = output.get("metadata")
         found = meta.get("exit_code") if isinstance(meta, dict) else None
         code = found if isinstance(found, int) else None
     elif isinstance(output, list):
-        text = _text(output)
-    status, shown = calls.outcome(text, failed if code is None else code != 0)
-    block = Block("result", text, call=str(payload.get("call_id") or ""), status=status)
+        said = text(output)
+    if failed is None and code is None and _REFUSED.match(said):
+        failed = True
+    status, shown = calls.outcome(said, failed if code is None else code != 0)
+    block = Block("result", said, call=str(payload.get("call_id") or ""), status=status)
     block.exit_code = shown if code is None else code
+    block.arg = thread_name(agent) if agent else ""
     return block
 
 
@@ -303,17 +290,31 @@ def _event(payload: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]
     kind = str(payload.get("type"))
     if kind == "token_count":
         yield from _tokens(payload, state)
+    elif kind == "item_completed":
+        yield from _done(payload.get("item"), state)
     elif kind == "thread_rolled_back":
         state["open"] = ""
         number = payload.get("num_turns")
         yield Rewind(prompts=number if isinstance(number, int) and number > 0 else 1)
     elif kind in ("error", "stream_error", "warning", "turn_aborted"):
-        text = str(payload.get("message") or f"turn aborted: {payload.get('reason')}")
+        message = str(payload.get("message") or f"turn aborted: {payload.get('reason')}")
         status: Status = "cancelled" if kind == "turn_aborted" else "error"
-        block = Block("notice", text, name=kind, status=status)
+        block = Block("notice", message, name=kind, status=status)
         yield Piece("system", "harness", [block])
     else:
         yield Odd("noise" if kind in _REPEATED else "unknown", f"event_msg {kind}")
+
+
+def _done(item: Any, state: dict[str, Any]) -> Iterator[Event]:
+    """Yield a call that a script made; all other notes repeat what stands elsewhere."""
+    known = not isinstance(item, dict) or item.get("id") in state.get("calls", ())
+    blocks = [] if known else codex_items.done(item)
+    if not blocks:
+        yield Odd("noise", "event_msg item_completed")
+        return
+    piece = Piece("assistant", "agent", blocks, group=str(state.get("open") or ""))
+    piece.model = str(state.get("model") or "")
+    yield piece
 
 
 def _tokens(payload: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]:
@@ -331,23 +332,15 @@ def _tokens(payload: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event
         yield Piece("assistant", "agent", [], usage=usage)
 
 
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    return "\n".join(str(p.get("text") or "") for p in content if isinstance(p, dict))
-
-
 READER = Reader(
     agent="codex",
     layout="Codex CLI rollout",
-    version=2,
+    version=3,
     detect=detect,
     events=events,
-    folders=folders,
-    find=find,
-    children=children,
-    native=native,
+    folders=codex_threads.folders,
+    find=codex_threads.find,
+    children=codex_threads.children,
+    native=codex_threads.native,
     limits=("encrypted reasoning and summaries are shown by their size only",),
 )
