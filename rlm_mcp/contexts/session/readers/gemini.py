@@ -1,8 +1,9 @@
 """Read Gemini CLI's chats: ~/.gemini/tmp/<project>/chats/session-*.json (one object) or .jsonl.
 
 In the JSON-lines form a record with a known id updates that message, `$rewindTo` drops a message
-and what followed, and `$set` with messages replaces all of them (compression): the agent forgets
-what came before, this reader does not.
+and what followed, and `$set` with messages replaces all of them. Where these say something new it
+was a compression: the agent forgets what came before, this reader does not. A chat that starts or
+goes on lists what is known.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rlm_mcp.contexts.session.turns import (
     Found,
     Meta,
     Odd,
+    Origin,
     Piece,
     Rewind,
     Source,
@@ -33,6 +35,10 @@ from rlm_mcp.contexts.session.turns import (
 
 _STATES = {"success": False, "error": True}
 _REMEMBERED = 500
+_LISTED = 5_000
+"""Messages that are remembered, to tell a compression from a list of what is known."""
+_SETTING = "<session_context>"
+"""How begins what the program says of itself in a person's place."""
 _COMPRESSED = re.compile(r"compress|summari[sz]ed", re.IGNORECASE)
 
 
@@ -107,7 +113,7 @@ def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
         change = record["$set"]
         messages = change.get("messages") if isinstance(change, dict) else None
         if isinstance(messages, list):
-            yield _checkpoint(messages)
+            yield from _listed(messages, state)
         else:
             yield Odd("noise", "$set")
     elif "type" in record:
@@ -118,19 +124,62 @@ def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
         yield Odd("unknown", ",".join(sorted(record))[:60])
 
 
-def _checkpoint(messages: list[Any]) -> Piece:
-    """Return the boundary of a compression; what it kept of the messages is its summary."""
-    texts = [_text(item.get("content")) for item in messages if isinstance(item, dict)]
-    block = Block("compaction", "\n\n".join(texts))
-    return Piece("user", "compaction", [block])
+def _listed(messages: list[Any], state: dict[str, Any]) -> Iterator[Event]:
+    """Yield the first messages of a chat, or the boundary of a compression with its summary."""
+    listed = [item for item in messages if isinstance(item, dict)]
+    if not state.get("known"):
+        yield from json_list(listed, "/$set/messages", lambda item: _message(item, state))
+        return
+    new = [item for item in listed if _text(item.get("content")) and not _is_known(item, state)]
+    _remember(listed, state)
+    yield from json_list(messages, "/$set/messages", lambda item: _summary(item, new))
+    if not new:
+        yield Odd("noise", "$set messages")
+
+
+def _summary(item: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
+    """Yield a new message of a compression, with the address that it has as a message, too."""
+    if any(item is one for one in new):
+        block = Block("text", _text(item.get("content")))
+        group = f"$set {new[0].get('id')}"
+        piece = Piece("user", "compaction", [block], group=group)
+        piece.ts = str(item.get("timestamp") or "")
+        if item.get("type") == "gemini":
+            piece.pointer = f"{item.get('id')} {_mark(block)}"
+        block.type = "compaction"
+        yield piece
+
+
+def _is_known(item: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+    """Say whether a message was there before; in a list it may have another id."""
+    name = str(item.get("id") or "").removesuffix("_response")
+    return name in state["known"] or _digest(_text(item.get("content"))) in state["known"]
+
+
+def _remember(items: Sequence[Mapping[str, Any]], state: dict[str, Any]) -> None:
+    known: dict[str, None] = dict.fromkeys(state.get("known") or ())
+    for item in items:
+        said = _text(item.get("content"))
+        known |= dict.fromkeys(filter(None, (str(item.get("id") or ""), said and _digest(said))))
+    state["known"] = list(known)[-_LISTED:]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.strip().encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def _message(record: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event]:
     kind, name = str(record.get("type")), str(record.get("id") or "")
     ts = str(record.get("timestamp") or "")
+    _remember([record], state)
     if kind == "user":
         state["last"] = ""
-        piece = Piece("user", "human", [Block("text", _text(record.get("content")))], native=name)
+        said = _text(record.get("content"))
+        if not said and record.get("content"):
+            yield Odd("noise", "functionResponse")  # the call's own record has it
+            return
+        origin: Origin = "harness" if said.lstrip().startswith(_SETTING) else "human"
+        piece = Piece("user", origin, [Block("text", said)], native=name)
     elif kind == "gemini":
         yield from _reply(record, name, ts, state)
         return
@@ -172,7 +221,7 @@ def _reply(record: Mapping[str, Any], name: str, ts: str, state: dict[str, Any])
 
 def _mark(block: Block) -> str:
     what = block.call if block.type in ("call", "result") else block.text
-    return f"{block.type} {hashlib.sha256(what.encode('utf-8', 'replace')).hexdigest()[:12]}"
+    return f"{block.type} {_digest(what)}"
 
 
 def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
@@ -226,23 +275,22 @@ def _usage(tokens: Any) -> Usage | None:
 
 
 def _text(content: Any) -> str:
+    """Return what is said in the parts of a message; thoughts and calls stand elsewhere."""
     if isinstance(content, str):
         return content
-    if isinstance(content, dict):
-        content = [content]
-    if not isinstance(content, list):
-        return ""
-    return "\n".join(
+    parts = content if isinstance(content, list) else [content]
+    texts = [
         part if isinstance(part, str) else str(part.get("text") or "")
-        for part in content
-        if isinstance(part, (str, dict))
-    )
+        for part in parts
+        if isinstance(part, str) or (isinstance(part, dict) and part.get("thought") is not True)
+    ]
+    return "\n".join(filter(None, texts))
 
 
 READER = Reader(
     agent="gemini",
     layout="Gemini CLI chat",
-    version=2,
+    version=3,
     detect=detect,
     events=events,
     folders=folders,
