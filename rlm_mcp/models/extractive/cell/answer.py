@@ -29,7 +29,7 @@ def look(
         return
     for place, (kind, variable) in bound.items():
         if kind in ("repo", "text"):
-            if not (kind == "repo" and Project(report, asked, place, variable).answer()):
+            if not Project(report, asked, place, variable).answer():
                 stage(Code(report, asked, place, variable).answer)
         elif kind != "history":
             stage(other, report, asked, place, kind, variable)

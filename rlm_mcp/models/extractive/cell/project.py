@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rlm_mcp.models.extractive.cell.report import (
@@ -23,8 +24,8 @@ MANIFESTS = [
 ]  # fmt: skip
 TOLD_IN = [
     "CONTRIBUTING*", "docs/contributing*", "README*", "Makefile", "justfile", "tox.ini",
-    "noxfile.py", "package.json", "pyproject.toml", "pom.xml", ".github/workflows/*",
-    ".gitlab-ci.yml", "Dockerfile",
+    "noxfile.py", "package.json", "pyproject.toml", "setup.cfg", "pytest.ini", "pom.xml",
+    ".github/workflows/*", ".gitlab-ci.yml", "Dockerfile",
 ]  # fmt: skip
 SAID: dict[str, tuple[list[str], str]] = {
     "dependencies": (
@@ -38,21 +39,24 @@ SAID: dict[str, tuple[list[str], str]] = {
         r"^\[[\w.]*(?:scripts|entry[-_]points)[\w.\"-]*\]|\"(?:main|bin|exports|module)\"\s*:"
         r"|\bconsole_scripts\b|^\[\[bin\]\]|<mainClass>",
     ),
-    "version": (
+    "version": (MANIFESTS, r"(?i)^\s*\W?version\W?\s*[:=]|^\s*<version>"),
+    "supported": (
         MANIFESTS,
-        r"(?i)^\s*\W?version\W?\s*[:=]|^\s*<version>|^go \d|requires-python|python_requires"
-        r"|^\s*\"node\"\s*:|rust-version|<maven\.compiler|<java\.version|sourceCompatibility",
+        r"(?i)^go \d|requires-python|python_requires|^\s*\"node\"\s*:|rust-version"
+        r"|<maven\.compiler|<java\.version|sourceCompatibility",
     ),
     "licence": (["LICENSE*", "LICENCE*", "COPYING*", *MANIFESTS], r"(?i)\blicen[cs]e\b"),
 }
 """For a key of a question's `about`: the documents that say it, and the lines in them."""
 LENGTHS = {"dependencies": 14, "entry": 5}
 """Lines that are quoted after one that says something."""
+MOST = {"licence": 1, "version": 1}
+"""Lines of a document that are quoted, where it is not three: further ones are of other things."""
 IN_CODE = {
     "entry": r"^\s*(?:def main\(|async def main\(|func main\(\)|(?:pub )?(?:async )?fn main\("
     r"|(?:public )?static (?:async )?\w+ [Mm]ain\(|(?:int|void) main\s*\(|if __name__ ==)",
-    "environment": r"\bos\.environ\b|\bgetenv\b|\bprocess\.env\b|\bos\.(?:Getenv|LookupEnv)\b"
-    r"|\benv::var|\bENV\[|\bSystem\.getenv|\bGetEnvironmentVariable|\benvvar\s*=",
+    "environment": r"(?:^|[^`])\bos\.environ\b|\bgetenv\b|\bprocess\.env\b"
+    r"|\bos\.(?:Getenv|LookupEnv)\b|\benv::var|\bENV\[|\bSystem\.getenv|\bGetEnvironmentVariable|\benvvar\s*=",
     "version": r"^__version__\s*=|^(?:const|var|static)?\s*(?:VERSION|Version)\s*=",
 }
 TOOLS = (
@@ -60,10 +64,13 @@ TOOLS = (
     r"|poetry|tox|nox|pytest|npm|npx|yarn|pnpm|make|cargo|go|mvn|\./\w+|gradle|docker|bundle|dotnet"
     r"|cmake|composer|just|rake)\s(?:.*[\s:])?(?:{telling})|^(?:{telling})[\w-]*:"
     r"|\"(?:{telling})[\w:-]*\"\s*:\s*\"[a-zA-Z./$]"
+    r"|^\[(?:tool[.:])?(?:{telling})(?:[.:][\w.-]*)?\]"
 )
-"""Lines with a command for a task, or the name of a task."""
+"""Lines with a command for a task, the name of a task, or the head of a tool's settings."""
+WRITTEN = r"\benviron\[[^\]]*\]\s*=(?!=)|\bprocess\.env\.\w+\s*=(?!=)|\b(?:put|set)env\b"
+"""Lines that set a variable of the environment and read none."""
 TASKS = {
-    "test": r"test|pytest|tox|nox|check|jest|mocha|vitest",
+    "test": r"test|testenv|pytest|tox|nox|check|jest|mocha|vitest",
     "install": r"install",
     "lint": r"lint|format|ruff|flake8|eslint|prettier|pre-commit|clippy|vet",
     "build": r"build|compile|bundle|package",
@@ -83,7 +90,10 @@ class Project:
         before = len(self.report.facts), len(self.report.parts)
         for key in self.asked.about:
             if key in SAID:
-                self.lines(key, *SAID[key])
+                own = "supported" if key == "version" and self.of_others() else key
+                self.lines(own, *SAID[own])
+                if own != key:
+                    continue
             if key in IN_CODE:
                 self.in_code(key, IN_CODE[key])
         if "running" in self.asked.about:
@@ -91,6 +101,11 @@ class Project:
         if "languages" in self.asked.about:
             self.languages()
         return (len(self.report.facts), len(self.report.parts)) != before
+
+    def of_others(self) -> bool:
+        """Say whether a question about versions is about those of what the project needs."""
+        others = r"\b(?:support\w*|requir\w*|needs?|python|node|go|golang|rust|java|php|ruby)\b"
+        return bool(re.search(others, self.asked.text, re.IGNORECASE))
 
     def found(self, globs: list[str]) -> list[str]:
         """Return the documents that fit, those near the top first."""
@@ -106,12 +121,14 @@ class Project:
         length = LENGTHS.get(key, 0)
         for path in self.found(globs)[:6]:
             head = address(self.place, path)
-            for hit in attempt(scan, pattern, head, 3)[: 1 if key == "licence" else 3]:
+            for hit in attempt(scan, pattern, head, 3)[: MOST.get(key, 3)]:
                 self.report.quote(f"From {path}:", head, hit.line, hit.line + length)
 
     def in_code(self, key: str, pattern: str) -> None:
         """Tell the lines of code that say something."""
         hits = [hit for hit in attempt(scan, pattern, self.place, 1_000) if not built(hit.ref)]
+        if key == "environment" and re.search(r"\bread|\buse", self.asked.text):
+            hits = [hit for hit in hits if not re.search(WRITTEN, hit.text)]
         hits = [hit for hit in hits if not aside(hit.ref)] or hits
         for hit in hits[:12]:
             self.report.fact(f"{key}: {hit.ref} {code_of(hit.text)}")
@@ -125,8 +142,10 @@ class Project:
         for path in self.found(TOLD_IN)[:8]:
             head = address(self.place, path)
             command = TOOLS.format(telling=telling)
-            for hit in attempt(scan, command, head, 2)[:2]:
-                self.report.quote(f"From {path}:", head, max(1, hit.line - 3), hit.line + 5)
+            for hit in attempt(scan, command, head, 3)[:3]:
+                section = hit.text.startswith("[")
+                first, last = (0, 11) if section else (-3, 5)
+                self.report.quote(f"From {path}:", head, max(1, hit.line + first), hit.line + last)
 
     def languages(self) -> None:
         """Tell how many documents there are by their endings."""
