@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from rlm_mcp.counts import counted
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -60,7 +62,8 @@ def show(question: str, where: str, got: dict[str, Any]) -> None:
         print(f"   {mark}  {item['ref']}")
     print(
         f"   status {got['status']} · {verified} of {len(got['evidence'])} refs verified · "
-        f"{got['seconds']:.2f} s · {got['calls']} model calls · cost ${got['cost_usd']:.2f}"
+        f"{got['seconds']:.2f} s · {counted(got['calls'], 'model call')} · "
+        f"cost ${got['cost_usd']:.2f}"
     )
 
 

@@ -26,6 +26,7 @@ from rlm_mcp.corpus import chunk as chunking
 from rlm_mcp.corpus import load, tokens, words
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest, RlmError
 from rlm_mcp.refs import Chars, Lines, Ref
 
@@ -181,7 +182,7 @@ class Packed:
                 Chunk(
                     f"{self.name}#L{start + 1}-L{stop}",
                     ends[stop - 1] - before,
-                    f"{stop - start} commits, {last.date[:10]} to {first.date[:10]}",
+                    f"{counted(stop - start, 'commit')}, {last.date[:10]} to {first.date[:10]}",
                 )
             )
             start = stop

@@ -36,6 +36,7 @@ from rlm_mcp.contexts.variable import (
     Source,
 )
 from rlm_mcp.corpus import tokens
+from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest, Denied, did_you_mean
 from rlm_mcp.refs import Lines, Ref
 
@@ -199,8 +200,8 @@ class History:
                 "month",
                 month,
                 0,
-                f"{len(found):,} commits, {len({c.email for c in found})} authors; "
-                f"last: {found[0].subject[:80]}",
+                f"{counted(len(found), 'commit')}, {counted(len({c.email for c in found}), 'author')}"
+                f"; last: {found[0].subject[:80]}",
             )
             for month, found in months.items()
         )

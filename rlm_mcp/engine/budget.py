@@ -194,7 +194,7 @@ class Budget:
         limit = self.allowance.iterations
         if self.turns >= limit:
             raise BudgetSpent(
-                f"All {limit} turns of this run are used; raise max_iterations.",
+                f"This run has used its {counted(limit, 'turn')}; raise max_iterations.",
                 limit="iterations",
                 value=limit,
             )

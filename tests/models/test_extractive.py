@@ -230,7 +230,7 @@ def test_a_question_without_names_gets_the_function_that_fits(project: Path) -> 
 
 def test_callers_are_counted_and_quoted_with_what_they_stand_in(project: Path) -> None:
     answer = ask(project, "What calls _chain?", "repo")
-    assert "1 lines of 1 documents call _chain" in answer
+    assert "1 line of 1 document calls _chain" in answer
     assert "call in QuerySet.filter: repo:src/query.py#L14 ``return self._chain(wanted)``" in answer
 
 

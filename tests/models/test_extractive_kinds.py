@@ -41,7 +41,7 @@ def logs(tmp_path: Path) -> Path:
 
 def test_errors_of_logs_are_counted_by_their_forms_and_the_first_is_quoted(logs: Path) -> None:
     answer = ask(logs, "How many errors are there?", "logs")
-    assert "2 of 60 lines of logs have the level error or worse, in 1 forms" in answer
+    assert "2 of 60 lines of logs have the level error or worse, in 1 form " in answer
     assert "The first: logs:app.log#L21 ``2026-03-14 09:20:00 ERROR disk 7 is full``" in answer
     assert "3 of 50 lines of logs:app.log" in ask(logs, "Any warnings in app.log?", "logs")
 
@@ -83,5 +83,5 @@ def test_who_imports_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "lib" / "net.py").write_text("def send():\n    return 1\n")
     (tmp_path / "app.py").write_text("from lib.net import send\n\nsend()\n")
     answer = ask(tmp_path, "Which files import lib/net.py?", "repo")
-    assert "1 lines import repo:lib/net.py" in answer
+    assert "1 line imports repo:lib/net.py" in answer
     assert "import: repo:app.py#L1 ``from lib.net import send``" in answer

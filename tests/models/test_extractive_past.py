@@ -66,21 +66,21 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("question", "told", "untold"),
     [
-        ("What did Bo change?", ["1 commits of history by Bo Rask", "retry when"], ["the port"]),
-        ("What changed in 2022?", ["1 commits of history", "``start``"], ["retry"]),
+        ("What did Bo change?", ["1 commit of history by Bo Rask", "retry when"], ["the port"]),
+        ("What changed in 2022?", ["1 commit of history", "``start``"], ["retry"]),
         ("What changed in v1.1.0?", ["in v1.0.0..v1.1.0", "retry when"], ["the port"]),
         ("What changed since v1.1.0?", ["in v1.1.0..HEAD", "the port"], ["``start``"]),
         ("Who wrote lib/net.py?", ["2 authors of 3 commits to lib/net.py", "Ann Lee: 2"], []),
         ("Who last changed `retry`?", ["was last changed in its 2 lines", "Ann Lee: 1", "Bo"], []),
-        ("Who are the contributors?", ["2 authors of 3 commits", "Bo Rask: 1 commits"], []),
-        ("Which files change together with lib/net.py?", ["lib/log.py: in 1 commits"], []),
+        ("Who are the contributors?", ["2 authors of 3 commits", "Bo Rask: 1 commit,"], []),
+        ("Which files change together with lib/net.py?", ["lib/log.py: in 1 commit,"], []),
         ("Which files change most often?", ["lib/net.py: 3 commits"], []),
         ("What was the first commit?", ["3 commits in history", "2022-05-01, Ann Lee"], []),
         ("What are the latest commits?", ["2024-07-08, Ann Lee"], []),
         ("Which release added `retry`?", ["the first tag with it is v1.1.0"], []),
         (
             "What calls `retry`, and who wrote lib/net.py?",
-            ["2 authors of 3 commits to lib/net.py", "1 lines of 1 documents call retry"],
+            ["2 authors of 3 commits to lib/net.py", "1 line of 1 document calls retry"],
             ["was last changed"],
         ),
         ("When was the last release?", ["2 tags of history", "v1.1.0: 2023-02-03 history:"], []),
@@ -104,17 +104,17 @@ def test_the_past_is_told_by_who_when_and_where(
         ("What is the entry point?", ['> x = "lib.net:send"']),
         ("What license is it under?", ["> The MIT License (MIT)"]),
         ("Which version is this?", ['> version = "1.2.0"']),
-        ("How many classes are there?", ["1 classes are defined in 1 documents", "class Log"]),
-        ("How many functions are in lib/?", ["2 functions are defined in 1 documents"]),
-        ("How many tests are there?", ["1 tests are defined"]),
-        ("How many lines are in lib/net.py?", ["9 lines are in 1 documents"]),
-        ("List the files in lib/", ["2 documents are in repo:lib/", "repo:lib/log.py"]),
-        ("What does send call?", ["send holds 1 calls", "retry: repo:lib/net.py#L5"]),
+        ("How many classes are there?", ["1 class in 1 document of", "class Log"]),
+        ("How many functions are in lib/?", ["2 functions in 1 document of"]),
+        ("How many tests are there?", ["1 test in"]),
+        ("How many lines are in lib/net.py?", ["9 lines in 1 document"]),
+        ("List the files in lib/", ["2 documents in repo:lib/", "repo:lib/log.py"]),
+        ("What does send call?", ["send holds 1 call,", "retry: repo:lib/net.py#L5"]),
         ("What members does Log have?", ["1 of kind field, 1 of kind method"]),
-        ("Which tests cover send?", ["lines of tests of 1 documents use send"]),
+        ("Which tests cover send?", ["of tests of 1 document use"]),
         ("Where is OSError raised?", ["2 lines of 2 documents throw OSError"]),
-        ("Which exceptions can Log.write throw?", ["1 lines of Log.write throw", "raise OSError"]),
-        ("Which module has the most classes?", ["1 classes are defined in 1 documents"]),
+        ("Which exceptions can Log.write throw?", ["1 line of Log.write throws", "raise OSError"]),
+        ("Which module has the most classes?", ["1 class in 1 document of"]),
         ('Where does "no answer after" come from?', ["In function retry: repo:lib/net.py#L8-L9"]),
         ("Which languages is it written in?", ["3 .py"]),
         ("What does tests/test_net.py import?", ["``from lib.net import send``"]),
@@ -133,10 +133,20 @@ def test_what_failed_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         raise OSError("it is gone")
 
     assert report.attempt(broken) == [] and report.stage(broken) is None
-    assert report.Report().text() == "1 parts of the search failed: OSError: it is gone"
+    assert report.Report().text() == "1 part of the search failed: OSError: it is gone"
 
 
 def test_a_folder_without_a_past_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def f():\n    return 1\n")
     assert "There is no history here" in ask(tmp_path, "What changed last week?")
     assert "f is defined at repo:a.py#L1" in ask(tmp_path, "Where is f defined?")
+
+
+def test_one_thing_is_spoken_of_in_the_singular() -> None:
+    assert report.some(1, "class", "classes") == "1 class"
+    assert report.some(2_000, "line") == "2,000 lines"
+    assert (report.does(1, "call"), report.does(2, "call")) == ("calls", "call")
+    told = report.Report()
+    told.more(1, "line", "with it")
+    told.more(0, "line")
+    assert told.text() == "- 1 more line with it"

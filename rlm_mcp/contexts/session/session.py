@@ -30,6 +30,7 @@ from rlm_mcp.contexts.variable import (
     Source,
 )
 from rlm_mcp.corpus.tokens import estimate
+from rlm_mcp.counts import counted
 from rlm_mcp.refs import Ref
 
 if TYPE_CHECKING:
@@ -146,15 +147,15 @@ class Session:
         states = self.index.states().values()
         notes = list(self.index.reader.limits)
         sentences = {
-            "broken": "lines could not be parsed and were left out",
-            "unfinished": "unfinished line at the end (still being written, or cut off)",
-            "repeated": "records were repeated and are counted once",
-            "large": "lines over 1 MB have their long strings cut",
-            "missing": "files with what was said before this one are gone",
+            "broken": ("line", "left out: not parsable"),
+            "unfinished": ("unfinished line", "at the end (still being written, or cut off)"),
+            "repeated": ("record", "repeated, counted once"),
+            "large": ("line", "over 1 MB, with long strings cut"),
+            "missing": ("file", "with what was said before this one missing"),
         }
-        for kind, words in sentences.items():
+        for kind, (noun, words) in sentences.items():
             if count := sum(total(states, kind).values()):
-                notes.append(f"{count:,} {words}.")
+                notes.append(f"{counted(count, noun)} {words}.")
         returns = max(state.trunk.returns for state in states)
         if returns > 1:
             notes.append(

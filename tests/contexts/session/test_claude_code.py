@@ -88,7 +88,7 @@ def test_repeated_records_of_a_resumed_session_are_read_once(
     first = record("user", "u1", None, "Start with the parser.")
     session = opened(transcript(first, first, first))
     assert len(session.methods["prompts"]()) == 1
-    assert any("2 records were repeated" in note for note in session.describe().notes)
+    assert any("2 records repeated" in note for note in session.describe().notes)
 
 
 def test_a_rewind_to_the_very_first_prompt_drops_everything(

@@ -14,8 +14,10 @@ from rlm_mcp.models.extractive.cell.report import (
     attempt,
     built,
     code_of,
+    does,
     has,
     length,
+    some,
     span,
     stage,
     tested,
@@ -105,16 +107,16 @@ class Code:
             head, first, _ = span(row.ref)
             detail = code_of(row.detail)
             self.report.fact(f"{row.kind} {row.name}: {head}#L{first} {detail}")
-        self.report.more(len(rows) - 14, f"definitions in {ref}")
+        self.report.more(len(rows) - 14, "definition", f"in {ref}")
 
     def filed(self, ref: str) -> bool:
         """List the documents of a folder."""
         paths = attempt(self.variable.files, ref.partition(":")[2] + "**") if ref[-1] == "/" else []
         if paths:
-            self.report.fact(f"{len(paths):,} documents are in {ref}")
+            self.report.fact(f"{some(len(paths), 'document')} in {ref}")
         for path in paths[:30]:
             self.report.fact(address(self.place, path))
-        self.report.more(len(paths) - 30, f"documents of {ref}")
+        self.report.more(len(paths) - 30, "document", f"of {ref}")
         return bool(paths)
 
     def survey(self) -> None:
@@ -153,10 +155,12 @@ class Code:
         if kind == "file":
             own = ref.partition(":")[2]
             paths = attempt(self.variable.files, own + "**" if own else "**")
-            self.report.fact(f"{len(paths):,} documents are in {ref}")
+            self.report.fact(f"{some(len(paths), 'document')} in {ref}")
             return bool(paths)
         found = scan("^", ref, 1)
-        self.report.fact(f"{found.total:,} lines are in {found.documents:,} documents of {ref}")
+        self.report.fact(
+            f"{some(found.total, 'line')} in {some(found.documents, 'document')} of {ref}"
+        )
         return True
 
     def number(self, kind: str, ref: str) -> bool:
@@ -180,7 +184,7 @@ class Code:
             per.setdefault(item.path, []).append(item)
         plural = {"class": "classes"}.get(kind, kind + "s")
         self.report.fact(
-            f"{len(found):,} {plural} are defined in {len(per):,} documents of {ref}, "
+            f"{some(len(found), kind, plural)} in {some(len(per), 'document')} of {ref}, "
             "by the parsed source"
         )
         most = sorted(per.values(), key=lambda own: (-len(own), own[0].path))
@@ -192,7 +196,10 @@ class Code:
         for item in found[:20] if len(per) == 1 else []:
             at = span(item.ref)
             self.report.fact(f"{kind} {item.name}: {at[0]}#L{at[1]} {code_of(item.text)}")
-        self.report.more(len(most) - 8 if len(per) > 1 else len(found) - 20, "of them")
+        if len(per) > 1:
+            self.report.more(len(most) - 8, "document", "with some")
+        else:
+            self.report.more(len(found) - 20, "definition")
         return True
 
     def lines(self, name: str) -> None:
@@ -205,13 +212,13 @@ class Code:
             case = "" if marked else ", in any case"
             for hit in hits[:1]:
                 self.report.fact(
-                    f"{hits.total:,} lines of {ref} hold {name}{case}; "
+                    f"{some(hits.total, 'line')} of {ref} {does(hits.total, 'hold')} {name}{case}; "
                     f"the first is {hit.ref} {code_of(hit.text, 300)}"
                 )
             for hit in hits[1:] if listing else []:
                 self.report.fact(f"{name}: {hit.ref} {code_of(hit.text, 300)}")
             if listing and hits:
-                self.report.more(hits.total - len(hits), "lines that hold it")
+                self.report.more(hits.total - len(hits), "line", "with it")
 
     def phrase(self, text: str) -> bool:
         """Quote where a text stands, word for word: a message first where code raises it."""
@@ -220,7 +227,8 @@ class Code:
             hits = scan(re.escape(text), ref, 200) or scan(re.escape(text), ref, 200, True)
             found += hits
             if hits:
-                self.report.fact(f"{hits.total:,} lines of {ref} hold the words {code_of(text)}")
+                many, hold = some(hits.total, "line"), does(hits.total, "hold")
+                self.report.fact(f"{many} of {ref} {hold} the words {code_of(text)}")
         found.sort(key=lambda hit: (built(hit.ref), aside(hit.ref)))
         for hit in found[:3]:
             self.around(hit, 6)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, stage
+from rlm_mcp.models.extractive.cell.report import (
+    Report,
+    attempt,
+    code_of,
+    does,
+    some,
+    stage,
+)
 from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import read, scan
 
@@ -50,15 +57,16 @@ class Logs:
         forms = self.variable.templates(level=level, since=since, until=until, top=8, path=path)
         if not forms["lines"]:
             return
-        count = f"{forms['lines']:,} of {forms['of_lines']:,} lines of {ref}"
+        lines, kinds = forms["lines"], some(forms["total"], "form")
+        count = f"{lines:,} of {some(forms['of_lines'], 'line')} of {ref}"
         when = f" from {since}" * bool(since) + f" to {until}" * bool(until)
         self.report.fact(
-            f"{count}{when} have the level {level} or worse, in {forms['total']:,} forms "
-            "(grouped approximately)"
+            f"{count}{when} {'has' if lines == 1 else 'have'} the level {level} or worse, "
+            f"in {kinds} (grouped approximately)"
         )
         for form in forms["templates"]:
             text = code_of(str(read(form["first"], 1)), 300)
-            self.report.fact(f"{form['count']:,} times, first {form['first']} {text}")
+            self.report.fact(f"{some(form['count'], 'time')}, first {form['first']} {text}")
         first = self.variable.first_error(since=since, path=path) if level == "error" else None
         if first and first["record"]:
             record = first["record"]
@@ -70,18 +78,19 @@ class Logs:
         forms = self.variable.templates(since=since, until=until, top=10)
         when = f" from {since}" * bool(since) + f" to {until}" * bool(until)
         self.report.fact(
-            f"{forms['lines']:,} lines of {self.place}{when}, in {forms['total']:,} forms"
+            f"{some(forms['lines'], 'line')} of {self.place}{when}, "
+            f"in {some(forms['total'], 'form')}"
         )
         for form in forms["templates"]:
             text = code_of(str(read(form["first"], 1)), 300)
-            self.report.fact(f"{form['count']:,} times, first {form['first']} {text}")
+            self.report.fact(f"{some(form['count'], 'time')}, first {form['first']} {text}")
 
     def count(self, ref: str) -> None:
         """Tell how many lines there are, or how many hold the numbers that a question names."""
         numbers = re.findall(r"(?<![\w:.-])\d{2,}(?![\w:.-])", self.asked.text)
         for number in numbers or [""] * ("line" in self.asked.counted):
             found = scan(rf"\b{number}\b" if number else "^", ref, 1)
-            holding = f" hold {number}" * bool(number)
+            holding = f" {does(found.total, 'hold')} {number}" * bool(number)
             for hit in found:
                 first = f"; the first is {hit.ref} {code_of(hit.text, 300)}"
-                self.report.fact(f"{found.total:,} lines of {ref}{holding}{first}")
+                self.report.fact(f"{some(found.total, 'line')} of {ref}{holding}{first}")

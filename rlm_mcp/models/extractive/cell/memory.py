@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, stage
+from rlm_mcp.models.extractive.cell.report import (
+    Report,
+    attempt,
+    code_of,
+    does,
+    some,
+    stage,
+)
 from rlm_mcp.models.extractive.question import Question
 
 ENTRIES = 15
@@ -29,11 +36,11 @@ class Memory:
         """Tell the entries of a list, those that share a word with the question first."""
         call = self.variable.files if kind == "files" else getattr(self.variable, kind)
         found = call()["files"] if kind == "files" else list(call())
-        self.report.fact(f"{len(found):,} {kind} in {self.place}")
+        self.report.fact(f"{some(len(found), kind[:-1], kind)} in {self.place}")
         wanted = [row for row in found if self.meant(kind, row)]
         lines = [stage(self.entry, kind, row) or "" for row in wanted]
         if len(wanted) < len(found):
-            self.report.fact(f"{len(wanted):,} of them are meant")
+            self.report.fact(f"{len(wanted):,} of them {'is' if len(wanted) == 1 else 'are'} meant")
         words = [word for word in self.asked.words if not kind.startswith(word)]
         fitting = [line for line in lines if any(word in line.lower() for word in words)]
         chosen = fitting if 0 < len(fitting) < len(lines) else lines
@@ -42,8 +49,10 @@ class Memory:
         for line in chosen[:ENTRIES]:
             self.report.fact(line)
         if len(chosen) < len(lines):
-            self.report.fact(f"{len(chosen):,} of them share a word with the question")
-        self.report.more(len(chosen) - ENTRIES, kind)
+            self.report.fact(
+                f"{len(chosen):,} of them {does(len(chosen), 'share')} a word with the question"
+            )
+        self.report.more(len(chosen) - ENTRIES, kind.removesuffix("s"))
 
     def meant(self, kind: str, row: Any) -> bool:
         """Say whether an entry of a list is of those that a question limits itself to."""
@@ -59,12 +68,12 @@ class Memory:
     def entry(self, kind: str, row: Any) -> str:
         """Tell one entry of a list, under its ref."""
         if kind == "files":
-            return f"{row.path}: changed {row.changes} times, last at {row['last']}"
+            return f"{row.path}: changed {some(row.changes, 'time')}, last at {row['last']}"
         if kind == "tasks":
             return f"{row.status}: {row.task} ({row['last']})"
         if kind == "errors":
             gone = f", gone at {row.fixed_at}" if row.get("fixed_at") else ""
-            return f"{row['count']} times{gone}: {row.first} {code_of(row.error, 200)}"
+            return f"{some(row['count'], 'time')}{gone}: {row.first} {code_of(row.error, 200)}"
         if kind == "commands":
             ended = f"{row.ok} ok, {row.failed} failed, the last"
             return f"{code_of(row.command, 200)}: {ended} {row['last']}"
@@ -75,7 +84,7 @@ class Memory:
     def compactions(self, kind: str) -> None:
         """Tell the compactions, and what the summary of the last one lost."""
         found = attempt(self.variable.compactions)
-        self.report.fact(f"{len(found):,} compactions in {self.place}")
+        self.report.fact(f"{some(len(found), 'compaction')} in {self.place}")
         for row in found[-ENTRIES:]:
             self.report.fact(", ".join(f"{key}: {value}" for key, value in row.items() if value))
         if found and re.search(LOST, self.asked.text, re.IGNORECASE):
@@ -100,7 +109,7 @@ class Memory:
         for row in rows:
             per[row["role"]] = per.get(row["role"], 0) + 1
         by = ", ".join(f"{count:,} {role}" for role, count in sorted(per.items()))
-        self.report.fact(f"{len(rows):,} turns on the live branch of {self.place}: {by}")
+        self.report.fact(f"{some(len(rows), 'turn')} on the live branch of {self.place}: {by}")
         for label, row in zip(("first", "last"), rows[:1] + rows[1:][-1:], strict=False):
             self.report.fact(f"The {label} turn: {self.place}#{row['turn']} at {row['at']}")
 

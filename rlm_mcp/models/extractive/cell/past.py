@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rlm_mcp.models.extractive.cell.report import Report, aside, attempt, code_of, span, stage
+from rlm_mcp.models.extractive.cell.report import (
+    Report,
+    aside,
+    attempt,
+    code_of,
+    does,
+    some,
+    span,
+    stage,
+)
 from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import rank, read
 
@@ -117,7 +126,7 @@ class Past:
         """Tell the newest releases: tags with a number, highest first."""
         plain = self.refs()
         order = sorted((self.number(tag), tag) for tag in plain if self.number(tag))
-        self.report.fact(f"{len(order):,} tags of {self.place} are numbers of releases")
+        self.report.fact(f"{some(len(order), 'tag')} of {self.place} with the number of a release")
         for _, tag in order[::-1][:5]:
             rows = str(read(f"{self.place}:{plain[tag]}", 4)).split("\n")
             day = next((row[5:].strip()[:10] for row in rows if row.startswith("Date:")), "")
@@ -181,15 +190,16 @@ class Past:
             f"until {asked.until}" * bool(asked.until),
         ]
         said = " ".join(word for word in words if word)
-        self.report.fact(f"{len(found):,} commits of {self.place} {said}".rstrip())
+        self.report.fact(f"{some(len(found), 'commit')} of {self.place} {said}".rstrip())
         fits = [row for row in found if self.fits(row["subject"])]
         if fits and len(fits) < len(found):
             self.report.fact(
-                f"{len(fits):,} of them share a word with the question in their subject"
+                f"{len(fits):,} of them {does(len(fits), 'share')} a word with the question in the "
+                "subject"
             )
         for row in ([*fits, *(row for row in found if row not in fits[:COMMITS])])[:COMMITS]:
             self.report.fact(self.line(row))
-        self.report.more(len(found) - COMMITS, "commits")
+        self.report.more(len(found) - COMMITS, "commit")
         return bool(found)
 
     def fits(self, subject: str) -> bool:
@@ -206,7 +216,7 @@ class Past:
     def first(self) -> None:
         """Tell the oldest and the newest commit, and how many lie between."""
         found = attempt(self.variable.log, "", 1_000_000)
-        self.report.fact(f"{len(found):,} commits in {self.place}")
+        self.report.fact(f"{some(len(found), 'commit')} in {self.place}")
         for label, row in zip(("The oldest", "The newest"), (found[-1:] + found[:1]), strict=False):
             self.report.fact(f"{label}, {self.line(row)}")
 
@@ -219,13 +229,14 @@ class Past:
             )
             where = f" to {path}" * bool(path)
             total = sum(row["commits"] for row in rows)
-            self.report.fact(f"{len(rows):,} authors of {total:,} commits{where}, by their names")
+            many = f"{some(len(rows), 'author')} of {some(total, 'commit')}"
+            self.report.fact(f"{many}{where}, by their names")
             for row in rows[:10]:
                 self.report.fact(
-                    f"{row['author']}: {row['commits']:,} commits, "
+                    f"{row['author']}: {some(row['commits'], 'commit')}, "
                     f"{row['first']} to {row['last']}; the last is {row['ref']}"
                 )
-            self.report.more(len(rows) - 10, f"authors{where}")
+            self.report.more(len(rows) - 10, "author", where.strip())
             for row in attempt(self.variable.log, path, 100_000)[-1:] if path else []:
                 self.report.fact(f"The first commit{where}, {self.line(row)}")
         return True
@@ -241,13 +252,14 @@ class Past:
             for row in rows:
                 per.setdefault(row["author"], []).append(row)
             self.report.fact(
-                f"{name}, {head}#L{start}-L{end}, was last changed in its {len(rows):,} lines by:"
+                f"{name}, {head}#L{start}-L{end}, was last changed in its "
+                f"{some(len(rows), 'line')} by:"
             )
             for author, own in sorted(per.items(), key=lambda pair: -len(pair[1]))[:6]:
                 newest = max(own, key=lambda row: row["date"])
                 ref = f"{self.place}:{newest['commit'][:12]}" if newest["commit"] else ""
                 self.report.fact(
-                    f"{author or 'not committed yet'}: {len(own):,} lines, the newest on "
+                    f"{author or 'not committed yet'}: {some(len(own), 'line')}, the newest on "
                     f"{newest['date']} {ref} {code_of(newest['summary'])}"
                 )
             return bool(rows)
@@ -258,14 +270,14 @@ class Past:
         for path in self.paths:
             found = attempt(self.variable.together, path, COMMITS)
             self.report.fact(
-                f"{len(found):,} documents changed most often with {path}:"
+                f"{some(len(found), 'document')} changed most often with {path}:"
                 if found
                 else f"No document changed in a commit with {path}"
             )
             for row in found:
                 share = round(100 * row["share"])
                 self.report.fact(
-                    f"{row['path']}: in {row['commits']:,} commits, {share} % of its own"
+                    f"{row['path']}: in {some(row['commits'], 'commit')}, {share} % of its own"
                 )
 
     def churn(self) -> None:
@@ -273,12 +285,12 @@ class Past:
         found = self.variable.churn(limit=100_000)
         rows = sorted(found["files"], key=lambda row: -row["commits"])
         self.report.fact(
-            f"{len(rows):,} documents over {found['commits']:,} commits of {self.place}; those "
-            f"with most commits: {found['note']}".rstrip()
+            f"{some(len(rows), 'document')} over {some(found['commits'], 'commit')} of "
+            f"{self.place}; those with most commits: {found['note']}".rstrip()
         )
         for row in rows[:COMMITS]:
-            size = f"{row['added']:,} lines added, {row['removed']:,} removed"
-            self.report.fact(f"{row['path']}: {row['commits']:,} commits, {size}")
+            size = f"{some(row['added'], 'line')} added, {row['removed']:,} removed"
+            self.report.fact(f"{row['path']}: {some(row['commits'], 'commit')}, {size}")
 
     def released(self) -> None:
         """Tell the first tag that holds each of the commits that were found."""

@@ -132,7 +132,7 @@ class Project:
         hits = [hit for hit in hits if not aside(hit.ref)] or hits
         for hit in hits[:12]:
             self.report.fact(f"{key}: {hit.ref} {code_of(hit.text)}")
-        self.report.more(len(hits) - 12, f"lines about the {key}")
+        self.report.more(len(hits) - 12, "line", f"about the {key}")
 
     def running(self) -> None:
         """Quote what the project's own files say about a task: test, install, build and so on."""

@@ -12,6 +12,8 @@ from rlm_mcp.models.extractive.cell.report import (
     attempt,
     built,
     code_of,
+    does,
+    some,
     tested,
 )
 from rlm_mcp.sdk import scan
@@ -45,7 +47,8 @@ class Relations:
         least = "at least " * (len(found) >= MANY)
         where, verb = "of tests " * (kind == "test"), VERBS.get(kind, kind)
         self.report.fact(
-            f"{least}{len(found):,} lines {where}of {len(first):,} documents {verb} {name}, "
+            f"{least}{some(len(found), 'line')} {where}of {some(len(first), 'document')} "
+            f"{does(len(found), verb)} {name}, "
             "by the names in the parsed source"
         )
         spread = list(first.values()) + [use for use in found if first[use.path] is not use]
@@ -54,7 +57,7 @@ class Relations:
             inside = use.get("inside") or use.get("name")
             around = f" in {inside}" if inside else ""
             self.report.fact(f"{use.kind}{around}: {use.ref} {code_of(use.text)}")
-        self.report.more(len(spread) - 12, f"lines that {verb} {name}")
+        self.report.more(len(spread) - 12, "line", f"of those that {verb} {name}")
         return found
 
     def uses(self, kind: str, name: str) -> list[Any]:
@@ -79,14 +82,14 @@ class Relations:
         """Tell what a definition calls."""
         found = attempt(self.variable.callees, name, MANY)
         if found:
-            self.report.fact(f"{name} holds {len(found):,} calls, by the parsed source")
+            self.report.fact(f"{name} holds {some(len(found), 'call')}, by the parsed source")
         per: dict[str, list[Any]] = {}
         for use in found:
             per.setdefault(use.name, []).append(use)
         for called, own in list(per.items())[:20]:
             times = f" {len(own)} times, first" * (len(own) > 1)
             self.report.fact(f"{called}:{times} {own[0].ref} {code_of(own[0].text)}")
-        self.report.more(len(per) - 20, f"names called in {name}")
+        self.report.more(len(per) - 20, "name", f"called in {name}")
         return found
 
     def thrown(self, name: str) -> list[Any]:
@@ -95,10 +98,11 @@ class Relations:
         for item in attempt(self.variable.symbols, name, limit=8):
             found += attempt(scan, r"\b(?:throws?|raise|panic|reject)\b", item.ref, 20)
         if found:
-            self.report.fact(f"{len(found):,} lines of {name} throw something, or say that they do")
+            many, throw = some(len(found), "line"), does(len(found), "throw")
+            self.report.fact(f"{many} of {name} {throw} something, or {does(len(found), 'say')} so")
         for hit in found[:16]:
             self.report.fact(f"throws: {hit.ref} {code_of(hit.text)}")
-        self.report.more(len(found) - 16, f"lines of {name} that throw")
+        self.report.more(len(found) - 16, "line", f"of {name}")
         return found
 
     def members(self, name: str) -> list[Any]:
@@ -113,17 +117,17 @@ class Relations:
             self.report.fact(f"{name} holds {counts}, by the parsed source")
         for item in found[:24]:
             self.report.fact(f"{item.kind} {item.name}: {item.ref} {code_of(item.text)}")
-        self.report.more(len(found) - 24, f"members of {name}")
+        self.report.more(len(found) - 24, "member", f"of {name}")
         return found
 
     def importers(self, ref: str) -> bool:
         """Tell which lines import a document."""
         path = ref.partition(":")[2]
         found = attempt(self.variable.importers, path, 500)
-        self.report.fact(f"{len(found):,} lines import {ref}")
+        self.report.fact(f"{some(len(found), 'line')} {does(len(found), 'import')} {ref}")
         for use in found[:12]:
             self.report.fact(f"import: {use.ref} {code_of(use.text)}")
-        self.report.more(len(found) - 12, "lines that import it")
+        self.report.more(len(found) - 12, "line", "with an import of it")
         return bool(found)
 
     def imports(self, ref: str) -> bool:
@@ -133,10 +137,11 @@ class Relations:
         )
         found = scan(rf"{begins}|\brequire\(|\bimport\(|\bfrom ['\"]", ref, 60)
         if found:
-            self.report.fact(f"{found.total:,} lines of {ref} import something")
+            many, verb = some(found.total, "line"), does(found.total, "import")
+            self.report.fact(f"{many} of {ref} {verb} something")
         for hit in found[:20]:
             self.report.fact(f"import: {hit.ref} {code_of(hit.text)}")
-        self.report.more(found.total - 20, "lines that import something")
+        self.report.more(found.total - 20, "line", "with an import")
         return bool(found)
 
 

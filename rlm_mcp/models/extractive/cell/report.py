@@ -30,10 +30,11 @@ class Report:
         if text not in self.facts:
             self.facts.append(text)
 
-    def more(self, count: int, what: str) -> None:
+    def more(self, count: int, noun: str, where: str = "") -> None:
         """Say how much was found and is not listed."""
         if count > 0:
-            self.fact(f"{count:,} more {what}")
+            number, _, said = some(count, noun).partition(" ")
+            self.fact(f"{number} more {said} {where}".rstrip())
 
     def items(self, head: str) -> list[tuple[tuple[str, int, int], Item]]:
         """Return the outline of a document, made once."""
@@ -77,7 +78,7 @@ class Report:
         """Return all of it."""
         facts = ["\n".join("- " + fact for fact in self.facts)] * bool(self.facts)
         wrong = list(dict.fromkeys(failures))
-        told = f"{len(wrong):,} parts of the search failed: {'; '.join(wrong[:3])}"
+        told = f"{some(len(wrong), 'part')} of the search failed: {'; '.join(wrong[:3])}"
         return "\n\n".join([*facts, *self.parts, *[told] * bool(wrong)])
 
 
@@ -98,6 +99,16 @@ def stage(work: Callable[..., Any], *args: Any) -> Any:
     except Exception as error:
         failures.append(f"{type(error).__name__}: {str(error)[:160]}")
         return None
+
+
+def some(count: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: "1 line", "2,000 lines"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def does(count: int, verb: str) -> str:
+    """Return a verb as it stands after a number of things: "calls" after one, else "call"."""
+    return verb + "s" * (count == 1)
 
 
 def span(ref: str) -> tuple[str, int, int]:
