@@ -196,14 +196,14 @@ class History:
             months.setdefault(commit.date[:7], []).append(commit)
         items = tuple(
             Item(
-                f"{self.name}:{found[0].commit[:SHORT]}",
+                f"{self.name}:{own[0].commit[:SHORT]}",
                 "month",
                 month,
                 0,
-                f"{counted(len(found), 'commit')}, {counted(len({c.email for c in found}), 'author')}"
-                f"; last: {found[0].subject[:80]}",
+                f"{counted(len(own), 'commit')}, "
+                f"{counted(len({c.email for c in own}), 'author')}; last: {own[0].subject[:80]}",
             )
-            for month, found in months.items()
+            for month, own in months.items()
         )
         return Outline(items[:limit], len(items), "Newest first; a ref opens its last commit.")
 

@@ -80,3 +80,62 @@ def test_the_versions_of_what_a_project_needs_are_not_its_own(tmp_path: Path) ->
     assert '> version = "0.4.1"' in own and '"4"' not in own and "rust-version" not in own
     needed = ask(tmp_path, "Which Rust version does it need?")
     assert '> rust-version = "1.80"' in needed and "0.4.1" not in needed
+
+
+ERRORS = """\
+class TooLong(Exception):
+    pass
+
+
+def fetch(limit):
+    raise TooLong(f"Exceeded {limit} redirects.")
+
+
+def alone():
+    return 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "told", "untold"),
+    [
+        ("Where is FooBarBaz defined?", ["No line of repo holds FooBarBaz"], ["Fits:"]),
+        ("Where is the class Long defined?", ["Long is not defined in repo", "2 lines hold"], []),
+        ("Who calls alone?", ["No line calls alone, by the parsed source"], []),
+        ("Who calls _displayError?", ["No line of repo holds _displayError"], ["Fits:"]),
+        ("How many TODOs are there?", ["No line of repo holds TODO"], ["Fits:"]),
+        ("What breaks if I change fetch_all?", ["of 1 document uses fetch_all"], []),
+        (
+            "Where does 'Exceeded 30 redirects.' come from?",
+            ["as they are", "1 line of repo is like it", "> def fetch(limit):"],
+            [],
+        ),
+        (
+            'Where is "was not: Exceeded all" said?',
+            ["No line of repo holds the words ``was not: Exceeded all`` as they are"],
+            ["is like it", "holds a part"],
+        ),
+        ("How many lines of Python are there?", ["15 lines in 2 documents of python"], []),
+    ],
+)
+def test_what_is_not_there_is_said(
+    tmp_path: Path, question: str, told: list[str], untold: list[str]
+) -> None:
+    (tmp_path / "errors.py").write_text(ERRORS)
+    (tmp_path / "b.py").write_text("def fetch_all():\n    pass\n\n\nfetch_all()\n")
+    (tmp_path / "notes.md").write_text("# Notes\n\nnothing\n")
+    answer = ask(tmp_path, question)
+    for words in told:
+        assert words in answer
+    for words in untold:
+        assert words not in answer
+
+
+def test_files_that_import_a_module_are_told_once_each(tmp_path: Path) -> None:
+    for number in range(5):
+        lines = [f"from orchard.trees import t{n}\n" for n in range(6)]
+        (tmp_path / f"m{number}.py").write_text("".join(lines))
+    answer = ask(tmp_path, "Which files import orchard.trees?")
+    assert "30 lines of 5 documents import orchard.trees" in answer
+    assert [f"repo:m{n}.py#L1 " in answer for n in range(5)] == [True] * 5
+    assert "#L2" not in answer

@@ -8,7 +8,7 @@ _WORD = re.compile(r"[A-Za-z0-9_]+")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _CODE = re.compile(r"`([^`\n]{2,80})`|[\"']([A-Za-z_][\w.]{1,79})[\"']")
 _NAME = re.compile(
-    r"\b(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z]\w*_\w+|__\w+__|[A-Z][a-z0-9]+(?:[A-Z]\w*)+"
+    r"\b(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z]\w*_\w+|_+[A-Za-z]\w+|[A-Z][a-z0-9]+(?:[A-Z]\w*)+"
     r"|[a-z]+[A-Z]\w*|[A-Z]{2,}[a-z]\w*|[A-Z][A-Z0-9]{4,}|TODOs?|HACK)\b"
 )
 _ENDINGS = (
@@ -28,8 +28,9 @@ _FILLER = """
 a about all an and any are as at be been being between but by can code come could defined
 depend depends
 describe did do does doing each explain file files find for from get gets give given had has
-have how i if implemented in into is it its line lines list locate located me may more most much
-must my name named no not of on one only or other our out please say see should show so some
+have how i if implemented in into is it its line lines list locate located me may more most
+many much must my name named no not of on one only or other our out please say see should show
+so some
 such tell than that the their them then there these they this those to under us use used uses
 using was way we were what when where which who whose why will with work works would you your
 class function method module commit commits happen happens quote
@@ -50,7 +51,7 @@ _MENTIONED = re.compile(
 )
 STOP = frozenset(_FILLER.split())
 _VERBS = frozenset(
-    {"call", "invoke", "import", "use", "extend", "inherit", "implement", "override"}
+    {"call", "invoke", "import", "use", "extend", "inherit", "implement", "override", "set"}
 )
 ARTICLES = frozenset(KINDS.split("|")) | {"a", "the", "other", "its", "their", "these"}
 """Words before a name that are none."""

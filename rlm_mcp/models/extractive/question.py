@@ -112,7 +112,8 @@ _RELATIONS = {
     "test": r"\btest(?:s|ed|ing)?\b|\bcover(?:s|ed|ing|age)?\b",
     "throw": r"\b(?:throw(?:s|n|ing)?|rais(?:e|es|ed|ing))\b",
     "member": rf"\b{_MEMBERS}\b(?=.{{0,20}}\b(?:of|does|do|in|on|has|have|are)\b)",
-    "use": r"\b(?:us(?:e|es|ed|ers?|ages?)|referenc(?:e|es|ed|ing))\b",
+    "use": r"\b(?:us(?:e|es|ed|ers?|ages?)|referenc(?:e|es|ed|ing)|breaks?|affect(?:s|ed)?"
+    r"|impact(?:s|ed)?|rel(?:y|ies))\b",
 }
 """How a question may relate code to a name; each is looked up in the parsed source."""
 _TO = re.compile(

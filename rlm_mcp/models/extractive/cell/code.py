@@ -25,6 +25,20 @@ from rlm_mcp.models.extractive.cell.report import (
 from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import outline_of, rank, scan
 
+UNRELATED = {
+    "call": "calls", "import": "imports", "extend": "extends", "throw": "throws",
+    "test": "of a test uses",
+}  # fmt: skip
+"""How it is told that nothing relates to a name."""
+VALUE = r"\{[^}]*\}|%\(\w+\)s|%[sdrifvq]|<[^<>]*>|'[^']*'|\d[\d.,:]*"
+"""What differs between a message and the code that makes it."""
+LANGUAGES = {
+    "python": "py,pyi", "javascript": "js,mjs,cjs,jsx", "typescript": "ts,tsx,mts,cts",
+    "go": "go", "golang": "go", "rust": "rs", "java": "java", "kotlin": "kt", "ruby": "rb",
+    "php": "php", "c++": "cc,cpp,cxx,hpp", "c#": "cs", "markdown": "md", "yaml": "yaml,yml",
+    "html": "html", "css": "css", "shell": "sh", "sql": "sql",
+}  # fmt: skip
+"""The endings of the files of a language."""
 TYPES = {"class", "interface", "struct", "trait", "enum", "type", "record", "object"}
 
 
@@ -44,6 +58,13 @@ class Code:
         related = [pair for pair in asked.relations if stage(relations.relate, *pair)]
         found = [stage(self.phrase, phrase) for phrase in asked.phrases]
         defined = [name for name in asked.names + asked.perhaps if stage(self.define, name)]
+        for kind, name in asked.relations:
+            if (kind, name) not in related and kind in UNRELATED:
+                stage(self.unrelated, kind, name)
+        counting = "counting" in asked.about or "listing" in asked.about
+        for name in set(asked.names) - {*defined, *(name for _, name in related)}:
+            if not counting:
+                stage(self.unknown, name)
         if "importers" in asked.about and self.each(relations.importers):
             return
         if "imports" in asked.about and self.each(relations.imports):
@@ -57,11 +78,12 @@ class Code:
         if "overview" in asked.about:
             stage(self.survey)
             return
-        if "counting" in asked.about or "listing" in asked.about:
-            for name in asked.names:
-                stage(self.lines, name)
+        for name in asked.names if counting else []:
+            stage(self.lines, name)
         # Ranking reads everything once; a question that names only what was found needs none.
-        settled = related or any(found) or ("listing" in asked.about and report.facts)
+        settled = related or any(found) or (counting and asked.names and report.facts)
+        settled = settled or ("listing" in asked.about and report.facts)
+        settled = settled or (asked.relations and report.facts and len(asked.words) < 2)
         if not settled and (asked.words or not (defined or report.facts)):
             stage(self.passages, 5 if defined or report.facts else 8)
 
@@ -151,7 +173,18 @@ class Code:
         return told
 
     def size(self, kind: str, ref: str) -> bool:
-        """Tell how many documents or lines are under a ref."""
+        """Tell how many documents or lines are under a ref, in one language where it is named."""
+        said = re.findall(r"[a-z][a-z+#]+", self.said())
+        language = next((word for word in said if word in LANGUAGES), "")
+        folder = ref[-1] == "/" or ref == self.place
+        if language and folder:
+            own = ref.partition(":")[2]
+            glob = f"{own}**/*.{{{LANGUAGES[language]}}}"
+            paths = attempt(self.variable.files, glob)
+            total = scan("^", f"{self.place}:{glob}", 1).total if paths and kind == "line" else 0
+            what = f"{some(total, 'line')} in " * (kind == "line")
+            self.report.fact(f"{what}{some(len(paths), 'document')} of {language} in {ref}")
+            return True
         if kind == "file":
             own = ref.partition(":")[2]
             paths = attempt(self.variable.files, own + "**" if own else "**")
@@ -210,6 +243,8 @@ class Code:
             pattern = rf"\b{name}\b" if marked else re.escape(name)
             hits = scan(pattern, ref, 10 if listing else 3, not marked)
             case = "" if marked else ", in any case"
+            if not hits:
+                self.report.fact(f"No line of {ref} holds {name}{case}")
             for hit in hits[:1]:
                 self.report.fact(
                     f"{some(hits.total, 'line')} of {ref} {does(hits.total, 'hold')} {name}{case}; "
@@ -220,12 +255,51 @@ class Code:
             if listing and hits:
                 self.report.more(hits.total - len(hits), "line", "with it")
 
+    def unrelated(self, kind: str, name: str) -> None:
+        """Say that nothing relates to a name in some way, where it is defined at all."""
+        if attempt(self.variable.symbols, name, limit=1):
+            self.report.fact(f"No line {UNRELATED[kind]} {name}, by the parsed source")
+
+    def unknown(self, name: str) -> None:
+        """Say that a name is defined nowhere, and how often it is mentioned."""
+        hits = scan(re.escape(name), self.place, 1, True)
+        if not hits:
+            self.report.fact(f"No line of {self.place} holds {name}, in any case")
+        elif re.search(r"\b(?:defin\w*|declar\w*|implement\w*|class|function|method|const\w*)\b",
+                       self.said()):  # fmt: skip
+            lines, hold = some(hits.total, "line"), does(hits.total, "hold")
+            self.report.fact(
+                f"{name} is not defined in {self.place}, by the parsed source; {lines} {hold} it, "
+                f"in any case; the first is {hits[0].ref} {code_of(hits[0].text)}"
+            )
+
+    def loosely(self, text: str, ref: str) -> list[Any]:
+        """Return the lines with a text whose values differ, else with the longest part of it."""
+        fixed = [re.escape(part) for part in re.split(VALUE, text)]
+        wanted = [r".{0,80}?".join(fixed)] if len(fixed) > 1 and len(text) > 12 else []
+        words = text.split()[:16]
+        for many in range(len(words) - 1, 2, -1):
+            runs = [" ".join(words[at : at + many]) for at in range(len(words) - many + 1)]
+            wanted.append("|".join(re.escape(run) for run in runs))
+        for number, pattern in enumerate(wanted[:8]):
+            hits = scan(pattern, ref, 200)
+            if hits:
+                like = "are like it" if number == 0 and len(fixed) > 1 else "hold a part of it"
+                like = (
+                    like if hits.total > 1 else like.replace("are", "is").replace("hold", "holds")
+                )
+                self.report.fact(f"{some(hits.total, 'line')} of {ref} {like}")
+                return list(hits)
+        return []
+
     def phrase(self, text: str) -> bool:
         """Quote where a text stands, word for word: a message first where code raises it."""
         found: list[Any] = []
         for ref in self.scope or [self.place]:
             hits = scan(re.escape(text), ref, 200) or scan(re.escape(text), ref, 200, True)
-            found += hits
+            if not hits:
+                self.report.fact(f"No line of {ref} holds the words {code_of(text)} as they are")
+            found += hits or self.loosely(text, ref)
             if hits:
                 many, hold = some(hits.total, "line"), does(hits.total, "hold")
                 self.report.fact(f"{many} of {ref} {hold} the words {code_of(text)}")

@@ -51,13 +51,21 @@ class Relations:
             f"{does(len(found), verb)} {name}, "
             "by the names in the parsed source"
         )
-        spread = list(first.values()) + [use for use in found if first[use.path] is not use]
+        spread = list(first.values())
+        if kind != "import":  # files are asked for, one line of each is enough
+            spread += [use for use in found if first[use.path] is not use]
         spread.sort(key=lambda use: (built(use.ref), aside(use.ref), *doubt(use)))
         for use in spread[:12]:
             inside = use.get("inside") or use.get("name")
             around = f" in {inside}" if inside else ""
-            self.report.fact(f"{use.kind}{around}: {use.ref} {code_of(use.text)}")
-        self.report.more(len(spread) - 12, "line", f"of those that {verb} {name}")
+            unsure = ", by its name alone" * (
+                kind == "call" and "." in name and use.get("basis") == "name"
+            )
+            self.report.fact(f"{use.kind}{around}{unsure}: {use.ref} {code_of(use.text)}")
+        if kind == "import":
+            self.report.more(len(spread) - 12, "document", f"with an import of {name}")
+        else:
+            self.report.more(len(spread) - 12, "line", f"of those that {verb} {name}")
         return found
 
     def uses(self, kind: str, name: str) -> list[Any]:
