@@ -147,7 +147,7 @@ class Session:
         states = self.index.states().values()
         notes = list(self.index.reader.limits)
         sentences = {
-            "broken": ("line", "left out: not parsable"),
+            "broken": ("line", "could not be parsed and left out"),
             "unfinished": ("unfinished line", "at the end (still being written, or cut off)"),
             "repeated": ("record", "repeated, counted once"),
             "large": ("line", "over 1 MB, with long strings cut"),

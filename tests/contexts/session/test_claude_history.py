@@ -69,7 +69,7 @@ def test_a_session_whose_transcript_is_gone_is_listed_with_its_prompts(settings:
     rules = [fact["quote"] for fact in session.methods["preferences"]()]
     assert rules == ["Never touch a.sql."]
     notes = " ".join(session.describe().notes)
-    assert "only what was typed" in notes and "1 lines could not be parsed" in notes
+    assert "only what was typed" in notes and "1 line could not be parsed" in notes
     session.close()
 
 

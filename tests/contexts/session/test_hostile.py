@@ -82,7 +82,7 @@ def test_deep_nesting_is_a_broken_line(
 ) -> None:
     deep = '{"type":"user","x":' + "[" * 100_000 + "]" * 100_000 + "}"
     session = opened(transcript(record("user", "u1", None, "Hello there."), deep))
-    assert any("1 lines could not be parsed" in note for note in session.describe().notes)
+    assert any("1 line could not be parsed" in note for note in session.describe().notes)
 
 
 def test_a_loop_of_parents_ends(

@@ -148,7 +148,7 @@ def test_chunks_cover_every_line_once(variable: Variable) -> None:
 
 
 def test_broken_lines_are_counted_and_said(variable: Variable) -> None:
-    assert any(note.startswith("1 lines could not be parsed") for note in variable.describe().notes)
+    assert any(note.startswith("1 line could not be parsed") for note in variable.describe().notes)
 
 
 def test_an_unknown_turn_is_named_with_what_there_is(variable: Variable) -> None:
