@@ -1,13 +1,15 @@
 """Find matches that may run across lines: documents are looked at as wholes.
 
-Hyperscan passes over the text of many documents at once, and RE2 looks at those in which it met
-something: a match that runs from one document into the next only costs a look. A match counts as
-the line where it starts, and a line counts once.
+Either RE2 looks at every document, or Hyperscan passes over the text of many at once, and RE2 looks
+at those in which it met something: a match that runs from one document into the next only costs a
+look. Which of the two is faster is tried. A match counts as the line where it starts, and a line
+counts once.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
 
@@ -24,6 +26,10 @@ Span = tuple[int, int]
 
 _DOCUMENTS = 256
 """Documents that are handed to the backtracking engine at a time."""
+TRIED = 1 << 20
+"""Bytes with which each engine is tried."""
+BESIDE = 4
+"""Further matches in a line after which the next line is gone to."""
 
 
 def starts(
@@ -38,12 +44,12 @@ def starts(
     spans = list(zip(offsets.tolist(), stops.tolist(), strict=True))
     workers = min(2, os.cpu_count() or 1)
     if enough or workers == 1 or int(among.lengths.sum()) < THREADED:
-        parts = [_starts(snapshot, gated, spans, clock, enough)]
+        parts = [_starts(snapshot, gated, spans, _Pace(gated), clock, enough)]
     else:
 
         def begin() -> Callable[[Sequence[Span]], tuple[list[int], bool]]:
-            own = clock.another()
-            return lambda part: _starts(snapshot, gated, part, own, 0)
+            own, pace = clock.another(), _Pace(gated)
+            return lambda part: _starts(snapshot, gated, part, pace, own, 0)
 
         parts = in_threads(_shares(spans), workers, begin)
     found = [start for part, _ in parts for start in part]
@@ -77,27 +83,58 @@ def _decided(
     return np.concatenate(found), True
 
 
+class _Pace:
+    """Which engine looks at documents first: the one that was faster at what was met so far."""
+
+    def __init__(self, gated: Gated) -> None:
+        self._usable = gated.automaton is not None and hyperscan() is not None
+        self._spent = {True: [0, 0.0], False: [0, 0.0]}
+
+    def sieves(self) -> bool:
+        """Whether Hyperscan is to say in which documents RE2 has to look."""
+        if not self._usable:
+            return False
+        for sieve in (True, False):
+            if self._spent[sieve][0] < TRIED:
+                return sieve
+        (sieved, took), (looked, lasted) = self._spent[True], self._spent[False]
+        return took * looked < lasted * sieved
+
+    def note(self, sieve: bool, size: int, seconds: float) -> None:
+        """Take note of what some bytes took."""
+        spent = self._spent[sieve]
+        spent[0] += size
+        spent[1] += seconds
+
+
 def _starts(
-    snapshot: Snapshot, gated: Gated, spans: Sequence[Span], clock: Clock, enough: int
+    snapshot: Snapshot, gated: Gated, spans: Sequence[Span], pace: _Pace, clock: Clock, enough: int
 ) -> tuple[list[int], bool]:
     found: list[int] = []
-    for start, stop in _candidates(snapshot, gated, spans, BLOCK >> 9 if enough else BLOCK):
-        if clock.is_over() or (enough and len(found) >= enough):
+    step = BLOCK >> 9 if enough else TRIED
+    first = 0
+    while first < len(spans):
+        if clock.is_over():
             return found, False
-        if start < stop and not _document(snapshot, gated, start, stop, clock, found):
-            return found, False
+        last = _together(spans, first, step)
+        step = min(BLOCK, step * 2)
+        sieve, begun = pace.sieves(), time.thread_time()
+        group = spans[first:last]
+        for start, stop in _candidates(snapshot, gated, group) if sieve else group:
+            if clock.is_over() or (enough and len(found) >= enough):
+                return found, False
+            if not _document(snapshot, gated, start, stop, clock, found):
+                return found, False
+        pace.note(sieve, spans[last - 1][1] - spans[first][0], time.thread_time() - begun)
+        first = last
     return found, True
 
 
-def _candidates(
-    snapshot: Snapshot, gated: Gated, spans: Sequence[Span], step: int
-) -> Iterator[Span]:
-    """Yield the documents that may hold a match, and an empty span at times for the clock."""
+def _candidates(snapshot: Snapshot, gated: Gated, spans: Sequence[Span]) -> Iterator[Span]:
+    """Yield those of some documents that may hold a match."""
     module = hyperscan()
-    if gated.automaton is None or module is None:
-        yield from spans
-        return
-    hit = 0
+    assert module is not None and gated.automaton is not None
+    hit = first = 0
 
     def report(_id: int, _from: int, to: int, _flags: int, _context: object) -> bool:
         nonlocal hit
@@ -105,21 +142,16 @@ def _candidates(
         return True
 
     with gated.automaton.database() as database:
-        first = 0
         while first < len(spans):
-            last = _together(spans, first, step)
-            step = min(BLOCK, step * 2)
-            while first < last:
-                begin = spans[first][0]
-                try:
-                    database.scan(snapshot.buffer[begin : spans[last - 1][1] + 1], report)
-                except module.ScanTerminated:
-                    first = _holder(spans, first, last, begin + hit - 1)
-                    yield spans[first]
-                    first += 1
-                else:
-                    first = last
-            yield (0, 0)
+            begin = spans[first][0]
+            try:
+                database.scan(snapshot.buffer[begin : spans[-1][1] + 1], report)
+            except module.ScanTerminated:
+                first = _holder(spans, first, len(spans), begin + hit - 1)
+                yield spans[first]
+                first += 1
+            else:
+                return
 
 
 def _together(spans: Sequence[Span], first: int, step: int) -> int:
@@ -146,17 +178,30 @@ def _holder(spans: Sequence[Span], first: int, last: int, position: int) -> int:
 def _document(
     snapshot: Snapshot, gated: Gated, offset: int, stop: int, clock: Clock, found: list[int]
 ) -> bool:
-    """Note where the matches of a document start; say whether time was enough for all."""
-    text = snapshot.buffer[offset:stop]
+    """Note where the matches of a document start; say whether time was enough for all.
+
+    Behind a match the next one is looked for in the lines that follow it.
+    """
+    text, newline = snapshot.buffer[offset:stop], snapshot.find_newline
     length, position, count = stop - offset, 0, 0
-    search = gated.regex.search
-    while position < length and (match := search(text, position)) is not None:
-        start, end = match.span()
-        if start >= length:
-            break
-        found.append(offset + start)
-        position = max(end, snapshot.find_newline(offset + start) + 1 - offset)
-        count += 1
-        if count % 1024 == 0 and clock.is_over():
-            return False
+    while position < length:
+        # What is left out of these may hide a match that starts behind `position`.
+        beside = 0
+        for match in gated.regex.finditer(text, position):
+            start, end = match.span()
+            count += 1
+            if count % 1024 == 0 and clock.is_over():
+                return False
+            if start >= position:
+                if start >= length:
+                    return True
+                found.append(offset + start)
+                position = max(end, newline(offset + start) + 1 - offset)
+                beside = 0
+                continue
+            beside += 1
+            if end > position or beside == BESIDE:
+                break
+        else:
+            return True
     return True
