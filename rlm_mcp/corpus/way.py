@@ -30,11 +30,13 @@ LOOK = 64
 RARE = 400
 """Bytes an occurrence of its first byte from which on RE2 skips quickly to a plain text."""
 SHORT = 128 << 10
-"""Bytes of a block that is too short to learn from: to arrange the arrays takes as long."""
+"""Bytes of a block that is too short to learn from."""
 TOLD_NS = {"regex": 3_000, "automaton": 600}
 """Nanoseconds of telling Python of one hit, while other threads may have to wait."""
 SCAN_NS, LEAST_NS = 0.2, 0.24
 """Nanoseconds that a byte takes an engine which tells of nothing, and arrays at the least."""
+ARRANGING_NS = 300_000
+"""Nanoseconds lost by telling after which arrays are arranged, which takes about as long."""
 
 
 class Text(Protocol):
@@ -61,6 +63,7 @@ class Way:
         """`counts` is how often each pair of bytes is in the text, or in a sample of it."""
         self._gated, self._counts = gated, counts
         self._arrays: Masks | Pairs | None = None
+        self._lost = 0.0
         self.by_arrays = False
         """Whether hits are not told one by one, for now."""
         self.told = 0
@@ -128,11 +131,13 @@ class Way:
         """Whether telling of so many hits takes longer than comparing arrays does."""
         if size < SHORT:
             return self.by_arrays
-        telling = hits * TOLD_NS[way] / size + SCAN_NS
-        if telling < LEAST_NS or not self._gated.rows:
-            return False
-        self._arrays = self._arrays or _arranged(self._gated.rows, self._counts)
-        return telling > self._arrays.cost_ns
+        telling = hits * TOLD_NS[way] + size * SCAN_NS
+        if self._arrays is None:
+            self._lost += max(0.0, telling - size * LEAST_NS)
+            if self._lost < ARRANGING_NS or not self._gated.rows:
+                return False
+            self._arrays = _arranged(self._gated.rows, self._counts)
+        return telling > size * self._arrays.cost_ns
 
 
 def _arranged(rows: Sequence[Needs], counts: Numbers) -> Masks | Pairs:
