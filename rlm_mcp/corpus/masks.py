@@ -7,6 +7,7 @@ and to keep the places at which all of them are right.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rlm_mcp.corpus.pattern import BYTES
 from rlm_mcp.corpus.rows import MARGIN, Needs
 
 Bytes = npt.NDArray[np.uint8]
@@ -26,6 +28,8 @@ LAST = 3
 """Sets that are compared everywhere all the same: to look at places takes as long."""
 DENSE = 4
 """Lines a hit below which lines are looked at rather than hits."""
+TABLE = 16
+"""Comparisons that take as long as looking up each byte in a table."""
 OP_NS, BASE_NS = 0.06, 0.7
 """Nanoseconds a byte of one comparison, and of finding the lines of what was found."""
 
@@ -37,21 +41,15 @@ class _Row(NamedTuple):
     rare: tuple[tuple[int, Flags], ...]
 
 
-class _Test(NamedTuple):
+class _Set(NamedTuple):
     """How a set of bytes is told: by ranges, by one bit that does not matter, or by a table."""
 
+    bits: int
     ranges: tuple[tuple[int, int], ...]
     bit: int
     table: Flags
-
-    @property
-    def operations(self) -> int:
-        """How many comparisons it takes."""
-        if self.bit:
-            return 2
-        if len(self.ranges) > 4:
-            return 16
-        return sum(1 if low == high else 2 for low, high in self.ranges) + len(self.ranges) - 1
+    operations: int
+    """How many comparisons it takes."""
 
     def of(self, data: Bytes) -> Flags:
         """Return which bytes are in the set."""
@@ -59,7 +57,7 @@ class _Test(NamedTuple):
         if self.bit:
             found = data | np.uint8(self.bit) == np.uint8(self.ranges[-1][0])
             return found
-        if len(self.ranges) > 4:
+        if self.operations == TABLE:
             return self.table[data]
         for low, high in self.ranges:
             if low == high:
@@ -73,15 +71,25 @@ class _Test(NamedTuple):
         return found
 
 
+class _Test(NamedTuple):
+    """Whether a byte is in a set, or is not in the rest: what is told faster."""
+
+    known: _Set
+    inside: bool
+    table: Flags
+
+
 class Masks:
     """A choice of rows, arranged for text in which bytes are as frequent as in a sample."""
 
     def __init__(self, choice: Sequence[Needs], counts: Numbers) -> None:
         shares = counts / max(1, int(counts.sum()))
         self._rows = [_arranged(needs, shares) for needs in choice]
-        tests = [test for row in self._rows for _, test in row.common]
-        operations = sum(test.operations + 1 for test in tests)
-        self.cost_ns = OP_NS * operations + BASE_NS
+        sets = [test.known for row in self._rows for _, test in row.common]
+        uses = Counter(known.bits for known in sets)
+        self._shared = {bits for bits, count in uses.items() if count > 1}
+        told = {known.bits: known.operations for known in sets}
+        self.cost_ns = OP_NS * (sum(told.values()) + len(sets)) + BASE_NS
         """About the nanoseconds that a byte of text takes."""
 
     def lines(self, data: Bytes, ends: npt.NDArray[np.integer], begin: int) -> Numbers:
@@ -112,11 +120,23 @@ class Masks:
         """Return where in the text matches begin; None where one does in every line."""
         size = len(data) - 2 * MARGIN
         hits = np.zeros(size, bool)
+        whole: dict[int, Flags] = {}
         for row in self._rows:
             mask: Flags | None = None
-            for offset, test in row.common:
-                part = test.of(data[MARGIN + offset : MARGIN + offset + size])
-                mask = part if mask is None else np.logical_and(mask, part, out=mask)
+            for offset, (known, inside, _) in row.common:
+                span = slice(MARGIN + offset, MARGIN + offset + size)
+                if known.bits in self._shared:
+                    if known.bits not in whole:
+                        whole[known.bits] = known.of(data)
+                    part = whole[known.bits][span]
+                else:
+                    part = known.of(data[span])
+                if mask is None:
+                    mask = part.copy() if inside else ~part
+                elif inside:
+                    np.logical_and(mask, part, out=mask)
+                else:
+                    np.greater(mask, part, out=mask)
             if mask is None:
                 return None
             if row.rare:
@@ -164,7 +184,7 @@ def _arranged(needs: Needs, shares: npt.NDArray[np.float64]) -> _Row:
     for offset, bits in needs:
         test = _test(bits)
         tests.append((float(shares[test.table].sum()), offset, test))
-    tests.sort(key=lambda item: (item[0], item[2].operations))
+    tests.sort(key=lambda item: (item[0], item[2].known.operations))
     common: list[tuple[int, _Test]] = []
     left = 1.0
     while tests and (left > RARE or not common or len(tests) <= LAST):
@@ -177,12 +197,19 @@ def _arranged(needs: Needs, shares: npt.NDArray[np.float64]) -> _Row:
 
 @lru_cache(maxsize=256)
 def _test(bits: int) -> _Test:
+    own, rest = _set(bits), _set(BYTES & ~bits)
+    inside = own.operations <= rest.operations
+    return _Test(own if inside else rest, inside, own.table)
+
+
+def _set(bits: int) -> _Set:
     packed = np.frombuffer(bits.to_bytes(32, "little"), np.uint8)
     table = np.unpackbits(packed, bitorder="little").astype(bool)
     edges = np.flatnonzero(np.diff(table, prepend=False, append=False)).reshape(-1, 2)
     ranges = tuple((low, high - 1) for low, high in edges.tolist())
-    bit = 0
     if len(ranges) == 2 and all(low == high for low, high in ranges):
         differ = ranges[0][0] ^ ranges[1][0]
-        bit = differ if differ.bit_count() == 1 else 0
-    return _Test(ranges, bit, table)
+        if differ.bit_count() == 1:
+            return _Set(bits, ranges, differ, table, 2)
+    operations = sum(1 if low == high else 2 for low, high in ranges) + len(ranges) - 1
+    return _Set(bits, ranges, 0, table, min(operations, TABLE))
