@@ -11,17 +11,15 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from hashlib import sha256
-from json.encoder import encode_basestring
 from typing import Any
 
-from rlm_mcp.contexts.session.filing import MARK, MOST, Filing, Row, plain, within
+from rlm_mcp.contexts.session.filing import BLOCK, MARK, MOST, Filing, plain, within
+from rlm_mcp.contexts.session.ready import Row, digest
 from rlm_mcp.contexts.session.tree import Tree, Trunk
 from rlm_mcp.contexts.session.turns import (
     ABANDONED,
     LIVE,
     SUPERSEDED,
-    Block,
     Event,
     Meta,
     Odd,
@@ -38,6 +36,10 @@ _MEMORY = 10_000
 """Turns and calls that are remembered; of more, the newest tenth."""
 _USAGE = slice(11, 16)
 """Columns of a turn's row that hold the usage."""
+_PLACE = slice(0, 3)
+_TYPE, _NAME, _KIND, _CALL, _STATUS, _EXIT, _NOTE, _SPILL, _SHA = map(
+    BLOCK.index, ["type", "name", "kind", "call", "status", "exit", "note", "spill", "sha"]
+)
 
 
 @dataclass(slots=True)
@@ -105,10 +107,10 @@ class Builder:
         ).fetchone()
         return None if row[0] is None else int(row[0])
 
-    def take(self, event: Event) -> None:
-        """Take one event."""
+    def take(self, event: Event, rows: Sequence[Row] = (), bodies: Sequence[bytes] = ()) -> None:
+        """Take one event, a piece with the rows and the texts of its blocks (see `ready`)."""
         if isinstance(event, Piece):
-            self._piece(event)
+            self._piece(event, rows, bodies)
         elif isinstance(event, Odd):
             kinds = self.state.odd.setdefault(event.kind, {})
             name = self._tidy(event.name)
@@ -124,20 +126,20 @@ class Builder:
         self._tree.save()
         return self.state
 
-    def _piece(self, piece: Piece) -> None:
+    def _piece(self, piece: Piece, rows: Sequence[Row], bodies: Sequence[bytes]) -> None:
         if self._tree.seen(piece.native):
             self.take(Odd("repeated"))
             return
         self._see(piece)
         rest = []
         turn = 0
-        for part, block in enumerate(piece.blocks):
-            home = self._call(block.call) if block.type == "result" else None
+        for row, body in zip(rows, bodies, strict=True):
+            home = self._call(row[_CALL]) if row[_TYPE] == "result" else None
             if home is None:
-                rest.append((part, block))
+                rest.append((row, body))
                 continue
-            turn, block.name, block.kind = home
-            self._write(turn, block, piece, part)
+            turn, row[_NAME], row[_KIND] = home
+            self._write(turn, row, body, piece)
         if not rest:
             if piece.usage is not None and self.state.group_turn:
                 self._usage(self.state.group_turn, piece)
@@ -147,21 +149,22 @@ class Builder:
                 self._tree.carry(piece)
             return
         turn = self._turn_for(piece, rest)
-        for part, block in rest:
-            if block.type == "result" and block.call in self._calls:
-                _, block.name, block.kind = self._calls[block.call]
-            self._write(turn, block, piece, part)
-            if block.type == "call" and block.call:
-                self._calls[block.call] = (turn, block.name, block.kind)
+        for row, body in rest:
+            call = row[_CALL]
+            if row[_TYPE] == "result" and call in self._calls:
+                _, row[_NAME], row[_KIND] = self._calls[call]
+            self._write(turn, row, body, piece)
+            if row[_TYPE] == "call" and call:
+                self._calls[call] = (turn, row[_NAME], row[_KIND])
 
-    def _turn_for(self, piece: Piece, rest: Sequence[tuple[int, Block]]) -> int:
+    def _turn_for(self, piece: Piece, rest: Sequence[tuple[Row, bytes]]) -> int:
         state = self.state
         if piece.group and piece.group == state.group and state.group_turn:
             turn = state.group_turn
             self._tree.note(piece.native, turn)
             self._usage(turn, piece)
             return turn
-        if rest[0][1].type == "result" and self._only_results(rest):
+        if rest[0][0][_TYPE] == "result" and self._only_results(rest):
             self._tree.note(piece.native, state.trunk.leaf)
             return state.trunk.leaf  # results whose calls were never written down
         turn = state.turns + 1
@@ -177,9 +180,9 @@ class Builder:
         self._usage(turn, piece)
         return turn
 
-    def _only_results(self, rest: Iterable[tuple[int, Block]]) -> bool:
+    def _only_results(self, rest: Iterable[tuple[Row, bytes]]) -> bool:
         """Say whether blocks belong to the turn before, though their calls are not known."""
-        return bool(self.state.trunk.leaf) and all(block.type == "result" for _, block in rest)
+        return bool(self.state.trunk.leaf) and all(row[_TYPE] == "result" for row, _ in rest)
 
     def _usage(self, turn: int, piece: Piece) -> None:
         """Set the turn's usage: one reply's records repeat it, the last one stands."""
@@ -203,41 +206,42 @@ class Builder:
             row = self._turns[turn] = list(found)
         return row
 
-    def _write(self, turn: int, block: Block, piece: Piece, part: int) -> None:
+    def _write(self, turn: int, row: Row, body: bytes, piece: Piece) -> None:
         number = self._size(turn) + 1
         self._sizes[turn] = number
-        text, spill = block.text, ""
-        if block.spill:
-            whole = self._spilled(block.spill)
-            if whole is None:
-                block.note = "; ".join(filter(None, (block.note, "the saved output is missing")))
-            else:
-                text, spill = whole, block.spill
-        raw = text.encode("utf-8", "surrogatepass")
-        head = self._head(turn, number, block, piece).encode("utf-8", "replace")
-        self._heads.append(head)
-        self._bodies.append(raw)
-        self._waiting += len(raw)
-        self._blocks.append([
-            self._doc, turn, number, block.type, block.name, block.kind, block.call,
-            block.status, block.exit_code, block.arg[:4_000], _data(block), block.note,
-            piece.start, piece.end, part, piece.pointer, spill, 0, 0, 0, 0,
-            sha256(raw).hexdigest()[:8], 0,
-        ])  # fmt: skip
+        if row[_SPILL]:
+            body = self._whole(row, body)
+        row[_PLACE] = self._doc, turn, number
+        self._heads.append(self._head(turn, number, row, piece).encode("utf-8", "replace"))
+        self._bodies.append(body)
+        self._waiting += len(body)
+        self._blocks.append(row)
         if len(self._blocks) >= _BATCH or self._waiting > _BATCH_BYTES:
             self.flush()
 
-    def _head(self, turn: int, number: int, block: Block, piece: Piece) -> str:
+    def _whole(self, row: Row, body: bytes) -> bytes:
+        """Return the saved output that a block stands for, or `body` and a note where it is not."""
+        text = self._spilled(row[_SPILL])
+        if text is None:
+            row[_SPILL] = ""
+            row[_NOTE] = "; ".join(filter(None, (row[_NOTE], "the saved output is missing")))
+            return body
+        whole = text.encode("utf-8", "surrogatepass")
+        row[_SHA] = digest(whole)
+        return whole
+
+    def _head(self, turn: int, number: int, row: Row, piece: Piece) -> str:
         ref = f"{MARK}{self._label}{turn}.{number}"
-        if block.type == "text":
+        kind, name, status = row[_TYPE], row[_NAME], row[_STATUS]
+        if kind == "text":
             who = piece.role if piece.origin in ("human", "agent") else piece.origin
             return f"{ref} {who} {piece.ts[:19]}\n" if piece.role == "user" else f"{ref} {who}\n"
-        words = [ref, block.type]
-        words += [word for word in (block.name, block.status) if word]
-        if block.exit_code is not None:
-            words.append(f"exit={block.exit_code}")
-        if block.note:
-            words.append(block.note)
+        words = [ref, kind]
+        words += [word for word in (name, status) if word]
+        if row[_EXIT] is not None:
+            words.append(f"exit={row[_EXIT]}")
+        if row[_NOTE]:
+            words.append(row[_NOTE])
         return " ".join(words).replace("\n", " ")[:400] + "\n"
 
     def _size(self, turn: int) -> int:
@@ -332,25 +336,6 @@ class Builder:
         if self._blocks or self._turns:
             self.flush()
         self._turns.clear()
-
-
-def digest(text: str | bytes) -> str:
-    """Return the digest by which a stale citation is told."""
-    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return sha256(raw).hexdigest()[:8]
-
-
-def _data(block: Block) -> str:
-    """Return a block's plan or file operations as JSON."""
-    rows: list[Sequence[str]]
-    if block.plan is not None:
-        rows = [(item.text, item.status, item.key) for item in block.plan]
-    elif block.ops:
-        rows = [(op.path, op.op) for op in block.ops]
-    else:
-        return ""
-    # An encoder would be made anew for each of them.
-    return "[" + ", ".join([f"[{', '.join(map(encode_basestring, row))}]" for row in rows]) + "]"
 
 
 def total(states: Iterable[State], kind: str) -> Counter[str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlm_mcp.contexts.session import tables
 from rlm_mcp.contexts.session.clean import clean, suspects
+from rlm_mcp.contexts.session.ready import Row
 from rlm_mcp.redact import redact
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ _COPY = BLOCK.index("copy")
 AT_ONCE = 400
 """Rows of one statement."""
 MOST = 1 << 53
-
-Row = list[Any]
 
 
 class Filing:

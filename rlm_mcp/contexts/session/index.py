@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import config
-from rlm_mcp.contexts.session import build, tables
+from rlm_mcp.contexts.session import build, relay, tables
 from rlm_mcp.contexts.session.filing import Filing
 from rlm_mcp.contexts.session.readers import plain
 from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.ready import digest
 from rlm_mcp.contexts.session.turns import LIVE, Block, Child, Piece, Source
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.redact import redact
@@ -180,7 +181,7 @@ class Index:
     def stale(self, row: sqlite3.Row) -> bool:
         """Say whether the transcript no longer holds what a block was read from."""
         block = self.source_block(row)
-        return block is None or build.digest(block.text) != row["sha"]
+        return block is None or digest(block.text) != row["sha"]
 
     def _whole(self, block: Block | None, path: str) -> Block | None:
         if block is not None and block.spill:
@@ -295,9 +296,9 @@ class Index:
         try:
             size = os.stat(path).st_size
             begun = _probe(str(path), size)
-            for event in self.reader.events(source, start):
-                thread = event.thread if isinstance(event, Piece) else ""
-                (builder(thread) if thread else main).take(event)
+            for item in relay.read(self.reader, source, size):
+                thread = item.event.thread if isinstance(item.event, Piece) else ""
+                (builder(thread) if thread else main).take(*item)
             if source.offset and begun != _probe(str(path), size):
                 raise Replaced(f"{path.name!r} was rewritten while it was read.")
             stamp = json.dumps(_probe(str(path), source.offset))

@@ -154,6 +154,8 @@ class Source:
     """What the reader wants to find again when it goes on after an append; plain JSON."""
     offset: int = 0
     """Bytes read so far, by readers that go on after an append."""
+    pause: bool = False
+    """Set to end the events of a file of lines behind the record that is being read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ def json_lines(source: Source, start: int, read: Read) -> Iterator[Event]:
                         event.start, event.end = begin, end
                     yield event
             source.offset = end
+            if source.pause:
+                return
 
 
 def _events(read: Read, record: dict[str, Any]) -> list[Event]:

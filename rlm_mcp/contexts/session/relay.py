@@ -1,0 +1,238 @@
+"""Read a long transcript in two processes: another one parses, this one files what it finds.
+
+Parsing and understanding records takes as long as linking and storing them, and both hold the
+interpreter's lock. The file is read here until the other process is up, which then goes on from
+there as after an append; where it ends early, the rest is read here again. It gets no environment,
+writes nothing, and cannot outlive this process, since its pipes close.
+
+Run as a program (`python -m rlm_mcp.contexts.session.relay`) this is that process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import marshal
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from rlm_mcp.contexts.session.readers.reader import Reader
+from rlm_mcp.contexts.session.ready import Ready, ready
+from rlm_mcp.contexts.session.turns import Event, Meta, Odd, Piece, Rewind, Source, Usage
+
+LONG = 6 << 20
+"""Bytes to read from which a second process is worth its start."""
+BATCH = 512 << 10
+"""Bytes of text that are handed over at once, about."""
+EVENTS = 1_000
+"""Events that are handed over at once, at most."""
+BATCH_S = 60.0
+"""Seconds that the process may take for a batch."""
+MEMORY_MB = 2048
+"""Address space of the process: a line may have 256 MB."""
+_PIPE = 1 << 20
+
+_log = logging.getLogger(__name__)
+
+
+def read(reader: Reader, source: Source, size: int) -> Iterator[Ready]:
+    """Yield what a reader finds from `source.offset` on in a file of `size` bytes, in order."""
+    start = source.offset
+    relay = None
+    if source.path.endswith(".jsonl") and size - start >= LONG and _processors() > 1:
+        relay = Relay.begun(source)
+    try:
+        yield from map(ready, reader.events(source, start))
+        if relay is None or not source.pause or source.offset == start:
+            return  # all was read, or the file is not one of lines
+        source.pause = False
+        if not (yield from relay.items(reader)):
+            _log.warning("A process that read a transcript ended early; the rest is read here.")
+            yield from map(ready, reader.events(source, source.offset))
+    finally:
+        if relay is not None:
+            relay.close()
+
+
+class Relay:
+    """The other process; it sets `source.pause` as soon as it may be handed the file."""
+
+    def __init__(self, source: Source, child: subprocess.Popen[bytes]) -> None:
+        self._source, self._child = source, child
+        self._asked_at: float | None = None
+        self._closed = threading.Event()
+        self._watch = threading.Thread(target=self._look, name="rlm-relay", daemon=True)
+        self._watch.start()
+
+    @classmethod
+    def begun(cls, source: Source) -> Relay | None:
+        """Return a process that starts now; None where none can be had."""
+        package = os.fspath(Path(__file__).resolve().parents[3])
+        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+        try:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "rlm_mcp.contexts.session.relay"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**kept, "PYTHONPATH": package},
+            )
+        except OSError as error:
+            _log.warning("No process could be started to read a transcript: %s", error)
+            return None
+        return cls(source, child)
+
+    def items(self, reader: Reader) -> Generator[Ready, None, bool]:
+        """Yield what the process finds behind `source.offset`; say whether it read to the end."""
+        source = self._source
+        order = (reader.agent, reader.layout, source.path, source.key, source.offset, source.state)
+        try:
+            assert self._child.stdin is not None
+            self._child.stdin.write(marshal.dumps(order))
+            self._child.stdin.close()
+            more = True
+            while more:
+                more, offset, state, found = self._batch()
+                yield from map(_unpacked, found)
+                source.offset = offset
+                source.state.clear()
+                source.state.update(state)
+        except (OSError, EOFError, ValueError, TypeError):
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the process."""
+        self._closed.set()
+        self._child.kill()
+        self._watch.join()
+        for pipe in (self._child.stdin, self._child.stdout):
+            with contextlib.suppress(OSError):
+                assert pipe is not None
+                pipe.close()
+        self._child.wait()
+
+    def _batch(self) -> Any:
+        """Return the next batch."""
+        stream = self._child.stdout
+        assert stream is not None
+        self._asked_at = time.monotonic()
+        size = int.from_bytes(stream.read(8), "little")
+        data = stream.read(size)
+        self._asked_at = None
+        return marshal.loads(data)
+
+    def _look(self) -> None:
+        """Wait until the process is up; from then on end it where it is at a batch too long."""
+        stream = self._child.stdout
+        assert stream is not None
+        _widen(stream)
+        self._source.pause = stream.read(1) == b"+"
+        while not self._closed.wait(BATCH_S / 4):
+            asked = self._asked_at
+            if asked is not None and time.monotonic() - asked > BATCH_S:
+                self._child.kill()
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let a pipe hold a batch, where the system can: its writer then goes on meanwhile."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
+    except (ImportError, AttributeError, OSError):
+        pass
+
+
+_OTHERS: tuple[type[Odd] | type[Meta] | type[Rewind], ...] = (Odd, Meta, Rewind)
+_FIELDS = {kind: tuple(kind.__dataclass_fields__) for kind in _OTHERS}
+
+
+def _packed(item: Ready) -> tuple[Any, ...]:
+    """Return an item as plain values, which `marshal` takes and gives back unchanged."""
+    event = item.event
+    if not isinstance(event, Piece):
+        kind = type(event)
+        return (_OTHERS.index(kind), *(getattr(event, name) for name in _FIELDS[kind]))
+    used = event.usage
+    return (
+        item.rows, item.bodies, None if used is None else tuple(used), event.role, event.origin,
+        event.start, event.end, event.native, event.group, event.parent, event.ts, event.model,
+        event.cwd, event.usage_key, event.boundary, event.keeps, event.thread, event.pointer,
+    )  # fmt: skip
+
+
+def _unpacked(values: tuple[Any, ...]) -> Ready:
+    if isinstance(values[0], int):
+        event: Event = _OTHERS[values[0]](*values[1:])
+        return Ready(event)
+    (
+        rows, bodies, used, role, origin, start, end, native, group, parent, ts, model, cwd,
+        usage_key, boundary, keeps, thread, pointer,
+    ) = values  # fmt: skip
+    usage = None if used is None else Usage(*used)
+    piece = Piece(
+        role, origin, [], start, end, native, group, parent, ts, model, cwd, usage, usage_key,
+        boundary, keeps, thread, pointer,
+    )  # fmt: skip
+    return Ready(piece, rows, bodies)
+
+
+def main() -> None:
+    """Say that the process is up, take an order, and write batches until the file ends."""
+    from rlm_mcp.contexts.session.readers import READERS
+
+    _limit()
+    sink, sys.stdout = sys.stdout.buffer, sys.stderr
+    sink.write(b"+")
+    sink.flush()
+    agent, layout, path, key, start, state = marshal.loads(sys.stdin.buffer.read())
+    reader = next(one for one in READERS if (one.agent, one.layout) == (agent, layout))
+    source = Source(path, key, state, start)
+    more = True
+    while more:
+        more, found = _round(reader, source)
+        data = marshal.dumps((more, source.offset, source.state, found))
+        sink.write(len(data).to_bytes(8, "little"))
+        sink.write(data)
+        sink.flush()
+
+
+def _round(reader: Reader, source: Source) -> tuple[bool, list[tuple[Any, ...]]]:
+    """Return what whole records hold until a batch is full, and whether there may be more."""
+    found: list[tuple[Any, ...]] = []
+    size = 0
+    source.pause = False
+    for item in map(ready, reader.events(source, source.offset)):
+        found.append(_packed(item))
+        size += sum(map(len, item.bodies))
+        source.pause = size >= BATCH or len(found) >= EVENTS
+    return source.pause, found
+
+
+def _limit() -> None:
+    """Keep this process small, and let nothing of it reach a file."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit = MEMORY_MB << 20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()
