@@ -228,6 +228,7 @@ def failing(text: str) -> list[str]:
 
 def signature(text: str) -> str:
     """Return the line of an output that says best what went wrong."""
+    text = text.replace("\nError: (none)\n", "\n")
     for pattern in _SIGNS:
         found = pattern.findall(text)
         if found:

@@ -96,3 +96,11 @@ def test_a_result_that_is_sent_back_to_the_model_is_no_prompt(chat: Make) -> Non
         {"id": "3", "type": "user", "content": [part, {"text": "Stop here."}]},
     )
     assert prompts(session) == ["Look.", "Stop here."]
+
+
+def test_files_that_a_prompt_names_state_nothing(chat: Make) -> None:
+    start, stop = "\n--- Content from referenced files ---", "\n--- End of content ---"
+    asked = user("1", "@a.py explain it.", start, "\nContent from @a.py:\n", "Always sing.", stop)
+    session = chat(HEAD, asked)
+    assert prompts(session) == ["@a.py explain it."]
+    assert session.methods["preferences"]() == []

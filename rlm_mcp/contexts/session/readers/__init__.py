@@ -20,6 +20,7 @@ from rlm_mcp.contexts.session.readers import (
     gemini,
     opencode,
     plain,
+    qwen,
     specstory,
 )
 from rlm_mcp.contexts.session.readers.reader import HEAD, Reader
@@ -32,6 +33,7 @@ READERS: tuple[Reader, ...] = (
     copilot.READER,
     gemini.READER,
     cline.READER,
+    qwen.READER,
     claude_code.READER,
     cursor_cli.READER,
     cursor_ide.READER,

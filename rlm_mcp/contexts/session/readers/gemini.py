@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
-from rlm_mcp.contexts.session.readers import places
-from rlm_mcp.contexts.session.readers.messages import count
+from rlm_mcp.contexts.session.readers import parts, places
 from rlm_mcp.contexts.session.readers.reader import Reader, first_records, json_lines, json_list
 from rlm_mcp.contexts.session.turns import (
     Block,
@@ -30,7 +29,6 @@ from rlm_mcp.contexts.session.turns import (
     Rewind,
     Source,
     Status,
-    Usage,
 )
 
 _STATES = {"success": False, "error": True}
@@ -130,7 +128,9 @@ def _listed(messages: list[Any], state: dict[str, Any]) -> Iterator[Event]:
     if not state.get("known"):
         yield from json_list(listed, "/$set/messages", lambda item: _message(item, state))
         return
-    new = [item for item in listed if _text(item.get("content")) and not _is_known(item, state)]
+    new = [
+        item for item in listed if parts.said(item.get("content")) and not _is_known(item, state)
+    ]
     _remember(listed, state)
     yield from json_list(messages, "/$set/messages", lambda item: _summary(item, new))
     if not new:
@@ -140,7 +140,7 @@ def _listed(messages: list[Any], state: dict[str, Any]) -> Iterator[Event]:
 def _summary(item: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
     """Yield a new message of a compression, with the address that it has as a message, too."""
     if any(item is one for one in new):
-        block = Block("text", _text(item.get("content")))
+        block = Block("text", parts.said(item.get("content")))
         group = f"$set {new[0].get('id')}"
         piece = Piece("user", "compaction", [block], group=group)
         piece.ts = str(item.get("timestamp") or "")
@@ -153,13 +153,13 @@ def _summary(item: Mapping[str, Any], new: Sequence[Mapping[str, Any]]) -> Itera
 def _is_known(item: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
     """Say whether a message was there before; in a list it may have another id."""
     name = str(item.get("id") or "").removesuffix("_response")
-    return name in state["known"] or _digest(_text(item.get("content"))) in state["known"]
+    return name in state["known"] or _digest(parts.said(item.get("content"))) in state["known"]
 
 
 def _remember(items: Sequence[Mapping[str, Any]], state: dict[str, Any]) -> None:
     known: dict[str, None] = dict.fromkeys(state.get("known") or ())
     for item in items:
-        said = _text(item.get("content"))
+        said = parts.said(item.get("content"))
         known |= dict.fromkeys(filter(None, (str(item.get("id") or ""), said and _digest(said))))
     state["known"] = list(known)[-_LISTED:]
 
@@ -174,17 +174,18 @@ def _message(record: Mapping[str, Any], state: dict[str, Any]) -> Iterator[Event
     _remember([record], state)
     if kind == "user":
         state["last"] = ""
-        said = _text(record.get("content"))
-        if not said and record.get("content"):
+        blocks = parts.prompt(record.get("content"))
+        if not blocks and record.get("content"):
             yield Odd("noise", "functionResponse")  # the call's own record has it
             return
-        origin: Origin = "harness" if said.lstrip().startswith(_SETTING) else "human"
-        piece = Piece("user", origin, [Block("text", said)], native=name)
+        setting = blocks and blocks[0].text.lstrip().startswith(_SETTING)
+        origin: Origin = "harness" if setting else "human"
+        piece = Piece("user", origin, blocks, native=name)
     elif kind == "gemini":
         yield from _reply(record, name, ts, state)
         return
     elif kind in ("info", "error", "warning"):
-        text = _text(record.get("content"))
+        text = parts.said(record.get("content"))
         status: Status = "error" if kind == "error" else ""
         block = Block("notice", text, name=kind, status=status)
         piece = Piece("system", "harness", [block], native=name)
@@ -215,7 +216,7 @@ def _reply(record: Mapping[str, Any], name: str, ts: str, state: dict[str, Any])
         known.append(mark)
         state["last"] = name
         yield piece
-    if state.get("last") == name and (used := _usage(record.get("tokens"))):
+    if state.get("last") == name and (used := parts.usage(record.get("tokens"))):
         yield Piece("assistant", "agent", [], group=name, usage=used, usage_key=name)
 
 
@@ -228,7 +229,7 @@ def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
     for thought in record.get("thoughts") or []:
         if isinstance(thought, dict):
             yield Block("thinking", str(thought.get("description") or ""))
-    if text := _text(record.get("content")):
+    if text := parts.said(record.get("content")):
         yield Block("text", text)
     results = []
     for number, call in enumerate(record.get("toolCalls") or []):
@@ -242,7 +243,7 @@ def _blocks(record: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _result(call: Mapping[str, Any], call_id: str) -> Block:
-    text = _response(call.get("result"))
+    text = parts.response(call.get("result"))
     if not text and isinstance(call.get("resultDisplay"), str):
         text = call["resultDisplay"]
     state = call.get("status")
@@ -250,41 +251,6 @@ def _result(call: Mapping[str, Any], call_id: str) -> Block:
     if state == "cancelled":
         status = "cancelled"
     return Block("result", text, call=call_id, status=status, exit_code=code)
-
-
-def _response(result: Any) -> str:
-    if isinstance(result, str):
-        return result
-    texts = []
-    for part in result if isinstance(result, list) else [result]:
-        response = part.get("functionResponse") if isinstance(part, dict) else None
-        values = response.get("response") if isinstance(response, dict) else None
-        if isinstance(values, dict):
-            texts.append(str(values.get("output") or values.get("error") or calls.show(values)))
-        elif isinstance(part, dict) and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-    return "\n".join(texts)
-
-
-def _usage(tokens: Any) -> Usage | None:
-    if not isinstance(tokens, dict):
-        return None
-    cached = count(tokens, "cached")
-    output = count(tokens, "output") + count(tokens, "thoughts")
-    return Usage(max(0, count(tokens, "input") - cached), cached, 0, output)
-
-
-def _text(content: Any) -> str:
-    """Return what is said in the parts of a message; thoughts and calls stand elsewhere."""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else [content]
-    texts = [
-        part if isinstance(part, str) else str(part.get("text") or "")
-        for part in parts
-        if isinstance(part, str) or (isinstance(part, dict) and part.get("thought") is not True)
-    ]
-    return "\n".join(filter(None, texts))
 
 
 READER = Reader(
