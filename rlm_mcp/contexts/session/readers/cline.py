@@ -21,8 +21,11 @@ from rlm_mcp.contexts.session.turns import Block, Event, Found, Meta, Odd, Piece
 _EXTENSIONS = ("saoudrizwan.claude-dev", "rooveterinaryinc.roo-cline", "kilocode.kilo-code")
 _EDITORS = ("Code", "Code - Insiders", "Cursor", "VSCodium", "Windsurf", "code-server")
 _TYPED = re.compile(
-    r"\s*<(task|feedback|user_message|answer|user_feedback)>\n?(.*?)\n?</\1>\s*\Z", re.DOTALL
+    r"\s*<(task|feedback|user_message|answer|user_feedback)>\n?(.*?)\n?</\1>\s*"
+    r"(<(?:file|folder|url)_content\b.*|<(?:workspace_diagnostics|terminal_output|git_\w+)\b.*)?\Z",
+    re.DOTALL,
 )
+"""What a person typed, and behind it what the extension read of the things it names with @."""
 _CWD = re.compile(r"# Current (?:Working|Workspace) Directory \((.+?)\) Files")
 _RESULT = re.compile(r"\[(\w+)(?: for '(.*?)')?\] Result:\n?", re.DOTALL)
 _FEEDBACK = re.compile(
@@ -218,6 +221,8 @@ def _typed(text: str, piece: Piece, state: dict[str, Any], result: Block | None)
     elif match := _TYPED.match(text):
         piece.origin = "human"
         piece.blocks.append(Block("text", match[2]))
+        if match[3]:
+            piece.blocks.append(Block("notice", match[3], name="files"))
     elif text.strip() in state.get("typed", ()):
         piece.origin = "human"
         piece.blocks.append(Block("text", text))
@@ -270,7 +275,7 @@ def _metrics(message: Mapping[str, Any], piece: Piece, number: int) -> None:
 READER = Reader(
     agent="cline",
     layout="Cline or Roo Code task",
-    version=2,
+    version=3,
     detect=detect,
     events=events,
     folders=folders,
