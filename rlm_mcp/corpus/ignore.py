@@ -144,7 +144,7 @@ def _rules(names: list[bytes]) -> Rules | None:
         except OSError:
             continue
         with open(handle, "rb") as file:
-            lines += os.fsdecode(file.read(LIMIT_BYTES)).splitlines()
+            lines += _readable(file.read(LIMIT_BYTES)).splitlines()
     return Rules(lines) if lines else None
 
 
@@ -159,11 +159,16 @@ def _is_pattern(line: str) -> bool:
     return True
 
 
+def _readable(data: bytes) -> str:
+    """Return text that RE2 takes: bytes that are not UTF-8 stand for each other."""
+    return data.decode("utf-8", "replace")
+
+
 def _ignored(path: bytes, chain: list[tuple[bytes, Rules]]) -> bool:
     """Whether the innermost rule that speaks of a path excludes it."""
     for folder, rules in reversed(chain):
         if path.startswith(folder):
-            said = rules.says(os.fsdecode(path[len(folder) :]))
+            said = rules.says(_readable(path[len(folder) :]))
             if said is not None:
                 return said
     return False

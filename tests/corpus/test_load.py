@@ -128,6 +128,18 @@ def test_names_and_contents_need_not_be_utf8(make_tree: Make, cache: Path) -> No
         assert corpus.data(os.fsdecode(name)) == b"\x80\x81\n"
 
 
+def test_ignore_files_speak_of_names_that_are_not_utf8(make_tree: Make, cache: Path) -> None:
+    tree = make_tree({".ignore": b"caf\xe9*\n!*.keep\n", "ok.txt": "x\n"})
+    for name in (b"caf\xe9.txt", b"caf\xe9.keep", b"th\xe9.txt"):
+        (tree.folder / os.fsdecode(name)).write_bytes(b"x\n")
+    expected = [b".ignore", b"caf\xe9.keep", b"ok.txt", b"th\xe9.txt"]
+    for corpus in (
+        load.tree(tree.folder, cache=cache),
+        load.folder(tree.folder, cache=cache),
+    ):
+        assert [os.fsencode(path) for path in corpus.paths()] == expected
+
+
 @posix
 def test_links_pipes_sockets_and_devices_are_never_opened(make_tree: Make, cache: Path) -> None:
     secret = Path(cache.parent / "secret.txt")
