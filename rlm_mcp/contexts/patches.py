@@ -72,8 +72,21 @@ def stream(
 
 def between(git: Git, a: str, b: str, path: str, *, secrets: bool) -> bytes:
     """Return the patch from commit `a` to commit `b`, of one path or of all."""
+    return _patch(git, [a, b], path, secrets=secrets)
+
+
+def uncommitted(git: Git, base: str, path: str, *, staged: bool, secrets: bool) -> bytes:
+    """Return the patch from `base` to the working tree, or to what of it is staged.
+
+    Files that git does not track yet are in neither.
+    """
+    cached = ["--cached"] if staged else []
+    return _patch(git, ["--ignore-submodules=all", *cached, base], path, secrets=secrets)
+
+
+def _patch(git: Git, what: Sequence[str], path: str, *, secrets: bool) -> bytes:
     where = [path] if path else []
-    patch = git.run("--literal-pathspecs", "diff", *flags(git), a, b, "--", *where)
+    patch = git.run(*git.inert(), "--literal-pathspecs", "diff", *flags(git), *what, "--", *where)
     kept, omitted = censor(patch, secrets=secrets)
     return (f"{_left_out(omitted)}\n".encode() if omitted else b"") + kept
 

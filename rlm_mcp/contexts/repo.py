@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlm_mcp.contexts import commits, renames, window
+from rlm_mcp.contexts import commits, patches, renames, window
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.repository import Repository
 from rlm_mcp.contexts.text import Text
@@ -56,7 +56,8 @@ class Repo(Text):
         rev: str = "",
     ) -> None:
         folder = repository.folder if repository.top is not None and not rev else None
-        super().__init__(name, source, corpus, confine, folder)
+        fixed = f"fixed at {rev[:12]}" if rev else ""
+        super().__init__(name, source, corpus, confine, folder, fixed=fixed)
         self.repository = repository
         self.rev = rev
         self._cache = cache
@@ -68,6 +69,7 @@ class Repo(Text):
         return {
             **super().methods,
             "changed": self.changed,
+            "diff": self.diff,
             "log": self.log,
             "blame": self.blame,
         }
@@ -87,7 +89,6 @@ class Repo(Text):
             notes.append(f"Only {self.repository.prefix} of its repository is under the roots.")
         return replace(
             base,
-            freshness=f"fixed at {head[:12]}" if self.rev else base.freshness,
             facts={**facts, **base.facts},
             notes=tuple(notes),
         )
@@ -145,6 +146,20 @@ class Repo(Text):
         if self.repository.top is None or self.rev:
             return []
         return commits.status(self.repository.git)
+
+    def diff(self, path: str = "", staged: bool = False) -> str:
+        """diff(path="", staged=False) -> the patch of what is not committed, or of what is staged;
+        files that git does not track yet are only in changed()"""
+        if self.repository.top is None or self.rev:
+            raise BadRequest(
+                "diff: a revision has nothing uncommitted; history.diff(a, b) compares."
+            )
+        if path:
+            self._refuse(path)
+        git = self.repository.git
+        base = self.repository.head() or git.text("hash-object", "-t", "tree", "--stdin")
+        secrets = self.confine.secrets
+        return window.decode(patches.uncommitted(git, base, path, staged=staged, secrets=secrets))
 
     def log(self, path: str = "", limit: int = 20) -> Listed[commits.Commit]:
         """log(path="", limit=20) -> commits that touched a path, newest first; a file is followed

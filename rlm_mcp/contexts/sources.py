@@ -2,6 +2,7 @@
 
 path, folder, glob      text; a folder that is the top of a repository: repo
 repo@<rev>, path@<rev>  a revision; a file of it where the path names one
+repo@index, path@index  what is staged, as it is now (a branch of that name comes first)
 A..B, path@A..B         history: the commits of a range, and what they change together
 https://…, git@host:…   a clone in the cache folder, then repo
 session:…, *.jsonl      a transcript
@@ -242,14 +243,31 @@ def _open_range(match: re.Match[str], source: str, name: str, confine: Confine) 
 
 def _open_revision(where: str, rev: str, source: str, name: str, confine: Confine) -> Variable:
     known = _repository_at("" if where == "repo" else where, confine, source)
-    commit = known.git.resolve(rev)
     inside = "" if where == "repo" else _inside(where, known, confine)
     cache = cache_dir()
+    try:
+        commit = known.git.resolve(rev)
+    except BadRequest:
+        if rev != "index" or known.top is None:
+            raise
+        return _open_index(known, inside, source, name, confine)
     if not inside:
         tree = known.tree(commit)
         corpus = load.revision(known.git_dir, tree, cache=cache, admit=confine.admit)
         return Repo(name, source, corpus, confine, known, cache=cache, rev=commit)
     return _open_blob(known, commit, inside, source, name, confine)
+
+
+def _open_index(
+    known: Repository, inside: str, source: str, name: str, confine: Confine
+) -> Variable:
+    """Open what is staged, or one file or folder of it."""
+    place = f"{known.prefix}{inside}"
+    corpus = load.index(known.folder, place, cache=cache_dir(), admit=confine.admit)
+    if inside and not corpus.paths() and not corpus.skipped:
+        corpus.close()
+        raise BadRequest(f"{inside!r} is not in the index: git does not track it.")
+    return Text(name, source, corpus, confine, None, fixed="fixed: as staged when it was opened")
 
 
 def _open_blob(
@@ -270,7 +288,7 @@ def _open_blob(
         corpus = load.texts([(path, data)], cache=cache_dir(), name=entry.blob)
     else:
         raise BadRequest(f"{path!r} is a submodule, pinned to {entry.blob[:12]}.")
-    return Text(name, source, corpus, confine, None)
+    return Text(name, source, corpus, confine, None, fixed=f"fixed at {commit[:12]}")
 
 
 def _repository_at(where: str, confine: Confine, source: str) -> Repository:

@@ -78,9 +78,18 @@ class Text:
     kind: Kind = "text"
 
     def __init__(
-        self, name: str, source: str, corpus: Corpus, confine: Confine, folder: Path | None
+        self,
+        name: str,
+        source: str,
+        corpus: Corpus,
+        confine: Confine,
+        folder: Path | None,
+        *,
+        fixed: str = "",
     ) -> None:
         self.name = name
+        self.fixed = fixed
+        """As what the documents are fixed; empty where they are those on disk."""
         self.origin = source
         self.corpus = corpus
         self.confine = confine
@@ -133,7 +142,7 @@ class Text:
             size_bytes=sizes.total(),
             tokens=sum(tokens.estimate(size, kind) for kind, size in kinds.items()),
             documents=len(paths),
-            freshness="checked on each call",
+            freshness=self.fixed or "checked on each call",
             ref_example=str(Ref(self.name, paths[0], "", Lines(1, 40))) if paths else self.name,
             lines=lines,
             facts={"languages": _languages(sizes)},

@@ -1,9 +1,10 @@
-"""Origins that never change: a revision of a repository, texts that are at hand."""
+"""Origins that never change: a revision of a repository, its index, texts that are at hand."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,8 @@ from rlm_mcp.errors import Unavailable
 _CODE = {reason: code for code, reason in enumerate(REASONS)}
 _MODES = {b"120000": "link", b"160000": "submodule"}
 _BATCH = 2000
+_Entry = tuple[bytes, bytes, bytes, int]
+"""Path, mode, blob id, bytes."""
 
 
 class Revision:
@@ -36,16 +39,7 @@ class Revision:
 
     def write(self, change: Change, writer: Writer, old: memoryview) -> tuple[Table, bool]:
         """Read every blob through one `git cat-file --batch`."""
-        listed_by = ["ls-tree", "-r", "-z", "-l", "--full-tree", self.oid]
-        out = git.run(listed_by, self.repository.where, timeout_s=120)
-        listed = []
-        for record in out.split(b"\0"):
-            if record:
-                facts, _, path = record.partition(b"\t")
-                mode, _kind, oid, size_text = facts.split()
-                # "-" of a submodule; "BAD" of a missing object, which says so when it is read
-                size = int(size_text) if size_text.isdigit() else 0
-                listed.append((path, mode, oid, size))
+        listed = self._listed()
         listed.sort()
         rows = np.zeros(len(listed), ROW)
         wanted = []
@@ -70,7 +64,7 @@ class Revision:
 
     def open(self, path: bytes) -> bytes:
         """Return a blob that was too large to load."""
-        name = f"{self.oid}:{os.fsdecode(path)}"
+        name = self._name(path)
         return git.run(["cat-file", "blob", name], self.repository.where, limit_bytes=MAX_TEXT)
 
     def distrust(self) -> None:
@@ -78,6 +72,20 @@ class Revision:
 
     def close(self) -> None:
         """Hold nothing."""
+
+    def _listed(self) -> list[_Entry]:
+        listed_by = ["ls-tree", "-r", "-z", "-l", "--full-tree", self.oid]
+        out = git.run(listed_by, self.repository.where, timeout_s=120)
+        listed = []
+        for record in filter(None, out.split(b"\0")):
+            facts, _, path = record.partition(b"\t")
+            mode, _kind, oid, size = facts.split()
+            listed.append((path, mode, oid, _size(size)))
+        return listed
+
+    def _name(self, path: bytes) -> str:
+        """Return what git calls the blob of a path."""
+        return f"{self.oid}:{os.fsdecode(path)}"
 
     def _reason(self, path: bytes, mode: bytes, size: int) -> str:
         if mode in _MODES:
@@ -87,6 +95,49 @@ class Revision:
             if self.admit(Path(top, os.fsdecode(path))) is not None:
                 return "denied"
         return "too large" if size > self.limit_bytes else ""
+
+
+class Index(Revision):
+    """What is staged: the files of a repository's index, as it was when this was made.
+
+    Of an unmerged path "ours" is taken. `place` is the folder or file to show, from the top.
+    """
+
+    def __init__(
+        self, repository: Repository, place: str, admit: Admit | None, limit_bytes: int
+    ) -> None:
+        listed_by = ["ls-files", "--stage", "-z", "--full-name", "--", f":(top,literal){place}"]
+        self._raw = git.run(listed_by, repository.where, timeout_s=120)
+        self._prefix = os.fsencode(f"{place.rstrip('/')}/")
+        super().__init__(repository, hashlib.sha1(self._raw).hexdigest(), admit, limit_bytes)
+
+    def _listed(self) -> list[_Entry]:
+        entries = {path: (mode, oid) for path, mode, oid in self._entries()}
+        oids = b"".join(oid + b"\n" for _, oid in entries.values())
+        check = ["cat-file", "--batch-check=%(objectsize)"]
+        sizes = git.run(check, self.repository.where, oids, timeout_s=120).splitlines()
+        return [
+            (path, mode, oid, _size(size))
+            for (path, (mode, oid)), size in zip(entries.items(), sizes, strict=True)
+        ]
+
+    def _entries(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Give path, mode and blob of each entry; a later one of the same path counts."""
+        # Stages 1, 3, 2 of an unmerged path: its base, "theirs", "ours".
+        found = []
+        for record in filter(None, self._raw.split(b"\0")):
+            facts, _, path = record.partition(b"\t")
+            mode, oid, stage = facts.split()
+            found.append((b"0132".index(stage), path.removeprefix(self._prefix), mode, oid))
+        yield from (item[1:] for item in sorted(found))
+
+    def _name(self, path: bytes) -> str:
+        return next(oid.decode() for known, _, oid in self._entries() if known == path)
+
+
+def _size(text: bytes) -> int:
+    """Return bytes; 0 of a submodule and of an object that is missing, which says so when read."""
+    return int(text) if text.isdigit() else 0
 
 
 class Texts:

@@ -77,6 +77,32 @@ def revision(
     return Corpus(Store.lasting(cache, *key), origin)
 
 
+def index(
+    where: Path,
+    place: str = "",
+    *,
+    cache: Path,
+    admit: Admit | None = None,
+    policy: str = "",
+    limit_bytes: int = LIMIT_BYTES,
+) -> Corpus:
+    """Open what is staged in the working tree that `where` is in, as it is now.
+
+    place: the folder or file to show, from the top of the tree.
+    Raises Unavailable where there is no working tree.
+    """
+    from rlm_mcp.corpus.fixed import Index
+    from rlm_mcp.corpus.pack import Corpus
+    from rlm_mcp.corpus.store import Store
+
+    repository = find(where)
+    if repository is None or repository.top is None:
+        raise Unavailable(f"{where} is in no working tree, so nothing is staged there.")
+    origin = Index(repository, place, admit, limit_bytes)
+    key = ("index", repository.common_dir, origin.oid, place, limit_bytes, policy)
+    return Corpus(Store.lasting(cache, *key), origin)
+
+
 def folder(
     where: Path | Sequence[Path],
     *,

@@ -174,6 +174,8 @@ def test_a_filter_of_any_name_is_not_run(
     catalog = catalog_of(work.path)
     assert catalog.call("repo", "changed", [], {})[0] == {"path": "a.txt", "status": "M"}
     assert catalog.call("repo", "blame", ["a.txt"], {})
+    assert "+two" in catalog.call("repo", "diff", [], {})
+    assert catalog.open("repo@index", "staged").describe().documents == 1
     assert not mark.exists()
 
 
