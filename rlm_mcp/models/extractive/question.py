@@ -41,6 +41,13 @@ _ABOUT = {
     "filing": r"\b(?:list|show)\b.{0,15}\b(?:files|documents|modules)\b.{0,8}\b(?:in|of|under)\b"
     r"|\b(?:which|what) (?:files|documents|modules) (?:are|exist)\b",
     "languages": r"\bprogramming languages?\b|\b(?:what|which) languages?\b.*\b(?:written|used)\b",
+    "pending": r"\buncommitted\b|\bnot (?:yet )?(?:committed|staged)\b|\b(?:un)?staged\b"
+    r"|\b(?:to be|ready to be|about to be) committed\b|\bgit (?:diff|status)\b"
+    r"|\b(?:my|our|local|pending|current) (?:\w+ )?(?:changes|edits|diff|modifications)\b"
+    r"|\bwhat (?:did|have) (?:I|we) (?:just )?chang(?:e|ed)\s*\?|\b(?:dirty|untracked) files\b"
+    r"|\bfiles (?:are|were|have been|did I) (?:modified|changed?|edited|untracked)\s*\??\s*$"
+    r"|\b(?:diff|changes?|changed|modified)\b.{0,20}\bworking (?:tree|copy|directory)\b"
+    r"|\bworking (?:tree|copy|directory)\b.{0,20}\b(?:diff|chang|modif|dirty|clean)",
     "together": rf"\b{_MOVED} (?:together|along)\b|\bco-?chang|\bcoupled\b",
     "churn": rf"\b(?:most|more) (?:often|frequently)?\s*{_MOVED}"
     rf"|\b{_MOVED} (?:the )?(?:most|often)\b"
@@ -224,7 +231,7 @@ def about_in(text: str, names: list[str], files: list[str]) -> list[str]:
     found = _keys(_ABOUT, text)
     if "overview" in found and (names or files):
         found.remove("overview")
-    if _PAST.search(text) or not _HISTORICAL.isdisjoint(found):
+    if "pending" not in found and (_PAST.search(text) or not _HISTORICAL.isdisjoint(found)):
         found.append("past")
     if files and re.search(_RELATIONS["import"], text, re.IGNORECASE):
         found.append("imports" if _FILE_IMPORTS.search(text) else "importers")

@@ -8,6 +8,7 @@ from rlm_mcp.models.extractive.cell.code import Code
 from rlm_mcp.models.extractive.cell.logs import Logs
 from rlm_mcp.models.extractive.cell.memory import Memory
 from rlm_mcp.models.extractive.cell.past import Past
+from rlm_mcp.models.extractive.cell.pending import Pending
 from rlm_mcp.models.extractive.cell.project import Project
 from rlm_mcp.models.extractive.cell.report import Report, attempt, stage
 from rlm_mcp.models.extractive.question import Question
@@ -28,6 +29,12 @@ def look(
     if "past" in asked.about and told and not asked.relations:
         return
     for place, (kind, variable) in bound.items():
+        if (
+            kind == "repo"
+            and "pending" in asked.about
+            and Pending(report, asked, place, variable).answer()
+        ):
+            continue
         if kind in ("repo", "text"):
             if not Project(report, asked, place, variable).answer():
                 stage(Code(report, asked, place, variable).answer)

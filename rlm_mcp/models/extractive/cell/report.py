@@ -125,7 +125,8 @@ def length(ref: str) -> int:
 
 def address(place: str, path: str) -> str:
     """Return the ref of a document."""
-    return place + ":" + re.sub("[%#@]", lambda found: f"%{ord(found[0]):02X}", path)
+    odd = "[%#@\x00-\x1f\x7f\udc80-\udcff]"
+    return place + ":" + re.sub(odd, lambda found: f"%{ord(found[0]) & 0xFF:02X}", path)
 
 
 def code_of(text: str, length: int = 160) -> str:
