@@ -80,13 +80,15 @@ def measure_load(tree: Path, cache: Path, reps: int) -> Corpus:
         time.sleep(0.25)
     row("refresh, nothing changed, watched", best(50, corpus.refresh)[0], f"{count:,} files")
     edits = [edit(tree, corpus) for _ in range(3)]
-    row("an edit, until it is found", once(min(edits)), "write, refresh, search", None, "50 ms")
+    seen, asked = min(edits), min(asked for _, asked in edits)
+    text = f"refresh after a write; a search of the whole tree finds it {asked * 1e3:.1f} ms later"
+    row("an edit, until a search can see it", once(seen[0]), text, None, "50 ms")
     peek(corpus)
     return corpus
 
 
-def edit(tree: Path, corpus: Corpus) -> float:
-    """Return the seconds from a write to the end of a search that finds it."""
+def edit(tree: Path, corpus: Corpus) -> tuple[float, float]:
+    """Return the seconds from a write until it is in the corpus, and of a search that finds it."""
     path = next(p for p in corpus.paths() if 2_000 < len(corpus.data(p)) < 50_000)
     old = (tree / path).read_bytes()
     word = f"freshly_written_{random.randrange(10**9)}"
@@ -94,13 +96,14 @@ def edit(tree: Path, corpus: Corpus) -> float:
         (tree / path).write_bytes(old + f"{word}\n".encode())
         begun = time.perf_counter()
         corpus.refresh()
+        seen = time.perf_counter()
         found = search.search(corpus, search.Query(word))
-        took = time.perf_counter() - begun
+        asked = time.perf_counter() - seen
         assert found.total == 1
     finally:
         (tree / path).write_bytes(old)
         corpus.refresh()
-    return took
+    return seen - begun, asked
 
 
 def peek(corpus: Corpus) -> None:

@@ -71,7 +71,8 @@ class Snapshot:
         if not np.array_equal(self.live, before.live):
             return
         self.live, known = before.live, before.__dict__
-        self.__dict__.update({name: known[name] for name in ("paths", "index") if name in known})
+        same = ("paths", "index", "pair_counts")
+        self.__dict__.update({name: known[name] for name in same if name in known})
         if before._blobs:
             moved = np.flatnonzero(self.offsets != before.offsets).tolist()
             gone = dict.fromkeys(moved)
