@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rlm_mcp.corpus.pattern import NEWLINE
 from rlm_mcp.corpus.rows import MARGIN, Needs
 
 Bytes = npt.NDArray[np.uint8]
@@ -23,9 +24,10 @@ Numbers = npt.NDArray[np.int64]
 
 LEAD = 3
 """Bytes before a pair in the eight that are looked at."""
-OP_NS, SHIFTED_NS, BASE_NS, PLACE_NS = 0.045, 0.07, 0.15, 20.0
-"""Nanoseconds a byte of a comparison (at odd places: of unaligned numbers), of the rest, and of
-looking at one place."""
+OP_NS, SHIFTED_NS, BASE_NS = 0.06, 0.07, 0.15
+"""Nanoseconds a byte of a comparison, of those of unaligned numbers besides, and of the rest."""
+PLACE_NS, START_NS, TEST_NS = 20.0, 8.0, 2.0
+"""Nanoseconds of looking at a place, or at the start of a line, and of each test of it."""
 
 
 class _Told(NamedTuple):
@@ -64,25 +66,27 @@ class Pairs:
         """
         sample = _Sample(counts)
         pairs: dict[_Pair, None] = {}
-        tests: dict[tuple[int, int, tuple[tuple[int, int], ...]], _Test] = {}
+        tests: dict[Needs, _Test] = {}
         share = 0.0
         for needs in choice:
-            told = {offset: _told(bits) for offset, bits in needs}
-            chosen, rate = _chosen(told, sample)
+            chosen, rate = _chosen(needs, sample)
             share += rate
             pairs.update(dict.fromkeys(pair for pair, _ in chosen))
             for place in {place for _, place in chosen}:
-                test = _test(told, place)
-                rest = tuple((at - place, bits) for at, bits in needs)
-                tests[int(test.mask), int(test.value), rest] = test
+                tests[tuple((at - place, bits) for at, bits in needs)] = _test(needs, place)
         self._pairs, self._tests = tuple(pairs), tuple(tests.values())
         odd = any(pair.odd for pair in pairs)
         masks = len({(pair.odd, pair.mask) for pair in pairs if pair.mask != 0xFFFF})
         self.cost_ns = (
             BASE_NS + OP_NS * (len(pairs) + masks) + SHIFTED_NS * odd
-            + share * (PLACE_NS + 2 * len(self._tests))
+            + share * (PLACE_NS + TEST_NS * len(self._tests))
         )  # fmt: skip
         """About the nanoseconds that a byte of text takes."""
+        self._starts: tuple[_Test, ...] = ()
+        """Tests of the starts of lines, where it is faster to look only at these."""
+        cost_ns = sample.share(0xFF, 10) * (START_NS + TEST_NS * len(choice))
+        if cost_ns < self.cost_ns and all(dict(needs).get(-1) == NEWLINE for needs in choice):
+            self._starts, self.cost_ns = tuple(_test(needs, -1) for needs in choice), cost_ns
 
     def lines(self, data: Bytes, ends: npt.NDArray[np.integer], begin: int) -> Numbers:
         """Return which lines match: indexes of `ends`, where their newlines are.
@@ -90,6 +94,10 @@ class Pairs:
         `data` is whole lines with MARGIN bytes before and behind, the first a newline's; the text
         begins at `begin`.
         """
+        if self._starts:
+            places = np.full(len(ends), MARGIN - 1)
+            np.subtract(ends[:-1], begin - MARGIN, out=places[1:], dtype=np.int64)
+            return np.flatnonzero(_right(data, places, self._starts))
         found = np.zeros(len(ends), bool)
         found[ends.searchsorted((self._places(data) + begin).astype(ends.dtype))] = True
         return np.flatnonzero(found)
@@ -120,17 +128,7 @@ class Pairs:
             if flags is not None:
                 found.append(_set(flags) * 2 + (first + odd))
         places = found[0] if len(found) == 1 else np.concatenate(found)
-        around = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))[places - LEAD]
-        right = np.zeros(len(places), bool)
-        for test in self._tests:
-            part = (around & test.mask) == test.value
-            if test.rest:
-                left = np.flatnonzero(part)
-                for offset, table in test.rest:
-                    left = left[table[data[places[left] + offset]]]
-                right[left] = True
-            else:
-                right |= part
+        right = _right(data, places, self._tests)
         places = places.compress(right) - (MARGIN - 1)
         return places.compress((places >= 0) & (places < end - MARGIN))
 
@@ -145,6 +143,22 @@ class Pairs:
                 part = masked[pair.mask] == np.uint16(pair.value)
                 found = part if found is None else np.logical_or(found, part, out=found)
         return found
+
+
+def _right(data: Bytes, places: Numbers, tests: Sequence[_Test]) -> Flags:
+    """Return at which places a pair has what must be around it."""
+    around = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))[places - LEAD]
+    right = np.zeros(len(places), bool)
+    for test in tests:
+        part = (around & test.mask) == test.value
+        if test.rest:
+            left = np.flatnonzero(part)
+            for offset, table in test.rest:
+                left = left[table[data[places[left] + offset]]]
+            right[left] = True
+        else:
+            right |= part
+    return right
 
 
 class _Sample:
@@ -178,8 +192,9 @@ def _told(bits: int) -> _Told:
     return _Told(mask, every & mask, table.astype(bool), exact)
 
 
-def _chosen(told: dict[int, _Told], sample: _Sample) -> tuple[list[tuple[_Pair, int]], float]:
+def _chosen(needs: Needs, sample: _Sample) -> tuple[list[tuple[_Pair, int]], float]:
     """Return the rarest pairs that meet every match of a row, with their offsets, and how rare."""
+    told = {offset: _told(bits) for offset, bits in needs}
     best: list[list[tuple[float, int, int, int]]] = [[], []]
     for place in told:
         if place + 1 in told:
@@ -195,12 +210,12 @@ def _chosen(told: dict[int, _Told], sample: _Sample) -> tuple[list[tuple[_Pair, 
     return [(_Pair(odd, m, v), at) for odd in (0, 1)], rate
 
 
-def _test(told: dict[int, _Told], place: int) -> _Test:
+def _test(needs: Needs, place: int) -> _Test:
     """Return the test of a row whose pair is at an offset."""
     mask = value = 0
     rest = []
-    for offset, byte in told.items():
-        at = offset - place + LEAD
+    for offset, bits in needs:
+        at, byte = offset - place + LEAD, _told(bits)
         if 0 <= at < 8:
             mask |= byte.mask << 8 * at
             value |= byte.value << 8 * at

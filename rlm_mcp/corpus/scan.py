@@ -87,7 +87,7 @@ def scan(snapshot: Snapshot, gated: Gated, runs: Runs, clock: Clock, enough: int
     head = (start, _border(snapshot, start + HEAD, end))
     rest.insert(0, (head[1], end))
     results = [Scan(snapshot, way, clock).all([head])]
-    if way.told * CROWDED > head[1] - head[0] and not way.by_arrays:
+    if way.told * CROWDED > head[1] - head[0] and not gated.rows:
         # Each hit is told to Python, one thread at a time: more threads would only queue.
         results.append(Scan(snapshot, way, clock).all(rest))
     else:

@@ -30,8 +30,9 @@ def lines(choice: tuple[Needs, ...], data: bytes) -> list[int]:
     ends = np.flatnonzero(array[MARGIN:-MARGIN] == 10)
     ways: list[masks.Masks | pairs.Pairs] = [masks.Masks(choice, np.bincount(array, minlength=256))]
     sample = np.frombuffer(edge + data + edge, "<u2", len(array) // 2)
-    with contextlib.suppress(ValueError):
-        ways.append(pairs.Pairs(choice, np.bincount(sample, minlength=1 << 16)))
+    for counts in np.bincount(sample, minlength=1 << 16), np.ones(1 << 16, np.int64):
+        with contextlib.suppress(ValueError):
+            ways.append(pairs.Pairs(choice, counts))
     for way in ways:
         found: list[int] = way.lines(array, ends.astype(np.uint32) + np.uint32(7), 7).tolist()
         assert way.count(array) == len(found)
@@ -75,6 +76,12 @@ def test_a_long_row_is_compared_in_part_and_then_looked_at() -> None:
     data = b"the quick brown fox\nthe quick brown fax\n" * 500 + b"a brown fox\n"
     assert len(lines(rows("quick brown fox"), data)) == 500
     assert len(lines(rows("brown fox"), data)) == 501
+
+
+def test_lines_are_told_by_how_they_begin() -> None:
+    data = b"class A\nx class B\ndef a\n\ndefault\nclass"
+    assert lines(rows(r"^(class|def) \w"), data + b" C\n" * 2) == [0, 2, 5]
+    assert lines(rows(r"^..a?$"), b"ab\nabc\naba\n\n") == [0, 2]
 
 
 def test_no_border_of_a_word_is_found_in_an_empty_line_too() -> None:
