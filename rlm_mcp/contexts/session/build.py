@@ -13,20 +13,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from rlm_mcp.contexts.session.filing import BLOCK, MARK, MOST, Filing, plain, within
-from rlm_mcp.contexts.session.ready import Row, digest
+from rlm_mcp.contexts.session.filing import BLOCK, MARK, Filing, plain
+from rlm_mcp.contexts.session.ready import Ready, Row, digest
 from rlm_mcp.contexts.session.tree import Tree, Trunk
 from rlm_mcp.contexts.session.turns import (
     ABANDONED,
     LIVE,
     SUPERSEDED,
-    Event,
     Meta,
     Odd,
     Piece,
     Rewind,
     ToolKind,
-    Usage,
 )
 from rlm_mcp.redact import redact
 
@@ -37,8 +35,8 @@ _MEMORY = 10_000
 _USAGE = slice(11, 16)
 """Columns of a turn's row that hold the usage."""
 _PLACE = slice(0, 3)
-_TYPE, _NAME, _KIND, _CALL, _STATUS, _EXIT, _NOTE, _SPILL, _SHA = map(
-    BLOCK.index, ["type", "name", "kind", "call", "status", "exit", "note", "spill", "sha"]
+_TYPE, _NAME, _KIND, _CALL, _STATUS, _EXIT, _NOTE, _SPILL, _SHA, _LINES = map(
+    BLOCK.index, ["type", "name", "kind", "call", "status", "exit", "note", "spill", "sha", "lines"]
 )
 
 
@@ -95,6 +93,8 @@ class Builder:
         self._waiting = 0
         self._sizes: dict[int, int] = {}
         self._tidied = {"": ""}
+        self._place = (("", ""), ("", ""))
+        """Folder and model of the piece before, as it says them, and as they are stored."""
         self._calls: dict[str, tuple[int, str, ToolKind]] = {}
 
     @property
@@ -107,10 +107,11 @@ class Builder:
         ).fetchone()
         return None if row[0] is None else int(row[0])
 
-    def take(self, event: Event, rows: Sequence[Row] = (), bodies: Sequence[bytes] = ()) -> None:
-        """Take one event, a piece with the rows and the texts of its blocks (see `ready`)."""
+    def take(self, item: Ready) -> None:
+        """Take one event."""
+        event = item.event
         if isinstance(event, Piece):
-            self._piece(event, rows, bodies)
+            self._piece(event, item)
         elif isinstance(event, Odd):
             kinds = self.state.odd.setdefault(event.kind, {})
             name = self._tidy(event.name)
@@ -126,14 +127,14 @@ class Builder:
         self._tree.save()
         return self.state
 
-    def _piece(self, piece: Piece, rows: Sequence[Row], bodies: Sequence[bytes]) -> None:
-        if self._tree.seen(piece.native):
-            self.take(Odd("repeated"))
+    def _piece(self, piece: Piece, item: Ready) -> None:
+        if self._tree.seen(piece.native, item.key):
+            self.take(Ready(Odd("repeated")))
             return
         self._see(piece)
         rest = []
         turn = 0
-        for row, body in zip(rows, bodies, strict=True):
+        for row, body in zip(item.rows, item.bodies, strict=True):
             home = self._call(row[_CALL]) if row[_TYPE] == "result" else None
             if home is None:
                 rest.append((row, body))
@@ -151,10 +152,10 @@ class Builder:
         turn = self._turn_for(piece, rest)
         for row, body in rest:
             call = row[_CALL]
-            if row[_TYPE] == "result" and call in self._calls:
+            if call and row[_TYPE] == "result" and call in self._calls:
                 _, row[_NAME], row[_KIND] = self._calls[call]
             self._write(turn, row, body, piece)
-            if row[_TYPE] == "call" and call:
+            if call and row[_TYPE] == "call":
                 self._calls[call] = (turn, row[_NAME], row[_KIND])
 
     def _turn_for(self, piece: Piece, rest: Sequence[tuple[Row, bytes]]) -> int:
@@ -189,26 +190,22 @@ class Builder:
         used = piece.usage
         if used is None:
             return
-        row = self._row(turn)
+        row = self._turns.get(turn) or self._row(turn)
         if row is not None:
-            if min(used) < -MOST or max(used) > MOST:  # sums of them must not overflow
-                used = Usage(*map(within, used))
             row[_USAGE] = *used, piece.usage_key
 
     def _row(self, turn: int) -> Row | None:
-        row = self._turns.get(turn)
-        if row is None:
-            found = self._db.execute(
-                "SELECT * FROM turns WHERE doc=? AND n=?", (self._doc, turn)
-            ).fetchone()
-            if found is None:
-                return None
-            row = self._turns[turn] = list(found)
+        """Return the row of a turn that was written before."""
+        found = self._db.execute(
+            "SELECT * FROM turns WHERE doc=? AND n=?", (self._doc, turn)
+        ).fetchone()
+        if found is None:
+            return None
+        row = self._turns[turn] = list(found)
         return row
 
     def _write(self, turn: int, row: Row, body: bytes, piece: Piece) -> None:
-        number = self._size(turn) + 1
-        self._sizes[turn] = number
+        number = self._sizes[turn] = (self._sizes.get(turn) or self._size(turn)) + 1
         if row[_SPILL]:
             body = self._whole(row, body)
         row[_PLACE] = self._doc, turn, number
@@ -227,7 +224,7 @@ class Builder:
             row[_NOTE] = "; ".join(filter(None, (row[_NOTE], "the saved output is missing")))
             return body
         whole = text.encode("utf-8", "surrogatepass")
-        row[_SHA] = digest(whole)
+        row[_SHA], row[_LINES] = digest(whole), whole.count(b"\n") + 1
         return whole
 
     def _head(self, turn: int, number: int, row: Row, piece: Piece) -> str:
@@ -236,26 +233,26 @@ class Builder:
         if kind == "text":
             who = piece.role if piece.origin in ("human", "agent") else piece.origin
             return f"{ref} {who} {piece.ts[:19]}\n" if piece.role == "user" else f"{ref} {who}\n"
-        words = [ref, kind]
-        words += [word for word in (name, status) if word]
+        words = f"{ref} {kind}"
+        if name:
+            words += f" {name}"
+        if status:
+            words += f" {status}"
         if row[_EXIT] is not None:
-            words.append(f"exit={row[_EXIT]}")
+            words += f" exit={row[_EXIT]}"
         if row[_NOTE]:
-            words.append(row[_NOTE])
-        return " ".join(words).replace("\n", " ")[:400] + "\n"
+            words += f" {row[_NOTE]}"
+        return words.replace("\n", " ")[:400] + "\n"
 
     def _size(self, turn: int) -> int:
-        """Return how many blocks a turn has."""
-        size = self._sizes.get(turn)
-        if size is None:
-            if turn > self._forgotten:
-                return 0
-            self._filing.index()
-            row = self._db.execute(
-                "SELECT max(i) FROM blocks WHERE doc=? AND n=?", (self._doc, turn)
-            ).fetchone()
-            size = row[0] or 0
-        return size
+        """Return how many blocks a turn has in the tables."""
+        if turn > self._forgotten:
+            return 0
+        self._filing.index()
+        row = self._db.execute(
+            "SELECT max(i) FROM blocks WHERE doc=? AND n=?", (self._doc, turn)
+        ).fetchone()
+        return int(row[0] or 0)
 
     def _call(self, call: str) -> tuple[int, str, ToolKind] | None:
         """Return the turn, name and kind of a call; None where it was never written down."""
@@ -291,19 +288,27 @@ class Builder:
 
     def _see(self, piece: Piece) -> None:
         state = self.state
-        piece.cwd, piece.model = self._tidy(piece.cwd), self._tidy(piece.model)
+        place = (piece.cwd, piece.model)
+        if place != self._place[0]:
+            self._place = place, (self._tidy(piece.cwd), self._tidy(piece.model))
+            self._move(*self._place[1])
+        piece.cwd, piece.model = self._place[1]
         ts = piece.ts[:40]
         piece.ts = ts if ts.isascii() and ts[:1].isdigit() else self._tidy(ts)
         if ts:
             state.first = state.first or piece.ts
             if piece.ts > state.last:
                 state.last = piece.ts
-        if piece.cwd and (not state.cwds or piece.cwd != state.cwds[-1]):
-            if piece.cwd in state.cwds:
-                state.cwds.remove(piece.cwd)
-            state.cwds.append(piece.cwd)
-        if piece.model and piece.model not in state.models:
-            state.models.append(piece.model)
+
+    def _move(self, cwd: str, model: str) -> None:
+        """Note where the session goes on, and with what model."""
+        state = self.state
+        if cwd and (not state.cwds or cwd != state.cwds[-1]):
+            if cwd in state.cwds:
+                state.cwds.remove(cwd)
+            state.cwds.append(cwd)
+        if model and model not in state.models:
+            state.models.append(model)
 
     def _tidy(self, text: str) -> str:
         """Return a word that many records repeat as it may be stored and shown."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rlm_mcp.contexts.session import tables
 from rlm_mcp.contexts.session.clean import clean, suspects
-from rlm_mcp.contexts.session.ready import Row
+from rlm_mcp.contexts.session.ready import Row, within
 from rlm_mcp.redact import redact
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ _BLOCK = (
 TURN, BLOCK = _TURN.split(), _BLOCK.split()
 _TEXTS = [BLOCK.index(name) for name in ("name", "arg", "data", "note")]
 """Columns of a block's row that hold words of the transcript."""
-_PLACES = slice(BLOCK.index("head"), BLOCK.index("lines") + 1)
+_PLACES = slice(BLOCK.index("head"), BLOCK.index("len") + 1)
+_LINES = BLOCK.index("lines")
 _COPY = BLOCK.index("copy")
 
 AT_ONCE = 400
 """Rows of one statement."""
-MOST = 1 << 53
 
 
 class Filing:
@@ -62,23 +62,26 @@ class Filing:
                 continue  # the columns hold nothing that the text has not
             heads[at], bodies[at] = clean(heads[at]), clean(bodies[at])
             texts[at] = heads[at] + bodies[at]
+            rows[at][_LINES] = bodies[at].count(b"\n") + 1
             for column in _TEXTS:
                 rows[at][column] = redact(rows[at][column])
+        joint = b"\n".join(texts)
+        if joint.count(_MARK) > len(texts):
+            for at, head in enumerate(heads):
+                body = (b"\n" + texts[at][len(head) :]).replace(b"\n" + _MARK, b"\n " + _MARK)
+                texts[at] = head + body[1:]
+            joint = b"\n".join(texts)
         place = self._writer.end
-        for at, (row, head) in enumerate(zip(rows, heads, strict=True)):
-            text = texts[at]
-            if text.count(_MARK) > 1:
-                body = (b"\n" + text[len(head) :]).replace(b"\n" + _MARK, b"\n " + _MARK)[1:]
-                text = texts[at] = head + body
+        copy = place + len(joint) + 1
+        for row, head, text in zip(rows, heads, texts, strict=True):
             start = len(head)
             size = len(text)
-            row[_PLACES] = place, place + start, size - start, text.count(b"\n", start) + 1
+            row[_PLACES] = place, place + start, size - start
+            row[_COPY] = copy
             place += size + 1
-        for row, head in zip(rows, heads, strict=True):
-            row[_COPY] = place
-            place += len(head)
+            copy += start
         if texts:
-            self._writer.add(b"\n".join([*texts, b"".join(heads)]))
+            self._writer.add(b"".join([joint, b"\n", *heads]))
 
     def put(self, turns: Sequence[Row], blocks: Sequence[Row]) -> None:
         """Write rows."""
@@ -119,8 +122,3 @@ def _storable(rows: Iterable[Row]) -> Iterable[Row]:
 def plain(text: str) -> str:
     """Return a text without lone surrogates, which no file and no database takes."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def within(value: int) -> int:
-    """Return a number, or the nearest that every reader of JSON takes."""
-    return max(-MOST, min(value, MOST))

@@ -297,8 +297,8 @@ class Index:
             size = os.stat(path).st_size
             begun = _probe(str(path), size)
             for item in relay.read(self.reader, source, size):
-                thread = item.event.thread if isinstance(item.event, Piece) else ""
-                (builder(thread) if thread else main).take(*item)
+                thread = item.event.thread if type(item.event) is Piece else ""
+                (builder(thread) if thread else main).take(item)
             if source.offset and begun != _probe(str(path), size):
                 raise Replaced(f"{path.name!r} was rewritten while it was read.")
             stamp = json.dumps(_probe(str(path), source.offset))

@@ -7,10 +7,13 @@ that a thousand appends leave a dozen runs.
 
 from __future__ import annotations
 
-import sqlite3
 from array import array
 from bisect import bisect_left
 from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _TURN = 31
 _MASK = (1 << _TURN) - 1

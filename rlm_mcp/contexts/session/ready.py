@@ -10,12 +10,17 @@ from hashlib import sha256
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
-from rlm_mcp.contexts.session.turns import Block, Event, Piece
+from rlm_mcp.contexts.session.nodes import number
+from rlm_mcp.contexts.session.turns import Block, Event, Piece, Usage
 
 Row = list[Any]
 
 ARG = 4_000
 """Characters that are kept of a call's line."""
+
+
+MOST = 1 << 53
+"""The largest number that every reader of JSON takes."""
 
 
 class Ready(NamedTuple):
@@ -24,6 +29,8 @@ class Ready(NamedTuple):
     event: Event
     rows: Sequence[Row] = ()
     bodies: Sequence[bytes] = ()
+    key: int = 0
+    """The number of the piece's native id."""
 
 
 def ready(event: Event) -> Ready:
@@ -37,9 +44,17 @@ def ready(event: Event) -> Ready:
         rows.append([
             0, 0, 0, block.type, block.name, block.kind, block.call, block.status,
             block.exit_code, block.arg[:ARG], _data(block), block.note, event.start, event.end,
-            part, event.pointer, block.spill, 0, 0, 0, 0, digest(body), 0,
+            part, event.pointer, block.spill, 0, 0, 0, body.count(b"\n") + 1, digest(body), 0,
         ])  # fmt: skip
-    return Ready(event, rows, bodies)
+    used = event.usage
+    if used is not None and (max(used) > MOST or min(used) < -MOST):
+        event.usage = Usage(*map(within, used))  # sums of them must not overflow
+    return Ready(event, rows, bodies, number(event.native) if event.native else 0)
+
+
+def within(value: int) -> int:
+    """Return a number, or the nearest that every reader of JSON takes."""
+    return max(-MOST, min(value, MOST))
 
 
 def digest(text: str | bytes) -> str:

@@ -45,7 +45,7 @@ def read(reader: Reader, source: Source, size: int) -> Iterator[Ready]:
     """Yield what a reader finds from `source.offset` on in a file of `size` bytes, in order."""
     start = source.offset
     relay = None
-    if source.path.endswith(".jsonl") and size - start >= LONG and _processors() > 1:
+    if source.path.endswith(".jsonl") and size - start >= LONG and _is_spare():
         relay = Relay.begun(source)
     try:
         yield from map(ready, reader.events(source, start))
@@ -140,11 +140,11 @@ class Relay:
                 self._child.kill()
 
 
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _is_spare() -> bool:
+    """Say whether a processor is free: where none is, two processes would only take turns."""
+    several = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if several else os.cpu_count() or 1
+    return count > 1 and (not hasattr(os, "getloadavg") or os.getloadavg()[0] < count)
 
 
 def _widen(pipe: IO[bytes]) -> None:
@@ -169,9 +169,10 @@ def _packed(item: Ready) -> tuple[Any, ...]:
         return (_OTHERS.index(kind), *(getattr(event, name) for name in _FIELDS[kind]))
     used = event.usage
     return (
-        item.rows, item.bodies, None if used is None else tuple(used), event.role, event.origin,
-        event.start, event.end, event.native, event.group, event.parent, event.ts, event.model,
-        event.cwd, event.usage_key, event.boundary, event.keeps, event.thread, event.pointer,
+        item.rows, item.bodies, item.key, None if used is None else tuple(used), event.role,
+        event.origin, event.start, event.end, event.native, event.group, event.parent, event.ts,
+        event.model, event.cwd, event.usage_key, event.boundary, event.keeps, event.thread,
+        event.pointer,
     )  # fmt: skip
 
 
@@ -180,7 +181,7 @@ def _unpacked(values: tuple[Any, ...]) -> Ready:
         event: Event = _OTHERS[values[0]](*values[1:])
         return Ready(event)
     (
-        rows, bodies, used, role, origin, start, end, native, group, parent, ts, model, cwd,
+        rows, bodies, key, used, role, origin, start, end, native, group, parent, ts, model, cwd,
         usage_key, boundary, keeps, thread, pointer,
     ) = values  # fmt: skip
     usage = None if used is None else Usage(*used)
@@ -188,7 +189,7 @@ def _unpacked(values: tuple[Any, ...]) -> Ready:
         role, origin, [], start, end, native, group, parent, ts, model, cwd, usage, usage_key,
         boundary, keeps, thread, pointer,
     )  # fmt: skip
-    return Ready(piece, rows, bodies)
+    return Ready(piece, rows, bodies, key)
 
 
 def main() -> None:

@@ -59,11 +59,10 @@ class Tree:
         self.changed = 0
         """The first turn that changed its branch; 0 where none did."""
 
-    def seen(self, native: str) -> bool:
+    def seen(self, native: str, key: int) -> bool:
         """Say whether a message was read before; a repeated one may be a parent again."""
         if not native:
             return False
-        key = number(native)
         self._seen = (native, key)
         if self._nodes.get(key) is None:
             return False

@@ -45,7 +45,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[relay.Relay]:
         return one
 
     monkeypatch.setattr(relay, "LONG", 0)
-    monkeypatch.setattr(relay, "_processors", lambda: 2)
+    monkeypatch.setattr(relay, "_is_spare", lambda: True)
     monkeypatch.setattr(relay.Relay, "begun", up)
     return found
 
@@ -185,7 +185,7 @@ def test_no_process_is_left_and_none_is_given_the_environment(
     assert names <= {b"", b"PATH", b"PYTHONPATH", b"SYSTEMROOT"}
 
 
-def test_a_short_file_and_a_single_processor_need_no_second_process(
+def test_a_short_file_and_a_busy_machine_need_no_second_process(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(source: Source) -> None:
@@ -195,7 +195,7 @@ def test_a_short_file_and_a_single_processor_need_no_second_process(
     first, second = two("claude", tmp_path)
     opened(first)
     monkeypatch.setattr(relay, "LONG", 0)
-    monkeypatch.setattr(relay, "_processors", lambda: 1)
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0), raising=False)
     opened(second)
 
 
@@ -206,7 +206,7 @@ def test_where_no_process_can_be_started_the_file_is_read_here(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(relay, "LONG", 0)
-    monkeypatch.setattr(relay, "_processors", lambda: 2)
+    monkeypatch.setattr(relay, "_is_spare", lambda: True)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no such program"))
     session = opened(two("claude", tmp_path)[0])
     assert session.text(parse("session"))
