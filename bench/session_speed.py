@@ -142,10 +142,12 @@ def _child(path: Path) -> int:
     session = Session(str(path), "session", Settings(roots=(path.parent,)))
     seconds = time.perf_counter() - start
     peak = _memory("VmHWM")  # ru_maxrss would count the process that started this one
+    helper = _helper_memory()
     found = session.search(Query("database is locked"), parse("session"))
     session.methods["brief"]()
     anonymous = _memory("RssAnon")
-    print(f"indexed in {seconds:.1f} s, peak {peak:.0f} MB; after a grep ({found.total:,} lines) "
+    print(f"indexed in {seconds:.1f} s, peak {peak + helper:.0f} MB ({helper:.0f} of a second "
+          f"process); after a grep ({found.total:,} lines) "
           f"and a brief {anonymous:.0f} MB of its own")  # fmt: skip
     session.close()
     return 0
@@ -158,6 +160,15 @@ def _memory(name: str) -> float:
         return 0.0
     rows = dict(line.split(":", 1) for line in status.read_text().splitlines())
     return int(rows[name].split()[0]) / 1024
+
+
+def _helper_memory() -> float:
+    """Return the most memory in MB that a process had that this one started; 0 without one."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
 def _spawn(path: Path) -> str:

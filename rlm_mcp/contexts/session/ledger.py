@@ -58,6 +58,7 @@ def _facts(view: View, before: int) -> list[Fact]:
         "facts",
         "b.type IN ('text', 'thinking') AND t.origin IN ('human', 'agent')",
         lambda row: _of(view, row),
+        columns="b.doc, b.type, b.off, b.len, t.origin",
     )
     prompts = sorted(n for live in (True, False) for n in _prompts(view, live=live))
     if before:
@@ -69,7 +70,7 @@ def _facts(view: View, before: int) -> list[Fact]:
 def _prompts(view: View, *, live: bool) -> list[int]:
     """Return the turns of prompts; a rewound one answered what stood before it, too."""
     where = "b.type='text' AND t.origin='human'"
-    return view.kept.of("prompts", where, lambda row: (int(row["n"]),), live=live)
+    return view.kept.of("prompts", where, lambda row: (int(row["n"]),), columns="b.doc", live=live)
 
 
 def _of(view: View, row: sqlite3.Row) -> list[Fact]:

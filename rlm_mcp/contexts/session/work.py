@@ -138,7 +138,9 @@ def _runs(view: View, doc: int) -> list[Run]:
     found: list[Run] = []
     waiting: dict[str, Run] = {}
     where = "b.kind='shell' AND b.type IN ('call', 'result')"
-    for part in view.kept.of("runs", where, lambda row: (_part(view, row),), doc=doc):
+    columns = "b.doc, b.type, b.call, b.arg, b.exit, b.status, b.off, b.len, t.ts"
+    parts = view.kept.of("runs", where, lambda row: (_part(view, row),), columns=columns, doc=doc)
+    for part in parts:
         if isinstance(part, Call):
             run = Run(part)
             found.append(run)
@@ -274,9 +276,10 @@ def operations(view: View, *, doc: int = 1, live: bool = True) -> list[Named]:
             yield Named(intern(path), intern(op), call, ref, row["n"], cwd)
 
     where = "b.type='call' AND b.data!='' AND b.kind!='plan'"
+    columns = "b.doc, b.call, b.data, t.cwd"
     return view.once(
         ("operations", doc, live),
-        lambda: view.kept.of("operations", where, named, doc=doc, live=live),
+        lambda: view.kept.of("operations", where, named, columns=columns, doc=doc, live=live),
     )
 
 
