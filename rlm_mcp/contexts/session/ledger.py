@@ -2,8 +2,9 @@
 
 Only what a person typed can become a rule, a preference or a correction; only what a person or
 the agent itself wrote can become a decision. Text of tools, of the harness and of a compaction's
-summary never does, and neither does a turn off the live branch. A model may refine these lists;
-nothing here asks one.
+summary never does, and neither does a turn off the live branch. Where a file holds many
+conversations, only what the newest states is in force. A model may refine these lists; nothing
+here asks one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Literal
 from rlm_mcp.contexts.session.phrases import (
     CORRECTION,
     DECISION,
+    ONCE,
     ORDERED,
     PREFERENCE,
     REJECTED,
@@ -26,6 +28,7 @@ from rlm_mcp.contexts.session.phrases import (
     machine,
 )
 from rlm_mcp.contexts.session.sentences import sentences, strong, words
+from rlm_mcp.contexts.session.turns import BEGINS
 from rlm_mcp.contexts.session.view import View, rows_of
 
 FactKind = Literal["goal", "rule", "preference", "correction", "decision", "rejected"]
@@ -44,7 +47,8 @@ class Fact:
     ref: str
     turn: int
     by: Literal["person", "agent"]
-    status: Literal["active", "superseded"] = "active"
+    status: Literal["active", "superseded", "past"] = "active"
+    """In force, taken back, or said in an earlier conversation of the same file."""
     superseded_by: str = ""
 
 
@@ -64,7 +68,22 @@ def _facts(view: View, before: int) -> list[Fact]:
     if before:
         found = [fact for fact in found if fact.turn < before]
         prompts = [turn for turn in prompts if turn < before]
-    return _settle(_once(found), prompts)
+    start = begins(view, before)
+    settled = _settle(_once(found, start), prompts)
+    return [
+        replace(fact, status="past") if fact.turn < start and fact.status == "active" else fact
+        for fact in settled
+    ]
+
+
+def begins(view: View, before: int = 0) -> int:
+    """Return the turn where the newest conversation of the file begins; 0 where it holds one."""
+    rows = view.index.rows(
+        "SELECT max(n) FROM blocks WHERE doc=1 AND type='notice' AND name=? AND n < (SELECT max(n) "
+        "FROM turns WHERE doc=1 AND live=1 AND origin='human' AND n<?)",
+        (BEGINS, before or 1 << 40),
+    )
+    return rows[0][0] or 0
 
 
 def _prompts(view: View, *, live: bool) -> list[int]:
@@ -83,10 +102,13 @@ def _of(view: View, row: sqlite3.Row) -> list[Fact]:
 
 def goal(view: View) -> Fact | None:
     """Return the first thing that a person asked for, in a whole sentence where there is one."""
+    start = begins(view)
     rows = rows_of(
         view,
         "b.doc=1 AND t.live=1 AND t.origin='human' AND b.type='text' AND b.len>12 "
-        "AND b.n < (SELECT coalesce(min(n), 0) + 40 FROM turns WHERE doc=1 AND origin='human')",
+        "AND b.n>=? AND b.n < (SELECT coalesce(min(n), 0) + 40 FROM turns WHERE doc=1 AND "
+        "origin='human' AND n>=?)",
+        (start, start),
     )
     short = None
     for row in rows:
@@ -119,7 +141,7 @@ def _kinds(sentence: str, corrects: bool, correcting: bool) -> Iterator[FactKind
     """Yield what a person's sentence may be; `correcting` holds behind a correction too."""
     if (correcting and REJECTED.stand_in(sentence)) or TURNED_DOWN.stand_in(sentence):
         yield "rejected"
-    ruled = RULE.stand_in(sentence)
+    ruled = RULE.stand_in(sentence) and not ONCE.stand_in(sentence)
     if ruled:
         yield "rule"
     if corrects or REVOKED.stand_in(sentence) or (correcting and not ruled and len(sentence) > 8):
@@ -148,12 +170,12 @@ def _said(text: str, ref: str, turn: int, *, thinking: bool) -> Iterator[Fact]:
         before = sentence
 
 
-def _once(found: list[Fact]) -> list[Fact]:
-    """Drop repetitions of the same words; the first place stands, its last status later."""
-    seen: set[tuple[str, str]] = set()
+def _once(found: list[Fact], start: int) -> list[Fact]:
+    """Drop repetitions of the same words in a conversation; the first place stands."""
+    seen: set[tuple[str, str, bool]] = set()
     kept = []
     for fact in found:
-        key = (fact.kind, " ".join(fact.quote.lower().split()))
+        key = (fact.kind, " ".join(fact.quote.lower().split()), fact.turn >= start)
         if key not in seen:
             seen.add(key)
             kept.append(fact)

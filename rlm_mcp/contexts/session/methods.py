@@ -239,7 +239,7 @@ class Methods:
 
     def decisions(self, status: str = "") -> list[dict[str, Any]]:
         """List decisions and what was given up: {kind, quote, ref, turn, by, status,
-        superseded_by}, kind decision or rejected, status active or superseded.
+        superseded_by}, kind decision or rejected, status active, superseded or past.
         """
         return self._facts(("decision", "rejected"), status)
 
@@ -251,7 +251,8 @@ class Methods:
 
     def preferences(self) -> list[dict[str, Any]]:
         """List the person's standing rules and preferences, verbatim: {kind, quote, ref, turn, by,
-        status, superseded_by}, kind rule or preference.
+        status, superseded_by}, kind rule or preference, status active, superseded, or past (of an
+        earlier conversation in the same file).
         """
         return self._facts(("rule", "preference"), "")
 

@@ -158,6 +158,13 @@ RULE = Phrases(
     r"禁止|必须|不要|千万|只能|务必|总是|不得|不许|不准|一律|切勿|请勿|永远不|始终|以后都",
     r"必ず|絶対に|ないでください|しないで|てはいけ|てはなら|べき|なければなら|のみ(?:を)?使|今後は",
 )
+ONCE = Phrases(
+    r"\b(?:this|that) (?:once|one time|time)\b(?! (?:on|forth)\b)|\b(?:just|only) once\b",
+    r"\b(?:after|before|with|for|in) (?:this|that|the (?:next|last)) (?:edit|step|run|call|answer|"
+    r"reply|request|message)\b(?! on\b)",
+    r"\b(?:nur dieses(?: eine)? mal|cette fois|esta vez|por esta vez)\b|这一?次|今回(?:は|だけ)",
+)
+"""What makes a request of a rule: it is asked for once."""
 PREFERENCE = Phrases(
     r"\bi(?:'d| would)? (?:much |really )?(?:prefer|rather)\b|\bmy preference\b|\bpreferably\b",
     r"\bi(?:'d| would) (?:like|love) (?!to (?:know|see|ask|understand)\b)",

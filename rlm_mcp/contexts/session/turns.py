@@ -23,6 +23,9 @@ LIVE, ABANDONED, SUPERSEDED = 1, 0, 2
 BRANCHES = {LIVE: "live", ABANDONED: "abandoned", SUPERSEDED: "superseded"}
 """How a turn stands: on the path to the newest turn, rewound, or replaced by the agent."""
 
+BEGINS = "conversation begins"
+"""Name of the notice where another conversation begins in the same file."""
+
 
 class FileOp(NamedTuple):
     """What a call did to a file. `old` and `new` hold the replaced text where it was recorded."""

@@ -166,3 +166,18 @@ def test_only_the_next_sentences_belong_to_a_correction(facts: Make) -> None:
     assert [fact.quote for fact in found] == [
         "No, wrong port.", "It is 8081.", "The page is blank.",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "stands"),
+    [
+        ("Please always run the tests after this edit.", False),
+        ("Don't run the linter this time.", False),
+        ("Only run test_a for this run.", False),
+        ("Never push, not even once.", True),
+        ("From this time on, never push.", True),
+        ("Always run the tests after each edit.", True),
+    ],
+)
+def test_what_is_asked_for_once_is_no_standing_rule(facts: Make, text: str, stands: bool) -> None:
+    assert [fact.kind for fact in facts(("user", text))].count("rule") == stands

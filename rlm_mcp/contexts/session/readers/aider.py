@@ -15,10 +15,23 @@ from pathlib import Path
 from rlm_mcp.contexts.session import calls
 from rlm_mcp.contexts.session.readers import plain
 from rlm_mcp.contexts.session.readers.reader import HEAD, Reader
-from rlm_mcp.contexts.session.turns import Block, Event, FileOp, Found, Meta, Piece, Source, Usage
+from rlm_mcp.contexts.session.turns import (
+    BEGINS,
+    Block,
+    Event,
+    FileOp,
+    Found,
+    Meta,
+    Origin,
+    Piece,
+    Source,
+    Usage,
+)
 
 _START = re.compile(r"# aider chat started at (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\s*\Z")
-_RUN = re.compile(r"(?:Running|Run shell command\??) (.+)\Z")
+_RUN = re.compile(r"Running (.+)\Z")
+_TYPED_RUN = re.compile(r"(?:/(?:run|test)\s+|!\s*)(\S.*)\Z", re.DOTALL)
+"""A command that the person had run; its output goes to the model, not into the history."""
 _APPLIED = re.compile(r"Applied edit to (.+)\Z")
 _COMMIT = re.compile(r"Commit [0-9a-f]{7,40} ")
 _TOKENS = re.compile(r"Tokens: ([\d.,]+)(k?) sent,.*?([\d.,]+)(k?) received")
@@ -115,7 +128,7 @@ class _Chat:
         if kind == "start":
             yield from self._start(held[0])
         elif kind == "user":
-            yield self._user(held)
+            yield from self._user(held)
         elif kind == "tool":
             yield from self._tool([line[2:].removesuffix("  ") for line in held])
         else:
@@ -133,14 +146,17 @@ class _Chat:
         assert match
         self._ts = f"{match[1]}T{match[2]}"
         self._edits.clear()
-        block = Block("notice", f"aider chat started at {match[1]} {match[2]}", name="start")
+        block = Block("notice", f"aider chat started at {match[1]} {match[2]}", name=BEGINS)
         yield Piece("system", "harness", [block], ts=self._ts)
 
-    def _user(self, held: list[str]) -> Piece:
+    def _user(self, held: list[str]) -> Iterator[Piece]:
         lines = [line[5:].removesuffix("  ") for line in held if line.startswith("####")]
         text = "\n".join(lines).rstrip()
-        harness = not text or text.startswith(_REFLECTED) or _COMMAND.match(text) is not None
-        return Piece("user", "harness" if harness else "human", [Block("text", text)], ts=self._ts)
+        said = text not in ("", "<blank>") and not text.startswith(_REFLECTED)
+        origin: Origin = "human" if said and not _COMMAND.match(text) else "harness"
+        yield Piece("user", origin, [Block("text", text)], ts=self._ts)
+        if match := _TYPED_RUN.match(text):
+            yield self._piece(self._shell(match[1]))
 
     def _tool(self, rows: list[str]) -> Iterator[Event]:
         """Cut the tool's lines into commands with their output, applied edits, and notices."""
@@ -172,11 +188,15 @@ class _Chat:
             yield Piece("system", "harness", [Block("notice", text)], ts=self._ts)
 
     def _run(self, command: str, output: str) -> Piece:
-        call = calls.call("run", {"command": command}, self._next())
-        call.kind, call.arg = "shell", command
+        call = self._shell(command)
         status, code = calls.outcome(output, None)
         result = Block("result", output, call=call.call, status=status, exit_code=code)
         return self._piece(call, result)
+
+    def _shell(self, command: str) -> Block:
+        call = calls.call("run", {"command": command}, self._next())
+        call.kind, call.arg = "shell", command
+        return call
 
     def _applied(self, path: str) -> Piece:
         old, new = self._edits.get(path, ("", ""))
@@ -197,7 +217,7 @@ def _count(number: str, kilo: str) -> int:
 READER = Reader(
     agent="aider",
     layout="aider chat history",
-    version=2,
+    version=3,
     detect=detect,
     events=events,
     folders=folders,
