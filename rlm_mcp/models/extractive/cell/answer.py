@@ -52,7 +52,7 @@ def other(report: Report, asked: Question, place: str, kind: str, variable: Any)
     if kind == "session" and Memory(report, asked, place, variable).answer():
         return
     logs = Logs(report, asked, place, variable) if kind == "logs" else None
-    if logs is not None and not asked.names and logs.answer():
+    if logs is not None and (stage(logs.tallied) or (not asked.names and logs.answer())):
         return
     found = Code(report, asked, place, variable)
     for text in asked.phrases:
