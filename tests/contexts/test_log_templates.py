@@ -28,7 +28,12 @@ def plain(r: random.Random) -> str:
     return f"2026-03-01 08:00:0{r.randrange(9)} {level} job {job} took {r.random():.3f} s"
 
 
-@pytest.mark.parametrize("kind", [access, pino, plain])
+def kubernetes(r: random.Random) -> str:
+    at = f"{r.randrange(24):02}:{r.randrange(60):02}:01.{r.randrange(10**6):06}"
+    return f'{r.choice("DIWEF")}03{r.randrange(1, 29):02} {at}    {r.randrange(9)} k.go:7] "x {at}"'
+
+
+@pytest.mark.parametrize("kind", [access, pino, plain, kubernetes])
 def test_a_level_counts_the_lines_that_have_it(kind: Callable[[random.Random], str]) -> None:
     r = random.Random(3)
     lines = [kind(r) for _ in range(400)]

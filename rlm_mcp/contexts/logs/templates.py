@@ -40,6 +40,8 @@ _NUMBERS = [
     (known, [(re.compile(form % d), text.format(_WIDE[d]).encode()) for d in digits])
     for known, form, text, digits in _KEPT
 ]
+_KLOG = re.compile(r"^([IWEFD])0 (?=0:0:0)")
+"""The level and the day of a line of Kubernetes, digits masked."""
 _MASKS = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
     (re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"), "<*>"),
@@ -127,10 +129,12 @@ def _collapse(shapes: dict[bytes, list[int]]) -> dict[str, tuple[str, list[int]]
     found: dict[str, tuple[str, list[int]]] = {}
     for shape, facts in by_runs.items():
         text = shape.decode("utf-8", "replace")
-        masked = _mask(text)
+        letter = _KLOG.match(text)  # the level is nowhere else on the line
+        masked = (f"{letter[1]} " if letter else "") + _mask(text)
         known = found.get(masked)
         if known is None:
             plain = text.translate(_NARROW).replace("xx ", "00 ")
+            plain = _KLOG.sub(r"\g<1>0000 ", plain)
             found[masked] = (times.level(plain.encode()), facts)
         else:
             _merge(known[1], facts)
