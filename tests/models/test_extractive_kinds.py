@@ -21,6 +21,8 @@ SID = "73104a6c-2880-482b-a281-f48aa2101b19"
         ("Which rules are in force?", ["preferences"]),
         ("Which files were changed?", ["files"]),
         ("What went wrong?", ["errors"]),
+        ("What did the summary lose?", ["compactions"]),
+        ("What were the user's requests?", ["prompts"]),
         ("How long is it?", []),
     ],
 )
@@ -85,3 +87,33 @@ def test_who_imports_a_file_is_told(tmp_path: Path) -> None:
     answer = ask(tmp_path, "Which files import lib/net.py?", "repo")
     assert "1 line imports repo:lib/net.py" in answer
     assert "import: repo:app.py#L1 ``from lib.net import send``" in answer
+
+
+def test_words_that_ask_for_a_list_of_a_session_choose_none_of_its_entries(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def record(kind: str, content: Any) -> None:
+        uuid = f"u{len(told)}"
+        head = {"type": kind, "uuid": uuid, "parentUuid": f"u{len(told) - 1}" if told else None}
+        message = {"role": kind, "content": content, "id": uuid}
+        place = {"sessionId": SID, "cwd": "/w", "timestamp": "2026-01-01T00:00:00Z"}
+        told.append(json.dumps({**head, **place, "message": message}))
+
+    record("user", "Rule: the user of the API never sees a stack trace. Never use tabs.")
+    for number, command in enumerate(["make run", "ls", "tox -e py"]):
+        call = {"type": "tool_use", "id": f"t{number}", "name": "Bash"}
+        record("assistant", [{**call, "input": {"command": command}}])
+        said = f"FAILED tests/test_{number}.py::test_run" if number else "KeyError: 'a'"
+        result = {"type": "tool_result", "tool_use_id": f"t{number}", "content": said}
+        record("user", [{**result, "is_error": True}])
+    path = tmp_path / f"{SID}.jsonl"
+    path.write_text("\n".join(told) + "\n")
+    ran = ask(tmp_path, "Which commands were run?", str(path))
+    assert [f"``{command}``" in ran for command in ("make run", "ls", "tox -e py")] == [True] * 3
+    failed = ask(tmp_path, "What failed?", str(path))
+    assert "KeyError" in failed and "test_1.py" in failed
+    rules = ask(tmp_path, "What rules did the user state?", str(path))
+    assert "stack trace" in rules and "Never use tabs." in rules
+    assert "share" not in ran + failed + rules
+    few = ask(tmp_path, "Which commands were run with tox?", str(path))
+    assert "``tox -e py``" in few and "``ls``" not in few

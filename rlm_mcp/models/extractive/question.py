@@ -83,8 +83,12 @@ _RECALLED = {
     "errors": r"\berrors?\b|\bfail(?:s|ed|ures?|ing)?\b|\bexceptions?\b|\bwent wrong\b",
     "commands": r"\bcommands?\b|\bran\b",
     "files": r"\bfiles?\b",
-    "prompts": r"\b(?:user|person|i|human)\b.*\b(?:ask|asked|want|wanted|said|typed)|\bprompts?\b",
-    "compactions": r"\bcompact(?:ion|ed|ions)?\b",
+    "prompts": r"\b(?:user|person|i|human)\b.*\b(?:ask|asked|want|wanted|sa(?:y|id)|typed|told?)\b"
+    r"|\bprompts?\b"
+    r"|\b(?:user|person|human)(?:'s|s)? (?:requests?|questions?|messages?|instructions?)\b",
+    "compactions": r"\bcompact(?:ion|ed|ions)?\b"
+    r"|\bsummary\b.{0,20}\b(?:lo[st]\w+|forg[eo]t\w*|drop\w*|miss\w*|wrong)\b"
+    r"|\b(?:lost|forgotten|dropped|missing|wrong)\b.{0,20}\bsummary\b",
     "turns": r"\bturns?\b",
     "usage": r"\btokens?\b|\bcosts?\b|\busage\b|\bspen[td]\b",
 }

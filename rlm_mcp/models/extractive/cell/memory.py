@@ -16,6 +16,14 @@ from rlm_mcp.models.extractive.cell.report import (
 from rlm_mcp.models.extractive.question import Question
 
 ENTRIES = 15
+ASKING = (
+    r"rule|prefer|insist|convention|standing|deci|cho[is]|reject|correct|task|todo|remain|done"
+    r"|unfinish"
+    r"|error|fail|exception|wrong|command|run|ran|file|chang|edit|touch|user|person|human|ask|want"
+    r"|said|typ|prompt|request|turn|token|cost|state|happen|occur|made|make|agent|session|last|first"
+    r"|list|still|open|left|went|met|far"
+)
+"""Words that ask for a list, and choose none of its entries."""
 OPEN = r"\b(?:left|remain\w*|open|unfinished|pending|to do|still)\b"
 LOST = r"\b(?:los[et]\w*|lost|forg[eo]t\w*|drop\w*|miss\w*|wrong)\b"
 
@@ -41,7 +49,7 @@ class Memory:
         lines = [stage(self.entry, kind, row) or "" for row in wanted]
         if len(wanted) < len(found):
             self.report.fact(f"{len(wanted):,} of them {'is' if len(wanted) == 1 else 'are'} meant")
-        words = [word for word in self.asked.words if not kind.startswith(word)]
+        words = [word for word in self.asked.words if not re.match(ASKING, word)]
         fitting = [line for line in lines if any(word in line.lower() for word in words)]
         chosen = fitting if 0 < len(fitting) < len(lines) else lines
         if "latest" in self.asked.about or "last" in self.asked.text.lower().split():
@@ -96,7 +104,7 @@ class Memory:
             if not isinstance(value, list):
                 continue
             what = key.replace("_", " ")
-            self.report.fact(f"{len(value):,} {what}")
+            self.report.fact(f"{what}: {len(value):,}")
             for row in value[:8]:
                 said = row if isinstance(row, str) else next(iter(row.values()))
                 ref = "" if isinstance(row, str) else row.get("ref", "")
@@ -116,7 +124,14 @@ class Memory:
     def usage(self, kind: str) -> None:
         """Tell the tokens that were used."""
         for key, value in self.variable.usage().items():
-            self.report.fact(f"{key}: {value}")
+            if isinstance(value, dict):
+                for name, own in value.items():
+                    counts = ", ".join(f"{count:,} {what}" for what, count in own.items())
+                    self.report.fact(f"{name}: {counts}")
+            else:
+                self.report.fact(
+                    f"{key}: {value:,}" if isinstance(value, int) else f"{key}: {value}"
+                )
 
     def story(self, kind: str) -> None:
         """Tell the session on one page."""
