@@ -59,11 +59,12 @@ class Client:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
                 raise Unavailable(f"In {path}, {key} holds no servers; nothing was changed.")
+        self._spare(path, place)
         place[NAME] = entry
         if not edits and before is not None:
             return Change(path, before, before)
         after, undo = patch.apply(text, edits)
-        advice = f"Add this entry under {'.'.join(keys)} by hand: {entry}"
+        advice = f"Add this by hand: {notation.show(keys, entry)}"
         return patch.check(Change(path, before, after, undo), notation.load, wanted, advice)
 
     def plan_undo(self, scope: Scope, project: Path) -> Change:
@@ -86,6 +87,7 @@ class Client:
         for key in self.keys:
             place = place.get(key, {}) if isinstance(place, dict) else {}
         if isinstance(place, dict):
+            self._spare(path, place)
             place.pop(NAME, None)
         after, _ = patch.apply(before, edits)
         with suppress(BadRequest):  # `check` judges what cannot be read
@@ -108,9 +110,28 @@ class Client:
             place = place[key]
         return True
 
+    def _spare(self, path: Path, servers: dict[str, Any]) -> None:
+        """Raise Unavailable where another server has our name: it is not ours to change."""
+        other = servers.get(NAME)
+        if other is not None and not _starts_us(other):
+            raise Unavailable(
+                f"{path} has another server called {NAME}, which does not start rlm-mcp; nothing "
+                f"was changed. Give it another name first."
+            )
+
     @property
     def _notation(self) -> Any:
         return {"jsonc": jsonc, "toml": toml}[self.format]
+
+
+def _starts_us(entry: Any) -> bool:
+    """Say whether a client's entry starts a copy of us, whatever its options are."""
+    if not isinstance(entry, dict):
+        return False
+    given = entry.get("args")
+    words = [entry.get("command"), *(given if isinstance(given, list) else [])]
+    said = [word for word in words if isinstance(word, str)]
+    return "serve" in said[1:2] or any("rlm-mcp" in word or "rlm_mcp" in word for word in said)
 
 
 def command(scope: Scope) -> str:

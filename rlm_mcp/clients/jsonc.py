@@ -97,6 +97,11 @@ def drop(text: str, keys: Sequence[str]) -> list[Edit]:
     return sorted(edits)
 
 
+def show(keys: Sequence[str], entry: dict[str, Any]) -> str:
+    """Return the entry as it would stand in the file, for people."""
+    return json.dumps(_nest(keys, entry))
+
+
 def _add(text: str, node: _Node, depth: int, key: str, value: Any) -> list[Edit]:
     newline, root = _newline(text), _parse(text)
     unit = _unit(text, root)

@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,23 +74,38 @@ def carry_out(change: Change) -> None:
     journal = _journal()
     # A file that is a link (dotfiles) stays one: what it points to is replaced.
     target = Path(os.path.realpath(change.path))
+    _writable(target)
     try:
+        known = journal.pop(str(change.path), {})
         if change.after is None:
             target.unlink()
-            journal.pop(str(change.path), None)
+            for folder in known.get("folders", []):
+                with suppress(OSError):  # somebody put something there meanwhile
+                    os.rmdir(folder)
         else:
+            folders = [str(folder) for folder in target.parents if not folder.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
             _replace(target, change.after)
-            journal.pop(str(change.path), None)
             if change.undo is not None:
                 journal[str(change.path)] = {
                     "sha256": _digest(change.after),
                     "spans": change.undo,
                     "made": change.before is None,
+                    "folders": folders or known.get("folders", []),
                 }
     except OSError as error:
         raise Unavailable(f"Cannot write {change.path} ({error}); nothing was changed.") from error
     _replace(_store(), json.dumps(journal, indent=2) + "\n")
+
+
+def _writable(path: Path) -> None:
+    """Raise Unavailable for a file that is read-only: replacing it would pass that over."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not mode & 0o222:
+        raise Unavailable(f"{path} is read-only; nothing was changed.")
 
 
 def undone(path: Path, text: str) -> Change | None:

@@ -33,8 +33,7 @@ def put(text: str, keys: Sequence[str], entry: Mapping[str, Any]) -> list[Edit]:
     if value == entry:
         return []
     newline = "\r\n" if "\r\n" in text else "\n"
-    lines = [f"[{'.'.join(keys)}]", *(f"{key} = {_plain(item)}" for key, item in entry.items())]
-    block = newline.join(lines) + newline
+    block = newline.join(_lines(keys, entry)) + newline
     old = drop(text, keys)
     if old:
         return [Edit(old[0].start, old[0].end, block), *old[1:]]
@@ -58,6 +57,15 @@ def drop(text: str, keys: Sequence[str]) -> list[Edit]:
             body.pop()
         edits.append(Edit(header.start(), header.start() + sum(map(len, body)), ""))
     return edits
+
+
+def show(keys: Sequence[str], entry: Mapping[str, Any]) -> str:
+    """Return the table as it would stand in the file, for people."""
+    return "\n" + "\n".join(_lines(keys, entry))
+
+
+def _lines(keys: Sequence[str], entry: Mapping[str, Any]) -> list[str]:
+    return [f"[{'.'.join(keys)}]", *(f"{key} = {_plain(item)}" for key, item in entry.items())]
 
 
 def _plain(value: Any) -> str:

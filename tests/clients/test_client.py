@@ -161,3 +161,68 @@ def test_the_users_claude_code_is_changed_only_through_its_command(
     fake.unlink()
     with pytest.raises(Unavailable, match="not found"):
         claude_code.add_for_user("rlm-mcp")
+
+
+FOREIGN = {
+    "jsonc": '{"mcpServers": {"rlm": {"command": "lamp"}}, "servers": {"rlm": {"url": "http://x"}}}',
+    "toml": '[mcp_servers.rlm]\ncommand = "lamp"\n\n[mcp_servers.rlm.env]\nA = "1"\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("client", "scope"), PLACES, ids=lambda value: str(getattr(value, "name", value))
+)
+def test_another_server_with_our_name_stays(client: Client, scope: Scope, tmp_path: Path) -> None:
+    path = client.path(scope, tmp_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(FOREIGN[client.format])
+    with pytest.raises(Unavailable, match="another server called rlm"):
+        client.plan(scope, tmp_path, "/opt/rlm-mcp")
+    with pytest.raises(Unavailable, match="another server called rlm"):
+        client.plan_undo(scope, tmp_path)
+    assert path.read_text() == FOREIGN[client.format]
+
+
+def test_an_older_entry_of_ours_is_replaced(tmp_path: Path) -> None:
+    cursor = CLIENTS["cursor"]
+    path = cursor.path("project", tmp_path)
+    path.parent.mkdir()
+    path.write_text('{"mcpServers": {"rlm": {"command": "uvx", "args": ["rlm-mcp@0.1.0"]}}}')
+    install(cursor, "project", tmp_path)
+    assert json.loads(path.read_text())["mcpServers"]["rlm"]["command"] == "/opt/rlm-mcp"
+
+
+def test_folders_that_were_made_go_again_unless_something_is_in_them(tmp_path: Path) -> None:
+    for name, inside in (("cursor", ".cursor"), ("vscode", ".vscode"), ("codex", ".codex")):
+        client = CLIENTS[name]
+        install(client, "project", tmp_path)
+        patch.carry_out(client.plan_undo("project", tmp_path))
+        assert not (tmp_path / inside).exists()
+    install(CLIENTS["cursor"], "project", tmp_path)
+    (tmp_path / ".cursor" / "rules.md").write_text("mine")
+    patch.carry_out(CLIENTS["cursor"].plan_undo("project", tmp_path))
+    assert [path.name for path in (tmp_path / ".cursor").iterdir()] == ["rules.md"]
+    (tmp_path / ".vscode").mkdir()
+    install(CLIENTS["vscode"], "project", tmp_path)
+    patch.carry_out(CLIENTS["vscode"].plan_undo("project", tmp_path))
+    assert (tmp_path / ".vscode").is_dir()
+
+
+def test_a_file_that_is_read_only_stays_as_it_was(tmp_path: Path) -> None:
+    cursor = CLIENTS["cursor"]
+    path = cursor.path("project", tmp_path)
+    path.parent.mkdir()
+    path.write_text("{}\n")
+    path.chmod(0o444)
+    with pytest.raises(Unavailable, match="is read-only; nothing was changed"):
+        install(cursor, "project", tmp_path)
+    assert path.read_text() == "{}\n"
+
+
+def test_what_has_to_be_added_by_hand_is_said_in_the_files_own_notation(tmp_path: Path) -> None:
+    codex = CLIENTS["codex"]
+    path = codex.path("project", tmp_path)
+    path.parent.mkdir()
+    path.write_text('mcp_servers = { other = { command = "x" } }\n')
+    with pytest.raises(Unavailable, match=r'(?s)by hand: \n\[mcp_servers\.rlm\]\ncommand = "/opt'):
+        codex.plan("project", tmp_path, "/opt/rlm-mcp")
