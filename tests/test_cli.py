@@ -131,6 +131,21 @@ def test_a_path_is_of_the_current_folder_else_of_the_root(
         assert ref in capsys.readouterr().out
 
 
+def test_a_source_to_describe_may_lie_anywhere(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.md").write_text("The keeper of the owl is Ada.\n")
+    assert run(["contexts", str(tmp_path / "notes")]) == 0
+    assert "notes:a.md#L1" in capsys.readouterr().out
+
+
+def test_a_setting_of_a_file_is_called_as_the_file_calls_it(capsys: Capture) -> None:
+    Path(".rlm").mkdir()
+    Path(".rlm/config.toml").write_text('max_usd = "abc"\n')
+    assert run(["ask", "Where is class Greeter?", "-q"]) == 2
+    said = "".join(capsys.readouterr())
+    assert "Setting 'max_usd' in " in said and "--max-usd" not in said
+
+
 def test_a_history_that_is_not_there_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -168,6 +183,9 @@ def test_a_dry_run_says_what_it_may_cost_and_calls_nothing(capsys: Capture) -> N
         (["ask", "x", "--root", "/nowhere"], 2, "/nowhere"),
         (["ask", "x", "--session", "nope"], 2, "nope"),
         (["contexts", "missing"], 2, "missing"),
+        (["contexts", "/nowhere/at/all"], 2, "There is no file or folder '/nowhere/at/all'."),
+        (["ask", "x", "--open", "/nowhere/at/all"], 2, "There is no file or folder"),
+        (["ask", "x", "--logs", "~/nowhere.log"], 2, "There is no file or folder '~/nowhere.log'"),
         (["runs", "show", "nope"], 2, "nope"),
         (["runs", "export"], 2, "--all"),
         (["install", "cursr"], 2, "Did you mean cursor"),

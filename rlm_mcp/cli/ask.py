@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlm_mcp.cli import exits, options
+from rlm_mcp.cli import exits, named, options
 from rlm_mcp.cli.exits import complain, printable
 from rlm_mcp.cli.options import consent_options, model_options, roots_option
 from rlm_mcp.cli.speech import spoken
@@ -22,7 +21,6 @@ from rlm_mcp.errors import BadRequest
 if TYPE_CHECKING:
     from rlm_mcp.engine import Event, Result, Workspace
 
-NAMES = ("repo", "history", "logs", "session")
 MODES = ("auto", "direct", "environment", "recursive")
 
 
@@ -80,9 +78,10 @@ def ask(
     if not question.strip():
         raise BadRequest("The question is empty.")
     sources = _sources(repo, history, logs, session, open_)
-    settings = options.settings(root, _folders(sources), **flags)
+    named.check(sources)
+    settings = options.settings(root, named.folders(sources), **flags)
     if settings.roots[0] != Path.cwd():
-        sources = [_here(source) for source in sources]
+        sources = [named.here(source) for source in sources]
     return asyncio.run(_ask(question, sources, mode, settings, as_json, dry_run, quiet))
 
 
@@ -93,37 +92,9 @@ def _sources(
     if logs is not None:
         sources.append(f"logs:{logs}" if logs else "logs")
     if session is not None:
-        known = session.startswith("session:") or _exists(session)
+        known = session.startswith("session:") or named.exists(session)
         sources.append(session if known else f"session:{session}")
     return [*sources, *opened] or ["repo"]
-
-
-def _here(source: str) -> str:
-    """Return a path or glob of the current folder as an absolute one; else what was said.
-
-    What a shell completes is of the current folder, whatever --root says; what is not there is
-    looked for under the roots.
-    """
-    kind = "logs:" if source.startswith("logs:") else ""
-    said = source.removeprefix(kind)
-    if source in NAMES or said.startswith("~") or not Path(said.split("*", 1)[0]).exists():
-        return source
-    return kind + os.path.abspath(said)
-
-
-def _exists(source: str) -> bool:
-    return Path(source).expanduser().exists()
-
-
-def _folders(sources: Sequence[str]) -> list[Path]:
-    """Return the folders that a person named on the command line: naming one is consent."""
-    folders = []
-    for source in sources:
-        plain = Path(source.removeprefix("logs:").split("*", 1)[0]).expanduser()
-        if plain.exists():
-            whole = plain.resolve()
-            folders.append(whole if whole.is_dir() else whole.parent)
-    return folders
 
 
 async def _ask(
@@ -173,7 +144,7 @@ def workspace_of(settings: Settings, on_event: Callable[[Event], None] | None) -
 async def _open(workspace: Workspace, sources: Sequence[str]) -> list[str]:
     names = []
     for source in sources:
-        if source in NAMES:
+        if source in named.NAMES:
             variable = await asyncio.to_thread(workspace.catalog.get, source)
         else:
             variable = await asyncio.to_thread(workspace.catalog.open, source)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
-from rlm_mcp.cli import options
+from rlm_mcp.cli import named, options
 from rlm_mcp.cli.exits import printable
 from rlm_mcp.cli.options import consent_options, roots_option
 
@@ -19,7 +20,11 @@ from rlm_mcp.cli.options import consent_options, roots_option
 @consent_options
 def contexts(source: str | None, as_json: bool, root: tuple[str, ...], **flags: Any) -> None:
     """List what can be opened here, or open SOURCE and describe it."""
-    settings = options.settings(root, **flags)
+    sources = [source] if source else []
+    named.check(sources)
+    settings = options.settings(root, named.folders(sources), **flags)
+    if source and settings.roots[0] != Path.cwd():
+        source = named.here(source)
     from dataclasses import asdict
 
     from rlm_mcp.contexts.catalog import Catalog  # imports git and numpy when it opens something

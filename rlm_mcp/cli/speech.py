@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_LIMITS = re.compile(r"\bmax_(usd|calls|seconds|depth)\b")
+_LIMITS = re.compile(r"\bmax_(usd|calls|seconds|depth)\b(?!' in .*\.toml\b)")
+"""Limits that are flags; in a file they have their own names."""
 _WORDS = (
     ("open_context(source) opens more", "--open SOURCE names more"),
     ("(model, sub_model)", "(--model, --sub-model)"),
