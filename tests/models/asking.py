@@ -18,7 +18,7 @@ def run(folder: Path, question: str, source: str = "") -> Result:
         tools = {tool.name: tool.source for tool in toolbox.read()}
         workspace = Workspace(settings, tools, promptbook.read().texts)
         try:
-            if source in ("", "repo", "logs"):
+            if source in ("", "repo", "history", "logs"):
                 return await workspace.ask(question, refs=[source] if source else [])
             return await workspace.ask(question, refs=[workspace.catalog.open(source).name])
         finally:

@@ -150,3 +150,14 @@ def test_one_thing_is_spoken_of_in_the_singular() -> None:
     told.more(1, "line", "with it")
     told.more(0, "line")
     assert told.text() == "- 1 more line with it"
+
+
+def test_a_document_is_found_in_a_history_by_its_name_alone(project: Path) -> None:
+    answer = ask(project, "When was net.py last changed, and by whom?", "history")
+    assert "3 commits of history to lib/net.py" in answer
+    gone = ask(project, "When was nowhere.py added?", "history")
+    assert "0 commits of history to nowhere.py" in gone
+
+
+def test_how_many_commits_there_are_is_no_word_of_them(project: Path) -> None:
+    assert "share" not in ask(project, "How many commits are there?", "history")

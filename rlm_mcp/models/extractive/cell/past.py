@@ -81,9 +81,16 @@ class Past:
                 known = attempt(self.code.files, own) or attempt(self.code.files, "**/" + own)
                 if not known and attempt(self.code.files, own + "/**"):
                     known = [own]
+            if not known and not attempt(self.variable.log, own, 1):
+                known = self.once(own)
             known.sort(key=lambda path: (aside(":" + path), path.count("/")))
             found.append(known[0] if known else own)
         return found
+
+    def once(self, name: str) -> list[str]:
+        """Return the paths of documents called so that the history has anywhere."""
+        rows = self.variable.churn(limit=100_000)["files"]
+        return [row["path"] for row in rows if row["path"].endswith("/" + name)]
 
     def range(self) -> str:
         """Return the revisions that the question names, as A..B; nothing where it names none."""
