@@ -144,21 +144,33 @@ def _split(system: str, turns: list[tuple[str, str]]) -> tuple[str, tuple[tuple[
     else:
         name = f"{len(turns):03}-user"
         texts.append((name, last))
+        which, ends = _ends(last)
         parts.append(
-            f"Do what the document {name} of context asks ({len(last):,} characters). Its first "
-            f"and its last paragraph, of which one usually says what is wanted:\n\n{_ends(last)}"
+            f"Do what the document {name} of context asks ({len(last):,} characters). {which}:"
+            f"\n\n{ends}"
         )
     if earlier:
         parts.insert(-1, "What came before is in context, a document a block.")
     return "\n\n".join(parts), tuple(texts)
 
 
-def _ends(text: str) -> str:
-    """Return the first and the last paragraph; of long ones only the outer part."""
+def _ends(text: str) -> tuple[str, str]:
+    """Return the first and the last paragraph, of long ones the outer part, and how to say so.
+
+    Beside a question at one end, the long paragraph at the other is what it is about.
+    """
     text = text.strip()
     first, last = text.partition("\n\n")[0], text.rpartition("\n\n")[2]
-    if len(first) > PARAGRAPH:
-        first = f"{first[:OUTER]} […]"
-    if len(last) > PARAGRAPH:
-        last = f"[…] {last[-OUTER:]}"
-    return f"{first}\n\n{last}"
+    long = len(first) > PARAGRAPH, len(last) > PARAGRAPH
+    if long[0]:
+        line = first.partition("\n")[0]
+        first = line if len(line) <= PARAGRAPH else f"{first[:OUTER]} […]"
+    if long[1]:
+        line = last.rpartition("\n")[2]
+        last = line if len(line) <= PARAGRAPH else f"[…] {last[-OUTER:]}"
+    if long[0] and last.endswith("?") and not first.endswith("?"):
+        return "It ends with", last
+    if long[1] and first.endswith("?") and not last.endswith("?"):
+        return "It begins with", first
+    said = "Its first and its last paragraph, of which one usually says what is wanted"
+    return said, f"{first}\n\n{last}"

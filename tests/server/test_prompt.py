@@ -50,6 +50,18 @@ def test_one_long_text_is_a_document_and_its_ends_are_in_the_question() -> None:
     assert len(prompt.question) < 5_000
 
 
+def test_a_question_below_many_lines_is_the_question_and_not_the_lines() -> None:
+    lines = "\n".join(f"order {n} was shipped on day {n % 31}" for n in range(20_000))
+    below = read([("user", f"{lines}\nWhich of these orders were never shipped?")])
+    assert "Which of these orders were never shipped?" in below.question
+    assert "was shipped on day" not in below.question
+    above = read([("user", f"Which of these orders were never shipped?\n{lines}")])
+    assert "Which of these orders were never shipped?" in above.question
+    assert "was shipped on day" not in above.question
+    both = read([("user", f"Translate this.\n\n{lines}\n\nIs it clear?")])
+    assert "Translate this." in both.question and "Is it clear?" in both.question
+
+
 def test_a_long_system_prompt_is_a_document_that_has_to_be_followed() -> None:
     prompt = read([("user", "why?")], system=LONG)
     assert prompt.texts == (("000-system", LONG),)
