@@ -32,7 +32,7 @@ from rlm_mcp.contexts.session.turns import (
     ToolKind,
 )
 from rlm_mcp.contexts.session.view import Place, View, rows_of
-from rlm_mcp.contexts.variable import Method, Query, wire
+from rlm_mcp.contexts.variable import Listed, Method, Query, wire
 from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.redact import redact
 from rlm_mcp.refs import parse
@@ -70,20 +70,21 @@ class Methods:
 
     def sessions(
         self, project: str = "", agent: str = "", since: str = "", q: str = "", limit: int = 50
-    ) -> list[dict[str, Any]]:
+    ) -> Listed[dict[str, Any]]:
         """List this project's sessions of every agent, newest first (project="*": everywhere):
         {id, open, agent, project, title, started, bytes, path}, `open` for open_context.
         """
         found = sessions(self._settings, project, agent, since, q)
-        return [
+        rows = [
             {
                 "id": item.native, "open": f"session:{short(item.native)}", "agent": item.agent,
                 "project": item.project, "title": redact(item.title), "started": item.started,
                 "bytes": item.size, "path": item.path,
                 **({"note": BEHIND} if is_behind(item) else {}),
             }
-            for item in found[:limit]
+            for item in found[: max(0, limit)]
         ]  # fmt: skip
+        return Listed(rows, len(found))
 
     def turns(self, start: int = 1, end: int = 0, branch: str = "live") -> list[dict[str, Any]]:
         """List turns `start` to `end`: {turn, role, origin, branch, segment, at, blocks}, each
@@ -167,7 +168,7 @@ class Methods:
         """
         return mirror.keep(self._view)
 
-    def mirrored(self, text: str, limit: int = 30) -> list[dict[str, Any]]:
+    def mirrored(self, text: str, limit: int = 30) -> Listed[dict[str, Any]]:
         """Find a text in the mirror, also in turns that the agent has rewritten or deleted:
         {ref, sha, type, name, status, role, origin, branch, at, text}.
         """

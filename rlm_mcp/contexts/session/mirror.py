@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from rlm_mcp import config
 from rlm_mcp.contexts.session.turns import BRANCHES
 from rlm_mcp.contexts.session.view import View, rows_of
+from rlm_mcp.contexts.variable import Listed
 from rlm_mcp.errors import Unavailable
 
 
@@ -67,10 +68,10 @@ def _ends_whole(file: BinaryIO) -> bool:
     return not size or file.read(1) == b"\n"
 
 
-def find(view: View, text: str, limit: int = 30) -> list[dict[str, Any]]:
+def find(view: View, text: str, limit: int = 30) -> Listed[dict[str, Any]]:
     """Return the mirrored blocks that hold a text, newest last, also those that the agent lost."""
     found = [entry for entry in kept(view) if text in entry["text"]]
-    return found[-limit:]
+    return Listed(found[-limit:] if limit > 0 else [], len(found))
 
 
 def kept(view: View) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts import manual
 from rlm_mcp.contexts.session.session import Session
+from rlm_mcp.contexts.variable import Listed
 from rlm_mcp.errors import BadRequest
 from tests.contexts.session.generator.layouts import LAYOUTS
 from tests.contexts.session.generator.story import tell
@@ -81,3 +82,22 @@ def test_an_unknown_word_is_refused_with_what_exists(
 
 def test_a_tools_own_name_is_a_kind(session: Session) -> None:
     assert session.methods["grep"](".", kind="Bash")["total"] > 0
+
+
+def test_a_list_of_sessions_or_of_the_mirror_that_was_cut_says_of_how_many(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))
+    folder = tmp_path / "claude" / "projects" / str(tmp_path).replace("/", "-")
+    folder.mkdir(parents=True)
+    for number in range(3):
+        told = LAYOUTS["claude"].write(tell(number), tmp_path / f"more{number}")
+        copied = told.read_text().replace(told.stem, f"{number:08}-0000-4000-8000-000000000000")
+        (folder / f"{number:08}-0000-4000-8000-000000000000.jsonl").write_text(copied)
+    found = session.methods["sessions"](project="*", limit=2)
+    assert isinstance(found, Listed) and (len(found), found.total) == (2, 3)
+    session.methods["mirror"]()
+    all_of_them = session.methods["mirrored"]("e", limit=100_000)
+    few = session.methods["mirrored"]("e", limit=2)
+    assert isinstance(few, Listed) and isinstance(all_of_them, Listed)
+    assert (len(few), few.total) == (2, len(all_of_them)) and few.total > 2
