@@ -221,7 +221,8 @@ class Repo(Text):
                     cache=self._cache,
                     admit=self.confine.admit,
                 )
-                text = Text(self.name, f"{self.origin}@{ref.rev}", corpus, self.confine, None)
+                source, fixed = f"{self.origin}@{ref.rev}", f"fixed at {commit[:12]}"
+                text = Text(self.name, source, corpus, self.confine, None, fixed=fixed)
                 self._revisions[ref.rev] = text
                 if len(self._revisions) > REVISIONS:
                     self._revisions.popitem(last=False)[1].close()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rlm_mcp.config import cache_dir
 from rlm_mcp.contexts import layout, manual, window
+from rlm_mcp.contexts.cited import Cited
 from rlm_mcp.contexts.code import Code
 from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.kinds import kind_of_path, token_kind
@@ -67,6 +68,11 @@ class Loaded:
         return self._corpus.data(self._path)
 
 
+def _loaded(corpus: Corpus, path: str) -> Loaded | None:
+    """Return a document by its path, if there is one."""
+    return Loaded(corpus, path) if corpus.document(path) is not None else None
+
+
 def _alone(name: str, origin: str, confine: Confine, corpus: Corpus) -> Text:
     """Return one large file as a variable of the same name."""
     return Text(name, origin, corpus, confine, None)
@@ -96,9 +102,10 @@ class Text:
         self.folder = folder
         """Where the documents lie on disk; None where they come from a revision."""
         self.code = Code(name, corpus, cache_dir())
+        # Without a way back to this object, so that its files close with its last reader.
+        self._cited = Cited(functools.partial(_loaded, corpus), fixed=bool(fixed))
         self._large: Large[Text] | None = None
         if folder is not None:
-            # Without a way back to this object, so that its files close with its last reader.
             alone = functools.partial(_alone, name, self.origin, confine)
             self._large = Large(folder, confine, cache_dir(), alone)
 
@@ -109,7 +116,7 @@ class Text:
             "read": self.lines,
             "grep": self.grep,
             "search": self.find,
-            **self.code.methods,
+            **self._cited.giving(self.code.methods),
         }
 
     def refresh(self) -> bool:
@@ -174,6 +181,13 @@ class Text:
 
     def read(self, ref: Ref, limit: int = 80) -> Passage:
         ref = self._whole(ref)
+        return self._cited.read(ref, lambda: self._window(ref, limit))
+
+    def stale(self, ref: Ref) -> str:
+        """Return what has become of lines that a ref was given for; nothing where they stand."""
+        return self._cited.stale(self._whole(ref))
+
+    def _window(self, ref: Ref, limit: int) -> Passage:
         if not ref.path or self.corpus.document(ref.path) is None:
             if ref.span is None and not self._is_large(ref):
                 return layout.listing(self.documents(ref), ref, limit)
@@ -208,7 +222,7 @@ class Text:
         paths = None if not scope.path else self.documents(scope)
         if isinstance(scope.span, Lines) and paths is not None and len(paths) == 1:
             return self._search_lines(query, paths[0], scope.span)
-        return self._found(searching.search(self.corpus, query, paths), scope)
+        return self._cited.give(self._found(searching.search(self.corpus, query, paths), scope))
 
     def rank(self, question: str, scope: Ref, limit: int = 10) -> Sequence[Hit]:
         from rlm_mcp.corpus import rank as ranking  # sqlite3 costs 26 ms
@@ -218,7 +232,7 @@ class Text:
             return self._on_demand(scope.path).rank(question, scope, limit)
         paths = None if not scope.path else self.documents(scope)
         found = ranking.rank(self.corpus, question, paths, limit)
-        return [self._ranked(item, scope) for item in found]
+        return self._cited.give([self._ranked(item, scope) for item in found])
 
     def outline(self, scope: Ref, limit: int = 60) -> Outline:
         scope = self._whole(scope)
@@ -226,8 +240,8 @@ class Text:
             return self._on_demand(scope.path).outline(scope, limit)
         paths = self.documents(scope)
         if len(paths) == 1:
-            return layout.document(self.code, paths[0], scope, limit)
-        return layout.folder(self.corpus, self.code, paths, scope, limit)
+            return self._cited.give(layout.document(self.code, paths[0], scope, limit))
+        return self._cited.give(layout.folder(self.corpus, self.code, paths, scope, limit))
 
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
         scope = self._whole(scope)
@@ -236,9 +250,9 @@ class Text:
         paths = self.documents(scope)
         span = scope.span if isinstance(scope.span, (Lines, Chars)) else None
         parts = chunking.chunk(self.corpus, paths, by, tokens, kind_of_path, span)
-        return [
-            Chunk(self._ref(part.path, scope, part.span), part.tokens, part.title) for part in parts
-        ]
+        return self._cited.give(
+            [Chunk(self._ref(p.path, scope, p.span), p.tokens, p.title) for p in parts]
+        )
 
     def files(self, glob: str = "") -> list[str]:
         """files(glob="") -> paths of the documents, in reading order"""
@@ -299,7 +313,7 @@ class Text:
         inside = [hit for hit in matches.hits if span.start <= hit.line <= span.end]
         start = int(query.cursor) if query.cursor.isdigit() else 0
         stop = start + query.limit
-        found = self._found(matches, Ref(self.name, path))
+        found = self._cited.give(self._found(matches, Ref(self.name, path)))
         chosen = [hit for hit in found.hits if span.start <= hit.line <= span.end][start:stop]
         cut = f"Only the first {MOST_LINES:,} matches of {path} were looked at."
         return replace(

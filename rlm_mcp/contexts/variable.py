@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from rlm_mcp.corpus.query import Query
 from rlm_mcp.errors import Unavailable
@@ -22,6 +22,7 @@ __all__ = [
     "Item",
     "Kind",
     "Listed",
+    "Living",
     "Method",
     "Outline",
     "Passage",
@@ -221,6 +222,15 @@ class Variable(Protocol):
     def outline(self, scope: Ref, limit: int = 60) -> Outline: ...
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]: ...
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Living(Protocol):
+    """A variable whose documents may change under the refs that it has given out."""
+
+    def stale(self, ref: Ref) -> str:
+        """Return what has become of lines that a ref was given for; nothing where they stand."""
+        ...
 
 
 def listed(found: Found) -> Listed[Hit]:

@@ -326,7 +326,9 @@ class Conduct:
             found = await asyncio.to_thread(
                 lambda: tuple(
                     replace(item, quote=redact.redact(item.quote))
-                    for item in evidence.check(end.answer, names, self.reader.text)
+                    for item in evidence.check(
+                        end.answer, names, self.reader.text, self.reader.stale
+                    )
                 )
             )
         status: Status = "complete"

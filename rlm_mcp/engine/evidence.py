@@ -2,7 +2,8 @@
 
 A quote is what stands behind or under its ref: lines that begin with `>`, a fenced block, or a
 text between backticks or quotation marks on the same line. A ref without a quote is opened, and
-its own first lines are shown; a ref that does not open is kept, marked as not verified.
+its own first lines are shown; a ref that does not open, or whose lines have changed since it was
+given, is kept, marked as not verified.
 """
 
 from __future__ import annotations
@@ -40,14 +41,17 @@ Opener = Callable[[Ref], str]
 """Returns the whole text of a ref, or raises an RlmError."""
 
 
-def check(answer: str, names: frozenset[str], text_of: Opener) -> tuple[Evidence, ...]:
+def check(
+    answer: str, names: frozenset[str], text_of: Opener, stale: Opener = lambda _: ""
+) -> tuple[Evidence, ...]:
     """Return the evidence of an answer. May take long: it opens every ref."""
     found: dict[tuple[str, str], Evidence] = {}
     for ref, quotes in _cited(answer, names):
         if len(found) >= MOST:
             break
+        text: str | None
         try:
-            text = text_of(ref)
+            text = None if not quotes and stale(ref) else text_of(ref)
         except RlmError:
             text = None
         for quote in quotes or [""]:

@@ -16,6 +16,7 @@ from rlm_mcp.contexts.variable import (
     Chunk,
     Found,
     Hit,
+    Living,
     Outline,
     Passage,
     Query,
@@ -110,6 +111,13 @@ class Reader:
         if ref.variable not in self.own and (handles := self._handles(ref.variable)):
             return handles.text(ref)
         return self._on(ref, lambda variable, at: variable.text(at))
+
+    def stale(self, ref: Ref) -> str:
+        """Return what has become of lines that a ref was given for; nothing where they stand."""
+        if ref.variable not in self.own and self._handles(ref.variable):
+            return ""
+        variable = self._find(ref.variable)
+        return variable.stale(ref) if isinstance(variable, Living) else ""
 
     def kind(self, text: str, content: str) -> str:
         """Return the kind of text that a ref's content is, or nothing where it is not known."""

@@ -38,6 +38,15 @@ def test_a_ref_that_does_not_open_is_kept_as_not_verified() -> None:
     assert evidence("See repo:b.py#L1 `x`.") == [("repo:b.py#L1", "x", False)]
 
 
+def test_a_ref_to_lines_that_have_changed_is_verified_by_its_quote_alone() -> None:
+    answer = "See repo:a.py#L40 and repo:a.py#L45 `line 45`."
+    found = check(answer, NAMES, text_of, lambda ref: "a.py changed after this ref was given.")
+    assert [(e.ref, e.verified) for e in found] == [
+        ("repo:a.py#L40", False),
+        ("repo:a.py#L45", True),
+    ]
+
+
 def test_a_ref_without_a_quote_is_opened_and_shown() -> None:
     assert evidence("See (repo:a.py#L3-L4).") == [("repo:a.py#L3-L4", "line 3\nline 4", True)]
 

@@ -11,10 +11,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts import window
+from rlm_mcp.contexts.cited import Cited
 from rlm_mcp.contexts.logs import times
 from rlm_mcp.contexts.logs.asked import Asked
 from rlm_mcp.contexts.logs.files import LogFile
@@ -77,6 +79,7 @@ class Logs:
         self._joined: tuple[int, int, list[tuple[int, int]]] | None = None
         self._asked = Asked(self._opened)
         self._shape = Shape(self._opened, self._asked)
+        self._cited = Cited(partial(_document, self._opened))
 
     @property
     def files(self) -> Sequence[LogFile]:
@@ -85,7 +88,8 @@ class Logs:
 
     @property
     def methods(self) -> Mapping[str, Method]:
-        return {"grep": self.grep, "search": self.find, **self._asked.methods}
+        asked = self._cited.giving(self._asked.methods)
+        return {"grep": self.grep, "search": self.find, **asked}
 
     def refresh(self) -> bool:
         with self._lock:
@@ -170,8 +174,12 @@ class Logs:
             ]
             note = "A listing, not text, oldest log first."
             return Passage(str(ref), "\n".join(lines[:limit]), None, len(lines), "", note)
-        ref = Ref(self.name, files[0].name, "", ref.span)
-        return window.window(ref, Whole(files[0]), limit)
+        at = Ref(self.name, files[0].name, "", ref.span)
+        return self._cited.read(at, lambda: window.window(at, Whole(files[0]), limit))
+
+    def stale(self, ref: Ref) -> str:
+        """Return what has become of lines that a ref was given for; nothing where they stand."""
+        return self._cited.stale(ref)
 
     def text(self, ref: Ref) -> str:
         files = self._opened.chosen(ref)
@@ -200,16 +208,16 @@ class Logs:
         for file in self._opened.chosen(scope):
             start, end = _bytes(file, scope)
             room = query.limit - len(hits)
-            found = sift.scan(file.big, gated, start, end, room, max(0, skip - total), deadline)
-            total += found.total
-            parted += found.parted
-            whole = whole and found.whole
-            if found.total:
+            scan = sift.scan(file.big, gated, start, end, room, max(0, skip - total), deadline)
+            total += scan.total
+            parted += scan.parted
+            whole = whole and scan.whole
+            if scan.total:
                 documents += 1
-                per_file[file.name] = found.total
-            hits += [self._hit(file, at, query, gated.regex.search) for at in found.starts]
+                per_file[file.name] = scan.total
+            hits += [self._hit(file, at, query, gated.regex.search) for at in scan.starts]
         more = skip + len(hits) < total and bool(hits)
-        return Found(
+        found = Found(
             hits=tuple(hits),
             total=total,
             documents=documents,
@@ -218,6 +226,7 @@ class Logs:
             note=_note(whole, parted),
             per_folder=per_file if len(per_file) > 1 else {},
         )
+        return self._cited.give(found)
 
     def grep(
         self, pattern: str, path: str = "", limit: int = 100, ignore_case: bool = False
@@ -231,7 +240,7 @@ class Logs:
         return list(self.rank(query, Ref(self.name), k))
 
     def rank(self, question: str, scope: Ref, limit: int = 10) -> Sequence[Hit]:
-        return self._shape.rank(question, scope, limit)
+        return self._cited.give(self._shape.rank(question, scope, limit))
 
     def outline(self, scope: Ref, limit: int = 60) -> Outline:
         return self._shape.outline(scope, limit)
@@ -282,6 +291,11 @@ class Logs:
                 at += os.pwrite(fd, block, at)
             spans.append((start, at - start))
         return fd, spans
+
+
+def _document(opened: Opened, path: str) -> Whole | None:
+    """Return an open log by its name."""
+    return next((Whole(file) for file in opened.files if file.name == path), None)
 
 
 def _note(whole: bool, parted: int) -> str:
