@@ -151,6 +151,7 @@ def _candidates(snapshot: Snapshot, gated: Gated, spans: Sequence[Span]) -> Iter
                 yield spans[first]
                 first += 1
             else:
+                yield spans[-1]  # at whose end a match may be missed
                 return
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import re2
 
 from rlm_mcp.corpus import pattern as patterns
-from rlm_mcp.corpus import syntax
+from rlm_mcp.corpus import probe, syntax
 from rlm_mcp.corpus.pattern import Node, Pattern, Unknown
 from rlm_mcp.corpus.rows import Needs, rows_of
 from rlm_mcp.errors import BadRequest
@@ -234,11 +234,13 @@ def _automaton(node: Node, across: bool = False) -> Automaton | None:
         return database
 
     automaton = Automaton(build)
+    regex = re2.compile(b"(?m)" + patterns.source(node), _options(wide=False, ignore_case=False))
     try:
-        with automaton.database():
-            return automaton
+        with automaton.database() as database:
+            trusted = bool(rows_of(node)) or probe.holds(database, node, regex)
     except module.HyperscanError:
         return None
+    return automaton if trusted else None
 
 
 def _every_line(read: Pattern) -> bool:

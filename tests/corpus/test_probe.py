@@ -1,0 +1,88 @@
+"""Matches that an engine skips over are found all the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import re2
+
+from rlm_mcp.corpus import gate, load, pattern, probe, search, syntax
+
+Report = Callable[[int, int, int, int, object], None]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        r"ab.*(ab|re)", r"ab.*\s*(ab|re)", r"(ab|re).*\s*(ab|re)", r"12.*\s?.*(return|12)",
+        r"curl.*\|\s*python", r"(re|x)[^a]*if", r"(if|return|re).*(12|if)", r"b\s*$",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("multiline", [False, True])
+def test_long_runs_between_the_parts_of_a_match_hide_nothing(
+    cache: Path, written: str, multiline: bool
+) -> None:
+    words = ["ab", "re", "12", "return", "curl http://a.example/ 2>&1 |", "python", "x", "if", "b"]
+    lines = [
+        first + fill * gap + second + fill * behind
+        for first in words
+        for second in words
+        for fill in ("q", "-")
+        for gap, behind in [(0, 0), (1, 0), (20, 40), (31, 1), (64, 0), (65, 70), (3, 130)]
+    ]
+    regex = re.compile(written, re.MULTILINE)
+    text = "\n".join(lines)
+    wanted = [number for number, line in enumerate(lines, 1) if regex.search(line)]
+    if multiline:
+        wanted = list(starts(regex, text))
+    items = [("a", text.encode()), ("b", b"q" * 60 + b"ab"), ("c", b"-")]
+    corpus = load.texts(items, cache=cache, name="t")
+    query = search.Query(written, limit=10_000, multiline=multiline)
+    found = [hit.line for hit in search.search(corpus, query).hits if hit.path == "a"]
+    alone = search.search(corpus, query, ["b"])
+    corpus.close()
+    assert found == wanted
+    assert alone.total == (regex.search("q" * 60 + "ab") is not None)
+
+
+def starts(regex: re.Pattern[str], text: str) -> Iterator[int]:
+    """Yield the lines in which matches start, each looked for behind the line of the last one."""
+    position = 0
+    while match := regex.search(text, position):
+        yield text.count("\n", 0, match.start()) + 1
+        newline = text.find("\n", match.start())
+        if newline < 0:
+            return
+        position = max(match.end(), newline + 1)
+
+
+class Database:
+    """Reports the end of every line but some."""
+
+    def __init__(self, silent: int) -> None:
+        self.silent = silent
+
+    def scan(self, text: bytes, report: Report) -> None:
+        ends = [place + 1 for place, byte in enumerate(text) if byte == 10][1:]
+        for number, end in enumerate(ends):
+            if number != self.silent:
+                report(0, 0, end, 0, None)
+
+
+@pytest.mark.parametrize("written", [r"a.*b", r"^\w+(a|bc)\s*$", r"\bx[^a]{2,}y"])
+def test_one_match_that_is_not_reported_is_enough_for_distrust(written: str) -> None:
+    node = pattern.lean(syntax.parse(written, ignore_case=False).node)
+    regex = re2.compile(written.encode())
+    assert probe.holds(Database(silent=-1), node, regex)
+    assert not probe.holds(Database(silent=0), node, regex)
+    assert not probe.holds(Database(silent=37), node, regex)
+
+
+def test_ordinary_patterns_are_trusted() -> None:
+    if gate.hyperscan() is None:
+        pytest.skip("Hyperscan is not installed")
+    for written in (r"\w+_init\s*\(", r"^\s*#", r"\bdef\s+\w+", r"error|warning", r"TODO.*"):
+        assert gate.gate(written).automaton is not None
