@@ -128,13 +128,18 @@ def find(
         return _grouped(among, *_decided(snapshot, gated, among, clock, enough))
     runs = among.reading_runs if enough else among.runs
     scanned = scanning.scan(snapshot, gated, runs, clock, enough)
-    ordinals = _without_marks(snapshot, gated, among, scanned.ordinals)
+    ordinals = _without_marks(snapshot, gated, among, scanned)
     return _grouped(among, ordinals, scanned.whole)
 
 
-def _without_marks(snapshot: Snapshot, gated: Gated, among: Scope, ordinals: Numbers) -> Numbers:
+def _without_marks(
+    snapshot: Snapshot, gated: Gated, among: Scope, scanned: scanning.Scanned
+) -> Numbers:
     """Judge anew the first lines that stand behind a byte order mark, which is no part of them."""
-    firsts = among.marked_lines
+    firsts, ordinals = among.marked_lines, scanned.ordinals
+    if not scanned.whole:
+        # What lies behind was not looked at: a hit there would not be one of the first.
+        firsts = firsts[firsts <= ordinals.max(initial=-1)]
     if gated.text is not None or not len(firsts):
         return ordinals  # a plain text does not mind what is before it
     spans = _line_spans(snapshot, among, firsts).tolist()

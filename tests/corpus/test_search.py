@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,17 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(
     tree.write({"a": "one\n", "c": f"{mark}x\n"})
     corpus.refresh()
     assert lines_of(search.search(corpus, Query("^[^o]"))) == [("c", 1), ("d", 1), ("d", 2)]
+
+
+def test_what_lies_behind_the_first_hits_is_not_among_them(cache: Path, engine: str) -> None:
+    a = "\ufefftwo\none\n" + "x\n" * 100_000 + "one\n"
+    corpus = packed(cache, a=a, b="\ufeffone\n")
+    query = Query(r"^\W|^one", limit=2)
+    every = lines_of(search.search(corpus, query))
+    assert every == [("a", 2), ("a", 100_003)]
+    first = search.search(corpus, replace(query, totals=False))
+    assert lines_of(first) == every[: len(first.hits)]
+    assert first.cursor
 
 
 def test_a_pattern_with_a_newline_is_matched_across_lines(cache: Path, engine: str) -> None:
