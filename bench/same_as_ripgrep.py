@@ -51,6 +51,7 @@ FIXED = (
     r"assert\w*\s*\(", r"@\w+(\.\w+)*", r"%[sdrf]", r"\{\w*\}", r"\[\d+\]", r"[^\s]+\.py\b",
     r"\r", r"[\t ]\r?$", r"(?i)[k]ernel", r"(?i)\bS\w+S\b", r"[[:punct:]]{4,}", r"[[:space:]]$",
     r"\x41\x42", r"[\x00-\x08]", r"\f", r"\v", r"(?:)foo", r"foo(?:)", r"()bar", r"b|", r"a?",
+    r"if.*(if|else)", r"return.*\s*(return|NULL)", r"\|.*\|\s*\w+", r"\w\s*$", r"-.*\s(a|-)",
     r"(a+)+$", r"(x+x+)+y", r"^(\w+\s?)*$", r"(.*a){4}$", r"(a|aa)+$", r".*", r"^.*$", r"e",
 )  # fmt: skip
 """Patterns of every kind, among them those that bring backtracking engines to a halt."""
