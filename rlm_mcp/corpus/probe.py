@@ -18,8 +18,8 @@ from rlm_mcp.corpus.pattern import Node
 
 BODIES, EACH = 48, 8
 """Matches that are made up, and how often each is tried, with other runs around it."""
-LONGEST = 2_000
-"""Bytes of a sample, at most."""
+LONGEST, MOST = 2_000, 128 << 10
+"""Bytes of a match, and of all of them, at most."""
 RUN = 140
 """Bytes of a run, at most: more than two of the processor's widest registers."""
 _DULL = b"q~Z#- .\t9_"
@@ -36,6 +36,8 @@ def holds(database: Any, node: Node, regex: Any) -> bool:
     for sample in filter(regex.search, _Samples(node).lines()):
         spans.append((len(text), len(text) + len(sample) + 1))
         text += sample + b"\n"
+        if len(text) > MOST:
+            break
     text += b"\n"
     reports: list[int] = []
 
