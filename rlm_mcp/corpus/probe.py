@@ -1,6 +1,6 @@
 """Try an automaton on texts that must match, before it is trusted.
 
-Vectorscan 5.4.12, which Hyperscan's wheels from 0.7.23 to 0.9.1 hold, skips over some matches of
+Vectorscan 5.4.12, which Hyperscan's wheels from 0.7.29 to 0.9.1 hold, skips over some matches of
 some patterns (a word, a gap, one of several words: VectorCamp/vectorscan#358, #382): where a long
 run of other bytes is skipped quickly, and where the text ends. The same automaton does so again
 and again, so a pattern is tried on a few hundred of its own matches with long runs between their
