@@ -93,8 +93,8 @@ class Builder:
         self._waiting = 0
         self._sizes: dict[int, int] = {}
         self._tidied = {"": ""}
-        self._place = (("", ""), ("", ""))
-        """Folder and model of the piece before, as it says them, and as they are stored."""
+        self._cwd = self._model = ("", "")
+        """The last folder and model, as pieces say them, and as they are stored."""
         self._calls: dict[str, tuple[int, str, ToolKind]] = {}
 
     @property
@@ -288,11 +288,14 @@ class Builder:
 
     def _see(self, piece: Piece) -> None:
         state = self.state
-        place = (piece.cwd, piece.model)
-        if place != self._place[0]:
-            self._place = place, (self._tidy(piece.cwd), self._tidy(piece.model))
-            self._move(*self._place[1])
-        piece.cwd, piece.model = self._place[1]
+        if piece.cwd != self._cwd[0]:
+            self._cwd = piece.cwd, self._tidy(piece.cwd)
+            self._move(self._cwd[1])
+        if piece.model and piece.model != self._model[0]:
+            self._model = piece.model, self._tidy(piece.model)
+            if self._model[1] not in state.models:
+                state.models.append(self._model[1])
+        piece.cwd, piece.model = self._cwd[1], piece.model and self._model[1]
         ts = piece.ts[:40]
         piece.ts = ts if ts.isascii() and ts[:1].isdigit() else self._tidy(ts)
         if ts:
@@ -300,15 +303,13 @@ class Builder:
             if piece.ts > state.last:
                 state.last = piece.ts
 
-    def _move(self, cwd: str, model: str) -> None:
-        """Note where the session goes on, and with what model."""
-        state = self.state
-        if cwd and (not state.cwds or cwd != state.cwds[-1]):
-            if cwd in state.cwds:
-                state.cwds.remove(cwd)
-            state.cwds.append(cwd)
-        if model and model not in state.models:
-            state.models.append(model)
+    def _move(self, cwd: str) -> None:
+        """Note where the session goes on."""
+        known = self.state.cwds
+        if cwd and (not known or cwd != known[-1]):
+            if cwd in known:
+                known.remove(cwd)
+            known.append(cwd)
 
     def _tidy(self, text: str) -> str:
         """Return a word that many records repeat as it may be stored and shown."""

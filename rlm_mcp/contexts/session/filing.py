@@ -52,7 +52,7 @@ class Filing:
         self._at_once = max(1, min(AT_ONCE, most // len(BLOCK)))
 
     def pack(self, rows: Sequence[Row], heads: list[bytes], bodies: list[bytes]) -> None:
-        """Append blocks to the packed text, then the heads once more, together.
+        """Append a thread's blocks to the packed text, then the heads once more, together.
 
         Matches in the copies are no matches in the text: a search takes them off its total.
         """
@@ -71,8 +71,8 @@ class Filing:
                 body = (b"\n" + texts[at][len(head) :]).replace(b"\n" + _MARK, b"\n " + _MARK)
                 texts[at] = head + body[1:]
             joint = b"\n".join(texts)
-        place = self._writer.end
-        copy = place + len(joint) + 1
+        begin = place = self._writer.end
+        first_copy = copy = place + len(joint) + 1
         for row, head, text in zip(rows, heads, texts, strict=True):
             start = len(head)
             size = len(text)
@@ -82,6 +82,8 @@ class Filing:
             copy += start
         if texts:
             self._writer.add(b"".join([joint, b"\n", *heads]))
+            batch = (rows[0][0], begin, place, first_copy, copy)
+            self._db.execute("INSERT INTO batches VALUES (?,?,?,?,?)", batch)
 
     def put(self, turns: Sequence[Row], blocks: Sequence[Row]) -> None:
         """Write rows."""

@@ -12,18 +12,18 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import config
-from rlm_mcp.contexts.session import build, relay, tables
+from rlm_mcp.contexts.session import build, relay, spans, tables
 from rlm_mcp.contexts.session.filing import Filing
 from rlm_mcp.contexts.session.readers import plain
 from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.ready import digest
-from rlm_mcp.contexts.session.turns import LIVE, Block, Child, Piece, Source
+from rlm_mcp.contexts.session.turns import Block, Child, Piece, Source
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.redact import redact
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rlm_mcp.corpus.runs import Run
     from rlm_mcp.corpus.text import Writer
 
-VERSION = 4
+VERSION = 5
 """Raised with every change of the tables, of rendering or of redaction."""
 
 TRIES = 3
@@ -118,7 +118,7 @@ class Index:
         try:
             stamps = self._stamps()
             if anew:
-                for table in ("docs", "turns", "blocks", "nodes", "runs"):
+                for table in ("docs", "turns", "blocks", "nodes", "batches", "runs"):
                     self.db.execute(f"DELETE FROM {table}")
                 self.db.execute("DROP TABLE IF EXISTS fts")
                 tables.unindex(self.db)
@@ -132,7 +132,7 @@ class Index:
                 raise Replaced(f"The transcript {self.path.name!r} was replaced while it was read.")
             filing.index()
             self._set(stamps=stamps)
-            runs = self._runs(size)
+            runs = spans.renew(self.db, size, self._recut)
             if anew:
                 self.db.execute("ANALYZE")  # without it, no query would go by kind or type
             # A table that is not put in force after this is told by its smaller size.
@@ -232,36 +232,6 @@ class Index:
         for child in self._children:
             yield child.name, Path(child.path)
 
-    def _runs(self, size: int) -> Sequence[Run]:
-        """Return the spans of text by thread and branch, those of the heads' copies apart."""
-        from rlm_mcp.corpus.runs import Run
-
-        if self._recut < size:
-            size = self._recut
-            self._cut(size)
-        last = self.db.execute("SELECT max(substr(path, -8)) FROM runs").fetchone()[0]
-        number = int(last or 0)
-        off = self.db.execute(f"SELECT doc, n, live FROM turns WHERE live!={LIVE}")
-        branches = {(doc, turn): live for doc, turn, live in off}
-        found = list(_joined(self.db.execute(tables.PLACED, (size,)), branches))
-        rows = [("text", row[:4]) for row in found] + [("head", row[:2] + row[4:]) for row in found]
-        for kind, (doc, live, begin, stop) in rows:
-            number += 1
-            path = f"{kind}/{doc:06}/{live}/{number:08}"
-            self.db.execute("INSERT INTO runs VALUES (?,?,?)", (path, begin, stop - begin))
-        return [Run(*row) for row in self.db.execute("SELECT path, start, len FROM runs")]
-
-    def _cut(self, place: int) -> None:
-        """Forget the runs from a block on; blocks and the copies of their heads keep one order."""
-        row = self.db.execute("SELECT copy FROM blocks WHERE head>=? ORDER BY head", (place,))
-        for kind, start in (("text", place), ("head", row.fetchone()[0])):
-            like = f"{kind}/%"
-            self.db.execute("DELETE FROM runs WHERE path LIKE ? AND start>=?", (like, start))
-            self.db.execute(
-                "UPDATE runs SET len=?-start WHERE path LIKE ? AND start+len>?",
-                (start, like, start),
-            )
-
     def _rewritten(self, name: str) -> bool:
         """Say whether a file is no longer what was read, only longer."""
         row = self.db.execute("SELECT path, stamp FROM docs WHERE name=?", (name,)).fetchone()
@@ -327,26 +297,6 @@ class Index:
 
 class Replaced(Unavailable):
     """A file was put in another's place while that one was read; nothing of either counts."""
-
-
-def _joined(
-    placed: Iterable[Sequence[int]], branches: Mapping[tuple[int, int], int]
-) -> Iterator[tuple[int, ...]]:
-    """Yield the spans without a gap, of one thread and branch, and those of their heads' copies.
-
-    `branches` has the turns that are not live.
-    """
-    run: tuple[int, ...] = ()
-    thread = branch = stop = copied = -1
-    for doc, turn, start, end, copy, copy_end in placed:
-        live = branches.get((doc, turn), LIVE) if branches else LIVE
-        if start != stop or doc != thread or live != branch:
-            if run:
-                yield (*run[:3], stop, run[3], copied)
-            run, thread, branch = (doc, live, start, copy), doc, live
-        stop, copied = end, copy_end
-    if run:
-        yield (*run[:3], stop, run[3], copied)
 
 
 def _files_of(stamps: dict[str, Any], names: Iterable[str]) -> list[Any]:

@@ -21,6 +21,7 @@ CREATE TABLE blocks (
   doc INT, n INT, i INT, type TEXT, name TEXT, kind TEXT, call TEXT, status TEXT, exit INT,
   arg TEXT, data TEXT, note TEXT, start INT, end INT, part INT, pointer TEXT, spill TEXT,
   head INTEGER PRIMARY KEY, off INT, len INT, lines INT, copy INT, sha TEXT);
+CREATE TABLE batches (doc INT, start INTEGER PRIMARY KEY, stop INT, copy INT, copy_stop INT);
 CREATE TABLE runs (path TEXT, start INT, len INT);
 CREATE TABLE nodes (doc INT, run INT, uids BLOB, turns BLOB, PRIMARY KEY (doc, run));
 """
@@ -32,12 +33,6 @@ INDEXES = {
     "turns_off_live": "INDEX {} ON turns (doc, n) WHERE live!=1",
 }
 """Made after a first reading, since adding to them row by row takes twice as long."""
-
-PLACED = """
-SELECT doc, n, head, off + len + 1, copy, copy + off - head FROM blocks WHERE head >= ?
-ORDER BY head
-"""
-"""Where each block lies from a place on: (thread, turn, start and end, the same of the copy)."""
 
 
 def opened(file: Path, version: str) -> sqlite3.Connection:
