@@ -185,18 +185,42 @@ def test_no_process_is_left_and_none_is_given_the_environment(
     assert names <= {b"", b"PATH", b"PYTHONPATH", b"SYSTEMROOT"}
 
 
-def test_a_short_file_and_a_busy_machine_need_no_second_process(
+def test_a_short_file_needs_no_second_process(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(source: Source) -> None:
         raise AssertionError("a process was started")
 
+    monkeypatch.setattr(relay, "_is_spare", lambda: True)
     monkeypatch.setattr(relay.Relay, "begun", refused)
-    first, second = two("claude", tmp_path)
-    opened(first)
-    monkeypatch.setattr(relay, "LONG", 0)
-    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0), raising=False)
-    opened(second)
+    opened(two("claude", tmp_path)[0])
+
+
+@pytest.mark.parametrize(
+    ("processors", "pressure", "load", "spare"),
+    [
+        (2, "some avg10=1.50 avg60=99.0 avg300=99.0 total=1\n", 9.0, True),
+        (2, "some avg10=95.20 avg60=0.00 avg300=0.00 total=1\n", 0.0, False),
+        (2, None, 1.2, True),
+        (2, "", 2.5, False),
+        (1, "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n", 0.0, False),
+    ],
+)
+def test_a_second_process_takes_a_processor_that_is_free(
+    processors: int,
+    pressure: str | None,
+    load: float,
+    spare: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "pressure"
+    if pressure is not None:
+        file.write_text(pressure)
+    monkeypatch.setattr(relay, "_PRESSURE", file)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0), raising=False)
+    assert relay._is_spare() is spare
 
 
 def test_where_no_process_can_be_started_the_file_is_read_here(
