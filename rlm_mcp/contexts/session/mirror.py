@@ -2,7 +2,8 @@
 
 Some agents rewrite their transcripts at a compaction or delete them after a month. `keep` appends
 what is new to a file in our state folder: redacted, one JSON line a block, addressed by the
-digest of its bytes, never changed afterwards.
+digest of its bytes, never changed afterwards. A block whose turn was rewound meanwhile is written
+once more, with its new branch.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def keep(view: View) -> dict[str, Any]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.parent.is_symlink():
         raise Unavailable(f"{path.parent} is a link; nothing is written behind it. Move it away.")
-    known = {_key(entry) for entry in kept(view)}
+    known = {_key(entry): entry.get("branch") for entry in kept(view)}
     added = 0
     with open(_open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "a+b") as file:
         if not _ends_whole(file):
@@ -38,10 +39,12 @@ def keep(view: View) -> dict[str, Any]:
                 "status": row["status"], "role": row["role"], "origin": row["origin"],
                 "branch": BRANCHES[row["live"]], "at": row["ts"], "text": view.body(row),
             }  # fmt: skip
-            if _key(entry) not in known:
+            key = _key(entry)
+            if known.get(key) != entry["branch"]:
                 file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-                added += 1
-    return {"added": added, "blocks": len(known) + added, "path": str(path)}
+                added += key not in known
+                known[key] = entry["branch"]
+    return {"added": added, "blocks": len(known), "path": str(path)}
 
 
 def _open(path: Path, flags: int) -> int:
@@ -70,7 +73,7 @@ def _ends_whole(file: BinaryIO) -> bool:
 
 def find(view: View, text: str, limit: int = 30) -> Listed[dict[str, Any]]:
     """Return the mirrored blocks that hold a text, newest last, also those that the agent lost."""
-    found = [entry for entry in kept(view) if text in entry["text"]]
+    found = list({_key(entry): entry for entry in kept(view) if text in entry["text"]}.values())
     return Listed(found[-limit:] if limit > 0 else [], len(found))
 
 

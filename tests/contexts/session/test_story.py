@@ -331,3 +331,27 @@ def test_a_mirror_keeps_what_the_agent_rewrote_and_no_secret(
 )
 def test_the_names_of_failing_tests_are_read(output: str, names: list[str]) -> None:
     assert work.failing(output) == names
+
+
+def test_a_mirror_knows_what_was_rewound_and_keeps_what_the_agent_then_drops(
+    record: Record, transcript: Callable[..., Path], opened: Callable[[Path], Session]
+) -> None:
+    first = [
+        record("user", "u1", None, "Make it fast."),
+        record("assistant", "a1", "u1", [{"type": "text", "text": "Trying a queue."}]),
+    ]
+    session = opened(transcript(*first))
+    mirror, find = session.methods["mirror"], session.methods["mirrored"]
+    assert mirror()["added"] == 2
+    assert [entry["branch"] for entry in find("queue")] == ["live"]
+    transcript(*first, record("user", "u2", None, "Keep the loop."))
+    session.refresh()
+    assert mirror()["added"] == 1
+    assert [(entry["branch"], entry["text"]) for entry in find("queue")] == [
+        ("abandoned", "Trying a queue.")
+    ]
+    assert mirror() == {**mirror(), "added": 0, "blocks": 3}
+    transcript(record("user", "u2", None, "Keep the loop."))  # the agent forgets the rest
+    session.refresh()
+    assert [entry["branch"] for entry in find("queue")] == ["abandoned"]
+    assert [prompt["text"] for prompt in session.methods["prompts"]()] == ["Keep the loop."]

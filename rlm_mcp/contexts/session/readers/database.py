@@ -21,11 +21,11 @@ from urllib.parse import quote
 from rlm_mcp import config
 
 COPY_LIMIT = 1 << 30
-"""Bytes up to which a database in use is copied; of a larger one the log is left out."""
+"""Bytes, with its log, up to which a database in use is copied; of more the log is left out."""
 
 BEHIND = (
-    "The database has more than 1 GB and is in use: what its agent wrote last stands in its log "
-    "and is read only once the agent has closed it"
+    "The database has with its log more than 1 GB and is in use: what its agent wrote last stands "
+    "in its log and is read only once the agent has closed it"
 )
 """What is said of such a one."""
 
@@ -47,7 +47,7 @@ def opened(path: str | Path) -> Iterator[sqlite3.Connection]:
     log = path.with_name(path.name + "-wal")
     with contextlib.ExitStack() as stack:
         at, in_use = path, False
-        if _has_bytes(log) and not behind(path):
+        if _size(log) and not behind(path):
             folder = stack.enter_context(tempfile.TemporaryDirectory(dir=config.cache_dir()))
             at = Path(folder) / "copy.db"
             in_use = _copy(path, log, at)
@@ -65,14 +65,15 @@ def behind(path: str | Path) -> bool:
     """Say whether the newest pages of a database are left out."""
     path = Path(path)
     log = path.with_name(path.name + "-wal")
-    return path.stat().st_size > COPY_LIMIT and _has_bytes(log)
+    size = _size(log)
+    return size > 0 and path.stat().st_size + size > COPY_LIMIT
 
 
-def _has_bytes(log: Path) -> bool:
+def _size(log: Path) -> int:
     try:
-        return log.stat().st_size > 0
+        return log.stat().st_size
     except FileNotFoundError:
-        return False
+        return 0
 
 
 def _copy(path: Path, log: Path, to: Path) -> bool:
