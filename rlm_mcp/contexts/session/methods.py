@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.contexts import manual
 from rlm_mcp.contexts.session import (
     across,
     audit,
+    beside,
     brief,
+    filters,
     ledger,
     mirror,
     rollup,
@@ -21,19 +23,10 @@ from rlm_mcp.contexts.session import (
 )
 from rlm_mcp.contexts.session.find import is_behind, sessions, short
 from rlm_mcp.contexts.session.readers.database import BEHIND
-from rlm_mcp.contexts.session.turns import (
-    ABANDONED,
-    BRANCHES,
-    LIVE,
-    SUPERSEDED,
-    BlockType,
-    Origin,
-    Role,
-    ToolKind,
-)
+from rlm_mcp.contexts.session.turns import BRANCHES
 from rlm_mcp.contexts.session.view import Place, View, rows_of
 from rlm_mcp.contexts.variable import Listed, Method, Query, wire
-from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.errors import BadRequest
 from rlm_mcp.redact import redact
 from rlm_mcp.refs import parse
 
@@ -41,13 +34,6 @@ if TYPE_CHECKING:
     import sqlite3
 
     from rlm_mcp.config import Settings
-
-_BRANCHES: Mapping[str, Sequence[int]] = {
-    "live": (LIVE,),
-    "abandoned": (ABANDONED,),
-    "superseded": (SUPERSEDED,),
-    "all": (LIVE, ABANDONED, SUPERSEDED),
-}
 
 
 class Methods:
@@ -92,7 +78,7 @@ class Methods:
         """
         rows = rows_of(
             self._view,
-            f"b.doc=1 AND b.n>=? AND b.n<=? AND t.live IN ({_in(branch)})",
+            f"b.doc=1 AND b.n>=? AND b.n<=? AND t.live IN ({filters.branches(branch)})",
             (start, end or 1 << 40),
         )
         found: dict[int, dict[str, Any]] = {}
@@ -132,23 +118,22 @@ class Methods:
         tool's kind (shell, edit) or a tool's own name; `file` a path that the call names.
         """
         view = self._view
-        _in(branch)
-        _known_role(role)
-        _known_kind(view, kind)
+        filters.branches(branch)
+        filters.check(view, role, kind)
 
         def keep(row: sqlite3.Row) -> bool:
             if kind and kind not in (row["type"], row["kind"], row["name"]):
                 return False
             if file and file not in f"{row['arg']}\n{row['data']}":
                 return False
-            return not role or _is_by(view, row, role)
+            return not role or filters.is_by(view, row, role)
 
         query = Query(pattern, limit=limit, ignore_case=ignore_case, cursor=cursor)
         found = search.grep(
             view,
             query,
             [Place(thread) for thread in view.threads()],
-            branches=_BRANCHES[branch],
+            branches=filters.BRANCH[branch],
             keep=keep if role or kind or file else None,
         )
         result: dict[str, Any] = wire(found)
@@ -315,6 +300,18 @@ class Methods:
         """List subagents: {name, ref, errand, call, turns, tokens, facts, report, report_ref}."""
         return story.subagents(self._view)
 
+    def workflows(self) -> list[dict[str, Any]]:
+        """List scripts that ran agents: {name, title, status, started, script, result, error,
+        agents, tokens, calls}; the agents themselves are subagents.
+        """
+        return beside.workflows(self._view)
+
+    def memory(self, text: str = "") -> list[dict[str, Any]]:
+        """List what the agent noted for itself in this project, its words and no rule of the
+        person's: {name, by, bytes, changed, text, note, path}; those that hold `text`.
+        """
+        return beside.memory(self._view, text)
+
     def commits(self) -> list[dict[str, Any]]:
         """List commits that the session made: {commit, branch, subject, turn, ref, at,
         in_repository, files, changed_since}, the last three beside git.
@@ -359,38 +356,3 @@ def _touched(file: work.Touched) -> dict[str, Any]:
         "first": file.ops[0][1],
         "last": file.ops[-1][1],
     }
-
-
-def _is_by(view: View, row: sqlite3.Row, role: str) -> bool:
-    """Say whether a block is of a role; summaries and reminders are no user's."""
-    turn = view.index.rows(
-        "SELECT role, origin FROM turns WHERE doc=? AND n=?", (row["doc"], row["n"])
-    )[0]
-    if role == "user":
-        return bool(turn["origin"] == "human")
-    return role in (turn["role"], turn["origin"])
-
-
-def _known_role(role: str) -> None:
-    known = [*get_args(Role), *get_args(Origin)]
-    if role and role not in known:
-        hint = did_you_mean(role, known)
-        raise BadRequest(f"Unknown role {role!r}; use one of {', '.join(known)}.{hint}")
-
-
-def _known_kind(view: View, kind: str) -> None:
-    """Raise BadRequest for what is no block's type, no tool's kind and no tool of the session."""
-    known = {*get_args(BlockType), *filter(None, get_args(ToolKind))}
-    if not kind or kind in known:
-        return
-    names = {row["name"] for row in view.index.rows("SELECT DISTINCT name FROM blocks")} - {""}
-    if kind not in names:
-        some = ", ".join(sorted(known) + sorted(names)[:20])
-        hint = did_you_mean(kind, known | names)
-        raise BadRequest(f"Unknown kind {kind!r}; this session has {some}.{hint}")
-
-
-def _in(branch: str) -> str:
-    if branch not in _BRANCHES:
-        raise BadRequest(f"Unknown branch {branch!r}; use one of {', '.join(_BRANCHES)}.")
-    return ",".join(map(str, _BRANCHES[branch]))

@@ -172,6 +172,33 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A file that the agent keeps for itself beside its transcripts."""
+
+    path: str
+    name: str
+    text: str
+    changed: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A script that ran agents, and what became of it; its agents are children."""
+
+    name: str
+    title: str = ""
+    status: str = ""
+    started: str = ""
+    script: str = ""
+    result: str = ""
+    error: str = ""
+    agents: int = 0
+    tokens: int = 0
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A session that a reader found in its agent's folder, without reading it whole."""
 

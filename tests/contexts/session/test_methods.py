@@ -21,6 +21,10 @@ from tests.contexts.session.generator.story import tell
 @pytest.fixture
 def session(tmp_path: Path) -> Session:
     path = LAYOUTS["claude"].write(tell(3), tmp_path / "told")
+    (path.parent / "memory").mkdir()
+    (path.parent / "memory" / "MEMORY.md").write_text("- [a](a.md)\n")
+    (path.with_suffix("") / "workflows").mkdir(parents=True)
+    (path.with_suffix("") / "workflows" / "wf_1.json").write_text("{}")
     return Session(str(path), "session", Settings(roots=(tmp_path,)))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
-from rlm_mcp.contexts.session.readers import messages, places, plain
+from rlm_mcp.contexts.session.readers import claude_beside, messages, places, plain
 from rlm_mcp.contexts.session.readers.reader import (
     Reader,
     first_records,
@@ -349,5 +349,7 @@ READER = Reader(
     folders=folders,
     find=find,
     children=children,
+    memory=claude_beside.memory,
+    workflows=claude_beside.workflows,
     limits=("a reply's usage is the last one recorded for its message id",),
 )

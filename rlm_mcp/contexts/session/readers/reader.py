@@ -11,7 +11,16 @@ from typing import Any
 
 from rlm_mcp.contexts.session import lines
 from rlm_mcp.contexts.session.readers import plain
-from rlm_mcp.contexts.session.turns import Child, Event, Found, Odd, Piece, Source
+from rlm_mcp.contexts.session.turns import (
+    Child,
+    Event,
+    Found,
+    Note,
+    Odd,
+    Piece,
+    Source,
+    Workflow,
+)
 
 HEAD = 1 << 16
 """Bytes of a file that are read to see what it is."""
@@ -23,6 +32,14 @@ def _no_children(path: Path) -> Sequence[Child]:
 
 def _one_session(path: Path) -> Sequence[str]:
     return ("",)
+
+
+def _no_notes(path: Path) -> Iterable[Note]:
+    return ()
+
+
+def _no_workflows(path: Path) -> Iterable[Workflow]:
+    return ()
 
 
 def _stem(path: Path) -> str:
@@ -51,6 +68,10 @@ class Reader:
     """The sessions inside one file, newest last; ("",) where a file is a session."""
     native: Callable[[Path], str] = _stem
     """Return the id of the session that a file is."""
+    memory: Callable[[Path], Iterable[Note]] = _no_notes
+    """Give what the agent noted for itself in the session's project."""
+    workflows: Callable[[Path], Iterable[Workflow]] = _no_workflows
+    """Give the scripts that ran agents for the session."""
     limits: tuple[str, ...] = ()
     """What this format never holds, in sentences."""
 
