@@ -185,7 +185,7 @@ def commands(view: View) -> list[dict[str, Any]]:
 def errors(view: View) -> list[dict[str, Any]]:
     """Return the failures: signature, first place, tries, and what fixed each, if anything did."""
     changes = _changes(view)
-    turns = [change[0] for change in changes]
+    places = [change[0] for change in changes]
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for run, again, fix in _repeated(runs(view)):
         if run.status != "error":
@@ -198,10 +198,11 @@ def errors(view: View) -> list[dict[str, Any]]:
         )  # fmt: skip
         entry["count"] += 1
         entry["tests"] = sorted({*entry["tests"], *failing(run.text)})
-        until = bisect_right(turns, again.turn) if again else len(turns)
+        # One reply may hold many calls: what counts is the order of the blocks.
+        until = bisect_right(places, _place(again.ref)) if again else len(places)
         tried = [
             {"file": file, "op": op, "ref": ref}
-            for _, ref, file, op in changes[bisect_right(turns, run.turn) : until]
+            for _, ref, file, op in changes[bisect_right(places, _place(run.ref)) : until]
         ]
         if again is None or again.status == "error":
             entry["tries"] += tried
@@ -332,10 +333,16 @@ def usage(view: View) -> dict[str, Any]:
     return {**everything, "models": models}
 
 
-def _changes(view: View) -> list[tuple[int, str, str, str]]:
-    """Return every change of a file in order: (turn, ref, file, operation)."""
-    found = [(turn, ref, file.path, op) for file in files(view) for op, ref, turn in file.ops]
+def _changes(view: View) -> list[tuple[tuple[int, int], str, str, str]]:
+    """Return every change of a file in order: (place, ref, file, operation)."""
+    found = [(_place(ref), ref, file.path, op) for file in files(view) for op, ref, _ in file.ops]
     return sorted(found, key=lambda item: item[:2])
+
+
+def _place(ref: str) -> tuple[int, int]:
+    """Return the turn and the block that a ref of a block names."""
+    turn, _, block = ref.rpartition("#")[2].partition(".")
+    return int(turn), int(block)
 
 
 def _other_errors(view: View) -> Iterator[dict[str, Any]]:

@@ -355,3 +355,38 @@ def test_a_mirror_knows_what_was_rewound_and_keeps_what_the_agent_then_drops(
     session.refresh()
     assert [entry["branch"] for entry in find("queue")] == ["abandoned"]
     assert [prompt["text"] for prompt in session.methods["prompts"]()] == ["Keep the loop."]
+
+
+def test_what_was_tried_and_what_fixed_it_is_told_within_one_reply(
+    record: Record, transcript: Callable[..., Path], opened: Callable[[Path], Session]
+) -> None:
+    def call(name: str, tool: str, **args: str) -> dict[str, Any]:
+        return {"type": "tool_use", "id": name, "name": tool, "input": args}
+
+    def result(name: str, text: str, *, failed: bool = False) -> dict[str, Any]:
+        content = {"type": "tool_result", "tool_use_id": name, "content": text}
+        return record("user", f"r{name}", "a1", [{**content, "is_error": failed}])
+
+    def edit(name: str, path: str) -> dict[str, Any]:
+        return call(name, "Edit", file_path=path, old_string="a", new_string="b")
+
+    one_reply = [
+        edit("1", "/w/before.py"), call("2", "Bash", command="make test"),
+        edit("3", "/w/tried.py"), call("4", "Bash", command="make test"),
+        edit("5", "/w/fixed.py"), call("6", "Bash", command="make test"),
+        edit("7", "/w/after.py"),
+    ]  # fmt: skip
+    session = opened(
+        transcript(
+            record("user", "u1", None, "Make it work."),
+            record("assistant", "a1", "u1", one_reply),
+            *[result(name, "done") for name in "1357"],
+            result("2", "ValueError: one", failed=True),
+            result("4", "ValueError: two", failed=True),
+            result("6", "ok"),
+        )
+    )
+    first, second = session.methods["errors"]()
+    assert [item["file"] for item in first["tries"]] == ["tried.py"]
+    assert [item["file"] for item in second["fixed_by"]] == ["fixed.py"]
+    assert first["fixed_by"] == [] and second["fixed_at"].endswith("#2.14")
