@@ -20,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import session_speed  # noqa: E402
+from bench import session_asks, session_speed  # noqa: E402
+from rlm_mcp import reply  # noqa: E402
 from rlm_mcp.contexts.session.index import Index  # noqa: E402
 from rlm_mcp.contexts.session.readers import choose  # noqa: E402
 from rlm_mcp.corpus.tokens import estimate  # noqa: E402
@@ -29,7 +30,8 @@ from tests.contexts.session.generator.layouts import LAYOUTS, Layout  # noqa: E4
 from tests.contexts.session.generator.story import tell  # noqa: E402
 
 COLUMNS = ("prompts", "files", "commands", "errors", "tasks", "refs", "ledger", "brief", "handoff",
-           "cited", "audit", "alarms", "dead", "inject", "summary", "secrets")  # fmt: skip
+           "cited", "audit", "alarms", "asked", "dead", "inject", "summary", "secrets",
+           "touched")  # fmt: skip
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "sessions"
 """Real transcripts beside the checkout, measured where they are present."""
@@ -52,6 +54,7 @@ def main() -> int:
             os.environ[f"RLM_MCP_{kind}_DIR"] = str(root / kind)
         passed = _layouts(root, options.seeds)
         passed &= _long(root)
+        passed &= _identifiers(options.seeds)
         _shared(root, options.shared)
         session_speed.speed(root, options.mb)
         session_speed.hooks(root, options.mb // 2)
@@ -76,12 +79,18 @@ def _layouts(root: Path, seeds: int) -> bool:
         good &= all(value >= 1 for column, (value, _) in worst.items() if column != "ledger")
     print("-: the layout does not hold it. Every cell but the ledger's has to be full: "
           f"{'yes' if good else 'NO'}")  # fmt: skip
+    print("asked, through methods and without a model, where the layout holds the fact:")
+    for number, question in session_asks.QUESTIONS.items():
+        print(f"  {number:2} {question}")
+    print("touched: entries of the agent's folder that all calls together changed")
     return good
 
 
 def _row(layout: Layout, folder: Path, seed: int) -> dict[str, tuple[float, str]]:
     story = tell(seed)
-    session = measure.opened(layout.write(story, folder), folder)
+    path = layout.write(story, folder)
+    before = session_asks.seen(folder)
+    session = measure.opened(path, folder)
     brief, handoff = session.methods["brief"](), session.methods["handoff"]()
     lists = {
         "prompts": measure.prompts(session, story, layout),
@@ -112,7 +121,13 @@ def _row(layout: Layout, folder: Path, seed: int) -> dict[str, tuple[float, str]
              "secrets": "secrets"}  # fmt: skip
     for column, name in names.items():
         row[column] = (1.0 if not leaks[name] else 0.0, str(leaks[name]))
+    asked = [right for right in session_asks.answers(session, story, layout).values()
+             if right is not None]  # fmt: skip
+    row["asked"] = (sum(asked) / len(asked), f"{sum(asked)}/{len(asked)}")
+    session_asks.calls(session)
     session.close()
+    touched = session_asks.touched(before, session_asks.seen(folder))
+    row["touched"] = (1.0 if not touched else 0.0, str(touched))
     return row
 
 
@@ -143,14 +158,34 @@ def _long(root: Path) -> bool:
                 break
         calls.append(made)
         texts.add(session.methods["rollup"]())
+    sizes = session_asks.calls(session)
+    largest = max(sizes, key=lambda name: sizes[name])
+    middle = sorted(sizes.values())[len(sizes) // 2]
     turns = session.describe().facts["turns"]
     print(
         f"\nLong session: {turns} turns, ~{size:,} tokens; brief {page:,} tokens (at most 1,500),"
     )
     print(f"{recall.right} of {recall.planted} facts, ratio {size / page:.0f}x (at least 150x)")
     print(f"rollup ten times: {len(texts)} distinct texts, calls {calls[0]} then {set(calls[1:])}")
+    print(f"whole results of {len(sizes)} calls: median {middle:,} "
+          f"bytes, largest {sizes[largest]:,} ({largest}); a reply shows at most "
+          f"{reply.LARGEST:,} characters of one")  # fmt: skip
     session.close()
     return recall.recall >= 0.9 and page <= 1_500 and len(texts) == 1 and set(calls[1:]) == {0}
+
+
+def _identifiers(seeds: int) -> bool:
+    """Print how many harmless identifiers redaction takes for secrets."""
+    spoilt, size = session_asks.kept(seeds)
+    count = sum(spoilt.values())
+    worst = ", ".join(f"{kind} {number}" for kind, number in spoilt.items() if number) or "none"
+    lines = session_asks.LINES
+    print(
+        f"\nRedaction of {lines} of each of {len(spoilt)} kinds of harmless identifiers "
+        f"({', '.join(spoilt)}), {size:,} tokens: {count} spoilt ({worst}), "
+        f"{count / (size / 10_000):.2f} per 10,000 tokens (at most 1)"
+    )
+    return count <= size / 10_000
 
 
 def _shared(root: Path, folder: Path) -> None:
