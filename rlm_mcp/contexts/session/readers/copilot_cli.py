@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session import calls
+from rlm_mcp.contexts.session.readers.messages import count
 from rlm_mcp.contexts.session.readers.reader import Reader, first_records, json_lines
 from rlm_mcp.contexts.session.turns import (
     Block,
@@ -30,6 +31,8 @@ _NOISE = frozenset(
         "tool.execution_progress", "session.compaction_start", "session.truncation",
         "session.usage_info", "hook.start", "hook.end", "session.import_legacy",
         "assistant.message_delta", "assistant.reasoning_delta", "session.title_changed",
+        "system.message", "subagent.configured", "subagent.selected", "subagent.completed",
+        "subagent.failed",
     ]
 )  # fmt: skip
 
@@ -80,6 +83,9 @@ def events(source: Source, start: int) -> Iterator[Event]:
                 event.parent = None if parent is None else str(parent)
                 event.ts = str(record.get("timestamp") or "")
                 event.cwd = str(state.get("cwd") or "")
+                if agent := record.get("agentId"):
+                    event.thread = _thread(agent)
+                    event.origin = "subagent" if event.origin == "human" else event.origin
             yield event
 
     return json_lines(source, start, read)
@@ -98,12 +104,23 @@ def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
     elif kind == "user.message":
         yield Piece("user", "human", [Block("text", str(data.get("content") or ""))])
     elif kind == "assistant.message":
-        yield _reply(data)
+        used = state.get("used", {}).pop(str(record.get("agentId") or ""), None)
+        yield _reply(data, used)
+    elif kind == "session.usage_record":
+        # Of the message that follows, in the same thread.
+        state.setdefault("used", {})[str(record.get("agentId") or "")] = data.get("usage")
+        yield Piece("system", "harness", [])
     elif kind == "assistant.reasoning":
         text = str(data.get("content") or "")
         yield Piece("assistant", "agent", [Block("thinking", text)])
     elif kind == "tool.execution_complete":
-        yield Piece("user", "agent", [_result(data)])
+        block = _result(data)
+        block.arg = state.get("agents", {}).pop(block.call, "")
+        yield Piece("user", "agent", [block])
+    elif kind == "subagent.started":
+        agents = state.setdefault("agents", {})
+        agents[str(data.get("toolCallId") or "")] = _thread(record.get("agentId"))
+        yield Piece("system", "harness", [])
     elif kind == "session.compaction_complete":
         block = Block("compaction", str(data.get("summaryContent") or ""))
         yield Piece("user", "compaction", [block], boundary=True)
@@ -116,7 +133,11 @@ def _record(record: dict[str, Any], state: dict[str, Any]) -> Iterator[Event]:
         yield Piece("system", "harness", [])
 
 
-def _reply(data: dict[str, Any]) -> Piece:
+def _thread(agent: Any) -> str:
+    return f"agent-{str(agent)[:8]}"
+
+
+def _reply(data: dict[str, Any], used: Any) -> Piece:
     piece = Piece("assistant", "agent", [], group=str(data.get("messageId") or ""))
     if text := data.get("reasoningText"):
         piece.blocks.append(Block("thinking", str(text)))
@@ -126,8 +147,16 @@ def _reply(data: dict[str, Any]) -> Piece:
         if isinstance(call, dict):
             name, call_id = str(call.get("name") or ""), str(call.get("toolCallId") or "")
             piece.blocks.append(calls.call(name, call.get("arguments") or {}, call_id))
-    if isinstance(tokens := data.get("outputTokens"), int):
-        piece.usage, piece.usage_key = Usage(output=tokens), piece.group
+    named = used.get("model") if isinstance(used, dict) else ""
+    piece.model = str(data.get("model") or named or "")
+    if isinstance(used, dict):
+        cached = count(used, "cacheReadTokens")
+        fresh = max(0, count(used, "inputTokens") - cached)
+        written = count(used, "cacheWriteTokens")
+        piece.usage = Usage(fresh, cached, written, count(used, "outputTokens"))
+    elif isinstance(tokens := data.get("outputTokens"), int):
+        piece.usage = Usage(output=tokens)
+    piece.usage_key = piece.group
     return piece
 
 
@@ -140,6 +169,11 @@ def _result(data: dict[str, Any]) -> Block:
         text = str(error.get("message") or "") if isinstance(error, dict) else str(result or "")
     success = data.get("success")
     status, code = calls.outcome(text, not success if isinstance(success, bool) else None)
+    ran = data.get("shellExecution")
+    found = ran.get("exitCode") if isinstance(ran, dict) else None
+    if isinstance(found, int) and not isinstance(found, bool):
+        # A command that failed is a call that succeeded.
+        status, code = ("error" if found else status), found
     return Block(
         "result", text, call=str(data.get("toolCallId") or ""), status=status, exit_code=code
     )
@@ -148,7 +182,7 @@ def _result(data: dict[str, Any]) -> Block:
 READER = Reader(
     agent="copilot-cli",
     layout="Copilot CLI events",
-    version=1,
+    version=2,
     detect=detect,
     events=events,
     folders=folders,
