@@ -161,6 +161,8 @@ def file_ops(what: str, values: Mapping[str, Any]) -> Iterator[FileOp]:
         yield FileOp(path, "read")
         return
     creates = what == "write" or values.get("command") == "create"
+    if values.keys() == {"path", "new_text"}:
+        creates = True  # Cline's editor, which says nothing of a text that was there
     edits = values.get("edits")
     parts = [edit for edit in edits if isinstance(edit, Mapping)] if isinstance(edits, list) else []
     for part in parts or [values]:

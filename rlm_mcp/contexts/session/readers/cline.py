@@ -21,7 +21,8 @@ from rlm_mcp.contexts.session.turns import Block, Event, Found, Meta, Odd, Piece
 _EXTENSIONS = ("saoudrizwan.claude-dev", "rooveterinaryinc.roo-cline", "kilocode.kilo-code")
 _EDITORS = ("Code", "Code - Insiders", "Cursor", "VSCodium", "Windsurf", "code-server")
 _TYPED = re.compile(
-    r"\s*<(task|feedback|user_message|answer|user_feedback)>\n?(.*?)\n?</\1>\s*"
+    r"\s*<(task|feedback|user_message|answer|user_feedback|user_input)(?: mode=\"\w+\")?>"
+    r"\n?(.*?)\n?</\1>\s*"
     r"(<(?:file|folder|url)_content\b.*|<(?:workspace_diagnostics|terminal_output|git_\w+)\b.*)?\Z",
     re.DOTALL,
 )
@@ -31,6 +32,7 @@ _RESULT = re.compile(r"\[(\w+)(?: for '(.*?)')?\] Result:\n?", re.DOTALL)
 _FEEDBACK = re.compile(
     r"<(feedback|answer|user_message|user_feedback)>\s*(.*?)\s*</\1>\s*\Z", re.DOTALL
 )
+_COMMANDS = "run_commands"
 _ASKING = frozenset(["attempt_completion", "ask_followup_question", "plan_mode_respond"])
 """Tools whose result is what the person says to it."""
 
@@ -175,10 +177,43 @@ def _replied(parts: Sequence[Mapping[str, Any]], piece: Piece, state: dict[str, 
             text = str(part.get("text") or "")
             piece.blocks += tags.reply(text, f"@{state['messages']}.{number}")
         else:
-            piece.blocks.append(messages.reply_block(part))
+            piece.blocks += _called(part)
     found = [block for block in piece.blocks if block.type == "call"]
     state["waiting"] = [[block.call, block.name] for block in found if block.call[:1] == "@"]
     state["asking"] = [block.call for block in found if block.name in _ASKING]
+
+
+def _called(part: Mapping[str, Any]) -> list[Block]:
+    """Return a call; one of several commands is a call for each of them."""
+    values, name = part.get("input"), str(part.get("name") or "")
+    commands = values.get("commands") if isinstance(values, dict) else None
+    if name != _COMMANDS or not isinstance(commands, list) or len(commands) < 2:
+        return [messages.reply_block(part)]
+    return [
+        calls.call(name, {"commands": [command]}, f"{part.get('id')}/{number}")
+        for number, command in enumerate(commands)
+    ]
+
+
+def _brought(part: Mapping[str, Any]) -> list[Block]:
+    """Return the results of a call, of which newer versions say each by itself how it ended."""
+    block, content = messages.result_block(part, None), part.get("content")
+    if isinstance(content, str) and content.startswith('{"query"'):
+        content = calls.parse(content)
+    items = content if isinstance(content, list) else [content]
+    if not items or not all(isinstance(i, dict) and type(i.get("success")) is bool for i in items):
+        return [block]
+    found = []
+    for number, item in enumerate(items):
+        text = str(item.get("result") or item.get("error") or "")
+        status, code = calls.outcome(text, not item["success"])
+        call = f"{block.call}/{number}" if len(items) > 1 else block.call
+        found.append(Block("result", text, call=call, status=status, exit_code=code))
+    if part.get("name") == _COMMANDS or len(found) == 1:
+        return found
+    block.text = "\n".join(one.text for one in found)
+    block.status = "error" if all(one.status == "error" for one in found) else "ok"
+    return [block]
 
 
 def _answered(parts: Sequence[Mapping[str, Any]], piece: Piece, state: dict[str, Any]) -> None:
@@ -186,9 +221,9 @@ def _answered(parts: Sequence[Mapping[str, Any]], piece: Piece, state: dict[str,
     result: Block | None = None
     for part in parts:
         if part.get("type") == "tool_result":
-            block = messages.result_block(part, None)
-            piece.blocks.append(block)
-            _say(block.text, block.call in state.get("asking", ()), piece, state)
+            for block in _brought(part):
+                piece.blocks.append(block)
+                _say(block.text, block.call in state.get("asking", ()), piece, state)
         elif part.get("type") == "text":
             result = _typed(str(part.get("text") or ""), piece, state, result)
         else:
@@ -275,7 +310,7 @@ def _metrics(message: Mapping[str, Any], piece: Piece, number: int) -> None:
 READER = Reader(
     agent="cline",
     layout="Cline or Roo Code task",
-    version=3,
+    version=4,
     detect=detect,
     events=events,
     folders=folders,
