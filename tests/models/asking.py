@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlm_mcp import promptbook, toolbox
@@ -10,7 +11,7 @@ from rlm_mcp.config import Settings
 from rlm_mcp.engine import Result, Workspace
 
 
-def run(folder: Path, question: str, source: str = "") -> Result:
+def run(folder: Path, question: str, source: str = "", refs: Sequence[str] = ()) -> Result:
     """Return the result of a run over the folder, or over one source under it."""
 
     async def whole() -> Result:
@@ -19,7 +20,7 @@ def run(folder: Path, question: str, source: str = "") -> Result:
         workspace = Workspace(settings, tools, promptbook.read().texts)
         try:
             if source in ("", "repo", "history", "logs"):
-                return await workspace.ask(question, refs=[source] if source else [])
+                return await workspace.ask(question, refs=refs or ([source] if source else []))
             return await workspace.ask(question, refs=[workspace.catalog.open(source).name])
         finally:
             await workspace.close()
@@ -27,9 +28,9 @@ def run(folder: Path, question: str, source: str = "") -> Result:
     return asyncio.run(whole())
 
 
-def ask(folder: Path, question: str, source: str = "") -> str:
+def ask(folder: Path, question: str, source: str = "", refs: Sequence[str] = ()) -> str:
     """Return the answer of a complete run, every ref of which is verified."""
-    result = run(folder, question, source)
+    result = run(folder, question, source, refs)
     assert (result.status, result.cost_usd, result.calls) == ("complete", 0.0, 1), result.reason
     assert result.answer.startswith("No model was used")
     assert [proof.ref for proof in result.evidence if not proof.verified] == []

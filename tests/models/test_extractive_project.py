@@ -139,3 +139,20 @@ def test_files_that_import_a_module_are_told_once_each(tmp_path: Path) -> None:
     assert "30 lines of 5 documents import orchard.trees" in answer
     assert [f"repo:m{n}.py#L1 " in answer for n in range(5)] == [True] * 5
     assert "#L2" not in answer
+
+
+def test_a_question_that_is_limited_to_a_folder_is_answered_from_it(tmp_path: Path) -> None:
+    for folder in ("api", "web"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "send.py").write_text(f"def send():\n    return '{folder}'\n")
+    (tmp_path / "web" / "page.py").write_text("class Page:\n    pass\n\n\nsend()\n")
+    both = ask(tmp_path, "Where is `send` defined?")
+    assert "repo:api/send.py#L1" in both and "repo:web/send.py#L1" in both
+    one = ask(tmp_path, "Where is `send` defined?", refs=["repo:web/"])
+    assert "repo:web/send.py#L1" in one and "repo:api/" not in one
+    away = ask(tmp_path, "Where is the class Page defined?", refs=["repo:api/"])
+    assert "Page is not defined in repo:api/; elsewhere: repo:web/page.py" in away
+    assert "No line of repo:api/ holds Zorglub" in ask(
+        tmp_path, "Where is the class Zorglub defined?", refs=["repo:api/"]
+    )
+    assert "1 document in repo:api/" in ask(tmp_path, "How many files?", refs=["repo:api/"])

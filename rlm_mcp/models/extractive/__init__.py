@@ -39,6 +39,9 @@ _QUESTION = (
         r"^\W*question\W*:\W*?(.+?)(?:\n\s*\n|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE
     ),
 )
+_LIMITS = re.compile(
+    r"^The question is about: (.+?)(?: and [\d,]+ more; \S+ lists all of them)?\.$", re.M
+)
 _PURPOSE = re.compile(r"<asked_in_order_to_answer>.*?</asked_in_order_to_answer>", re.DOTALL)
 _PART = re.compile(r'<part ref="([^"]*)">\n(.*?)\n</part>', re.DOTALL)
 _VARIABLE = re.compile(r"^\W{0,4}([A-Za-z_]\w{0,60})`? \((repo|history|text|session|logs)\b", re.M)
@@ -88,7 +91,9 @@ def root(request: Request) -> str:
     first = request.messages[0].text
     question, rest = question_of(first)
     places = list(dict.fromkeys(_VARIABLE.findall(rest)))
-    code = cell.write(parse(question), places, NOTICE, NOTHING_OPEN)
+    limits = _LIMITS.search(rest)
+    refs = limits[1].split(", ") if limits else []
+    code = cell.write(parse(question, refs=refs), places, NOTICE, NOTHING_OPEN)
     return f"No model is at hand; this cell searches and quotes.\n```repl\n{code}\n```"
 
 

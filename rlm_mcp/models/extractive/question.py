@@ -7,6 +7,7 @@ do not understand is still ranked by its words.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -191,10 +192,12 @@ class Question:
     until: str
     """The first and the last day, month or year that it is about, in ISO form."""
     versions: list[str]
+    refs: list[str]
+    """What it is limited to by whoever asks, beside its words."""
 
 
-def parse(text: str, today: date | None = None) -> Question:
-    """Return what a question asks for."""
+def parse(text: str, today: date | None = None, refs: Sequence[str] = ()) -> Question:
+    """Return what a question asks for; `refs` limit it."""
     text = text[:2_000]
     files = naming.files_in(text)
     rest = naming.without_files(text)
@@ -227,6 +230,7 @@ def parse(text: str, today: date | None = None) -> Question:
         since=since,
         until=until,
         versions=times.versions_in(rest),
+        refs=list(refs),
     )
 
 

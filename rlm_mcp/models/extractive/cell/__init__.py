@@ -15,8 +15,8 @@ from importlib.resources import files
 from rlm_mcp.models.extractive.question import Question
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "report": (), "relations": (), "code": (), "project": ("repo", "text"), "pending": ("repo",),
-    "past": ("history",), "memory": ("session",), "tallies": ("logs",),
+    "report": (), "relations": (), "counts": (), "code": (), "project": ("repo", "text"),
+    "pending": ("repo",), "past": ("history",), "memory": ("session",), "tallies": ("logs",),
     "logs": ("logs",), "answer": (),
 }  # fmt: skip
 """The modules in their order, and for which kinds of variables a cell needs them; () for all."""

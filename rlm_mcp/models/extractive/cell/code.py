@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from rlm_mcp.models.extractive.cell.counts import Counts
 from rlm_mcp.models.extractive.cell.relations import Relations
 from rlm_mcp.models.extractive.cell.report import (
     Report,
@@ -32,14 +33,13 @@ UNRELATED = {
 """How it is told that nothing relates to a name."""
 VALUE = r"\{[^}]*\}|%\(\w+\)s|%[sdrifvq]|<[^<>]*>|'[^']*'|\d[\d.,:]*"
 """What differs between a message and the code that makes it."""
-LANGUAGES = {
-    "python": "py,pyi", "javascript": "js,mjs,cjs,jsx", "typescript": "ts,tsx,mts,cts",
-    "go": "go", "golang": "go", "rust": "rs", "java": "java", "kotlin": "kt", "ruby": "rb",
-    "php": "php", "c++": "cc,cpp,cxx,hpp", "c#": "cs", "markdown": "md", "yaml": "yaml,yml",
-    "html": "html", "css": "css", "shell": "sh", "sql": "sql",
-}  # fmt: skip
-"""The endings of the files of a language."""
 TYPES = {"class", "interface", "struct", "trait", "enum", "type", "record", "object"}
+
+
+def covers(at: str, head: str) -> bool:
+    """Say whether a document lies in a document or folder."""
+    own = span(at)[0]
+    return head == own or (own.endswith("/") and head.startswith(own))
 
 
 class Code:
@@ -48,8 +48,11 @@ class Code:
     def __init__(self, report: Report, asked: Question, place: str, variable: Any) -> None:
         self.report, self.asked = report, asked
         self.place, self.variable = place, variable
-        self.scope = self.scopes()
+        self.given = [ref for ref in asked.refs if ref.startswith(place + ":")]
+        """What whoever asks limits the question to."""
+        self.named = [ref for ref in self.scopes() if self.allowed(ref)]
         """Refs of the files and folders that the question names."""
+        self.scope = self.named or self.given
 
     def answer(self) -> None:
         """Add what is found."""
@@ -69,11 +72,12 @@ class Code:
             return
         if "imports" in asked.about and self.each(relations.imports):
             return
-        if asked.counted and not asked.names and stage(self.count):
+        counts = Counts(report, asked, self.place, self.variable, self.scope)
+        if asked.counted and not asked.names and stage(counts.answer):
             return
         if "filing" in asked.about and not asked.names and self.each(self.filed):
             return
-        for ref in self.scope if not asked.names else []:
+        for ref in self.named if not asked.names else []:
             stage(self.contents, ref)
         if "overview" in asked.about:
             stage(self.survey)
@@ -89,7 +93,12 @@ class Code:
 
     def each(self, work: Callable[[str], Any]) -> bool:
         """Do a part of the search for all that the question names, and say whether one told."""
-        return any([bool(stage(work, ref)) for ref in self.scope])  # noqa: C419
+        return any([bool(stage(work, ref)) for ref in self.named])  # noqa: C419
+
+    def allowed(self, ref: str) -> bool:
+        """Say whether a ref lies in what the question is limited to."""
+        head = span(ref)[0]
+        return not self.given or any(covers(at, head) for at in self.given)
 
     def scopes(self) -> list[str]:
         """Return the refs of the files and folders that the question names, as far as there are."""
@@ -113,9 +122,7 @@ class Code:
     def within(self, ref: str) -> bool:
         """Say whether a ref is in what the question names; where it names nothing, all is."""
         head = span(ref)[0]
-        return not self.scope or any(
-            head == at or (at.endswith("/") and head.startswith(at)) for at in self.scope
-        )
+        return not self.scope or any(covers(at, head) for at in self.scope)
 
     def fits(self, name: str) -> bool:
         """Say whether a name shares a word with the question."""
@@ -161,80 +168,6 @@ class Code:
                 report.fact(f"Much used: {head}#L{line} {code_of(text)}")
                 told += 1
 
-    def count(self) -> bool:
-        """Tell how many definitions, documents or lines there are, on the whole or where asked."""
-        told = False
-        for kind in self.asked.counted:
-            for ref in self.scope or [self.place]:
-                if kind in ("file", "line"):
-                    told = self.size(kind, ref) or told
-                elif kind not in ("commit", "author"):
-                    told = self.number(kind, ref) or told
-        return told
-
-    def size(self, kind: str, ref: str) -> bool:
-        """Tell how many documents or lines are under a ref, in one language where it is named."""
-        said = re.findall(r"[a-z][a-z+#]+", self.said())
-        language = next((word for word in said if word in LANGUAGES), "")
-        folder = ref[-1] == "/" or ref == self.place
-        if language and folder:
-            own = ref.partition(":")[2]
-            glob = f"{own}**/*.{{{LANGUAGES[language]}}}"
-            paths = attempt(self.variable.files, glob)
-            total = scan("^", f"{self.place}:{glob}", 1).total if paths and kind == "line" else 0
-            what = f"{some(total, 'line')} in " * (kind == "line")
-            self.report.fact(f"{what}{some(len(paths), 'document')} of {language} in {ref}")
-            return True
-        if kind == "file":
-            own = ref.partition(":")[2]
-            paths = attempt(self.variable.files, own + "**" if own else "**")
-            self.report.fact(f"{some(len(paths), 'document')} in {ref}")
-            return bool(paths)
-        found = scan("^", ref, 1)
-        self.report.fact(
-            f"{some(found.total, 'line')} in {some(found.documents, 'document')} of {ref}"
-        )
-        return True
-
-    def number(self, kind: str, ref: str) -> bool:
-        """Tell how many definitions of a kind there are, and the documents with most of them."""
-        wanted = "function" if kind == "test" else kind
-        path = ref.partition(":")[2]
-        found = attempt(self.variable.symbols, "*", wanted, limit=100_000)
-        if path:
-            found = [item for item in found if span(item.ref)[0] == ref or (
-                path.endswith("/") and item.path.startswith(path))]  # fmt: skip
-        if kind == "test":
-            more = attempt(self.variable.symbols, "*", "method", limit=100_000)
-            found = [
-                item for item in found + more
-                if tested(item.ref) and re.match(r"(?i)test|it$|should", item.name)
-            ]  # fmt: skip
-        if not found:
-            return False
-        per: dict[str, list[Any]] = {}
-        for item in found:
-            per.setdefault(item.path, []).append(item)
-        plural = {"class": "classes"}.get(kind, kind + "s")
-        self.report.fact(
-            f"{some(len(found), kind, plural)} in {some(len(per), 'document')} of {ref}, "
-            "by the parsed source"
-        )
-        most = sorted(per.values(), key=lambda own: (-len(own), own[0].path))
-        for own in most[:8] if len(per) > 1 else []:
-            at = span(own[0].ref)
-            self.report.fact(
-                f"{len(own):,} in {own[0].path}, the first: {at[0]}#L{at[1]} {code_of(own[0].text)}"
-            )
-        for item in found[:20] if len(per) == 1 else []:
-            at = span(item.ref)
-            self.report.fact(f"{kind} {item.name}: {at[0]}#L{at[1]} {code_of(item.text)}")
-        if len(per) > 1:
-            self.report.more(len(most) - 8, "document", "with some")
-        else:
-            self.report.more(len(found) - 20, "definition")
-        return True
-
     def lines(self, name: str) -> None:
         """Tell how many lines hold a name, and list some of them where a list is asked for."""
         listing = "listing" in self.asked.about
@@ -262,9 +195,11 @@ class Code:
 
     def unknown(self, name: str) -> None:
         """Say that a name is defined nowhere, and how often it is mentioned."""
-        hits = scan(re.escape(name), self.place, 1, True)
+        refs = self.given or [self.place]
+        looked = [scan(re.escape(name), ref, 1, True) for ref in refs]
+        hits = next((one for one in looked if one), looked[0])
         if not hits:
-            self.report.fact(f"No line of {self.place} holds {name}, in any case")
+            self.report.fact(f"No line of {', '.join(refs)} holds {name}, in any case")
         elif re.search(r"\b(?:defin\w*|declar\w*|implement\w*|class|function|method|const\w*)\b",
                        self.said()):  # fmt: skip
             lines, hold = some(hits.total, "line"), does(hits.total, "hold")
@@ -320,6 +255,10 @@ class Code:
             symbols = own or [item for item in last if not self.away(item, name)]
         symbols.sort(key=lambda item: self.standing(item, name))
         found = [(item.ref, item.text) for item in symbols if self.within(item.ref)]
+        if symbols and not found and self.given:
+            away = ", ".join(item.ref for item in symbols[:3])
+            self.report.fact(f"{name} is not defined in {', '.join(self.given)}; elsewhere: {away}")
+            return symbols
         found = found or [(item.ref, item.text) for item in symbols]
         verb, noun = "defined", "Definition"
         if not found and name in self.asked.perhaps:
