@@ -106,6 +106,7 @@ KEPT = [
     "commit 8b0c8091f3c9ab7d5e0f4a2b6c8d9e0f1a2b3c4d",
     "id = " + str(uuid.UUID(int=chance.getrandbits(128))),
     "sha256:" + hashlib.sha256(b"x").hexdigest(),
+    "2. Get Token: `GetCloudToken()` (auth.go:582-613)",
     "integrity sha512-" + base64.b64encode(hashlib.sha512(b"x").digest()).decode(),
     "/usr/lib/python3.11/site-packages/anthropic/_client.py",
     "src=data:image/png;base64," + base64.b64encode(bytes(range(200))).decode(),

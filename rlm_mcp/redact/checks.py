@@ -15,7 +15,7 @@ _FILLERS = re.compile(
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _HEX = re.compile(r"[0-9a-f]{7,128}\Z|[0-9A-F]{7,128}\Z")
-_CODE = re.compile(r"[A-Za-z_]\w*(?:[.:/?!-]+[A-Za-z_]\w*)*[.:]?\Z")
+_CODE = re.compile(r"[A-Za-z_]\w*(?:[.:/?!-]+[A-Za-z_]\w*)*(?:\(\)|[.:])?\Z")
 _PATH = re.compile(r"(?:\.{0,2}/|[A-Za-z]:\\)[\w./\\-]*\Z")
 _OWN_NAME = re.compile(r"pass|secret|token|key|credential|auth", re.IGNORECASE)
 _CLASSES = (
