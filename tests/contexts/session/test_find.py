@@ -199,3 +199,42 @@ def test_histories_in_the_project_are_listed(
     settings = Settings(roots=(tmp_path / "project",))
     assert [item.path for item in sessions(settings)] == [str(path)]
     assert locate("session:latest", settings)[0] == path
+
+
+def test_sessions_of_other_agents_are_listed_with_their_first_prompt(
+    tmp_path: Path,
+) -> None:
+    home = Path.home()
+
+    def write(name: str, *records: Any) -> None:
+        path = home / name
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    def gemini(text: str) -> dict[str, Any]:
+        return {"id": text[:3], "type": "user", "content": [{"text": text}]}
+
+    head = {"sessionId": "s1", "projectHash": "h", "startTime": "2026-03-14T08:00:00Z"}
+    setting = {"$set": {"messages": [gemini("<session_context>\nToday")]}}
+    write(".gemini/tmp/p/chats/session-1.jsonl", head, setting, gemini("Never edit a.sql."))
+    whole = {**head, "sessionId": "s2", "messages": [gemini("<session_context>"), gemini("Go.")]}
+    write(".gemini/tmp/q/chats/session-2.json", whole)
+    write(".cline/data/sessions/17_a/17_a.messages.json", {"messages": []})
+    about = {"cwd": "/w", "prompt": "Make it fast.", "started_at": "2026-03-14T08:00:00Z"}
+    (home / ".cline/data/sessions/17_a/17_a.json").write_text(json.dumps(about))
+    sid = "73104a6c-2880-482b-a281-f48aa2101b19"
+    asked = {"role": "user", "content": [{"type": "input_text", "text": "Bound the retries."}]}
+    told = {"role": "developer", "content": [{"type": "input_text", "text": "x" * 100_000}]}
+    write(
+        f".codex/sessions/2026/03/14/rollout-2026-03-14T08-00-00-{sid}.jsonl",
+        {"type": "session_meta", "payload": {"id": sid, "cwd": "/w"}},
+        {"type": "response_item", "payload": {"type": "message", **told}},
+        {"type": "response_item", "payload": {"type": "message", **asked}},
+    )
+    found = sessions(Settings(roots=(tmp_path,)), project="*")
+    assert {(item.agent, item.title) for item in found} == {
+        ("gemini", "Never edit a.sql."), ("gemini", "Go."), ("cline", "Make it fast."),
+        ("codex", "Bound the retries."),
+    }  # fmt: skip
+    started = {item.started for item in found if item.agent != "codex"}
+    assert started == {"2026-03-14T08:00:00Z"}

@@ -63,8 +63,10 @@ def find(roots: Sequence[Path]) -> Iterator[Found]:
         tasks = folder.glob("tasks/*/api_conversation_history.json")
         for path in sorted([*tasks, *folder.glob("*/*.messages.json")]):
             facts = _facts(path)
-            title = str(facts.get("task") or "")
-            yield Found("cline", native(path), str(path), "", _project(facts), title[:200])
+            started = places.moment(facts.get("started_at") or facts.get("ts"))
+            yield Found(
+                "cline", native(path), str(path), "", _project(facts), _title(facts)[:200], started
+            )
 
 
 def _facts(path: Path) -> Mapping[str, Any]:
@@ -79,6 +81,12 @@ def _facts(path: Path) -> Mapping[str, Any]:
         if isinstance(item, dict) and str(item.get("id")) == path.parent.name:
             return item
     return {}
+
+
+def _title(facts: Mapping[str, Any]) -> str:
+    about = facts.get("metadata")
+    named = about.get("title") if isinstance(about, dict) else ""
+    return str(facts.get("task") or named or facts.get("prompt") or "")
 
 
 def _project(facts: Mapping[str, Any]) -> str:
@@ -96,8 +104,8 @@ def events(source: Source, start: int) -> Iterator[Event]:
         yield Odd("broken")
         return
     facts = _facts(path)
-    if title := facts.get("task") or (facts.get("metadata") or {}).get("title"):
-        yield Meta("title", str(title)[:300])
+    if title := _title(facts):
+        yield Meta("title", title[:300])
     shown = places.load(path.with_name("ui_messages.json"))
     state = source.state
     state["cwd"], state["typed"] = _project(facts), _said(shown)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.contexts.session.readers import plain
-from rlm_mcp.contexts.session.readers.reader import first_records
+from rlm_mcp.contexts.session.readers.reader import HEAD, first_records
 from rlm_mcp.contexts.session.turns import Child, Found
 
 _NAME = re.compile(r"rollout-.*?-?([0-9a-f]{8}-[0-9a-f-]{27})(?:_[0-9a-f-]{36})?\Z")
@@ -45,7 +45,10 @@ def find(roots: Sequence[Path]) -> Iterator[Found]:
     for folder in folders():
         threads: dict[str, Found] = {}
         for path in sorted(folder.glob("**/rollout-*.json*")):
-            found = Found("codex", native(path), str(path), **_facts(path))
+            facts = _facts(path, HEAD)
+            if not facts.get("title"):  # what the model is told before may be long
+                facts = _facts(path, 8 * HEAD)
+            found = Found("codex", native(path), str(path), **facts)
             first = threads.get(found.native, found)
             threads[found.native] = replace(
                 found, title=first.title or found.title, started=first.started or found.started
@@ -53,9 +56,9 @@ def find(roots: Sequence[Path]) -> Iterator[Found]:
         yield from threads.values()
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _facts(path: Path, most: int) -> dict[str, Any]:
     facts: dict[str, Any] = {}
-    for record in first_records(path):
+    for record in first_records(path, most):
         payload = record.get("payload")
         if not isinstance(payload, dict):
             continue

@@ -62,7 +62,28 @@ def find(roots: Sequence[Path]) -> Iterator[Found]:
         projects = _projects(folder.parent)
         for path in sorted(folder.glob("*/chats/session-*.json*")):
             where = projects.get(path.parent.parent.name, "")
-            yield Found("gemini", native(path), str(path), "", where)
+            yield Found("gemini", native(path), str(path), "", where, **_facts(path))
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Return when a chat began, and its first prompt."""
+    if path.suffix == ".jsonl":
+        records = list(first_records(path))
+    else:
+        value = places.load(path)
+        whole = value if isinstance(value, dict) else {}
+        listed = whole.get("messages")
+        records = [whole, *(listed if isinstance(listed, list) else [])]
+    facts = {"started": str(records[0].get("startTime") or "") if records else ""}
+    for record in records:
+        blocks = parts.prompt(record.get("content")) if _is_prompt(record) else []
+        if blocks and not blocks[0].text.lstrip().startswith(_SETTING):
+            return {**facts, "title": blocks[0].text[:200]}
+    return facts
+
+
+def _is_prompt(record: Any) -> bool:
+    return isinstance(record, dict) and record.get("type") == "user"
 
 
 def _projects(home: Path) -> dict[str, str]:

@@ -151,11 +151,11 @@ def json_list(items: Any, prefix: str, read: Read) -> Iterator[Event]:
             yield event
 
 
-def first_records(path: Path) -> Iterator[dict[str, Any]]:
+def first_records(path: Path, most: int = HEAD) -> Iterator[dict[str, Any]]:
     """Yield the whole JSON records in the first bytes of a JSON-lines file."""
     try:
         with plain.opened(path) as file:
-            head = file.read(HEAD).removeprefix(BOM_UTF8)
+            head = file.read(most).removeprefix(BOM_UTF8)
     except OSError:
         return
     for raw in head.splitlines():
