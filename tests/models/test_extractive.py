@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp import RLM
 from rlm_mcp.models.extractive import (
     NOTHING,
+    NOTHING_HERE,
     NOTICE,
     Extractive,
     rank,
@@ -304,3 +306,8 @@ def test_the_parts_of_the_cell_share_no_name() -> None:
                 continue
             for name in names:
                 assert seen.setdefault(name, part) == part
+
+
+def test_without_anything_to_search_it_says_so() -> None:
+    answer = RLM(model="extractive:").complete("Where is the class Greeter defined?")
+    assert answer == NOTHING_HERE

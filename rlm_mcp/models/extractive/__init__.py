@@ -25,9 +25,11 @@ NOTICE = "No model was used: this was found by searching, and is quoted word for
 NOTHING = "No model was used, and nothing in the given text shares a word with the question."
 NOTHING_OPEN = "No model was used, and nothing that is open shares a word with the question."
 
+NOTHING_HERE = "No model was used, and there is nothing to search: no text was given, none is open."
+
 AGAIN = """\
 if not answer["content"]:
-    answer["content"] = "No model was used, and the search ended early: " + {problem!r}
+    answer["content"] = {said!r}
 answer["ready"] = True"""
 
 QUOTED_LINES = 8
@@ -84,13 +86,14 @@ def question_of(text: str) -> tuple[str, str]:
 
 def root(request: Request) -> str:
     """Return the turn of a root model: a cell at first, then what is left to say."""
+    question, rest = question_of(request.messages[0].text)
+    places = list(dict.fromkeys(_VARIABLE.findall(rest)))
     if len(request.messages) > 1:
         said = request.messages[-1].text
-        problem = next((line.strip() for line in said.splitlines() if "Error" in line), "no result")
-        return f"```repl\n{AGAIN.format(problem=problem[:200])}\n```"
-    first = request.messages[0].text
-    question, rest = question_of(first)
-    places = list(dict.fromkeys(_VARIABLE.findall(rest)))
+        problem = next((line.strip() for line in said.splitlines() if "Error" in line), "")
+        ended = f"No model was used, and the search ended early: {problem[:200] or 'no result'}"
+        told = ended if places or problem else NOTHING_HERE
+        return f"```repl\n{AGAIN.format(said=told)}\n```"
     limits = _LIMITS.search(rest)
     refs = limits[1].split(", ") if limits else []
     code = cell.write(parse(question, refs=refs), places, NOTICE, NOTHING_OPEN)
