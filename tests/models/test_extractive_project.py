@@ -156,3 +156,15 @@ def test_a_question_that_is_limited_to_a_folder_is_answered_from_it(tmp_path: Pa
         tmp_path, "Where is the class Zorglub defined?", refs=["repo:api/"]
     )
     assert "1 document in repo:api/" in ask(tmp_path, "How many files?", refs=["repo:api/"])
+
+
+def test_a_module_that_is_required_by_its_path_is_found(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "errors.js").write_text("module.exports = {}\n")
+    (tmp_path / "lib" / "_base.js").write_text("module.exports = require('./errors')\n")
+    (tmp_path / "main.js").write_text("const e = require('./lib/errors')\nrequire('./lib/_base')\n")
+    for question in ("Which files require ./errors?", "Which files import lib/errors.js?"):
+        answer = ask(tmp_path, question)
+        assert "2 lines import repo:lib/errors.js" in answer
+        assert "repo:lib/_base.js#L1" in answer and "repo:main.js#L1" in answer
+    assert "repo:main.js#L2 ``require('./lib/_base')``" in ask(tmp_path, "What requires _base?")

@@ -118,7 +118,7 @@ _KIND = rf"(?:(?:the|a|an) )?(?:(?:{naming.KINDS}) )?"
 _MEMBERS = "(?:methods|fields|members|attributes|properties|functions)"
 _RELATIONS = {
     "call": r"\b(?:call(?:s|ed|ers?|ing)?|invok(?:e|es|ed|ing))\b",
-    "import": r"\bimport(?:s|ed|ers?|ing)?\b|\bdepends? on\b",
+    "import": r"\bimport(?:s|ed|ers?|ing)?\b|\bdepends? on\b|\brequir(?:es?|ed|ing)\b",
     "extend": r"\b(?:extend(?:s|ed|ing)?|inherit(?:s|ed|ing)?|(?:sub|child )class(?:es|ed|ing)?"
     r"|deriv(?:e|es|ed|ing)|implement(?:s|ing|ers?|ations? of)?|descendants? of)\b",
     "test": r"\btest(?:s|ed|ing)?\b|\bcover(?:s|ed|ing|age)?\b",

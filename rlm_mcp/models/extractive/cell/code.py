@@ -57,7 +57,7 @@ class Code:
     def answer(self) -> None:
         """Add what is found."""
         report, asked = self.report, self.asked
-        relations = Relations(report, self.variable, self.within)
+        self.relations = relations = Relations(report, self.variable, self.within)
         related = [pair for pair in asked.relations if stage(relations.relate, *pair)]
         found = [stage(self.phrase, phrase) for phrase in asked.phrases]
         defined = [name for name in asked.names + asked.perhaps if stage(self.define, name)]
@@ -105,8 +105,10 @@ class Code:
         found: list[str] = []
         files: Any = getattr(self.variable, "files", None)
         for name in self.asked.files if files else []:
-            own = name.rstrip("/")
+            own = name.rstrip("/").removeprefix("./").removeprefix("../")
             paths = attempt(files, own) or attempt(files, "**/" + own)
+            if not paths and name.startswith("."):  # as an import says it
+                paths = attempt(files, f"**/{own}.*")
             paths.sort(key=lambda path: (built(":" + path), aside(":" + path), path.count("/")))
             if not paths and attempt(files, own + "/**"):
                 paths = [own + "/"]
@@ -190,6 +192,10 @@ class Code:
 
     def unrelated(self, kind: str, name: str) -> None:
         """Say that nothing relates to a name in some way, where it is defined at all."""
+        if kind == "import" and (found := attempt(self.variable.files, f"**/{name}.*")):
+            found.sort(key=lambda path: (built(":" + path), aside(":" + path), path.count("/")))
+            stage(self.relations.importers, address(self.place, found[0]))
+            return
         if attempt(self.variable.symbols, name, limit=1):
             self.report.fact(f"No line {UNRELATED[kind]} {name}, by the parsed source")
 

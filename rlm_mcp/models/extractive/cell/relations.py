@@ -56,12 +56,14 @@ class Relations:
             spread += [use for use in found if first[use.path] is not use]
         spread.sort(key=lambda use: (built(use.ref), aside(use.ref), *doubt(use)))
         for use in spread[:12]:
-            inside = use.get("inside") or use.get("name")
-            around = f" in {inside}" if inside else ""
+            around = (
+                f" in {use.inside}" if use.get("inside") else f" {use.get('name', '')}".rstrip()
+            )
             unsure = ", by its name alone" * (
                 kind == "call" and "." in name and use.get("basis") == "name"
             )
-            self.report.fact(f"{use.kind}{around}{unsure}: {use.ref} {code_of(use.text)}")
+            as_what = "throw" if kind == "throw" else use.kind
+            self.report.fact(f"{as_what}{around}{unsure}: {use.ref} {code_of(use.text)}")
         if kind == "import":
             self.report.more(len(spread) - 12, "document", f"with an import of {name}")
         else:
