@@ -10,7 +10,7 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,16 @@ class Loaded:
         return self._corpus.data(self._path)
 
 
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A document with its size."""
+
+    ref: str
+    path: str
+    bytes: int
+    lines: int
+
+
 def _loaded(corpus: Corpus, path: str) -> Loaded | None:
     """Return a document by its path, if there is one."""
     return Loaded(corpus, path) if corpus.document(path) is not None else None
@@ -113,6 +123,7 @@ class Text:
     def methods(self) -> Mapping[str, Method]:
         return {
             "files": self.files,
+            "largest": self.largest,
             "read": self.lines,
             "grep": self.grep,
             "search": self.find,
@@ -258,6 +269,15 @@ class Text:
         """files(glob="") -> paths of the documents, in reading order"""
         paths = self.corpus.paths()
         return list(globs.select(paths, glob) if glob else paths)
+
+    def largest(self, limit: int = 20, glob: str = "") -> Listed[Sized]:
+        """largest(limit=20, glob="") -> documents by size, the largest first"""
+        snapshot = self.corpus.snapshot
+        documents = [snapshot.document(snapshot.index[path]) for path in self.files(glob)]
+        documents.sort(key=lambda document: (-document.length, document.path))
+        rows = [Sized(self._ref(d.path, Ref(self.name), None), d.path, d.length, d.lines)
+                for d in documents]  # fmt: skip
+        return Listed.cut(rows, limit)
 
     def lines(self, path: str, start: int = 1, end: int = 0) -> str:
         """read(path, start=1, end=0) -> the text of a document, or of some of its lines"""

@@ -75,3 +75,18 @@ def test_a_deleted_current_folder_is_said(
     gone.rmdir()
     assert run(["contexts"]) == 2
     assert "The current folder was deleted" in capsys.readouterr().err
+
+
+def test_the_largest_documents_are_told_of_how_many(tmp_path: Path) -> None:
+    for name, lines in (("a.py", 3), ("b.py", 9), ("c.md", 6)):
+        (tmp_path / name).write_text("x = 1\n" * lines)
+    catalog = Catalog(Settings(roots=(tmp_path,)))
+    largest = catalog.get("repo").methods["largest"]
+    rows = largest(limit=2)
+    assert [(row.ref, row.bytes, row.lines) for row in rows] == [
+        ("repo:b.py", 54, 9),
+        ("repo:c.md", 36, 6),
+    ]
+    assert rows.total == 3
+    assert [row.path for row in largest(glob="*.py")] == ["b.py", "a.py"]
+    catalog.close()
