@@ -168,3 +168,41 @@ def test_a_module_that_is_required_by_its_path_is_found(tmp_path: Path) -> None:
         assert "2 lines import repo:lib/errors.js" in answer
         assert "repo:lib/_base.js#L1" in answer and "repo:main.js#L1" in answer
     assert "repo:main.js#L2 ``require('./lib/_base')``" in ask(tmp_path, "What requires _base?")
+
+
+CODE = """\
+import argparse
+
+from flask import Flask
+
+app = Flask(__name__)
+parser = argparse.ArgumentParser()
+parser.add_argument("--border", help="how to frame it")
+
+
+@app.route("/orders/<int:number>", methods=["GET"])
+def order(number):
+    return str(number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "told", "untold"),
+    [
+        ("List all HTTP routes", ['@app.route("/orders/<int:number>"', "app.get('/pears'"], []),
+        ("List all routes in web/", ["app.get('/pears'"], ["orders"]),
+        ("Which command line options are there?", ['parser.add_argument("--border"'], ["pears"]),
+        ("What are the largest files?", ["code.py: 251 bytes, 12 lines (repo:code.py)"], []),
+    ],
+)
+def test_what_a_program_offers_is_listed(
+    tmp_path: Path, question: str, told: list[str], untold: list[str]
+) -> None:
+    (tmp_path / "code.py").write_text(CODE)
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "app.js").write_text("app.get('/pears', (req, res) => res.send('x'))\n")
+    answer = ask(tmp_path, question)
+    for words in told:
+        assert words in answer
+    for words in untold:
+        assert words not in answer

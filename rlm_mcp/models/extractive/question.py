@@ -37,6 +37,11 @@ _ABOUT = {
     "entry": r"\bentry ?points?\b|\bmain (?:function|file|module|program|method)\b"
     rf"|\bwhere does (?:it|execution|the program|{_WHOLE}) (?:start|begin)\b",
     "environment": r"\benv(?:ironment)? ?var(?:iable)?s?\b",
+    "largest": r"\b(?:largest|biggest|longest|huge)\b.{0,20}\b(?:files?|documents?|modules?)\b"
+    r"|\b(?:files?|documents?|modules?)\b.{0,20}\b(?:largest|biggest|longest|most lines)\b",
+    "routes": r"\b(?:routes|endpoints)\b|\burls? patterns?\b",
+    "options": r"\b(?:command[- ]line|cli) (?:options|flags|arguments|switches)\b"
+    r"|\b(?:options|flags)\b.{0,30}\bcommand line\b",
     "licence": r"\blicen[cs]ed?\b",
     "version": rf"\b(?:what|which|current)(?: \w+)? versions?\b|\bversion (?:of|is) {_WHOLE}\b",
     "filing": r"\b(?:list|show)\b.{0,15}\b(?:files|documents|modules)\b.{0,8}\b(?:in|of|under)\b"

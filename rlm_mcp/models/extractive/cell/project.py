@@ -12,6 +12,7 @@ from rlm_mcp.models.extractive.cell.report import (
     attempt,
     built,
     code_of,
+    some,
     tested,
 )
 from rlm_mcp.models.extractive.question import Question
@@ -57,6 +58,13 @@ IN_CODE = {
     r"|(?:public )?static (?:async )?\w+ [Mm]ain\(|(?:int|void) main\s*\(|if __name__ ==)",
     "environment": r"(?:^|[^`])\bos\.environ\b|\bgetenv\b|\bprocess\.env\b"
     r"|\bos\.(?:Getenv|LookupEnv)\b|\benv::var|\bENV\[|\bSystem\.getenv|\bGetEnvironmentVariable|\benvvar\s*=",
+    "routes": r"@[\w.]+\.(?:route|get|post|put|patch|delete|websocket)\("
+    r"|@(?:Get|Post|Put|Patch|Delete|Request)Mapping"
+    r"|\b(?:app|router|server|fastify|api|mux|r|e)\.(?i:get|post|put|patch|delete|all|route|handle"
+    r"|handlefunc)\(\s*[\"'`/]|^\s*(?:re_)?path\(\s*r?[\"']|http\.HandleFunc\(",
+    "options": r"\.add_argument\(|@(?:\w+\.)?(?:option|argument)\("
+    r"|\.(?:requiredO|o)ption\(\s*[\"'`]-"
+    r"|#\[(?:arg|clap)\(|\b(?:flag|[fF]lags\(\))\.\w+\(\s*&?\w*,?\s*\"|\bOption\(\s*[\"'`]-",
     "version": r"^__version__\s*=|^(?:const|var|static)?\s*(?:VERSION|Version)\s*=",
 }
 TOOLS = (
@@ -100,6 +108,8 @@ class Project:
             self.running()
         if "languages" in self.asked.about:
             self.languages()
+        if "largest" in self.asked.about:
+            self.largest()
         return (len(self.report.facts), len(self.report.parts)) != before
 
     def of_others(self) -> bool:
@@ -126,13 +136,22 @@ class Project:
 
     def in_code(self, key: str, pattern: str) -> None:
         """Tell the lines of code that say something."""
-        hits = [hit for hit in attempt(scan, pattern, self.place, 1_000) if not built(hit.ref)]
+        found = [hit for ref in self.scope() for hit in attempt(scan, pattern, ref, 1_000)]
+        hits = [hit for hit in found if not built(hit.ref)]
         if key == "environment" and re.search(r"\bread|\buse", self.asked.text):
             hits = [hit for hit in hits if not re.search(WRITTEN, hit.text)]
         hits = [hit for hit in hits if not aside(hit.ref)] or hits
-        for hit in hits[:12]:
-            self.report.fact(f"{key}: {hit.ref} {code_of(hit.text)}")
-        self.report.more(len(hits) - 12, "line", f"about the {key}")
+        most = 40 if key in ("routes", "options") else 12
+        for hit in hits[:most]:
+            self.report.fact(f"{key.removesuffix('s')}: {hit.ref} {code_of(hit.text)}")
+        self.report.more(len(hits) - most, "line", f"about the {key}")
+
+    def scope(self) -> list[str]:
+        """Return the folders and refs that the question is limited to, else the whole."""
+        given = [ref for ref in self.asked.refs if ref.startswith(self.place + ":")]
+        folders = [name.rstrip("/") + "/" for name in self.asked.files]
+        own = [name for name in folders if attempt(self.variable.files, name + "**")]
+        return [address(self.place, name) for name in own] or given or [self.place]
 
     def running(self) -> None:
         """Quote what the project's own files say about a task: test, install, build and so on."""
@@ -146,6 +165,14 @@ class Project:
                 section = hit.text.startswith("[")
                 first, last = (0, 11) if section else (-3, 5)
                 self.report.quote(f"From {path}:", head, max(1, hit.line + first), hit.line + last)
+
+    def largest(self) -> None:
+        """Tell which documents are largest."""
+        rows = self.variable.largest(12)
+        for row in rows:
+            size = f"{some(row.bytes, 'byte')}, {some(row.lines, 'line')}"
+            self.report.fact(f"{row.path}: {size} ({row.ref})")
+        self.report.more(rows.total - len(rows), "document")
 
     def languages(self) -> None:
         """Tell how many documents there are by their endings."""
