@@ -59,7 +59,9 @@ def test_help_alone_lists_variables_functions_and_what_was_bound(desk: Desks) ->
 
 def test_an_unknown_method_is_told_with_those_that_there_are(desk: Desks) -> None:
     (shown,) = said(desk, "repo.outline()")
-    assert "repo has no attribute 'outline'" in shown and "files, largest, read, grep, search" in shown
+    assert (
+        "repo has no attribute 'outline'" in shown and "files, largest, read, grep, search" in shown
+    )
 
 
 def test_a_variable_that_cannot_be_there_is_told_with_the_reason(desk: Desks) -> None:

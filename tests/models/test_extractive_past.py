@@ -161,3 +161,8 @@ def test_a_document_is_found_in_a_history_by_its_name_alone(project: Path) -> No
 
 def test_how_many_commits_there_are_is_no_word_of_them(project: Path) -> None:
     assert "share" not in ask(project, "How many commits are there?", "history")
+
+
+def test_a_name_that_no_commit_has_is_said(project: Path) -> None:
+    answer = ask(project, "When was the class Zorglub added?")
+    assert "No commit of history changes a line with Zorglub" in answer

@@ -326,6 +326,9 @@ class Past:
             whole = rf"\b{re.escape(name)}\b" if re.fullmatch(r"[\w.]+", name) else re.escape(name)
             pattern = whole if names else f"(?i:{re.escape(name)})"
             found = attempt(self.variable.grep, pattern, limit=500)
+            if not found and names:
+                part = "" if getattr(found, "exact", True) else " that was searched"
+                self.report.fact(f"No commit of {self.place}{part} changes a line with {name}")
             for label, commit in zip(
                 ("newest", "oldest"), found[:1] + found[1:][-1:], strict=False
             ):
