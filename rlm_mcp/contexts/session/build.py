@@ -34,7 +34,6 @@ _MEMORY = 10_000
 """Turns and calls that are remembered; of more, the newest tenth."""
 _USAGE = slice(11, 16)
 """Columns of a turn's row that hold the usage."""
-_PLACE = slice(0, 3)
 _TYPE, _NAME, _KIND, _CALL, _STATUS, _EXIT, _NOTE, _SPILL, _SHA, _LINES = map(
     BLOCK.index, ["type", "name", "kind", "call", "status", "exit", "note", "spill", "sha", "lines"]
 )
@@ -109,9 +108,9 @@ class Builder:
 
     def take(self, item: Ready) -> None:
         """Take one event."""
-        event = item.event
+        event, rows, key = item
         if isinstance(event, Piece):
-            self._piece(event, item)
+            self._piece(event, rows, key)
         elif isinstance(event, Odd):
             kinds = self.state.odd.setdefault(event.kind, {})
             name = self._tidy(event.name)
@@ -127,20 +126,20 @@ class Builder:
         self._tree.save()
         return self.state
 
-    def _piece(self, piece: Piece, item: Ready) -> None:
-        if self._tree.seen(piece.native, item.key):
-            self.take(Ready(Odd("repeated")))
+    def _piece(self, piece: Piece, rows: Sequence[Row], key: int) -> None:
+        if self._tree.seen(piece.native, key):
+            self.take((Odd("repeated"), (), 0))
             return
         self._see(piece)
         rest = []
         turn = 0
-        for row, body in zip(item.rows, item.bodies, strict=True):
+        for row in rows:
             home = self._call(row[_CALL]) if row[_TYPE] == "result" else None
             if home is None:
-                rest.append((row, body))
+                rest.append(row)
                 continue
             turn, row[_NAME], row[_KIND] = home
-            self._write(turn, row, body, piece)
+            self._write(turn, row, piece)
         if not rest:
             if piece.usage is not None and self.state.group_turn:
                 self._usage(self.state.group_turn, piece)
@@ -150,22 +149,22 @@ class Builder:
                 self._tree.carry(piece)
             return
         turn = self._turn_for(piece, rest)
-        for row, body in rest:
+        for row in rest:
             call = row[_CALL]
             if call and row[_TYPE] == "result" and call in self._calls:
                 _, row[_NAME], row[_KIND] = self._calls[call]
-            self._write(turn, row, body, piece)
+            self._write(turn, row, piece)
             if call and row[_TYPE] == "call":
                 self._calls[call] = (turn, row[_NAME], row[_KIND])
 
-    def _turn_for(self, piece: Piece, rest: Sequence[tuple[Row, bytes]]) -> int:
+    def _turn_for(self, piece: Piece, rest: Sequence[Row]) -> int:
         state = self.state
         if piece.group and piece.group == state.group and state.group_turn:
             turn = state.group_turn
             self._tree.note(piece.native, turn)
             self._usage(turn, piece)
             return turn
-        if rest[0][0][_TYPE] == "result" and self._only_results(rest):
+        if rest[0][_TYPE] == "result" and self._only_results(rest):
             self._tree.note(piece.native, state.trunk.leaf)
             return state.trunk.leaf  # results whose calls were never written down
         turn = state.turns + 1
@@ -181,9 +180,9 @@ class Builder:
         self._usage(turn, piece)
         return turn
 
-    def _only_results(self, rest: Iterable[tuple[Row, bytes]]) -> bool:
+    def _only_results(self, rest: Iterable[Row]) -> bool:
         """Say whether blocks belong to the turn before, though their calls are not known."""
-        return bool(self.state.trunk.leaf) and all(row[_TYPE] == "result" for row, _ in rest)
+        return bool(self.state.trunk.leaf) and all(row[_TYPE] == "result" for row in rest)
 
     def _usage(self, turn: int, piece: Piece) -> None:
         """Set the turn's usage: one reply's records repeat it, the last one stands."""
@@ -204,11 +203,12 @@ class Builder:
         row = self._turns[turn] = list(found)
         return row
 
-    def _write(self, turn: int, row: Row, body: bytes, piece: Piece) -> None:
+    def _write(self, turn: int, row: Row, piece: Piece) -> None:
+        body = row.pop()
         number = self._sizes[turn] = (self._sizes.get(turn) or self._size(turn)) + 1
         if row[_SPILL]:
             body = self._whole(row, body)
-        row[_PLACE] = self._doc, turn, number
+        row[0], row[1], row[2] = self._doc, turn, number
         self._heads.append(self._head(turn, number, row, piece).encode("utf-8", "replace"))
         self._bodies.append(body)
         self._waiting += len(body)

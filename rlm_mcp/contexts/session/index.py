@@ -267,7 +267,7 @@ class Index:
             size = os.stat(path).st_size
             begun = _probe(str(path), size)
             for item in relay.read(self.reader, source, size):
-                thread = item.event.thread if type(item.event) is Piece else ""
+                thread = item[0].thread if isinstance(item[0], Piece) else ""
                 (builder(thread) if thread else main).take(item)
             if source.offset and begun != _probe(str(path), size):
                 raise Replaced(f"{path.name!r} was rewritten while it was read.")

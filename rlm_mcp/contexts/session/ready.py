@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 from json.encoder import encode_basestring
-from typing import Any, NamedTuple
+from typing import Any
 
 from rlm_mcp.contexts.session.nodes import number
 from rlm_mcp.contexts.session.turns import Block, Event, Piece, Usage
@@ -23,33 +23,27 @@ MOST = 1 << 53
 """The largest number that every reader of JSON takes."""
 
 
-class Ready(NamedTuple):
-    """An event, with the row and the text of each of its blocks."""
-
-    event: Event
-    rows: Sequence[Row] = ()
-    bodies: Sequence[bytes] = ()
-    key: int = 0
-    """The number of the piece's native id."""
+Ready = tuple[Event, Sequence[Row], int]
+"""An event, a row for each of its blocks, and the number of a piece's native id."""
 
 
 def ready(event: Event) -> Ready:
-    """Return an event as it is filed."""
+    """Return an event as it is filed. Behind the columns of a row stands the block's text."""
     if type(event) is not Piece:
-        return Ready(event)
-    rows, bodies = [], []
+        return event, (), 0
+    rows = []
     for part, block in enumerate(event.blocks):
         body = block.text.encode("utf-8", "surrogatepass")
-        bodies.append(body)
         rows.append([
             0, 0, 0, block.type, block.name, block.kind, block.call, block.status,
-            block.exit_code, block.arg[:ARG], _data(block), block.note, event.start, event.end,
-            part, event.pointer, block.spill, 0, 0, 0, body.count(b"\n") + 1, digest(body), 0,
+            block.exit_code, block.arg[:ARG], _data(block) if block.ops or block.plan else "",
+            block.note, event.start, event.end, part, event.pointer, block.spill, 0, 0, 0,
+            body.count(b"\n") + 1, sha256(body).hexdigest()[:8], 0, body,
         ])  # fmt: skip
     used = event.usage
     if used is not None and (max(used) > MOST or min(used) < -MOST):
         event.usage = Usage(*map(within, used))  # sums of them must not overflow
-    return Ready(event, rows, bodies, number(event.native) if event.native else 0)
+    return event, rows, number(event.native) if event.native else 0
 
 
 def within(value: int) -> int:
@@ -68,9 +62,7 @@ def _data(block: Block) -> str:
     rows: list[Sequence[str]]
     if block.plan is not None:
         rows = [(item.text, item.status, item.key) for item in block.plan]
-    elif block.ops:
-        rows = [(op.path, op.op) for op in block.ops]
     else:
-        return ""
+        rows = [(op.path, op.op) for op in block.ops]
     # An encoder would be made anew for each of them.
     return "[" + ", ".join([f"[{', '.join(map(encode_basestring, row))}]" for row in rows]) + "]"

@@ -174,25 +174,24 @@ _FIELDS = {kind: tuple(kind.__dataclass_fields__) for kind in _OTHERS}
 
 def _packed(item: Ready) -> tuple[Any, ...]:
     """Return an item as plain values, which `marshal` takes and gives back unchanged."""
-    event = item.event
+    event, rows, key = item
     if not isinstance(event, Piece):
         kind = type(event)
         return (_OTHERS.index(kind), *(getattr(event, name) for name in _FIELDS[kind]))
     used = event.usage
     return (
-        item.rows, item.bodies, item.key, None if used is None else tuple(used), event.role,
-        event.origin, event.start, event.end, event.native, event.group, event.parent, event.ts,
-        event.model, event.cwd, event.usage_key, event.boundary, event.keeps, event.thread,
-        event.pointer,
+        rows, key, None if used is None else tuple(used), event.role, event.origin, event.start,
+        event.end, event.native, event.group, event.parent, event.ts, event.model, event.cwd,
+        event.usage_key, event.boundary, event.keeps, event.thread, event.pointer,
     )  # fmt: skip
 
 
 def _unpacked(values: tuple[Any, ...]) -> Ready:
     if isinstance(values[0], int):
         event: Event = _OTHERS[values[0]](*values[1:])
-        return Ready(event)
+        return event, (), 0
     (
-        rows, bodies, key, used, role, origin, start, end, native, group, parent, ts, model, cwd,
+        rows, key, used, role, origin, start, end, native, group, parent, ts, model, cwd,
         usage_key, boundary, keeps, thread, pointer,
     ) = values  # fmt: skip
     usage = None if used is None else Usage(*used)
@@ -200,7 +199,7 @@ def _unpacked(values: tuple[Any, ...]) -> Ready:
         role, origin, [], start, end, native, group, parent, ts, model, cwd, usage, usage_key,
         boundary, keeps, thread, pointer,
     )  # fmt: skip
-    return Ready(piece, rows, bodies, key)
+    return piece, rows, key
 
 
 def main() -> None:
@@ -231,7 +230,7 @@ def _round(reader: Reader, source: Source) -> tuple[bool, list[tuple[Any, ...]]]
     source.pause = False
     for item in map(ready, reader.events(source, source.offset)):
         found.append(_packed(item))
-        size += sum(map(len, item.bodies))
+        size += sum([len(row[-1]) for row in item[1]])
         source.pause = size >= BATCH or len(found) >= EVENTS
     return source.pause, found
 
