@@ -175,6 +175,24 @@ def test_a_fork_has_what_was_said_before_it_and_nothing_after(
     assert session.methods["turns"](branch="abandoned") == []
 
 
+def test_a_history_is_followed_over_days_and_into_the_archive(
+    tmp_path: Path, write: Callable[..., Path], opened: Open
+) -> None:
+    again = numbered(3, based(SID, FIRST, 3), response(said("user", "Scrap that idea.")))
+    name = f"rollout-2026-03-15T08-02-12-{BACK}.jsonl"
+    for first, last in (
+        ("sessions/2026/03/14", "sessions/2026/03/15"),
+        ("archived_sessions", "sessions/2026/03/16"),
+        ("sessions/2026/03/17", "archived_sessions"),
+    ):
+        home = tmp_path / f"home-{first.replace('/', '-')}"
+        (home / first).mkdir(parents=True)
+        (home / last).mkdir(parents=True)
+        (home / first / f"rollout-2026-03-14T08-02-11-{SID}.jsonl").write_bytes(FIRST)
+        (home / last / name).write_bytes(again)
+        assert prompts(opened(home / last / name)) == ["Never touch x.py.", "Scrap that idea."]
+
+
 def test_a_history_whose_first_file_is_gone_is_said_to_miss_it(
     write: Callable[..., Path], opened: Open
 ) -> None:

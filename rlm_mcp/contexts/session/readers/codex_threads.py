@@ -138,10 +138,16 @@ def base(path: Path) -> Base | None:
 
 def _files(path: Path, thread: str) -> list[Path]:
     """Return the rollouts of a thread near another one, in the order of their times."""
-    home = path.parents[4] if len(path.parents) > 4 and path.parent.name.isdigit() else path.parent
     found = {*path.parent.glob(f"rollout-*{thread}*.jsonl")}
-    found |= {*home.glob(f"sessions/*/*/*/rollout-*{thread}*.jsonl")}
-    found |= {*home.glob(f"archived_sessions/rollout-*{thread}*.jsonl")}
+    names = [folder.name for folder in path.parents[:4]]
+    home = None
+    if names[3:] == ["sessions"] and all(name.isdigit() for name in names[:3]):
+        home = path.parents[4]
+    elif names[:1] == ["archived_sessions"]:
+        home = path.parents[1]
+    if home:
+        found |= {*home.glob(f"sessions/*/*/*/rollout-*{thread}*.jsonl")}
+        found |= {*home.glob(f"archived_sessions/rollout-*{thread}*.jsonl")}
     own = [other for other in found if native(other) == thread and plain.is_own(other)]
     return sorted((other for other in own if other != path), key=lambda other: other.name)
 
