@@ -89,7 +89,12 @@ class RLM:
 
 
 def _sorted(context: Context) -> tuple[list[Path], list[str]]:
-    items = [] if context is None else [context] if isinstance(context, str | Path) else context
+    items: object = [context] if isinstance(context, str | Path) else context or []
+    if not isinstance(items, Sequence) or not all(isinstance(item, str | Path) for item in items):
+        raise BadRequest(
+            f"context is a str, a Path or a list of them, not {type(context).__name__}; decode it, "
+            "or write it as text, first."
+        )
     paths = [item.expanduser().absolute() for item in items if isinstance(item, Path)]
     for path in paths:
         if not path.exists():

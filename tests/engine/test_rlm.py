@@ -103,3 +103,9 @@ def test_inside_a_running_event_loop_the_asynchronous_twin_is_named(
         return await RLM().acomplete("What?", context="small")
 
     assert asyncio.run(notebook()).startswith("direct: ")
+
+
+@pytest.mark.parametrize("context", [b"bytes", 5, {"a": 1}, ["text", b"x"], [1]])
+def test_a_context_of_another_type_is_refused(context: Any) -> None:
+    with pytest.raises(BadRequest, match="context is a str, a Path or a list of them, not"):
+        RLM(model="extractive:").complete("What is it?", context=context)
