@@ -52,22 +52,6 @@ MAX_TEXT = 64 << 20
 """Bytes that one call for the whole text of a scope may return."""
 
 
-class Loaded:
-    """One document of a corpus, as `window` reads it."""
-
-    def __init__(self, corpus: Corpus, path: str) -> None:
-        self._corpus, self._path = corpus, path
-
-    def line_count(self) -> int:
-        return self._corpus.line_count(self._path)
-
-    def line_bytes(self, start: int, end: int) -> list[bytes]:
-        return self._corpus.line_bytes(self._path, start, end)
-
-    def data(self) -> bytes:
-        return self._corpus.data(self._path)
-
-
 @dataclass(frozen=True, slots=True)
 class Sized:
     """A document with its size."""
@@ -76,11 +60,6 @@ class Sized:
     path: str
     bytes: int
     lines: int
-
-
-def _loaded(corpus: Corpus, path: str) -> Loaded | None:
-    """Return a document by its path, if there is one."""
-    return Loaded(corpus, path) if corpus.document(path) is not None else None
 
 
 def _alone(name: str, origin: str, confine: Confine, corpus: Corpus) -> Text:
@@ -113,7 +92,7 @@ class Text:
         """Where the documents lie on disk; None where they come from a revision."""
         self.code = Code(name, corpus, cache_dir())
         # Without a way back to this object, so that its files close with its last reader.
-        self._cited = Cited(functools.partial(_loaded, corpus), fixed=bool(fixed))
+        self._cited = Cited(functools.partial(window.loaded, corpus), fixed=bool(fixed))
         self._large: Large[Text] | None = None
         if folder is not None:
             alone = functools.partial(_alone, name, self.origin, confine)
@@ -203,12 +182,12 @@ class Text:
             if ref.span is None and not self._is_large(ref):
                 return layout.listing(self.documents(ref), ref, limit)
             return self._on_demand(ref.path).read(ref, limit)
-        return window.window(ref, Loaded(self.corpus, ref.path), limit)
+        return window.window(ref, window.Loaded(self.corpus, ref.path), limit)
 
     def text(self, ref: Ref) -> str:
         ref = self._whole(ref)
         if self.corpus.document(ref.path) is not None:
-            return window.text_of(ref, Loaded(self.corpus, ref.path))
+            return window.text_of(ref, window.Loaded(self.corpus, ref.path))
         if self._is_large(ref):
             return self._on_demand(ref.path).text(ref)
         if ref.span is not None:

@@ -6,12 +6,15 @@ gives the same text when it is opened again.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rlm_mcp.contexts.variable import Passage
 from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest, Unavailable
 from rlm_mcp.refs import Chars, Lines, Ref
+
+if TYPE_CHECKING:
+    from rlm_mcp.corpus.pack import Corpus
 
 LONG_LINE = 2_000
 """Bytes of a line from which on it is shown by characters."""
@@ -51,6 +54,27 @@ class Plain:
 
     def data(self) -> bytes:
         return self._data
+
+
+class Loaded:
+    """One document of a corpus."""
+
+    def __init__(self, corpus: Corpus, path: str) -> None:
+        self._corpus, self._path = corpus, path
+
+    def line_count(self) -> int:
+        return self._corpus.line_count(self._path)
+
+    def line_bytes(self, start: int, end: int) -> list[bytes]:
+        return self._corpus.line_bytes(self._path, start, end)
+
+    def data(self) -> bytes:
+        return self._corpus.data(self._path)
+
+
+def loaded(corpus: Corpus, path: str) -> Loaded | None:
+    """Return a document of a corpus by its path, if there is one."""
+    return Loaded(corpus, path) if corpus.document(path) is not None else None
 
 
 def decode(data: bytes) -> str:
