@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rlm_mcp.contexts.session import ledger, todo, work
-from rlm_mcp.contexts.session.build import total
+from rlm_mcp.contexts.session.build import interleaved, total
 from rlm_mcp.contexts.session.ledger import Fact
 from rlm_mcp.contexts.session.readers.database import BEHIND
 from rlm_mcp.contexts.session.sentences import words
@@ -147,9 +147,11 @@ def _head(view: View) -> str:
 
 
 def _foot(view: View) -> list[str]:
-    behind = [f"{BEHIND}."] if total(view.index.states().values(), "behind") else []
+    states = view.index.states().values()
+    behind = [f"{BEHIND}."] if total(states, "behind") else []
     return [
         *behind,
+        *filter(None, [interleaved(states)]),
         f"Everything before is still there, verbatim: peek a ref, grep ref={view.name!r}, or in a "
         f"cell {view.name}.files(), .errors(), .decisions(), .audit().",
     ]

@@ -350,3 +350,14 @@ def total(states: Iterable[State], kind: str) -> Counter[str]:
     for state in states:
         counts.update(state.odd.get(kind, {}))
     return counts
+
+
+def interleaved(states: Iterable[State]) -> str:
+    """Return what to say where a conversation went back and forth between branches, or nothing."""
+    returns = max((state.trunk.returns for state in states), default=0)
+    if returns < 2:
+        return ""
+    return (
+        f"The conversation changed its branch {returns:,} times, as when two agents write "
+        "at once: what is off the live branch may be done, too; see files()['abandoned']."
+    )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rlm_mcp.contexts.session import search
-from rlm_mcp.contexts.session.build import total
+from rlm_mcp.contexts.session.build import interleaved, total
 from rlm_mcp.contexts.session.find import locate, short
 from rlm_mcp.contexts.session.index import Index
 from rlm_mcp.contexts.session.methods import Methods
@@ -156,12 +156,8 @@ class Session:
         for kind, (noun, words) in sentences.items():
             if count := sum(total(states, kind).values()):
                 notes.append(f"{counted(count, noun)} {words}.")
-        returns = max(state.trunk.returns for state in states)
-        if returns > 1:
-            notes.append(
-                f"The conversation changed its branch {returns:,} times, as when two agents write "
-                "at once: what is off the live branch may be done, too; see files()['abandoned']."
-            )
+        if note := interleaved(states):
+            notes.append(note)
         if total(states, "behind"):
             notes.append(f"{BEHIND}.")
         if unknown := total(states, "unknown"):
