@@ -163,7 +163,7 @@ class Index:
     def source_block(self, row: sqlite3.Row) -> Block | None:
         """Read a block again from the transcript itself, unredacted; None where it is gone."""
         path = self.rows("SELECT path FROM docs WHERE doc=?", (row["doc"],))[0]["path"]
-        source = Source(path, self.key)
+        source = Source(os.fsdecode(path), self.key)
         try:
             for event in self.reader.events(source, row["start"]):
                 if not isinstance(event, Piece):
@@ -241,7 +241,7 @@ class Index:
         if stamp[0] == 0:
             return True  # the reader cannot go on, only begin anew
         try:
-            return bool(stamp != _probe(row["path"], stamp[0]))
+            return bool(stamp != _probe(os.fsdecode(row["path"]), stamp[0]))
         except OSError:
             return name == ""
 
@@ -289,7 +289,7 @@ class Index:
             state.facts.update((name, redact(fact)) for name, fact in child.facts.items())
         cursor = self.db.execute(
             "INSERT INTO docs (name, path, call, stamp, state) VALUES (?,?,?,?,?)",
-            (label, str(path), child.call if child else "", "[0]", state.dump()),
+            (label, os.fsencode(path), child.call if child else "", "[0]", state.dump()),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid, state

@@ -12,7 +12,7 @@ from rlm_mcp.errors import Unavailable
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE docs (
-  doc INTEGER PRIMARY KEY, name TEXT UNIQUE, path TEXT, call TEXT, stamp TEXT, state TEXT);
+  doc INTEGER PRIMARY KEY, name TEXT UNIQUE, path BLOB, call TEXT, stamp TEXT, state TEXT);
 CREATE TABLE turns (
   doc INT, n INT, native TEXT, parent INT, segment INT, live INT, role TEXT, origin TEXT,
   ts TEXT, model TEXT, cwd TEXT, input INT, cache_read INT, cache_write INT, output INT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -107,3 +108,21 @@ def test_names_of_threads_are_safe_in_refs(
     session = opened(path)
     ref = session.methods["subagents"]()[0]["ref"]
     assert session.text(parse(f"{ref}#1.1")) == "Look."
+
+
+def test_a_transcript_may_have_a_name_that_is_not_utf8(
+    record: Record, tmp_path: Path, opened: Open
+) -> None:
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)
+    path = Path(os.fsdecode(folder + b"/s\xe9.jsonl"))
+    first, second = (record("user", f"u{n}", None, f"Hello {n}.") for n in (1, 2))
+    path.write_text(json.dumps(first) + "\n")
+    session = opened(path)
+    (prompt,) = session.methods["prompts"]()
+    assert session.methods["get"](prompt["ref"])["text"] == "Hello 1."
+    with path.open("a") as file:
+        file.write(json.dumps(second) + "\n")
+    session.refresh()
+    assert session.documents(parse("session"))
+    assert session.methods["grep"]("Hello 2")
