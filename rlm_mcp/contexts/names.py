@@ -43,11 +43,17 @@ def check(name: str) -> None:
 def derive(source: str, taken: Container[str]) -> str:
     """Return a free name for a source: its last telling word, numbered where it is taken."""
     text = source.split("://", 1)[-1].rstrip("/*").removesuffix(".git")
-    text = re.split(r"[/\\:]", text)[-1] if ".." not in text.strip("./") else text
+    ranged = ".." in text.strip("./")
+    text = text if ranged else re.split(r"[/\\:]", text)[-1]
     folder, slash, last = source.rpartition("/")
     if slash and any(char in last for char in "*?["):
         text = folder.rsplit("/", 1)[-1]
-    stem = re.sub(r"\.(?:txt|md|log|json|jsonl|csv|gz|bz2|xz|zst|[0-9]+)(?=\.|\Z)", "", text)
+    named = ranged or "@" in text  # a revision, whose numbers tell
+    stem = (
+        text
+        if named
+        else re.sub(r"\.(?:txt|md|log|json|jsonl|csv|gz|bz2|xz|zst|[0-9]+)(?=\.|\Z)", "", text)
+    )
     if _UUID.match(stem):
         stem = f"session_{stem[:8]}"
     name = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_").lower()[:40]

@@ -51,6 +51,20 @@ def test_a_derived_name_is_always_usable(source: str) -> None:
     names.check(name)
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("v8.1.0..v8.2.0", "v8_1_0_v8_2_0"),
+        ("repo@v1.2", "repo_v1_2"),
+        ("src/app.py@HEAD~1", "app_py_head_1"),
+        ("logs/app.log.1", "app"),
+        ("../notes.txt", "notes"),
+    ],
+)
+def test_a_name_keeps_the_numbers_of_a_revision(source: str, name: str) -> None:
+    assert names.derive(source, set()) == name
+
+
 def test_a_name_can_be_chosen_once(folder: Path, catalog_of: Make) -> None:
     catalog = catalog_of(folder)
     assert catalog.open("notes.txt", "mine").name == "mine"
