@@ -2,16 +2,19 @@
 
 Either RE2 looks at every document, or Hyperscan passes over the text of many at once, and RE2 looks
 at those in which it met something: a match that runs from one document into the next only costs a
-look. Which of the two is faster is tried. A match counts as the line where it starts, and a line
+look. Which of the two is faster is tried. Where it is all the same what stands behind a match, RE2
+looks at many documents as one text, too. A match counts as the line where it starts, and a line
 counts once.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +31,9 @@ _DOCUMENTS = 256
 """Documents that are handed to the backtracking engine at a time."""
 TRIED = 1 << 20
 """Bytes with which each engine is tried."""
+DENSE = 64e-6
+"""Matches of a byte above which threads work one at a time: they would wait for each other at every
+match, since Python is told of it."""
 BESIDE = 4
 """Further matches in a line after which the next line is gone to."""
 
@@ -43,12 +49,13 @@ def starts(
         return _decided(snapshot, gated, np.stack([offsets, stops], axis=1), clock, enough)
     spans = list(zip(offsets.tolist(), stops.tolist(), strict=True))
     workers = min(2, os.cpu_count() or 1)
+    lock = threading.Lock()
     if enough or workers == 1 or int(among.lengths.sum()) < THREADED:
-        parts = [_starts(snapshot, gated, spans, _Pace(gated), clock, enough)]
+        parts = [_starts(snapshot, gated, spans, _Pace(gated, lock), clock, enough)]
     else:
 
         def begin() -> Callable[[Sequence[Span]], tuple[list[int], bool]]:
-            own, pace = clock.another(), _Pace(gated)
+            own, pace = clock.another(), _Pace(gated, lock)
             return lambda part: _starts(snapshot, gated, part, pace, own, 0)
 
         parts = in_threads(_shares(spans), workers, begin)
@@ -86,7 +93,9 @@ def _decided(
 class _Pace:
     """Which engine looks at documents first: the one that was faster at what was met so far."""
 
-    def __init__(self, gated: Gated) -> None:
+    def __init__(self, gated: Gated, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._dense = False
         self._usable = gated.automaton is not None and hyperscan() is not None
         self._spent = {True: [0, 0.0], False: [0, 0.0]}
 
@@ -100,8 +109,13 @@ class _Pace:
         (sieved, took), (looked, lasted) = self._spent[True], self._spent[False]
         return took * looked < lasted * sieved
 
-    def note(self, sieve: bool, size: int, seconds: float) -> None:
-        """Take note of what some bytes took."""
+    def turn(self) -> AbstractContextManager[object]:
+        """Wait until no other thread goes through dense matches, where they are dense here."""
+        return self._lock if self._dense else nullcontext()
+
+    def note(self, sieve: bool, size: int, seconds: float, matches: int) -> None:
+        """Take note of what some bytes took and held."""
+        self._dense = matches > DENSE * size
         spent = self._spent[sieve]
         spent[0] += size
         spent[1] += seconds
@@ -118,16 +132,35 @@ def _starts(
             return found, False
         last = _together(spans, first, step)
         step = min(BLOCK, step * 2)
-        sieve, begun = pace.sieves(), time.thread_time()
-        group = spans[first:last]
-        for start, stop in _candidates(snapshot, gated, group) if sieve else group:
-            if clock.is_over() or (enough and len(found) >= enough):
+        group, sieve = spans[first:last], pace.sieves()
+        begun, before = time.thread_time(), len(found)
+        with pace.turn():
+            if not _group(snapshot, gated, group, sieve, clock, enough, found):
                 return found, False
-            if not _document(snapshot, gated, start, stop, clock, found):
-                return found, False
-        pace.note(sieve, spans[last - 1][1] - spans[first][0], time.thread_time() - begun)
+        size = group[-1][1] - group[0][0]
+        pace.note(sieve, size, time.thread_time() - begun, len(found) - before)
         first = last
     return found, True
+
+
+def _group(
+    snapshot: Snapshot,
+    gated: Gated,
+    group: Sequence[Span],
+    sieve: bool,
+    clock: Clock,
+    enough: int,
+    found: list[int],
+) -> bool:
+    """Look at documents that lie one behind the other; say whether time was enough for all."""
+    if gated.borderless and not sieve and not enough:
+        return _joined(snapshot, gated, group, clock, found)
+    for start, stop in _candidates(snapshot, gated, group) if sieve else group:
+        if clock.is_over() or (enough and len(found) >= enough):
+            return False
+        if not _document(snapshot, gated, start, stop, clock, found):
+            return False
+    return True
 
 
 def _candidates(snapshot: Snapshot, gated: Gated, spans: Sequence[Span]) -> Iterator[Span]:
@@ -176,15 +209,60 @@ def _holder(spans: Sequence[Span], first: int, last: int, position: int) -> int:
     return first
 
 
-def _document(
-    snapshot: Snapshot, gated: Gated, offset: int, stop: int, clock: Clock, found: list[int]
+def _joined(
+    snapshot: Snapshot, gated: Gated, group: Sequence[Span], clock: Clock, found: list[int]
 ) -> bool:
-    """Note where the matches of a document start; say whether time was enough for all.
+    """Look at documents that lie one behind the other as one text; say whether time was enough.
+
+    A document from which a match runs into the next one is looked at alone from there on.
+    """
+    begin, newline = group[0][0], snapshot.find_newline
+    text = snapshot.buffer[begin : group[-1][1]]
+    length, position, count, place = len(text), 0, 0, 0
+    while position < length:
+        beside = 0
+        for match in gated.regex.finditer(text, position):
+            start, end = match.span()
+            count += 1
+            if count % 1024 == 0 and clock.is_over():
+                return False
+            if start < position:
+                beside += 1
+                if end > position or beside == BESIDE:
+                    break
+                continue
+            while place + 1 < len(group) and group[place + 1][0] <= begin + start:
+                place += 1
+            offset, stop = group[place]
+            if begin + end > stop or begin + start >= stop:
+                inside = max(0, begin + position - offset)
+                if not _document(snapshot, gated, offset, stop, clock, found, inside):
+                    return False
+                position = group[place + 1][0] - begin if place + 1 < len(group) else length
+                break
+            found.append(begin + start)
+            position = max(end, newline(begin + start) + 1 - begin)
+            beside = 0
+        else:
+            return True
+    return True
+
+
+def _document(
+    snapshot: Snapshot,
+    gated: Gated,
+    offset: int,
+    stop: int,
+    clock: Clock,
+    found: list[int],
+    position: int = 0,
+) -> bool:
+    """Note where the matches of a document start, from a position on; say whether time was enough.
 
     Behind a match the next one is looked for in the lines that follow it.
     """
     text, newline = snapshot.buffer[offset:stop], snapshot.find_newline
-    length, position, count = stop - offset, 0, 0
+    length, count = stop - offset, 0
     while position < length:
         # What is left out of these may hide a match that starts behind `position`.
         beside = 0

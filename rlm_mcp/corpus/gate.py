@@ -58,6 +58,9 @@ class Gated:
     """Whether every empty line matches, and the automaton does not tell them."""
     per_document: bool = False
     """Whether lines cannot be looked at one by one (multi-line, or \\A and \\z)."""
+    borderless: bool = False
+    """Whether a match is one whatever stands behind it: several documents may be looked at as one
+    text, since each begins behind a newline."""
     multiline: bool = False
     backtrack: str = ""
     """The pattern for Python's re, where RE2 cannot; `regex` then only finds candidates."""
@@ -133,7 +136,14 @@ def gate(
         return Gated(regex, per_document=multiline or _asks_whole(pattern), multiline=multiline)
     if multiline or read.whole_text:
         across = None if read.whole_text else _automaton(patterns.loosened(read.node), across=True)
-        return Gated(regex, automaton=across, per_document=True, multiline=multiline)
+        borderless = not read.loose and patterns.edges(read.node) <= {"^"}
+        return Gated(
+            regex,
+            automaton=across,
+            per_document=True,
+            borderless=borderless and not read.whole_text,
+            multiline=multiline,
+        )
     automaton, empty_lines = _line_finder(read)
     return Gated(
         regex,
@@ -158,6 +168,7 @@ def _literal(text: str, ignore_case: bool, multiline: bool) -> Gated:
         text=None if ignore_case else data,
         automaton=_automaton(node, across) if usable else None,
         per_document=across,
+        borderless=across and usable,
         multiline=across,
     )
 

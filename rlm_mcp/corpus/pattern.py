@@ -82,6 +82,19 @@ def literal(node: Node) -> bytes | None:
     return bytes(out)
 
 
+def edges(node: Node) -> set[str]:
+    """Return the names of the edges in a node."""
+    match node:
+        case One():
+            return set()
+        case Edge(name):
+            return {name}
+        case Many(inner, _, _):
+            return edges(inner)
+        case Row(nodes) | Either(nodes):
+            return set().union(*map(edges, nodes))
+
+
 def nullable(node: Node, holds: str = "") -> bool:
     """Whether a node matches the empty text where just the edges in `holds` are true."""
     match node:

@@ -50,6 +50,9 @@ def test_the_lines_are_those_of_each_document_by_itself(
             monkeypatch.setattr(across, "BLOCK", block)
             monkeypatch.setattr(scan, "BLOCK", block)
             monkeypatch.setattr(across, "THREADED", rng.choice([1, 64 << 20]))
+            monkeypatch.setattr(across, "DENSE", rng.choice([0.0, 1.0]))
+            sieved = rng.random() < 0.5
+            monkeypatch.setattr(across._Pace, "sieves", lambda pace, s=sieved: s and pace._usable)
             pattern = "".join(rng.choices(PARTS, k=rng.randint(1, 5)))
             try:
                 gated = gate.gate(pattern, multiline=multiline)
