@@ -162,8 +162,9 @@ class Index:
 
     def source_block(self, row: sqlite3.Row) -> Block | None:
         """Read a block again from the transcript itself, unredacted; None where it is gone."""
-        path = self.rows("SELECT path FROM docs WHERE doc=?", (row["doc"],))[0]["path"]
-        source = Source(os.fsdecode(path), self.key)
+        stored = self.rows("SELECT path FROM docs WHERE doc=?", (row["doc"],))[0]["path"]
+        path = os.fsdecode(stored)
+        source = Source(path, self.key)
         try:
             for event in self.reader.events(source, row["start"]):
                 if not isinstance(event, Piece):

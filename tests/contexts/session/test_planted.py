@@ -129,6 +129,27 @@ def test_a_saved_output_that_is_a_pipe_or_lies_behind_a_link_is_not_read(
     assert opened(path).methods["get"]("session#1.2")["text"] == "cut"
 
 
+def test_a_ref_to_a_saved_output_that_changed_is_stale(
+    tmp_path: Path, record: Record, transcript: Write, opened: Open
+) -> None:
+    use = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "x"}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "cut"}
+    saved = tmp_path / "project" / SID / "tool-results" / "t.txt"
+    saved.parent.mkdir(parents=True)
+    saved.write_text("the whole output")
+    session = opened(
+        transcript(
+            record("assistant", "a", None, [use]),
+            record("user", "b", "a", [result], toolUseResult={"persistedOutputPath": str(saved)}),
+        )
+    )
+    verify = session.methods["verify"]
+    assert session.methods["get"]("session#1.2")["text"] == "the whole output"
+    assert verify("session#1.2")["stale"] is False
+    saved.write_text("another output")
+    assert verify("session#1.2")["stale"] is True
+
+
 @pytest.mark.parametrize("later", ["other", "shorter", "gone"])
 def test_a_transcript_that_is_swapped_while_it_is_read_gives_one_of_both_whole(
     later: str, record: Record, transcript: Write, opened: Open
