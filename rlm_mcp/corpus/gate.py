@@ -30,6 +30,8 @@ GATE_BYTES = 2 << 20
 """Memory for compiling a pattern; more is refused. It takes RE2 about 30 ms to fill."""
 SCAN_BYTES = 64 << 20
 """Memory for RE2's automata while scanning; they grow as states are met."""
+MOST_WAYS, MOST_SCANS = 32, 4
+"""Ways of a pattern that are written out for an automaton, and scans that these may take."""
 MOST_POSITIONS = 300
 """States that Hyperscan may have to build; 300 took at most 40 ms to compile."""
 _EDGES = "^$\\b\\B"
@@ -67,10 +69,23 @@ class Gated:
 
 
 @dataclass(slots=True)
+class _Databases:
+    """Databases that are scanned with one after the other."""
+
+    databases: list[Any]
+
+    def scan(self, text: Any, report: Callable[..., object]) -> None:
+        for database in self.databases:
+            database.scan(text, report)
+
+
+@dataclass(slots=True)
 class Automaton:
     """A compiled Hyperscan pattern: a database for each thread that scans at a time."""
 
     build: Callable[[], Any]
+    several: bool = False
+    """Whether it may report the same end more than once, and in any order."""
     _idle: list[Any] = field(default_factory=list)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -235,16 +250,27 @@ def _automaton(node: Node, across: bool = False) -> Automaton | None:
     if patterns.nullable(node, _EDGES):
         return None
     try:
-        data = patterns.source(node if across else patterns.to_line_end(node))
+        # Vectorscan 5.4.12 misses matches of choices beside gaps: see probe.py.
+        gaps = patterns.chooses_over_gaps(node)
+        ways = patterns.written_out(node, MOST_WAYS) if gaps else [node]
+        groups: dict[Node | None, list[bytes]] = {}
+        for way in ways:
+            text = patterns.source(way if across else patterns.to_line_end(way))
+            groups.setdefault(patterns.behind_gap(way), []).append(text)
     except Unknown:
+        return None
+    if len(groups) > (1 if across else MOST_SCANS):
         return None
 
     def build() -> Any:
-        database = module.Database(mode=module.HS_MODE_BLOCK)
-        database.compile(expressions=[data], flags=module.HS_FLAG_MULTILINE)
-        return database
+        found = []
+        for texts in groups.values():
+            database = module.Database(mode=module.HS_MODE_BLOCK)
+            database.compile(expressions=texts, flags=[module.HS_FLAG_MULTILINE] * len(texts))
+            found.append(database)
+        return found[0] if len(found) == 1 else _Databases(found)
 
-    automaton = Automaton(build)
+    automaton = Automaton(build, len(ways) > 1)
     regex = re2.compile(b"(?m)" + patterns.source(node), _options(wide=False, ignore_case=False))
     try:
         with automaton.database() as database:

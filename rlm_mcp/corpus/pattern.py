@@ -7,6 +7,7 @@ given the same sets: RE2's, ASCII only, and without the newline where matching i
 from __future__ import annotations
 
 import string
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -93,6 +94,56 @@ def edges(node: Node) -> set[str]:
             return edges(inner)
         case Row(nodes) | Either(nodes):
             return set().union(*map(edges, nodes))
+
+
+def chooses_over_gaps(node: Node) -> bool:
+    """Whether a node has both a choice and a part without a longest length."""
+    return {"choice", "gap"} <= set(_kinds(node))
+
+
+def written_out(node: Node, most: int) -> list[Node]:
+    """Return nodes without choices, of which one matches where this one does.
+
+    Raises Unknown where these are more than `most`, or a choice is repeated.
+    """
+    match node:
+        case Row(nodes):
+            rows: list[tuple[Node, ...]] = [()]
+            for inner in nodes:
+                rows = [(*row, one) for row in rows for one in written_out(inner, most)]
+                if len(rows) > most:
+                    raise Unknown("more ways than can be written out")
+            return [Row(row) for row in rows]
+        case Either(nodes):
+            ways = [one for inner in nodes for one in written_out(inner, most)]
+            if len(ways) > most:
+                raise Unknown("more ways than can be written out")
+            return ways
+        case Many(inner, _, _) if "choice" in _kinds(inner):
+            raise Unknown("a choice that is repeated")
+    return [node]
+
+
+def behind_gap(node: Node) -> Node | None:
+    """Return the part of a row from its first part without a longest length on."""
+    if isinstance(node, Row):
+        for place, inner in enumerate(node.nodes):
+            if "gap" in _kinds(inner):
+                return Row(node.nodes[place:])
+    return node if "gap" in _kinds(node) else None
+
+
+def _kinds(node: Node) -> Iterator[str]:
+    match node:
+        case Many(inner, _, high):
+            if high < 0:
+                yield "gap"
+            yield from _kinds(inner)
+        case Row(nodes) | Either(nodes):
+            if isinstance(node, Either):
+                yield "choice"
+            for inner in nodes:
+                yield from _kinds(inner)
 
 
 def nullable(node: Node, holds: str = "") -> bool:

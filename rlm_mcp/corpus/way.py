@@ -229,7 +229,7 @@ def _reports(text: Text, gated: Gated, start: int, end: int) -> list[int]:
     assert gated.automaton is not None
     with gated.automaton.database() as database:
         database.scan(text.buffer[begin : end + 1], report)
-    return found
+    return sorted(set(found)) if gated.automaton.several else found
 
 
 def _by_regex(

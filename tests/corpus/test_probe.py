@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,3 +87,32 @@ def test_ordinary_patterns_are_trusted() -> None:
         pytest.skip("Hyperscan is not installed")
     for written in (r"\w+_init\s*\(", r"^\s*#", r"\bdef\s+\w+", r"error|warning", r"TODO.*"):
         assert gate.gate(written).automaton is not None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(_|if)\w+(ab|re)", r"(ab1|12|x).+ab", r"ab.+(if|ab)", r"(re|rea).*(re|rea|12)",
+        r"12.*(if|12)", r"(foo|=|ab)[a-z]*return", r"(12|_|if).*(rea|ab)", r"(x|12|rea)\s+(if|re)",
+        r"(ab|re)+\d*(x|12)", r"^(if|ab).*(re|foo)\s*$",
+    ],
+)  # fmt: skip
+def test_choices_beside_gaps_lose_no_line(pattern: str) -> None:
+    rng = random.Random(5)
+    words = [b"ab", b"re", b"12", b"return", b"foo", b"x", b"_", b"if", b"ab1", b"rea", b"=", b" "]
+    words = words * 2 + [b"q" * 60, b"-" * 70, b" " * 64, b"z" * 33, b"Q" * 120, b"_" * 90, b"\xff"]
+    lines = [b"".join(rng.choices(words, k=rng.choice([1, 2, 4, 9, 20]))) for _ in range(4_000)]
+    gated = gate.gate(pattern)
+    if gated.automaton is None:
+        return
+    found: set[int] = set()
+    with gated.automaton.database() as database:
+        database.scan(
+            b"\n" + b"\n".join(lines) + b"\n\n", lambda _id, _from, to, _flags, _c: found.add(to)
+        )
+    at, missed = 1, []
+    for line in lines:
+        at += len(line) + 1
+        if at not in found and gated.regex.search(line) is not None:
+            missed.append(line)
+    assert not missed
