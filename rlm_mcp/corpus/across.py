@@ -154,11 +154,11 @@ def _group(
 ) -> bool:
     """Look at documents that lie one behind the other; say whether time was enough for all."""
     if gated.borderless and not sieve and not enough:
-        return _joined(snapshot, gated, group, clock, found)
-    for start, stop in _candidates(snapshot, gated, group) if sieve else group:
+        return _look(snapshot, gated, group, clock, found)
+    for span in _candidates(snapshot, gated, group) if sieve else group:
         if clock.is_over() or (enough and len(found) >= enough):
             return False
-        if not _document(snapshot, gated, start, stop, clock, found):
+        if not _look(snapshot, gated, [span], clock, found):
             return False
     return True
 
@@ -209,23 +209,33 @@ def _holder(spans: Sequence[Span], first: int, last: int, position: int) -> int:
     return first
 
 
-def _joined(
-    snapshot: Snapshot, gated: Gated, group: Sequence[Span], clock: Clock, found: list[int]
+def _look(
+    snapshot: Snapshot,
+    gated: Gated,
+    group: Sequence[Span],
+    clock: Clock,
+    found: list[int],
+    position: int = 0,
 ) -> bool:
-    """Look at documents that lie one behind the other as one text; say whether time was enough.
+    """Note where matches start in documents that lie one behind the other, looked at as one text.
 
-    A document from which a match runs into the next one is looked at alone from there on.
+    `position` is where to begin in it. Behind a match the next one is looked for in the lines that
+    follow it. A document from which a match runs into the next one is looked at alone from there
+    on. Returns whether time was enough for all.
     """
     begin, newline = group[0][0], snapshot.find_newline
     text = snapshot.buffer[begin : group[-1][1]]
-    length, position, count, place = len(text), 0, 0, 0
+    length, count, place = len(text), 0, 0
     while position < length:
+        # What is left out of these may hide a match that starts behind `position`.
         beside = 0
         for match in gated.regex.finditer(text, position):
             start, end = match.span()
             count += 1
             if count % 1024 == 0 and clock.is_over():
                 return False
+            if start >= length:
+                return True
             if start < position:
                 beside += 1
                 if end > position or beside == BESIDE:
@@ -236,51 +246,13 @@ def _joined(
             offset, stop = group[place]
             if begin + end > stop or begin + start >= stop:
                 inside = max(0, begin + position - offset)
-                if not _document(snapshot, gated, offset, stop, clock, found, inside):
+                if not _look(snapshot, gated, [group[place]], clock, found, inside):
                     return False
                 position = group[place + 1][0] - begin if place + 1 < len(group) else length
                 break
             found.append(begin + start)
             position = max(end, newline(begin + start) + 1 - begin)
             beside = 0
-        else:
-            return True
-    return True
-
-
-def _document(
-    snapshot: Snapshot,
-    gated: Gated,
-    offset: int,
-    stop: int,
-    clock: Clock,
-    found: list[int],
-    position: int = 0,
-) -> bool:
-    """Note where the matches of a document start, from a position on; say whether time was enough.
-
-    Behind a match the next one is looked for in the lines that follow it.
-    """
-    text, newline = snapshot.buffer[offset:stop], snapshot.find_newline
-    length, count = stop - offset, 0
-    while position < length:
-        # What is left out of these may hide a match that starts behind `position`.
-        beside = 0
-        for match in gated.regex.finditer(text, position):
-            start, end = match.span()
-            count += 1
-            if count % 1024 == 0 and clock.is_over():
-                return False
-            if start >= position:
-                if start >= length:
-                    return True
-                found.append(offset + start)
-                position = max(end, newline(offset + start) + 1 - offset)
-                beside = 0
-                continue
-            beside += 1
-            if end > position or beside == BESIDE:
-                break
         else:
             return True
     return True

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from rlm_mcp.corpus.limits import limit_memory
+
 WORKERS = 2
 DOCUMENT_S = 20.0
 """Seconds that one document may take."""
@@ -198,7 +200,7 @@ def main() -> None:
     """Answer each request line with one line of JSON, until the input ends."""
     from rlm_mcp.corpus.grammar import parse
 
-    _limit()
+    limit_memory(WORKER_MB)
     answers = sys.stdout.buffer
     with open(sys.argv[1], "rb", buffering=0) as text:
         for line in sys.stdin.buffer:
@@ -207,17 +209,6 @@ def main() -> None:
             parsed = parse(language.decode("ascii"), text.read(int(length)))
             answers.write(json.dumps(parsed.written()).encode() + b"\n")
             answers.flush()
-
-
-def _limit() -> None:
-    """Keep this process small, and let the kernel take it first when memory runs out."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    limit = WORKER_MB << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import IO, Any
 from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.ready import Ready, ready
 from rlm_mcp.contexts.session.turns import Event, Meta, Odd, Piece, Rewind, Source, Usage
+from rlm_mcp.corpus.limits import limit_memory
 
 LONG = 6 << 20
 """Bytes to read from which a second process is worth its start."""
@@ -206,7 +207,7 @@ def main() -> None:
     """Say that the process is up, take an order, and write batches until the file ends."""
     from rlm_mcp.contexts.session.readers import READERS
 
-    _limit()
+    limit_memory(MEMORY_MB)
     gc.disable()  # records make no cycles, and looking for them takes a twentieth of the time
     sink, sys.stdout = sys.stdout.buffer, sys.stderr
     sink.write(b"+")
@@ -233,17 +234,6 @@ def _round(reader: Reader, source: Source) -> tuple[bool, list[tuple[Any, ...]]]
         size += sum([len(row[-1]) for row in item[1]])
         source.pause = size >= BATCH or len(found) >= EVENTS
     return source.pause, found
-
-
-def _limit() -> None:
-    """Keep this process small, and let nothing of it reach a file."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    limit = MEMORY_MB << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":
