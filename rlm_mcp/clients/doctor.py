@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from rlm_mcp.clients.client import Scope
 from rlm_mcp.clients.known import CLIENTS
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import RlmError
+from rlm_mcp.git import command
 
 State = Literal["ok", "off", "bad"]
 
@@ -68,11 +68,11 @@ def _versions(settings: Settings) -> list[Finding]:
             "versions", "python", "ok", f"{platform.python_version()} on {platform.platform()}"
         ),
     ]
-    git = shutil.which("git")
-    if git is None:
-        found.append(Finding("versions", "git", "bad", "not found; repo and history need it"))
-    else:
-        found.append(Finding("versions", "git", "ok", _said([git, "--version"])))
+    try:
+        version = command.run(["version"], Path.cwd()).decode("utf-8", "replace").strip()
+        found.append(Finding("versions", "git", "ok", version))
+    except RlmError as error:
+        found.append(Finding("versions", "git", "bad", f"{error} repo and history need it."))
     for package in PACKAGES:
         try:
             found.append(Finding("versions", package, "ok", metadata.version(package)))
@@ -164,7 +164,7 @@ def _clients(settings: Settings) -> list[Finding]:
     project = settings.roots[0]
     found = []
     for client in CLIENTS.values():
-        command = next(filter(None, map(shutil.which, client.executables)), None)
+        program = next(filter(None, map(shutil.which, client.executables)), None)
         scopes: list[Scope] = []
         for scope in client.scopes:
             try:
@@ -172,18 +172,8 @@ def _clients(settings: Settings) -> list[Finding]:
                     scopes.append(scope)
             except RlmError as error:
                 found.append(Finding("clients", client.name, "bad", str(error)))
-        state: State = "ok" if command and scopes else "off"
-        where = command or f"no command {' or '.join(client.executables)} on PATH"
+        state: State = "ok" if program and scopes else "off"
+        where = program or f"no command {' or '.join(client.executables)} on PATH"
         entered = f"entered for {', '.join(scopes)}" if scopes else "not entered"
         found.append(Finding("clients", client.name, state, f"{where}; {entered}"))
     return found
-
-
-def _said(command: list[str]) -> str:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"does not run ({error})"
-    return done.stdout.strip()

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import refs
 from rlm_mcp.config import Settings
+from rlm_mcp.confine import Confine
 from rlm_mcp.contexts import names
-from rlm_mcp.contexts.confine import Confine
 from rlm_mcp.contexts.variable import (
     Chunk,
     Description,

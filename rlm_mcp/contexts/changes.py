@@ -17,10 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TypedDict
 
-from rlm_mcp.contexts import commits, patches, pickaxe
-from rlm_mcp.contexts.churn import Churn
-from rlm_mcp.contexts.commits import SHORT, Commit
-from rlm_mcp.contexts.plumbing import Git
+from rlm_mcp.contexts import pickaxe
 from rlm_mcp.contexts.variable import Chunk, Found, Hit, Listed, Query
 from rlm_mcp.corpus import chunk as chunking
 from rlm_mcp.corpus import load, tokens, words
@@ -28,6 +25,7 @@ from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest, RlmError
+from rlm_mcp.git import Commit, command, commits, numstat, patches
 from rlm_mcp.refs import Chars, Lines, Ref
 
 PART_BYTES = 32 << 20
@@ -62,7 +60,7 @@ class Packed:
     """The commits of some revisions, newest first, as they were when it was made."""
 
     def __init__(
-        self, git: Git, revs: Sequence[str], name: str, cache: Path, *, secrets: bool
+        self, git: command.Git, revs: Sequence[str], name: str, cache: Path, *, secrets: bool
     ) -> None:
         self.git, self.revs, self.name = git, list(revs), name
         self._cache, self._secrets = cache, secrets
@@ -75,7 +73,7 @@ class Packed:
             cache=cache,
             name=f"messages {name} {revs} {id(self)}",
         )
-        self.churn = Churn(git, [commit.commit for commit in self.commits], cache)
+        self.churn = numstat.Churn(git, [commit.commit for commit in self.commits], cache)
         self._parts: list[Part] = []
         self._packed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -233,7 +231,7 @@ class Packed:
 
     def _message(self, number: int, lines: Mapping[str, int]) -> Hit:
         line = min(lines.values())
-        commit = self.commits[number].commit[:SHORT]
+        commit = self.commits[number].commit[: commits.SHORT]
         raw = self.messages.line_bytes(_place(number), line, line)
         text = raw[0].decode("utf-8", "replace")
         last = self.messages.line_count(_place(number))
@@ -305,7 +303,7 @@ class Packed:
         return found
 
     def _hit(self, hit: searching.Match, start: int) -> Hit:
-        commit = self.commits[start + int(hit.path)].commit[:SHORT]
+        commit = self.commits[start + int(hit.path)].commit[: commits.SHORT]
         ref = Ref(self.name, commit, "", Lines(hit.line, hit.line))
         return Hit(
             str(ref), commit, hit.line, hit.text, tuple(hit.before), tuple(hit.after), hit.cut
@@ -323,7 +321,7 @@ def _place(number: int) -> str:
 
 
 def _summary(name: str, commit: Commit, line: str) -> Changed:
-    ref = f"{name}:{commit.commit[:SHORT]}"
+    ref = f"{name}:{commit.commit[: commits.SHORT]}"
     return Changed(
         ref=ref, date=commit.date, author=commit.author, subject=commit.subject, line=line
     )

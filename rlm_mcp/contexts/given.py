@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from rlm_mcp.config import cache_dir
-from rlm_mcp.contexts.confine import Confine
+from rlm_mcp.confine import Confine
 from rlm_mcp.contexts.variable import Variable
 
 

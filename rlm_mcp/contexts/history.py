@@ -14,12 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
-from rlm_mcp.contexts import commits, dates, patches, renames, window
+from rlm_mcp.confine import Confine
+from rlm_mcp.contexts import window
 from rlm_mcp.contexts.changes import Changed, Packed
-from rlm_mcp.contexts.churn import Churned, numstat
-from rlm_mcp.contexts.commits import SHORT, Commit
-from rlm_mcp.contexts.confine import Confine, is_denied
-from rlm_mcp.contexts.repository import Repository
 from rlm_mcp.contexts.text import help_of
 from rlm_mcp.contexts.variable import (
     Chunk,
@@ -37,7 +34,8 @@ from rlm_mcp.contexts.variable import (
 )
 from rlm_mcp.corpus import tokens
 from rlm_mcp.counts import counted
-from rlm_mcp.errors import BadRequest, Denied, did_you_mean
+from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.git import Commit, Repository, commits, dates, numstat, patches, renames
 from rlm_mcp.refs import Lines, Ref
 
 DIFF = "diff"
@@ -137,6 +135,7 @@ class History:
         newest = packed.commits[0] if packed.commits else None
         oldest = packed.commits[-1] if packed.commits else None
         facts: dict[str, str | int] = {"commits": len(packed.commits)}
+        fixed = f"fixed at {self._last[: commits.SHORT]}" if self._last else ""
         if newest and oldest:
             facts["from"], facts["to"] = oldest.date[:10], newest.date[:10]
             facts["authors"] = len({commit.email for commit in packed.commits})
@@ -150,8 +149,8 @@ class History:
             size_bytes=size,
             tokens=tokens.estimate(size, tokens.kind_of(packed.sample(), "prose")),
             documents=len(packed.commits),
-            freshness=f"fixed at {self._last[:SHORT]}" if self._last else "checked on each call",
-            ref_example=f"{self.name}:{newest.commit[:SHORT]}" if newest else self.name,
+            freshness=fixed or "checked on each call",
+            ref_example=f"{self.name}:{newest.commit[: commits.SHORT]}" if newest else self.name,
             facts=facts,
             notes=tuple(note for note in notes if note),
             methods=tuple(help_of(name, method) for name, method in self.methods.items()),
@@ -160,10 +159,10 @@ class History:
     def documents(self, scope: Ref) -> Sequence[str]:
         packed = self._now()
         if not scope.path or scope.path == "/":
-            return [commit.commit[:SHORT] for commit in packed.commits]
+            return [commit.commit[: commits.SHORT] for commit in packed.commits]
         if scope.path == DIFF and self._first:
             return [DIFF]
-        return [self._commit(scope.path)[:SHORT]]
+        return [self._commit(scope.path)[: commits.SHORT]]
 
     def read(self, ref: Ref, limit: int = 80) -> Passage:
         if not ref.path:
@@ -196,7 +195,7 @@ class History:
             months.setdefault(commit.date[:7], []).append(commit)
         items = tuple(
             Item(
-                f"{self.name}:{own[0].commit[:SHORT]}",
+                f"{self.name}:{own[0].commit[: commits.SHORT]}",
                 "month",
                 month,
                 0,
@@ -240,13 +239,13 @@ class History:
 
     def blame(self, path: str, start: int = 1, end: int = 0, rev: str = "") -> list[commits.Blamed]:
         """blame(path, start=1, end=0, rev="") -> who last changed each line, in which commit"""
-        self._refuse(path)
+        self.confine.refuse_name(path)
         git = self.repository.git
         return commits.blame(git, path, start, end, git.resolve(rev or "HEAD"))
 
     def file(self, path: str, rev: str = "HEAD") -> str:
         """file(path, rev="HEAD") -> a file's text at a revision"""
-        self._refuse(path)
+        self.confine.refuse_name(path)
         git = self.repository.git
         entry = commits.tree_entry(git, git.resolve(rev), path)
         if entry is None or entry.kind != "blob":
@@ -267,7 +266,7 @@ class History:
         found = commits.together(self.repository.git, ids, renames.names(steps, path))
         return Listed.cut(found, limit)
 
-    def churn(self, path: str = "", limit: int = 20) -> Churned:
+    def churn(self, path: str = "", limit: int = 20) -> numstat.Churned:
         """churn(path="", limit=20) -> files by lines added and removed over the history, under
         their present names; files holds path, commits, added, removed"""
         return self._now().churn.files(path, limit, WAIT_S)
@@ -308,7 +307,7 @@ class History:
 
         Each has the name that the file had then.
         """
-        self._refuse(path)
+        self.confine.refuse_name(path)
         known = {commit.commit for commit in self._now().commits} if self._first else None
         if not (rev or self._head):
             return []
@@ -332,9 +331,9 @@ class History:
         try:
             return self.repository.git.resolve(text)
         except BadRequest:
-            known = [commit.commit[:SHORT] for commit in self._now().commits[:2_000]]
+            known = [commit.commit[: commits.SHORT] for commit in self._now().commits[:2_000]]
             raise BadRequest(
-                f"{self.name} has no commit {text!r}.{did_you_mean(text[:SHORT], known)}"
+                f"{self.name} has no commit {text!r}.{did_you_mean(text[: commits.SHORT], known)}"
             ) from None
 
     def _document(self, ref: Ref) -> tuple[Ref, window.Document]:
@@ -342,7 +341,7 @@ class History:
         if ref.path == DIFF and self._first:
             return ref, window.Plain(self._diff(self._first, self._last, ""))
         commit = self._commit(ref.path)
-        ref = replace(ref, path=commit[:SHORT], rev="")
+        ref = replace(ref, path=commit[: commits.SHORT], rev="")
         git = self.repository.git
         found = patches.stream(git, [commit], secrets=self.confine.secrets, limit=1)
         change = next(iter(found), None)
@@ -354,7 +353,7 @@ class History:
         if not a:
             raise BadRequest("diff: name two revisions, as diff('v1.0', 'v2.0').")
         if path:
-            self._refuse(path)
+            self.confine.refuse_name(path)
         git = self.repository.git
         secrets = self.confine.secrets
         return patches.between(git, git.resolve(a), git.resolve(b), path, secrets=secrets)
@@ -364,7 +363,9 @@ class History:
         start = ref.span.start if isinstance(ref.span, Lines) else 1
         shown = found[start - 1 : start - 1 + limit]
         last = start + len(shown) - 1
-        lines = [f"{c.commit[:SHORT]} {c.date[:10]} {c.author}: {c.subject}" for c in shown]
+        lines = [
+            f"{c.commit[: commits.SHORT]} {c.date[:10]} {c.author}: {c.subject}" for c in shown
+        ]
         rest = Lines(last + 1, min(len(found), last + limit)) if last < len(found) else None
         return Passage(
             str(ref.at(Lines(start, max(start, last)))), "\n".join(lines), start, len(found),
@@ -373,20 +374,17 @@ class History:
         )  # fmt: skip
 
     def _files_of(self, commit: str, limit: int) -> Outline:
-        found = next(numstat(self.repository.git, [commit]), (commit, []))[1]
+        found = next(numstat.numstat(self.repository.git, [commit]), (commit, []))[1]
+        ref = f"{self.name}:{commit[: commits.SHORT]}"
         items = tuple(
-            Item(f"{self.name}:{commit[:SHORT]}", "file", _shown(path), 0, f"+{added} -{removed}")
+            Item(ref, "file", _shown(path), 0, f"+{added} -{removed}")
             for path, added, removed, _ in found
         )
         return Outline(items[:limit], len(items))
 
-    def _refuse(self, path: str) -> None:
-        if not self.confine.secrets and is_denied(path):
-            raise Denied(f"{path!r} holds secrets by its name and is not opened.")
-
     def _line(self, commit: Commit) -> Logged:
         return Logged(
-            ref=f"{self.name}:{commit.commit[:SHORT]}",
+            ref=f"{self.name}:{commit.commit[: commits.SHORT]}",
             commit=commit.commit,
             date=commit.date,
             author=commit.author,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from rlm_mcp.contexts.confine import Confine
+from rlm_mcp.confine import Confine
 from rlm_mcp.corpus import files, load
 from rlm_mcp.corpus.pack import Corpus
 from rlm_mcp.errors import BadRequest

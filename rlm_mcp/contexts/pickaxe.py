@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rlm_mcp.contexts.commits import Commit
 from rlm_mcp.corpus import search as searching
 from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.git import Commit
 
 MAX_LINES = 200_000
 """Matching lines of one pack that are looked at."""

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rlm_mcp.contexts import commits, patches, renames, window
-from rlm_mcp.contexts.confine import Confine, is_denied
-from rlm_mcp.contexts.repository import Repository
+from rlm_mcp.confine import Confine
+from rlm_mcp.contexts import window
 from rlm_mcp.contexts.text import Text
 from rlm_mcp.contexts.variable import (
     Chunk,
@@ -30,7 +29,8 @@ from rlm_mcp.contexts.variable import (
 )
 from rlm_mcp.corpus import files, load
 from rlm_mcp.corpus.pack import Corpus
-from rlm_mcp.errors import BadRequest, Denied
+from rlm_mcp.errors import BadRequest
+from rlm_mcp.git import Repository, commits, patches, renames
 from rlm_mcp.refs import Ref, literal
 
 MAX_BLOB = 64 << 20
@@ -155,7 +155,7 @@ class Repo(Text):
                 "diff: a revision has nothing uncommitted; history.diff(a, b) compares."
             )
         if path:
-            self._refuse(path)
+            self.confine.refuse_name(path)
         git = self.repository.git
         base = self.repository.head() or git.text("hash-object", "-t", "tree", "--stdin")
         secrets = self.confine.secrets
@@ -169,7 +169,7 @@ class Repo(Text):
             return Listed()
         git, limit = self.repository.git, max(0, limit)
         if path:
-            self._refuse(path)
+            self.confine.refuse_name(path)
             found = renames.commits_of(git, renames.follow(git, rev, path, limit + 1))
         else:
             found = commits.log(git, rev, limit + 1)
@@ -179,13 +179,9 @@ class Repo(Text):
 
     def blame(self, path: str, start: int = 1, end: int = 0) -> list[commits.Blamed]:
         """blame(path, start=1, end=0) -> who last changed each line, in which commit"""
-        self._refuse(path)
+        self.confine.refuse_name(path)
         inside = self.repository.top is not None and not self.rev
         return commits.blame(self.repository.git, path, start, end, "" if inside else self.rev)
-
-    def _refuse(self, path: str) -> None:
-        if not self.confine.secrets and is_denied(path):
-            raise Denied(f"{path!r} holds secrets by its name and is not opened.")
 
     def _settle(self, ref: Ref) -> Ref:
         """Return `ref` with its revision as a commit id; `@` may be a part of the path."""
@@ -231,7 +227,7 @@ class Repo(Text):
 
     def _blob(self, ref: Ref) -> tuple[bytes | None, str]:
         """Return one file at a revision and a note on it; None for a folder."""
-        self._refuse(ref.path)
+        self.confine.refuse_name(ref.path)
         git = self.repository.git
         entry = commits.tree_entry(git, git.resolve(ref.rev), ref.path)
         if entry is None:

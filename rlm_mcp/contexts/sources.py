@@ -21,15 +21,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rlm_mcp.config import Settings, cache_dir
-from rlm_mcp.contexts import clone, repository
-from rlm_mcp.contexts.confine import Confine
+from rlm_mcp.confine import Confine
 from rlm_mcp.contexts.history import History
 from rlm_mcp.contexts.repo import Repo
-from rlm_mcp.contexts.repository import Repository
 from rlm_mcp.contexts.text import Text
 from rlm_mcp.contexts.variable import Variable
 from rlm_mcp.corpus import load
 from rlm_mcp.errors import BadRequest, Denied, RlmError
+from rlm_mcp.git import Repository, clone, commits, find_repository
 
 _REV = r"(?:[A-Za-z0-9][\w/~^{}+-]*(?:\.[\w/~^{}+-]+)*)?"
 _RANGE = re.compile(rf"(?:(?P<path>.*)@)?(?P<a>{_REV})(?P<dots>\.{{2,3}})(?P<b>{_REV})\Z")
@@ -46,8 +45,8 @@ def open_source(source: str, name: str, settings: Settings, confine: Confine) ->
     if source.startswith("logs:"):
         return _open_logs(source.removeprefix("logs:"), name, settings, confine)
     if clone.is_url(source):
-        folder = clone.fetch(source, confine)
-        return _open_repo(source, name, clone.found(folder), confine.allowing(folder))
+        folder = clone.fetch_clone(source, confine)
+        return _open_repo(source, name, clone.open_clone(folder), confine.allowing(folder))
     path = _existing(source, confine)
     if path is not None:
         return _open_path(path, source, name, settings, confine)
@@ -71,7 +70,7 @@ def open_default(name: str, settings: Settings, confine: Confine) -> Variable | 
 
         found = _find_logs(root)
         return logs.open(found, name, settings) if found else None
-    known = repository.find(root, confine)
+    known = find_repository(root, confine)
     if name == "repo":
         if known is None:
             return _open_folder(root, str(root), name, confine)
@@ -85,7 +84,7 @@ def openable(waiting: Sequence[str], settings: Settings, confine: Confine) -> li
     found = []
     known: Repository | None = None
     try:
-        known = repository.find(root, confine)
+        known = find_repository(root, confine)
     except RlmError as error:
         found.append(("history", str(error)))
     if "repo" in waiting:
@@ -114,7 +113,7 @@ def _open_path(
     path: Path, source: str, name: str, settings: Settings, confine: Confine
 ) -> Variable:
     if path.is_dir():
-        known = repository.find(path, confine)
+        known = find_repository(path, confine)
         if known is not None and known.folder == (known.top or known.git_dir):
             return _open_repo(source, name, known, confine)
         return _open_folder(path, source, name, confine)
@@ -274,8 +273,6 @@ def _open_blob(
     known: Repository, commit: str, path: str, source: str, name: str, confine: Confine
 ) -> Variable:
     """Open one file or folder of a revision."""
-    from rlm_mcp.contexts import commits
-
     entry = commits.tree_entry(known.git, commit, path)
     if entry is None:
         raise BadRequest(f"{path!r} does not exist at {commit[:12]}.")
@@ -299,7 +296,7 @@ def _repository_at(where: str, confine: Confine, source: str) -> Repository:
         while not asked.exists() and asked != asked.parent:
             asked = asked.parent
         path = confine.resolve(asked)
-    known = repository.find(path if path.is_dir() else path.parent, confine)
+    known = find_repository(path if path.is_dir() else path.parent, confine)
     if known is None:
         raise BadRequest(f"{source!r}: there is no git repository there, so it has no revisions.")
     if known.top is not None and confine.within(known.top):

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.config import cache_dir
+from rlm_mcp.confine import Confine, is_denied
 from rlm_mcp.contexts import layout, manual, window
 from rlm_mcp.contexts.cited import Cited
 from rlm_mcp.contexts.code import Code
-from rlm_mcp.contexts.confine import Confine, is_denied
 from rlm_mcp.contexts.kinds import kind_of_path, token_kind
 from rlm_mcp.contexts.large import Large
 from rlm_mcp.contexts.variable import (

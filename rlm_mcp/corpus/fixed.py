@@ -10,12 +10,12 @@ from typing import IO
 
 import numpy as np
 
-from rlm_mcp.corpus import files, git, marks
+from rlm_mcp.corpus import files, marks
 from rlm_mcp.corpus.files import Admit
-from rlm_mcp.corpus.repository import Repository
 from rlm_mcp.corpus.table import REASONS, ROW, Change, Table
 from rlm_mcp.corpus.text import MAX_TEXT, Writer
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.git import RepositoryPaths, command
 
 _CODE = {reason: code for code, reason in enumerate(REASONS)}
 _MODES = {b"120000": "link", b"160000": "submodule"}
@@ -28,7 +28,7 @@ class Revision:
     """The files of a commit or tree."""
 
     def __init__(
-        self, repository: Repository, oid: str, admit: Admit | None, limit_bytes: int
+        self, repository: RepositoryPaths, oid: str, admit: Admit | None, limit_bytes: int
     ) -> None:
         self.repository, self.oid = repository, oid
         self.admit, self.limit_bytes = admit, limit_bytes
@@ -65,7 +65,7 @@ class Revision:
     def open(self, path: bytes) -> bytes:
         """Return a blob that was too large to load."""
         name = self._name(path)
-        return git.run(["cat-file", "blob", name], self.repository.where, limit_bytes=MAX_TEXT)
+        return command.run(["cat-file", "blob", name], self.repository.where, limit_bytes=MAX_TEXT)
 
     def distrust(self) -> None:
         """Do nothing: what is fixed need not be compared."""
@@ -75,7 +75,7 @@ class Revision:
 
     def _listed(self) -> list[_Entry]:
         listed_by = ["ls-tree", "-r", "-z", "-l", "--full-tree", self.oid]
-        out = git.run(listed_by, self.repository.where, timeout_s=120)
+        out = command.run(listed_by, self.repository.where, timeout_s=120)
         listed = []
         for record in filter(None, out.split(b"\0")):
             facts, _, path = record.partition(b"\t")
@@ -104,10 +104,10 @@ class Index(Revision):
     """
 
     def __init__(
-        self, repository: Repository, place: str, admit: Admit | None, limit_bytes: int
+        self, repository: RepositoryPaths, place: str, admit: Admit | None, limit_bytes: int
     ) -> None:
         listed_by = ["ls-files", "--stage", "-z", "--full-name", "--", f":(top,literal){place}"]
-        self._raw = git.run(listed_by, repository.where, timeout_s=120)
+        self._raw = command.run(listed_by, repository.where, timeout_s=120)
         self._prefix = os.fsencode(f"{place.rstrip('/')}/")
         super().__init__(repository, hashlib.sha1(self._raw).hexdigest(), admit, limit_bytes)
 
@@ -115,7 +115,7 @@ class Index(Revision):
         entries = {path: (mode, oid) for path, mode, oid in self._entries()}
         oids = b"".join(oid + b"\n" for _, oid in entries.values())
         check = ["cat-file", "--batch-check=%(objectsize)"]
-        sizes = git.run(check, self.repository.where, oids, timeout_s=120).splitlines()
+        sizes = command.run(check, self.repository.where, oids, timeout_s=120).splitlines()
         return [
             (path, mode, oid, _size(size))
             for (path, (mode, oid)), size in zip(entries.items(), sizes, strict=True)
@@ -171,9 +171,9 @@ class Texts:
         """Hold nothing."""
 
 
-def blobs(repository: Repository, oids: list[bytes]) -> Iterable[bytes]:
+def blobs(repository: RepositoryPaths, oids: list[bytes]) -> Iterable[bytes]:
     """Yield the content of blobs, in order, from one git process."""
-    with git.batch(repository.where) as (sink, source):
+    with command.batch(repository.where) as (sink, source):
         for start in range(0, len(oids), _BATCH):
             part = oids[start : start + _BATCH]
             sent = 0

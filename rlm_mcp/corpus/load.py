@@ -16,10 +16,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm_mcp.corpus import git
 from rlm_mcp.corpus.files import Admit
-from rlm_mcp.corpus.repository import Repository, find
 from rlm_mcp.errors import BadRequest, Unavailable
+from rlm_mcp.git import RepositoryPaths, command, discover_paths
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.pack import Corpus
@@ -45,7 +44,7 @@ def tree(
     from rlm_mcp.corpus.store import Store
     from rlm_mcp.corpus.tree import Tree
 
-    repository = find(where)
+    repository = discover_paths(where)
     if repository is None:
         raise Unavailable(f"{where} is not in a git repository; open it as a folder.")
     if repository.top is None:
@@ -68,7 +67,7 @@ def revision(
     from rlm_mcp.corpus.pack import Corpus
     from rlm_mcp.corpus.store import Store
 
-    repository = find(where)
+    repository = discover_paths(where)
     if repository is None:
         raise Unavailable(f"{where} is not in a git repository.")
     oid = resolve(repository, rev)
@@ -95,7 +94,7 @@ def index(
     from rlm_mcp.corpus.pack import Corpus
     from rlm_mcp.corpus.store import Store
 
-    repository = find(where)
+    repository = discover_paths(where)
     if repository is None or repository.top is None:
         raise Unavailable(f"{where} is in no working tree, so nothing is staged there.")
     origin = Index(repository, place, admit, limit_bytes)
@@ -142,10 +141,10 @@ def texts(items: Iterable[tuple[str, bytes]], *, cache: Path, name: str) -> Corp
     return Corpus(Store.passing(cache), Texts(items), lasting=False)
 
 
-def resolve(repository: Repository, rev: str) -> str:
+def resolve(repository: RepositoryPaths, rev: str) -> str:
     """Return the id of the commit or tree that `rev` names. Raises BadRequest."""
     try:
-        out = git.run(
+        out = command.run(
             ["rev-parse", "--verify", "--quiet", "--end-of-options", rev + "^{}"], repository.where
         )
     except Unavailable as error:

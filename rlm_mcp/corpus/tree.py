@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rlm_mcp.corpus import files, git, ignore
+from rlm_mcp.corpus import files, ignore
 from rlm_mcp.corpus.files import Admit, Stamp
 from rlm_mcp.corpus.living import Listed, Living
-from rlm_mcp.corpus.repository import Repository, find
 from rlm_mcp.corpus.table import Locked
 from rlm_mcp.errors import Denied, Unavailable
+from rlm_mcp.git import RepositoryPaths, command, discover_paths
 
 WAIT_S = 2.0
 """How long a query waits for a git command that is changing the working tree."""
@@ -32,7 +32,7 @@ class Tree(Living):
     """The working tree of a repository, with the repositories inside it."""
 
     def __init__(
-        self, repository: Repository, admit: Admit | None, limit_bytes: int, trust: bool
+        self, repository: RepositoryPaths, admit: Admit | None, limit_bytes: int, trust: bool
     ) -> None:
         assert repository.top is not None
         super().__init__(repository.top, admit, limit_bytes, trust)
@@ -108,7 +108,7 @@ def _ls_files(top: Path) -> bytes:
     if not _is_trapped(top):
         try:
             return _list(top, listed, PATIENCE_S)
-        except git.Slow:
+        except command.Slow:
             trap = ignore.trap(top)
             if trap is None:
                 return _list(top, listed)
@@ -126,7 +126,7 @@ def _is_trapped(top: Path) -> bool:
 
 def _list(top: Path, arguments: Sequence[str], timeout_s: float = 120) -> bytes:
     """Return what git lists by its ignore rules, the user's own among them."""
-    return git.run(arguments, top, timeout_s=timeout_s, alone=False)
+    return command.run(arguments, top, timeout_s=timeout_s, alone=False)
 
 
 def _list_tree(
@@ -153,7 +153,7 @@ def _list_inner(
     place = top / os.fsdecode(path)
     try:
         there = stat.S_ISDIR(place.lstat().st_mode) and (place / ".git").exists()
-        repository = find(place) if there and depth < DEPTH else None
+        repository = discover_paths(place) if there and depth < DEPTH else None
         if repository is None or repository.top is None or repository.top != place.resolve():
             found[prefix + path] = "not checked out"
             return

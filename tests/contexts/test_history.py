@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.patches import censor
 from rlm_mcp.contexts.variable import Query
 from rlm_mcp.errors import BadRequest, Denied, RlmError
+from rlm_mcp.git import patches
 from tests.contexts.conftest import Work
 
 Make = Callable[..., Catalog]
@@ -119,7 +119,7 @@ def test_secrets_are_left_out_of_patches_counted_and_said(work: Work, catalog_of
 )
 def test_a_secret_in_a_patch_is_seen_however_its_header_is_written(header: bytes) -> None:
     patch = b"diff --git a/a b/a\n+fine\n" + header + b"\n@@ -0,0 +1 @@\n+hunter2\n"
-    kept, omitted = censor(patch, secrets=False)
+    kept, omitted = patches.censor(patch, secrets=False)
     assert (kept, omitted) == (b"diff --git a/a b/a\n+fine\n", 1)
 
 

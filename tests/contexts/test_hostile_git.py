@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp.confine import Confine
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.confine import Confine
-from rlm_mcp.contexts.repository import find
 from rlm_mcp.errors import Denied, RlmError, Unavailable
+from rlm_mcp.git import find_repository
 from tests.contexts.conftest import Work
 
 Make = Callable[..., Catalog]
@@ -110,7 +110,7 @@ def test_no_way_of_borrowing_objects_shows_a_strangers_commits(
         lambda: catalog.text(f"repo:secret.txt@{secret}"),
     )
     with pytest.raises(Denied):
-        find(work.path, Confine([work.path]))
+        find_repository(work.path, Confine([work.path]))
 
 
 def disguise_by_file(evil: Path, stranger: Work) -> None:
@@ -260,4 +260,4 @@ def test_a_git_folder_with_pipes_and_devices_is_refused_at_once(
     else:
         place.symlink_to("/dev/zero")
     with pytest.raises(Denied):
-        find(folder, Confine([folder]))
+        find_repository(folder, Confine([folder]))

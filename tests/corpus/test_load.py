@@ -14,8 +14,8 @@ import pytest
 
 from rlm_mcp.corpus import load
 from rlm_mcp.corpus import tree as trees
-from rlm_mcp.corpus.repository import find
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
+from rlm_mcp.git import discover_paths
 from tests.corpus.conftest import Tree
 
 Make = Callable[..., Tree]
@@ -293,7 +293,7 @@ def test_bare_empty_and_missing_repositories_get_a_sentence(make_tree: Make, cac
         load.revision(tree.folder, "--output=x", cache=cache)
     with pytest.raises(Unavailable, match="is gone"):
         load.folder(tree.folder / "nowhere", cache=cache)
-    assert find(tree.folder / "nowhere") is None
+    assert discover_paths(tree.folder / "nowhere") is None
 
 
 def test_revision_holds_the_blobs_of_a_commit_whatever_the_tree_holds(

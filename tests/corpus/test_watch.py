@@ -135,7 +135,7 @@ def test_every_kind_of_change_is_seen_at_once(
 def test_a_quiet_watched_tree_costs_no_look_at_its_files(
     make_tree: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rlm_mcp.corpus import git
+    from rlm_mcp.git import command
 
     tree = make_tree({f"f{number}": "x\n" for number in range(5)})
     if not inotify.local(str(tree.folder)):
@@ -143,7 +143,7 @@ def test_a_quiet_watched_tree_costs_no_look_at_its_files(
     corpus = load.tree(tree.folder, cache=cache)
     settle(corpus)
     calls: list[object] = []
-    monkeypatch.setattr(git, "run", lambda *args, **named: calls.append(args))
+    monkeypatch.setattr(command, "run", lambda *args, **named: calls.append(args))
     monkeypatch.setattr(os, "lstat", lambda *args: calls.append(args))
     for _ in range(20):
         assert corpus.refresh() is False

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "config", "refs", "counts"}
+OPEN_TO_ALL = {"errors", "config", "refs", "counts", "confine"}
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
         "sandbox",
     },
     "server": {"toolbox", "promptbook", "trust", "engine", "reply", "redact", "contexts", "models"},
-    "clients": {"models", "sandbox", "contexts", "corpus", "toolbox", "promptbook", "trust"},
+    "clients": {"models", "sandbox", "contexts", "corpus", "git", "toolbox", "promptbook", "trust"},
     "toolbox": {"trust"},
     "promptbook": {"trust"},
     "trust": set(),
@@ -36,8 +36,10 @@ ROOMS: dict[str, set[str]] = {
     "models": {"redact", "sdk"},
     "sandbox": {"sdk"},
     "sdk": set(),
-    "contexts": {"corpus", "redact"},
-    "corpus": set(),
+    "contexts": {"corpus", "git", "redact"},
+    "corpus": {"git"},
+    "git": set(),
+    "confine": {"errors"},
     "redact": set(),
     "errors": set(),
     "counts": set(),
@@ -59,7 +61,7 @@ DEPENDENCIES = {
     "openai": "models",
     "httpx2": "models",
     "RestrictedPython": "sandbox",
-    "git": "contexts",
+    "git": "git",
     "re2": "corpus",
     "hyperscan": "corpus",
     "numpy": "corpus",

@@ -22,7 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
-from rlm_mcp.contexts.confine import Confine
+from rlm_mcp.confine import Confine
 from rlm_mcp.contexts.logs import times
 from rlm_mcp.corpus.big import Big
 from rlm_mcp.corpus.files import TOLD_BY, utf16

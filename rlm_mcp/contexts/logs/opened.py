@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlm_mcp.config import Settings
+from rlm_mcp.confine import Confine
 from rlm_mcp.contexts import window
-from rlm_mcp.contexts.confine import Confine
 from rlm_mcp.contexts.logs.files import LogFile, open_file, ordered
 from rlm_mcp.contexts.variable import Hit
 from rlm_mcp.corpus import globs

@@ -19,7 +19,7 @@ from rlm_mcp.refs import parse
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
-    from rlm_mcp.contexts.repository import Repository
+    from rlm_mcp.git import Repository
 
 _NUMBERED = re.compile(r"^ *\d+(?:\t|→|\|) ?", re.MULTILINE)
 _MOST = 500
@@ -177,8 +177,8 @@ def commits(view: View, settings: Settings) -> list[dict[str, Any]]:
 
 def _repository(view: View, settings: Settings) -> Repository | None:
     """Return the repository of the session's folder where it lies under a root."""
-    from rlm_mcp.contexts import repository
-    from rlm_mcp.contexts.confine import Confine
+    from rlm_mcp.confine import Confine
+    from rlm_mcp.git import find_repository
 
     cwds = view.index.states()[""].cwds
     confine = Confine(settings.roots)
@@ -186,7 +186,7 @@ def _repository(view: View, settings: Settings) -> Repository | None:
         folder = Path(cwd)
         if folder.is_dir() and confine.within(folder.resolve()):
             try:
-                return repository.find(folder.resolve(), confine)
+                return find_repository(folder.resolve(), confine)
             except Denied:
                 return None
     return None

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from rlm_mcp.contexts import commits
-from rlm_mcp.contexts.commits import Commit
-from rlm_mcp.contexts.confine import is_denied
-from rlm_mcp.contexts.plumbing import Git
+from rlm_mcp.confine import is_denied
+from rlm_mcp.git import commits
+from rlm_mcp.git.command import Git
+from rlm_mcp.git.commits import Commit
 
 DETECT = ("-M", "-l2000")
 """Flags that have git look for renames, whatever the repository's configuration says."""

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from rlm_mcp.contexts.confine import Confine
+from rlm_mcp.confine import Confine
 from rlm_mcp.errors import Denied
 
 _PARTS = ("objects", "refs", "refs/heads", "packed-refs", "HEAD", "index")

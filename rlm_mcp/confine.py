@@ -123,6 +123,11 @@ class Confine:
             return None
         return "denied"
 
+    def refuse_name(self, path: str) -> None:
+        """Raise Denied where a file of this name may be shown at no revision."""
+        if not self.secrets and is_denied(path):
+            raise Denied(_secret(path))
+
     def open(self, path: Path) -> int:
         """Return a descriptor of the regular file at the resolved `path`, following no link."""
         root = next((r for r in self.roots if path.is_relative_to(r)), None)

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TypedDict
 
-from rlm_mcp.contexts.confine import is_denied
-from rlm_mcp.contexts.plumbing import PATCH_FLAGS, Git
+from rlm_mcp.confine import is_denied
 from rlm_mcp.errors import BadRequest, Denied
+from rlm_mcp.git.command import PATCH_FLAGS, Git
 
 FIELDS = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%B%x00%x1f"
 """The format of a commit: what `parse` reads, up to the last NUL."""

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rlm_mcp.contexts import dates
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.git import dates
 
 
 @pytest.mark.parametrize("text", ["", "2026", "2026-03", "2026-03-14", "2026-03-14T09:30"])

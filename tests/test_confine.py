@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts.confine import Confine, is_denied
+from rlm_mcp.confine import Confine, is_denied
 from rlm_mcp.errors import BadRequest, Denied, RlmError, Unavailable
 
 

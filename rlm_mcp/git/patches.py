@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from rlm_mcp.contexts.commits import FIELDS, Commit, parse
-from rlm_mcp.contexts.confine import is_denied
-from rlm_mcp.contexts.plumbing import PATCH_FLAGS, Git
+from rlm_mcp.confine import is_denied
+from rlm_mcp.git.command import PATCH_FLAGS, Git
+from rlm_mcp.git.commits import FIELDS, Commit, parse
 
 MAX_PATCH = 1 << 20
 """Bytes of one commit's patch that are kept in bulk; opening the commit itself shows more."""

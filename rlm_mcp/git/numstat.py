@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from rlm_mcp.contexts.confine import is_denied
-from rlm_mcp.contexts.plumbing import Git
-from rlm_mcp.contexts.renames import DETECT
+from rlm_mcp.confine import is_denied
 from rlm_mcp.errors import RlmError
+from rlm_mcp.git.command import Git
+from rlm_mcp.git.renames import DETECT
 
 BATCH = 200
 _HEAD = re.compile(rb"\x1e([0-9a-f]{40,64})")

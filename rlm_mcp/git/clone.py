@@ -14,12 +14,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from rlm_mcp.config import cache_dir
-from rlm_mcp.contexts import repository
-from rlm_mcp.contexts.confine import Confine
-from rlm_mcp.contexts.plumbing import Git
-from rlm_mcp.contexts.repository import Repository
-from rlm_mcp.corpus.git import stream
+from rlm_mcp.confine import Confine
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
+from rlm_mcp.git.command import Git, stream
+from rlm_mcp.git.repository import Repository, find_repository
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?://|:)")
 _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^\s]+\Z")
@@ -31,7 +29,7 @@ def is_url(source: str) -> bool:
     return bool(_URL.match(source) or _SCP.match(source))
 
 
-def fetch(source: str, confine: Confine) -> Path:
+def fetch_clone(source: str, confine: Confine) -> Path:
     """Return the folder of an up-to-date clone.
 
     Raises Denied for a protocol that is not allowed, Unavailable where the other side cannot be
@@ -59,7 +57,7 @@ def fetch(source: str, confine: Confine) -> Path:
     return folder
 
 
-def found(folder: Path) -> Repository:
+def open_clone(folder: Path) -> Repository:
     """Return the repository of a clone."""
     return Repository(folder / ".git", folder, folder)
 
@@ -88,7 +86,7 @@ def _near(path: Path, source: str, confine: Confine) -> Path:
 
     Given a git folder, git looks for a `.git` inside it first, which may be a link.
     """
-    known = repository.find(path, confine)
+    known = find_repository(path, confine)
     if known is None or path not in (known.top, known.git_dir):
         raise BadRequest(f"{source!r} is no repository.")
     if os.path.lexists(known.git_dir / ".git"):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.corpus import git, load
+from rlm_mcp.corpus import load
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.git import command
 from tests.corpus.conftest import Tree
 
 Make = Callable[..., Tree]
@@ -41,16 +42,16 @@ def test_what_the_user_ignores_everywhere_is_not_loaded(
 def test_more_output_than_allowed_is_refused_with_the_limit(make_tree: Make) -> None:
     tree = make_tree({"a.txt": "x" * 5000})
     blob = ["cat-file", "blob", "HEAD:a.txt"]
-    assert git.run(blob, tree.folder, limit_bytes=5000) == b"x" * 5000
+    assert command.run(blob, tree.folder, limit_bytes=5000) == b"x" * 5000
     with pytest.raises(Unavailable, match="more than 4,999 bytes"):
-        git.run(blob, tree.folder, limit_bytes=4999)
+        command.run(blob, tree.folder, limit_bytes=4999)
 
 
 def test_the_reason_is_gits_own_first_complaint(make_tree: Make, tmp_path: Path) -> None:
     tree = make_tree({"a.txt": "x\n"})
     with pytest.raises(Unavailable, match=r"^git cat-file failed: path .none. does not exist.*\.$"):
-        git.run(["cat-file", "blob", "HEAD:none"], tree.folder)
+        command.run(["cat-file", "blob", "HEAD:none"], tree.folder)
     with pytest.raises(Unavailable, match="does not exist any more"):
-        git.run(["status"], tmp_path / "gone")
+        command.run(["status"], tmp_path / "gone")
     with pytest.raises(Unavailable, match=r"a\.txt is not a folder"):
-        git.run(["status"], tree.folder / "a.txt")
+        command.run(["status"], tree.folder / "a.txt")

@@ -1,0 +1,252 @@
+"""Find the repository that a folder belongs to, and say what state it is in.
+
+`find_repository` reads a few small files and starts no program. A repository outside the roots is
+used only where it names the folder itself (a linked worktree, a submodule), so that a `.git` file
+from elsewhere cannot point at someone's private repository. `discover_paths` asks git instead, for
+folders that are known to lie under the roots.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlm_mcp.confine import Confine
+from rlm_mcp.errors import BadRequest, Denied, Unavailable
+from rlm_mcp.git import alternates, command
+from rlm_mcp.git.command import Git
+from rlm_mcp.git.references import read_references
+
+_STATES = {
+    "rebase-merge": "A rebase is in progress",
+    "rebase-apply": "A rebase or `git am` is in progress",
+    "MERGE_HEAD": "A merge is in progress",
+    "CHERRY_PICK_HEAD": "A cherry-pick is in progress",
+    "REVERT_HEAD": "A revert is in progress",
+    "BISECT_LOG": "A bisection is in progress",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A git repository; `top` is its working tree, None when bare.
+
+    `folder` is the part of it that may be shown: `top`, or a root that lies below it.
+    """
+
+    git_dir: Path
+    top: Path | None
+    folder: Path
+
+    @property
+    def git(self) -> Git:
+        return Git(self.git_dir, self.top, self.folder)
+
+    @property
+    def prefix(self) -> str:
+        """`folder` below `top`, with a slash at its end; empty where they are the same."""
+        return self.git.prefix
+
+    def head(self) -> str:
+        """Return the id of the checked-out commit, or an empty string before the first one."""
+        return self.git.probe("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+
+    def tree(self, commit: str) -> str:
+        """Return the id of what may be shown of a commit: itself, or one folder's tree.
+
+        Raises BadRequest where the folder did not exist then.
+        """
+        if not self.prefix:
+            return commit
+        tree = self.git.probe("rev-parse", "--verify", "--quiet", f"{commit}:{self.prefix}")
+        if not tree:
+            raise BadRequest(f"{self.prefix} does not exist at {commit[:12]}.")
+        return tree
+
+    def branch(self) -> str:
+        """Return the branch's name, or an empty string where HEAD is detached."""
+        try:
+            text = (self.git_dir / "HEAD").read_text("utf-8", "replace").strip()
+        except OSError:
+            return ""
+        return text.removeprefix("ref: refs/heads/") if text.startswith("ref: ") else ""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a sentence for everything that is in progress."""
+        found = []
+        for name, sentence in _STATES.items():
+            if (self.git_dir / name).exists():
+                found.append(f"{sentence}: files may hold conflict markers.")
+        if (self.git_dir / "shallow").exists():
+            found.append("The clone is shallow: its history ends early.")
+        return tuple(found)
+
+    def refs(self) -> dict[str, str]:
+        """Return the commit id of every branch and tag, by short name.
+
+        One that names no commit that is here (broken, or never fetched) is left out.
+        """
+        try:
+            found = read_references(self.git_dir, self.common_dir)
+        except Unavailable:
+            found = self._listed()
+        short = Counter(name.split("/", 2)[-1] for name in found)
+        return {
+            name.split("/", 2 if short[name.split("/", 2)[-1]] == 1 else 1)[-1]: commit
+            for name, commit in found.items()
+        }
+
+    @property
+    def common_dir(self) -> Path:
+        """The folder of objects and refs, which linked worktrees share."""
+        text = alternates.content(self.git_dir / "commondir")
+        return Path(os.path.realpath(self.git_dir / text)) if text else self.git_dir
+
+    def tags(self, commit: str) -> list[str]:
+        """Return the tags that hold a commit (an id), the oldest first."""
+        out = self.git.run(
+            "for-each-ref", f"--contains={commit}", "--sort=creatordate",
+            "--format=%(refname:strip=2)", "refs/tags",
+        )  # fmt: skip
+        return out.decode("utf-8", "replace").splitlines()
+
+    def _listed(self) -> dict[str, str]:
+        """Return the refs as git lists them, by full name.
+
+        Names are listed first and looked up then, since one missing object would end the list.
+        """
+        out = self.git.run("for-each-ref", "--format=%(objectname) %(refname)")
+        named = [line.partition(b" ") for line in out.splitlines()]
+        asked = b"".join(oid + b"^{commit}\n" for oid, _, _ in named)
+        check = "--batch-check=%(objectname) %(objecttype)"
+        answers = self.git.run("cat-file", check, stdin=asked).splitlines() if asked else []
+        if len(answers) != len(named):
+            raise Unavailable("git did not say what every reference names; it may be broken.")
+        return {
+            name.decode("utf-8", "replace"): answer.split()[0].decode("ascii")
+            for (_, _, name), answer in zip(named, answers, strict=True)
+            if answer.endswith(b" commit")
+        }
+
+
+def find_repository(folder: Path, confine: Confine) -> Repository | None:
+    """Return the repository of the resolved `folder`, or None where it belongs to none.
+
+    Raises Denied where its git folder lies elsewhere and does not name this working tree.
+    """
+    if _is_bare(folder):
+        alternates.refuse(folder, confine)
+        return Repository(folder, None, folder)
+    for top in (folder, *folder.parents):
+        mark = top / ".git"
+        if not os.path.lexists(mark):
+            continue
+        git_dir = _git_dir(mark)
+        if git_dir is None:
+            continue
+        if git_dir != mark and not confine.within(git_dir) and not _names(git_dir, top):
+            raise Denied(
+                f"The .git of {top.name!r} points to a repository outside the roots, which does "
+                "not know this folder; start the server with --root for that repository."
+            )
+        alternates.refuse(git_dir, confine)
+        return Repository(git_dir, top, folder)
+    return None
+
+
+def _is_bare(folder: Path) -> bool:
+    names = ("HEAD", "objects", "refs")
+    return all((folder / name).exists() for name in names) and not (folder / ".git").exists()
+
+
+def _git_dir(mark: Path) -> Path | None:
+    """Return the git folder behind a `.git` entry (a folder, a link, or a file that names it)."""
+    if mark.is_dir():
+        path = Path(os.path.realpath(mark))
+    else:
+        text = alternates.content(mark)
+        if not text.startswith("gitdir: "):
+            return None
+        path = Path(os.path.realpath(mark.parent / text[len("gitdir: ") :]))
+    return path if (path / "HEAD").exists() else None
+
+
+def _names(git_dir: Path, top: Path) -> bool:
+    """Say whether the git folder itself names `top` as its working tree."""
+    if back := alternates.content(git_dir / "gitdir"):
+        return Path(os.path.realpath(git_dir / back)) == top / ".git"
+    tree = Git(git_dir, None, git_dir).probe("config", "--local", "core.worktree")
+    return bool(tree) and Path(os.path.realpath(git_dir / tree)) == top
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryPaths:
+    """Where git says that a repository lies. `top` is None for a bare one."""
+
+    top: Path | None
+    git_dir: Path
+    common_dir: Path
+
+    @property
+    def where(self) -> Path:
+        """Where git commands run."""
+        return self.git_dir if self.top is None else self.top
+
+
+def discover_paths(folder: Path) -> RepositoryPaths | None:
+    """Return where the repository lies that `folder` belongs to, or None.
+
+    Raises Denied for a `.git` file that points at a repository which does not point back: it
+    would show the objects of another project under this one's name.
+    """
+    if not folder.is_dir():
+        return None
+    try:
+        out = command.run(
+            ["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--git-common-dir"], folder
+        )
+    except Unavailable as error:
+        if "not a git repository" in str(error):
+            return None
+        raise
+    bare, git_dir, common = out.decode("utf-8", "surrogateescape").splitlines()
+    directory = Path(git_dir)
+    common_dir = Path(os.path.normpath(folder / common))
+    if bare == "true":
+        return RepositoryPaths(None, directory, common_dir)
+    try:
+        shown = command.run(["rev-parse", "--show-toplevel"], folder)
+    except Unavailable:
+        return RepositoryPaths(None, directory, common_dir)
+    top = Path(shown.decode("utf-8", "surrogateescape").rstrip("\n"))
+    _check_link(top, directory)
+    return RepositoryPaths(top, directory, common_dir)
+
+
+def _check_link(top: Path, git_dir: Path) -> None:
+    """Raise Denied unless `top` is the working tree that its git folder knows."""
+    link = top / ".git"
+    if not os.path.lexists(link):
+        raise Denied(f"{git_dir} names {top} as its working tree, which has no .git of its own.")
+    if link.is_dir() and not link.is_symlink() and link.resolve() == git_dir.resolve():
+        return
+    if link.is_file() and git_dir.resolve().is_relative_to(top.resolve()):
+        return
+    back = git_dir / "gitdir"
+    if back.is_file():
+        text = back.read_text("utf-8", "surrogateescape").strip()
+        if (git_dir / text).resolve() == link.resolve() and not link.is_symlink():
+            return
+    try:
+        tree = command.run(["config", "--file", str(git_dir / "config"), "core.worktree"], git_dir)
+    except Unavailable:
+        tree = b""
+    text = tree.decode("utf-8", "surrogateescape").strip()
+    if link.is_file() and text and (git_dir / text).resolve() == top.resolve():
+        return
+    raise Denied(
+        f"{link} points at the repository {git_dir}, which does not know this working tree; "
+        "run git worktree repair there if it was moved."
+    )
