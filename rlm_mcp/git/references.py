@@ -59,6 +59,8 @@ def read_references(git_dir: Path, common_dir: Path) -> dict[str, str]:
                 if place.odb.info(target.binsha).size > MAX_OBJECT:
                     raise Unavailable(f"The tag {str(ref.path)!r} is very large.")
                 target = target.object
+            if not any(target.binsha):
+                raise Unavailable(f"The reference {str(ref.path)!r} names nothing.")
             if target.type == "commit":
                 found[os.fspath(ref.path)] = target.hexsha
     except Unavailable:

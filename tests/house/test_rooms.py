@@ -176,3 +176,79 @@ def test_product_code_never_imports_the_content_folders() -> None:
     for module, path in modules():
         for target, _ in imports(path, module):
             assert target.split(".")[0] not in {"tools", "prompts", "tests", "bench"}, module
+
+
+DOORS = ("git",)
+"""Rooms of which nothing but the names of the door is imported from outside."""
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_room_is_entered_by_its_door(name: str) -> None:
+    door = ast.parse((PACKAGE / name / "__init__.py").read_text("utf-8"))
+    public = {
+        item
+        for node in ast.walk(door)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for item in ast.literal_eval(node.value)
+    }
+    assert 0 < len(public) <= 12
+    for module, path in modules():
+        if room(module) == name:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == f"rlm_mcp.{name}":
+                assert {alias.name for alias in node.names} <= public, module
+                continue
+            named = [node.module] if isinstance(node, ast.ImportFrom) else []
+            named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not [one for one in named if f"{one}.".startswith(f"rlm_mcp.{name}.")], module
+
+
+STARTERS = {"Popen", "run", "call", "check_call", "check_output", "getoutput",
+            "create_subprocess_exec", "create_subprocess_shell", "system", "popen",
+            "posix_spawn", "fork", "execv", "execve", "execvp", "spawnv", "forkpty"}  # fmt: skip
+
+
+def starts_a_process(node: ast.AST) -> bool:
+    """Say whether a call starts a process: `subprocess.run` does, a method `run` of ours not."""
+    if not isinstance(node, ast.Call):
+        return False
+    if isinstance(node.func, ast.Name):
+        return node.func.id in STARTERS - {"run", "call", "system"}
+    return (
+        isinstance(node.func, ast.Attribute)
+        and node.func.attr in STARTERS
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in {"subprocess", "os", "asyncio", "pty"}
+    )
+
+
+def test_git_is_started_in_one_room_by_one_function() -> None:
+    starting = []
+    for module, path in modules():
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and room(module) == "git":
+                starting += [node.name for inner in ast.walk(node) if starts_a_process(inner)]
+            if room(module) == "git":
+                continue
+            if isinstance(node, (ast.List, ast.Tuple)) and node.elts:
+                first = node.elts[0]
+                literal = isinstance(first, ast.Constant) and first.value == "git"
+                assert not (literal and len(node.elts) > 1), f"{module}:{node.lineno} runs git"
+            if isinstance(node, ast.Call):
+                words = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+                finds = "which" in ast.unparse(node.func) and "git" in words
+                assert not finds, f"{module}:{node.lineno} looks for git"
+            if starts_a_process(node):
+                assert isinstance(node, ast.Call)
+                texts = [c.value for c in ast.walk(node) if isinstance(c, ast.Constant)]
+                named = [text for text in texts if isinstance(text, str) and "git" in text.split()]
+                assert not named, f"{module}:{node.lineno} runs git"
+    assert starting == ["_spawn"]
+
+
+def test_no_other_name_of_the_package_starts_processes_in_the_room_of_git() -> None:
+    for module, path in modules():
+        if room(module) == "git" and module != "rlm_mcp.git.command":
+            assert "subprocess" not in {target for target, _ in imports(path, module)}, module
