@@ -19,6 +19,8 @@ from rlm_mcp.git import alternates, command
 from rlm_mcp.git.command import Git
 from rlm_mcp.git.references import read_references
 
+MAX_MISSING = 100
+"""References to missing objects that are passed over; each costs a process in a partial clone."""
 _STATES = {
     "rebase-merge": "A rebase is in progress",
     "rebase-apply": "A rebase or `git am` is in progress",
@@ -116,19 +118,28 @@ class Repository:
         """Return the refs as git lists them, by full name.
 
         Names are listed first and looked up then, since one missing object would end the list.
+        A partial clone ends the look-up too, where git would fetch: that goes on behind it.
         """
         out = self.git.run("for-each-ref", "--format=%(objectname) %(refname)")
-        named = [line.partition(b" ") for line in out.splitlines()]
-        asked = b"".join(oid + b"^{commit}\n" for oid, _, _ in named)
+        left = [
+            (oid, name.decode("utf-8", "replace"))
+            for oid, _, name in (line.partition(b" ") for line in out.splitlines())
+        ]
         check = "--batch-check=%(objectname) %(objecttype)"
-        answers = self.git.run("cat-file", check, stdin=asked).splitlines() if asked else []
-        if len(answers) != len(named):
-            raise Unavailable("git did not say what every reference names; it may be broken.")
-        return {
-            name.decode("utf-8", "replace"): answer.split()[0].decode("ascii")
-            for (_, _, name), answer in zip(named, answers, strict=True)
-            if answer.endswith(b" commit")
-        }
+        found: dict[str, str] = {}
+        for _ in range(MAX_MISSING):
+            asked = b"".join(oid + b"^{commit}\n" for oid, _ in left)
+            answers = self.git.run("cat-file", check, stdin=asked, ok=range(256)).splitlines()
+            for (_, name), answer in zip(left, answers, strict=False):
+                if answer.endswith(b" commit"):
+                    found[name] = answer.split()[0].decode("ascii")
+            left = left[len(answers) + 1 :]
+            if not left:
+                return found
+        raise Unavailable(
+            f"More than {MAX_MISSING} references name objects that this partial clone does not "
+            "have; git fetch brings them."
+        )
 
 
 def find_repository(folder: Path, confine: Confine) -> Repository | None:

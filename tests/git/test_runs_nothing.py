@@ -42,6 +42,8 @@ def nest(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     made = make_nest(tmp_path / "nest")
     NESTS[request.param](made)
     made.clear()
+    # Not every git knows this one, so nothing may rest on it.
+    monkeypatch.delitem(command._ENVIRONMENT, "GIT_NO_LAZY_FETCH")
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.setenv("SSH_AUTH_SOCK", KEY)
     monkeypatch.setenv("PATH", f"{made.programs}{os.pathsep}{os.environ['PATH']}")
