@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def asked_everything(catalog: Catalog) -> Iterator[Callable[[], object]]:
         "v1.0..HEAD",
         f"file://{_root(catalog)}",
     ):
-        yield lambda source=source: catalog.open(source).describe()
+        yield partial(catalog.open, source)
     for name in list(dict.fromkeys([*catalog.names(), "repo", "history"])):
         try:
             variable = catalog.get(name)
@@ -67,21 +68,21 @@ def asked_everything(catalog: Catalog) -> Iterator[Callable[[], object]]:
             continue
         whole = Ref(name)
         yield variable.describe
-        yield lambda v=variable, w=whole: list(v.documents(w))
-        yield lambda v=variable, w=whole: v.outline(w)
-        yield lambda v=variable, w=whole: v.read(w)
-        yield lambda v=variable, w=whole: v.text(w)
-        yield lambda v=variable, w=whole: v.search(Query("return"), w)
-        yield lambda v=variable, w=whole: v.rank("two", w)
-        yield lambda v=variable, w=whole: v.chunk(w)
+        yield partial(variable.documents, whole)
+        yield partial(variable.outline, whole)
+        yield partial(variable.read, whole)
+        yield partial(variable.text, whole)
+        yield partial(variable.search, Query("return"), whole)
+        yield partial(variable.rank, "two", whole)
+        yield partial(variable.chunk, whole)
         for method, function in variable.methods.items():
             parameters = inspect.signature(function).parameters.values()
             needed = {p.name: GIVEN.get(p.name, "a.py") for p in parameters if p.default is p.empty}
             known = {p.name: GIVEN[p.name] for p in parameters if p.name in GIVEN}
             for given in (needed, {**needed, **known}):
-                yield lambda n=name, m=method, g=given: catalog.call(n, m, [], g)
+                yield partial(catalog.call, name, method, [], given)
     for ref in ("repo:a.py@v1.0", "repo:a.py@HEAD", "repo@v1.0", "history:HEAD", "history:v1.0"):
-        yield lambda ref=ref: catalog.text(ref)
+        yield partial(catalog.text, ref)
 
 
 def _root(catalog: Catalog) -> Path:
