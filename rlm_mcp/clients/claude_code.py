@@ -5,13 +5,13 @@ The user's own file is written by Claude Code while it runs, so that only its co
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from rlm_mcp.clients.client import NAME, Client, Scope
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.programs import find_program
 
 
 def _path(scope: Scope, project: Path) -> Path:
@@ -46,7 +46,7 @@ def remove_for_user() -> str:
 
 
 def _claude(*arguments: str) -> str:
-    executable = shutil.which("claude")
+    executable = find_program("claude")
     if executable is None:
         raise Unavailable(
             "The claude command was not found; install Claude Code first, or use "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from rlm_mcp.clients.client import Scope
 from rlm_mcp.clients.known import CLIENTS
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import RlmError
+from rlm_mcp.programs import find_program
 
 State = Literal["ok", "off", "bad"]
 
@@ -68,7 +68,7 @@ def _versions(settings: Settings) -> list[Finding]:
             "versions", "python", "ok", f"{platform.python_version()} on {platform.platform()}"
         ),
     ]
-    git = shutil.which("git")
+    git = find_program("git")
     if git is None:
         found.append(Finding("versions", "git", "bad", "not found; repo and history need it"))
     else:
@@ -164,7 +164,7 @@ def _clients(settings: Settings) -> list[Finding]:
     project = settings.roots[0]
     found = []
     for client in CLIENTS.values():
-        command = next(filter(None, map(shutil.which, client.executables)), None)
+        command = next(filter(None, map(find_program, client.executables)), None)
         scopes: list[Scope] = []
         for scope in client.scopes:
             try:

@@ -10,7 +10,6 @@ the working tree are the one exception: who runs status or blame switches them o
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.programs import find_program, search_path
 
 _CONFIG = (
     "safe.directory=*", "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.pager=cat",
@@ -58,7 +58,7 @@ _ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 """No configuration but the repository's, so that history reads the same for everyone."""
 
 _KEPT = (
-    "PATH", "HOME", "XDG_CONFIG_HOME", "SYSTEMROOT", "USERPROFILE", "TMPDIR", "TEMP", "TMP",
+    "HOME", "XDG_CONFIG_HOME", "SYSTEMROOT", "USERPROFILE", "TMPDIR", "TEMP", "TMP",
     "SSH_AUTH_SOCK",
 )  # fmt: skip
 
@@ -159,6 +159,7 @@ def environment(protocols: str = "none", alone: bool = True) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     ssh = {"GIT_SSH_COMMAND": "ssh -oBatchMode=yes"} if protocols == "ssh" else {}
     own = _ALONE if alone else {}
+    kept["PATH"] = search_path()
     return {**kept, **_ENVIRONMENT, **own, **ssh, "GIT_ALLOW_PROTOCOL": protocols}
 
 
@@ -166,17 +167,16 @@ def _start(
     arguments: Sequence[str], folder: Path, variables: dict[str, str], stdin: int, stderr: int
 ) -> subprocess.Popen[bytes]:
     flags = [part for setting in _CONFIG for part in ("-c", setting)]
+    git = find_program("git")
+    if git is None:
+        raise Unavailable("git is not installed or not on PATH; install git to open repositories.")
     try:
         return subprocess.Popen(
-            ["git", "--no-pager", *flags, *arguments],
+            [git, "--no-pager", *flags, *arguments],
             stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, cwd=folder, env=variables,
         )  # fmt: skip
     except FileNotFoundError:
-        if shutil.which("git") is None:
-            message = "git is not installed or not on PATH; install git to open repositories."
-        else:
-            message = f"{folder} does not exist any more, or did not a moment ago."
-        raise Unavailable(message) from None
+        raise Unavailable(f"{folder} does not exist any more, or did not a moment ago.") from None
     except NotADirectoryError:
         raise Unavailable(f"{folder} is not a folder.") from None
     except OSError as error:
