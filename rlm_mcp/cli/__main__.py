@@ -1,4 +1,4 @@
-"""`python -m rlm_mcp.cli` is `rlm-mcp`, for where only an interpreter can be named."""
+"""`python -Im rlm_mcp.cli` is `rlm-mcp`, isolated from PYTHONPATH and the current folder."""
 
 from rlm_mcp.cli.main import main
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
 
 import click
 
-from rlm_mcp.clients import CLIENTS, Client, Scope, claude_code, command, patch
+from rlm_mcp.clients import CLIENTS, Client, Scope, claude_code, launch_command, patch
 from rlm_mcp.errors import BadRequest, did_you_mean
 
 _client = click.argument("client", metavar="|".join(CLIENTS))
@@ -32,14 +33,14 @@ def install(client: str, scope: Scope | None, project: str, run: str | None, dry
     Nothing else in the file changes, comments included.
     """
     chosen, scope, folder = _chosen(client, scope, project)
-    run = run or command(scope)
+    launch = launch_command(run or "")
     if scope not in chosen.scopes:
         if dry_run:
-            click.echo(f"would run: claude mcp add --scope user rlm -- {run} serve")
+            click.echo(f"would run: claude mcp add --scope user rlm -- {shlex.join(launch)} serve")
         else:
-            click.echo(claude_code.add_for_user(run))
+            click.echo(claude_code.add_for_user(launch))
         return
-    change = chosen.plan(scope, folder, run)
+    change = chosen.plan(scope, folder, launch)
     if not change.changes:
         click.echo(f"{change.path} has it already; nothing changed.")
         return

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 import rlm_mcp
+from rlm_mcp import programs
 from rlm_mcp.cli.exits import BAD_USE, INTERRUPTED, code_of, complain
 from rlm_mcp.errors import did_you_mean
 
@@ -54,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # What comes with numpy for linear algebra, which nothing here does, starts threads that spin
     # for 100 ms when it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Whatever a library starts by name is not taken from the opened project either. On Windows
+    # the current folder is searched before the PATH, unless this variable is set.
+    os.environ["PATH"] = programs.search_path()
+    os.environ["NODEFAULTCURRENTDIRECTORYINEXEPATH"] = "1"
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 

@@ -5,21 +5,21 @@ The user's own file is written by Claude Code while it runs, so that only its co
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.clients.client import NAME, Client, Scope
+from rlm_mcp.clients.client import NAME, Client, Run, Scope
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.programs import find_program
 
 
 def _path(scope: Scope, project: Path) -> Path:
     return project / ".mcp.json"
 
 
-def _entry(run: str, scope: Scope) -> dict[str, Any]:
-    return {"type": "stdio", "command": run, "args": ["serve"]}
+def _entry(run: Run, scope: Scope) -> dict[str, Any]:
+    return {"type": "stdio", "command": run[0], "args": [*run[1:], "serve"]}
 
 
 CLAUDE_CODE = Client(
@@ -35,9 +35,9 @@ CLAUDE_CODE = Client(
 )
 
 
-def add_for_user(run: str) -> str:
+def add_for_user(run: Run) -> str:
     """Add us for every project of this user; return what claude said."""
-    return _claude("mcp", "add", "--scope", "user", NAME, "--", run, "serve")
+    return _claude("mcp", "add", "--scope", "user", NAME, "--", *run, "serve")
 
 
 def remove_for_user() -> str:
@@ -46,7 +46,7 @@ def remove_for_user() -> str:
 
 
 def _claude(*arguments: str) -> str:
-    executable = shutil.which("claude")
+    executable = find_program("claude")
     if executable is None:
         raise Unavailable(
             "The claude command was not found; install Claude Code first, or use "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,8 +15,11 @@ from typing import Any, Literal
 from rlm_mcp.clients import jsonc, patch, toml
 from rlm_mcp.clients.patch import Change
 from rlm_mcp.errors import BadRequest, Unavailable
+from rlm_mcp.programs import find_program
 
 Scope = Literal["project", "user"]
+Run = tuple[str, ...]
+"""A command line that starts us, up to its `serve`; the program is an absolute path."""
 
 NAME = "rlm"
 """What our server is called in every client."""
@@ -34,14 +38,14 @@ class Client:
     """What it can be installed for; the first is the default."""
     path: Callable[[Scope, Path], Path]
     """The file for a scope and a project folder."""
-    entry: Callable[[str, Scope], dict[str, Any]]
-    """Our entry for a command."""
+    entry: Callable[[Run, Scope], dict[str, Any]]
+    """Our entry for a command line."""
     executables: tuple[str, ...] = ()
     """Commands by which doctor finds it."""
     after: str = ""
     """What a person has to do next."""
 
-    def plan(self, scope: Scope, project: Path, run: str) -> Change:
+    def plan(self, scope: Scope, project: Path, run: Run) -> Change:
         """Return the change that installs us. Raises Unavailable for a file we cannot read."""
         path = self.path(scope, project)
         before = patch.read(path)
@@ -134,14 +138,24 @@ def _starts_us(entry: Any) -> bool:
     return "serve" in said[1:2] or any("rlm-mcp" in word or "rlm_mcp" in word for word in said)
 
 
-def command(scope: Scope) -> str:
-    """Return the command that starts us: by name in a project's file, by path in a user's.
+def launch_command(program: str = "") -> Run:
+    """Return the command line that starts us in any shell and in any folder.
 
-    A project's file is shared, so that a path of this machine has no place in it; editors that
-    are started from a desktop often lack the user's PATH, so that the user's file needs it.
+    It names this Python by its path, since a client may lack the user's PATH, and isolates it,
+    since the folder that the client opens, and a PYTHONPATH that leads there, may hold anything.
+    `program` is another rlm-mcp to start. Raises BadRequest where there is none.
     """
-    found = shutil.which("rlm-mcp")
-    if scope == "project" and found:
-        return "rlm-mcp"
-    beside = Path(sys.executable).parent / "rlm-mcp"
-    return str(beside) if beside.exists() else found or "rlm-mcp"
+    if program:
+        found = find_program(os.path.abspath(program) if os.path.dirname(program) else program)
+        if found is None:
+            raise BadRequest(f"{program!r} is not a program; name the path of an rlm-mcp.")
+        return (found,)
+    isolated = (sys.executable, "-Im", "rlm_mcp.cli")
+    tried = subprocess.run([*isolated, "--version"], capture_output=True, timeout=60, check=False)
+    if tried.returncode == 0:
+        return isolated
+    # Installed for the user alone (pip --user), which an isolated Python does not see.
+    script = find_program("rlm-mcp")
+    if script is None:
+        raise Unavailable("No rlm-mcp is on the PATH; name the one to start with --command PATH.")
+    return (script,)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.clients.client import Client, Scope
+from rlm_mcp.clients.client import Client, Run, Scope
 
 
 def _path(scope: Scope, project: Path) -> Path:
@@ -16,9 +16,14 @@ def _path(scope: Scope, project: Path) -> Path:
     return (Path(home) if home else Path.home() / ".codex") / "config.toml"
 
 
-def _entry(run: str, scope: Scope) -> dict[str, Any]:
+def _entry(run: Run, scope: Scope) -> dict[str, Any]:
     # rlm_query answers within 100 s; Codex gives a call 60 s unless told otherwise.
-    return {"command": run, "args": ["serve"], "startup_timeout_sec": 30, "tool_timeout_sec": 130}
+    return {
+        "command": run[0],
+        "args": [*run[1:], "serve"],
+        "startup_timeout_sec": 30,
+        "tool_timeout_sec": 130,
+    }
 
 
 CODEX = Client(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.clients.client import Client, Scope
+from rlm_mcp.clients.client import Client, Run, Scope
 
 
 def _path(scope: Scope, project: Path) -> Path:
     return (project if scope == "project" else Path.home()) / ".cursor" / "mcp.json"
 
 
-def _entry(run: str, scope: Scope) -> dict[str, Any]:
-    return {"command": run, "args": ["serve", "--root", "${workspaceFolder}"]}
+def _entry(run: Run, scope: Scope) -> dict[str, Any]:
+    return {"command": run[0], "args": [*run[1:], "serve", "--root", "${workspaceFolder}"]}
 
 
 CURSOR = Client(

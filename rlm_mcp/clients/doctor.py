@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from rlm_mcp.clients.known import CLIENTS
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import RlmError
 from rlm_mcp.git import command
+from rlm_mcp.programs import find_program
 
 State = Literal["ok", "off", "bad"]
 
@@ -164,7 +164,7 @@ def _clients(settings: Settings) -> list[Finding]:
     project = settings.roots[0]
     found = []
     for client in CLIENTS.values():
-        program = next(filter(None, map(shutil.which, client.executables)), None)
+        program = next(filter(None, map(find_program, client.executables)), None)
         scopes: list[Scope] = []
         for scope in client.scopes:
             try:

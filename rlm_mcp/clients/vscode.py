@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.clients.client import Client, Scope
+from rlm_mcp.clients.client import Client, Run, Scope
 
 
 def _path(scope: Scope, project: Path) -> Path:
@@ -22,9 +22,9 @@ def _path(scope: Scope, project: Path) -> Path:
     return base / "Code" / "User" / "mcp.json"
 
 
-def _entry(run: str, scope: Scope) -> dict[str, Any]:
-    args = ["serve", "--root", "${workspaceFolder}"]
-    return {"type": "stdio", "command": run, "args": args}
+def _entry(run: Run, scope: Scope) -> dict[str, Any]:
+    args = [*run[1:], "serve", "--root", "${workspaceFolder}"]
+    return {"type": "stdio", "command": run[0], "args": args}
 
 
 VSCODE = Client(

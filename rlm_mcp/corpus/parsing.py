@@ -4,7 +4,7 @@ A worker reads spans of the packed text by itself, so a request is a line of a f
 that crashes or takes too long is replaced, and the document it was at is given up. Workers end
 when their input closes, so they cannot outlive the server.
 
-Run as a program (`python -m rlm_mcp.corpus.parsing`) this is the worker.
+`main` is what the worker runs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from rlm_mcp.corpus.limits import limit_memory
+from rlm_mcp.programs import module_command
 
 WORKERS = 2
 DOCUMENT_S = 20.0
@@ -167,14 +168,13 @@ class _Watch:
 
 
 def _spawn(text: Path) -> subprocess.Popen[bytes]:
-    source = os.fspath(Path(__file__).resolve().parents[2])
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "rlm_mcp.corpus.parsing", os.fspath(text)],
+        module_command("rlm_mcp.corpus.parsing", os.path.abspath(text)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**kept, "PYTHONPATH": source},
+        env=kept,
     )
 
 
@@ -209,7 +209,3 @@ def main() -> None:
             parsed = parse(language.decode("ascii"), text.read(int(length)))
             answers.write(json.dumps(parsed.written()).encode() + b"\n")
             answers.flush()
-
-
-if __name__ == "__main__":
-    main()

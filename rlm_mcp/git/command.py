@@ -11,7 +11,6 @@ or blame switches them off by name (`Git.inert`).
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from rlm_mcp.errors import BadRequest, Unavailable
+from rlm_mcp.programs import find_program, search_path
 
 PATCH_FLAGS = ("--no-ext-diff", "--no-textconv", "--no-color", "-O/dev/null", "--full-index")
 """Flags of every command that prints a patch."""
@@ -282,7 +282,7 @@ def environment(protocols: str = "none", alone: bool = True) -> dict[str, str]:
     kept = {name: os.environ[name] for name in names if name in os.environ}
     own = _ALONE if alone else {}
     # Nothing that a child reads for needs another program: it finds none, whatever names one.
-    way = {"PATH": _search_path()}
+    way = {"PATH": search_path()}
     if reads and os.name != "nt":
         way = {"PATH": os.devnull, "GIT_EXEC_PATH": os.devnull}
         own = {**own, **({"HOME": os.devnull} if alone else {})}
@@ -291,16 +291,10 @@ def environment(protocols: str = "none", alone: bool = True) -> dict[str, str]:
     return {**kept, **_ENVIRONMENT, **own, **way, "GIT_ALLOW_PROTOCOL": protocols}
 
 
-def _search_path() -> str:
-    """Return PATH without relative places: in a repository they would be the repository's."""
-    parts = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(part for part in parts if os.path.isabs(part))
-
-
 @cache
 def _program(path: str) -> str:
     """Return the git that a search path leads to; a script that wraps it is looked through."""
-    found = shutil.which("git", path=path)
+    found = find_program("git")
     if found is None:
         raise Unavailable("git is not installed or not on PATH; install git to open repositories.")
     nothing = subprocess.DEVNULL
@@ -314,7 +308,7 @@ def _program(path: str) -> str:
 def _start(
     arguments: Sequence[str], folder: Path, variables: dict[str, str], stdin: int, stderr: int
 ) -> subprocess.Popen[bytes]:
-    program = _program(_search_path())
+    program = _program(search_path())
     flags = [part for setting in _CONFIG for part in ("-c", setting)]
     line = [program, "--no-pager", *flags, *arguments]
     try:

@@ -29,6 +29,7 @@ from rlm_mcp.errors import ModelError
 from rlm_mcp.models import estimate, prices
 from rlm_mcp.models.model import Price, Reply, Request, Usage
 from rlm_mcp.models.status import counted, dollars, kind_of, sentence, unreadable, words
+from rlm_mcp.programs import find_program, search_path
 
 WHO = "`claude`"
 AT_ONCE = 4
@@ -118,7 +119,7 @@ class ClaudeCli:
                 kind="refused",
                 attempts=0,
             )
-        found = shutil.which(self.command)
+        found = find_program(self.command)
         if found is None:
             raise ModelError(
                 f"There is no `{self.command}` command on the PATH; install Claude Code, or use "
@@ -203,6 +204,7 @@ def environment(max_tokens: int) -> dict[str, str]:
     }
     return {
         **kept,
+        "PATH": search_path(),
         DEPTH: str(depth() + 1),
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(max_tokens),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
@@ -223,7 +225,7 @@ def prompt_of(request: Request) -> str:
 
 def login(command: str = "claude") -> tuple[bool, str]:
     """Say whether the command is there and logged in; takes 0.2 to 1 s and spends nothing."""
-    found = shutil.which(command)
+    found = find_program(command)
     if found is None:
         return False, f"There is no `{command}` command on the PATH."
     if depth() > 0:
@@ -266,7 +268,7 @@ def _swept() -> Path:
 
 def _guard() -> list[str]:
     """Return a prefix that makes the kernel end the child with us, where util-linux has one."""
-    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    setpriv = find_program("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 

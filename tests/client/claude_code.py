@@ -137,12 +137,12 @@ class Claude:
             "RLM_MCP_MODEL": "anthropic:sim-root:grep_read",
             "RLM_MCP_SUB_MODEL": "anthropic:sim-leaf",
             "RLM_MCP_COMMAND": str(SERVER),
-            "RLM_MCP_PACKAGE": "-mrlm_mcp.cli",
+            "RLM_MCP_PACKAGE": "-Imrlm_mcp.cli",
         }
 
     def config(self) -> str:
         """Return an --mcp-config that starts our server from this checkout."""
-        server = {"command": str(SERVER), "args": ["-mrlm_mcp.cli", "serve"]}
+        server = {"command": str(SERVER), "args": ["-Im", "rlm_mcp.cli", "serve"]}
         return json.dumps({"mcpServers": {"rlm": server}})
 
     def ask(self, prompt: str, *flags: str, env: Mapping[str, str] | None = None) -> Ended:

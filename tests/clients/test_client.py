@@ -38,7 +38,7 @@ BEFORE = {
 
 
 def install(client: Client, scope: Scope, project: Path) -> patch.Change:
-    change = client.plan(scope, project, "/opt/rlm-mcp")
+    change = client.plan(scope, project, ("/opt/rlm-mcp",))
     patch.carry_out(change)
     return change
 
@@ -58,7 +58,7 @@ def test_taking_out_what_was_put_in_gives_the_same_bytes(
         change = install(client, scope, tmp_path)
         assert change.changes
         assert client.has_us(scope, tmp_path)
-        assert not client.plan(scope, tmp_path, "/opt/rlm-mcp").changes
+        assert not client.plan(scope, tmp_path, ("/opt/rlm-mcp",)).changes
         patch.carry_out(client.plan_undo(scope, tmp_path))
         after = path.read_bytes().decode() if path.exists() else None
         assert after == before
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_read_stays_as_it_was(tmp_path: Path) -> None:
     for broken in (b"{ not json", b"\xff\xfe", b'{"mcpServers": 3}'):
         path.write_bytes(broken)
         with pytest.raises(Unavailable, match="nothing was changed"):
-            client.plan("project", tmp_path, "rlm-mcp")
+            client.plan("project", tmp_path, ("rlm-mcp",))
         assert path.read_bytes() == broken
 
 
@@ -104,7 +104,7 @@ def test_toml_that_cannot_be_edited_safely_is_refused(tmp_path: Path) -> None:
     ):
         path.write_text(text)
         with pytest.raises(Unavailable):
-            client.plan("project", tmp_path, "rlm-mcp")
+            client.plan("project", tmp_path, ("rlm-mcp",))
         assert path.read_text() == text
 
 
@@ -152,7 +152,7 @@ def test_the_users_claude_code_is_changed_only_through_its_command(
     fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$(dirname "$0")/said"\necho done\n')
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    assert claude_code.add_for_user("/opt/rlm-mcp") == "done"
+    assert claude_code.add_for_user(("/opt/rlm-mcp",)) == "done"
     said = (folder / "said").read_text().split("\n")
     assert said[:-1] == ["mcp", "add", "--scope", "user", "rlm", "--", "/opt/rlm-mcp", "serve"]
     fake.write_text("#!/bin/sh\necho no such server >&2\nexit 1\n")
@@ -160,7 +160,7 @@ def test_the_users_claude_code_is_changed_only_through_its_command(
         claude_code.remove_for_user()
     fake.unlink()
     with pytest.raises(Unavailable, match="not found"):
-        claude_code.add_for_user("rlm-mcp")
+        claude_code.add_for_user(("rlm-mcp",))
 
 
 FOREIGN = {
@@ -177,7 +177,7 @@ def test_another_server_with_our_name_stays(client: Client, scope: Scope, tmp_pa
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(FOREIGN[client.format])
     with pytest.raises(Unavailable, match="another server called rlm"):
-        client.plan(scope, tmp_path, "/opt/rlm-mcp")
+        client.plan(scope, tmp_path, ("/opt/rlm-mcp",))
     with pytest.raises(Unavailable, match="another server called rlm"):
         client.plan_undo(scope, tmp_path)
     assert path.read_text() == FOREIGN[client.format]
@@ -225,4 +225,4 @@ def test_what_has_to_be_added_by_hand_is_said_in_the_files_own_notation(tmp_path
     path.parent.mkdir()
     path.write_text('mcp_servers = { other = { command = "x" } }\n')
     with pytest.raises(Unavailable, match=r'(?s)by hand: \n\[mcp_servers\.rlm\]\ncommand = "/opt'):
-        codex.plan("project", tmp_path, "/opt/rlm-mcp")
+        codex.plan("project", tmp_path, ("/opt/rlm-mcp",))

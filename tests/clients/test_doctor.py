@@ -58,7 +58,7 @@ def test_a_client_is_found_by_its_command_and_its_file(
     before = {finding.name: finding for finding in doctor._clients(settings)}
     assert before["cursor"].state == "off"
     assert "not entered" in before["cursor"].detail
-    patch.carry_out(CLIENTS["cursor"].plan("project", settings.roots[0], "rlm-mcp"))
+    patch.carry_out(CLIENTS["cursor"].plan("project", settings.roots[0], ("rlm-mcp",)))
     after = {finding.name: finding for finding in doctor._clients(settings)}
     assert after["cursor"].state == "ok"
     assert "entered for project" in after["cursor"].detail

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "config", "refs", "counts", "confine"}
+OPEN_TO_ALL = {"errors", "config", "refs", "counts", "confine", "programs"}
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -43,6 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "redact": set(),
     "errors": set(),
     "counts": set(),
+    "programs": set(),
     "config": {"errors"},
     "refs": {"errors"},
 }

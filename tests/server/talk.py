@@ -109,7 +109,7 @@ def over_stdio(root: Path, env: dict[str, str], *arguments: str, mode: str = "au
     """Return a talk with a real server process."""
     parameters = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "rlm_mcp.cli", "serve", "--root", str(root), *arguments],
+        args=["-Im", "rlm_mcp.cli", "serve", "--root", str(root), *arguments],
         env=env,
     )
     return Talk(lambda: Client(parameters, mode=mode))

@@ -65,7 +65,7 @@ def start(folder: Path, *arguments: str) -> Web:
     dead = {"match": "provider dead", "reply": {"error": "server"}}
     script.write_text(json.dumps({"rules": [dead, {"match": ".*", "reply": "forty-two"}]}))
     process = subprocess.Popen(
-        [sys.executable, "-m", "rlm_mcp.cli", "serve", "--http", "127.0.0.1:0", *arguments],
+        [sys.executable, "-Im", "rlm_mcp.cli", "serve", "--http", "127.0.0.1:0", *arguments],
         cwd=folder,
         env={**os.environ, "RLM_MCP_MODEL": "extractive:", "RLM_MCP_SUB_MODEL": f"fake:{script}"},
         stderr=subprocess.PIPE,

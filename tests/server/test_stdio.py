@@ -29,7 +29,7 @@ class Wire:
 
     def __init__(self, root: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "rlm_mcp.cli", "serve", "--root", str(root)],
+            [sys.executable, "-Im", "rlm_mcp.cli", "serve", "--root", str(root)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

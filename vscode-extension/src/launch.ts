@@ -5,13 +5,13 @@ export interface Launch {
   readonly command: string;
   readonly args: readonly string[];
   /** Where it was found, for the log. */
-  readonly from: "setting" | "workspace" | "path" | "uvx";
+  readonly from: "setting" | "path" | "uvx";
 }
 
 export interface Surroundings {
   /** The setting rlm.server.command. */
   readonly configured: readonly string[];
-  /** Workspace folders, most important first. */
+  /** Workspace folders: nothing that lies in them is started. */
   readonly folders: readonly string[];
   /** The PATH variable. */
   readonly path: string;
@@ -22,23 +22,18 @@ export interface Surroundings {
 }
 
 export const MISSING =
-  "The rlm-mcp server was not found: not in the setting rlm.server.command, not in the " +
-  "workspace's .venv, not on the PATH, and uvx is not installed either. Install uv, or run " +
+  "The rlm-mcp server was not found: not in the setting rlm.server.command, not on " +
+  "the PATH outside of the workspace, and uvx is not installed either. Install uv, or run " +
   "pip install rlm-mcp and name it in rlm.server.command.";
 
-/** Returns the first of: the setting, the workspace's .venv, rlm-mcp on the PATH, uvx. */
+/**
+ * Returns the first of: the setting, rlm-mcp on the PATH, uvx. Never a program of the workspace,
+ * not even of its .venv: whoever wrote the workspace would choose what runs.
+ */
 export function find(around: Surroundings): Launch | undefined {
   const [program, ...rest] = around.configured;
   if (program) {
     return { command: program, args: [...rest, "serve"], from: "setting" };
-  }
-  const join = around.platform === "win32" ? path.win32.join : path.posix.join;
-  const bin = around.platform === "win32" ? "Scripts" : "bin";
-  for (const folder of around.folders) {
-    const command = join(folder, ".venv", bin, executable("rlm-mcp", around.platform));
-    if (around.isFile(command)) {
-      return { command, args: ["serve"], from: "workspace" };
-    }
   }
   const installed = onPath("rlm-mcp", around);
   if (installed) {
@@ -46,16 +41,22 @@ export function find(around: Surroundings): Launch | undefined {
   }
   const uvx = onPath("uvx", around);
   if (uvx) {
-    return { command: uvx, args: [`rlm-mcp@${around.version}`, "serve"], from: "uvx" };
+    const python = ["python", "-Im", "rlm_mcp.cli", "serve"];
+    return { command: uvx, args: ["--from", `rlm-mcp@${around.version}`, ...python], from: "uvx" };
   }
   return undefined;
 }
 
 function onPath(name: string, around: Surroundings): string | undefined {
   const rules = around.platform === "win32" ? path.win32 : path.posix;
+  const within = (folder: string, workspace: string) => {
+    const way = rules.relative(workspace, folder);
+    return !rules.isAbsolute(way) && way.split(rules.sep)[0] !== "..";
+  };
   return around.path
     .split(rules.delimiter)
     .filter((folder) => rules.isAbsolute(folder))
+    .filter((folder) => !around.folders.some((workspace) => within(folder, workspace)))
     .map((folder) => rules.join(folder, executable(name, around.platform)))
     .find((file) => around.isFile(file));
 }
@@ -73,9 +74,18 @@ export interface Choices {
   readonly key: string | undefined;
 }
 
-/** Returns the environment variables that the user's choices add for the server. */
+/** Keeps Python from modules that a variable of the editor's environment leads to. */
+const ISOLATED = {
+  PYTHONPATH: "",
+  PYTHONHOME: "",
+  PYTHONUSERBASE: "",
+  PYTHONPYCACHEPREFIX: "",
+  PYTHONSAFEPATH: "1",
+};
+
+/** Returns the environment variables that the server gets, with the user's choices. */
 export function environment(choices: Choices): Record<string, string> {
-  const env: Record<string, string> = { ...choices.env };
+  const env: Record<string, string> = { ...ISOLATED, ...choices.env };
   const set = (name: string, value: string | undefined) => {
     if (value) {
       env[name] = value;

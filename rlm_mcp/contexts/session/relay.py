@@ -5,7 +5,7 @@ interpreter's lock. The file is read here until the other process is up, which t
 there as after an append; where it ends early, the rest is read here again. It gets no environment,
 writes nothing, and cannot outlive this process, since its pipes close.
 
-Run as a program (`python -m rlm_mcp.contexts.session.relay`) this is that process.
+`main` is what that process runs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rlm_mcp.contexts.session.readers.reader import Reader
 from rlm_mcp.contexts.session.ready import Ready, ready
 from rlm_mcp.contexts.session.turns import Event, Meta, Odd, Piece, Rewind, Source, Usage
 from rlm_mcp.corpus.limits import limit_memory
+from rlm_mcp.programs import module_command
 
 LONG = 6 << 20
 """Bytes to read from which a second process is worth its start."""
@@ -78,15 +79,14 @@ class Relay:
     @classmethod
     def begun(cls, source: Source) -> Relay | None:
         """Return a process that starts now; None where none can be had."""
-        package = os.fspath(Path(__file__).resolve().parents[3])
         kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
         try:
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "rlm_mcp.contexts.session.relay"],
+                module_command("rlm_mcp.contexts.session.relay"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**kept, "PYTHONPATH": package},
+                env=kept,
             )
         except OSError as error:
             _log.warning("No process could be started to read a transcript: %s", error)
@@ -234,7 +234,3 @@ def _round(reader: Reader, source: Source) -> tuple[bool, list[tuple[Any, ...]]]
         size += sum([len(row[-1]) for row in item[1]])
         source.pause = size >= BATCH or len(found) >= EVENTS
     return source.pause, found
-
-
-if __name__ == "__main__":
-    main()
