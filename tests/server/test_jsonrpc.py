@@ -217,7 +217,11 @@ def post(web: Web, body: bytes, **more: str) -> tuple[int, dict[str, str], str]:
     return web.request("POST", "/mcp", headers, body)
 
 
-ERAS = ({}, {"mcp-protocol-version": "2025-11-25"}, {"mcp-protocol-version": "2026-07-28"})
+ERAS: tuple[dict[str, str], ...] = (
+    {},
+    {"mcp-protocol-version": "2025-11-25"},
+    {"mcp-protocol-version": "2026-07-28"},
+)
 
 
 @pytest.mark.parametrize("era", ERAS, ids=str)
@@ -259,3 +263,18 @@ def test_over_http_an_id_in_use_is_refused_and_its_request_answered(web: Web) ->
     texts = {status: text for status, _, text in got}
     assert json.loads(texts[400])["error"]["code"] == INVALID
     assert "data:" in texts[200] and '"id":4' in texts[200].replace(" ", "")
+
+
+def test_a_projects_limit_that_breaks_every_cell_is_named_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / ".rlm").mkdir()
+    (tmp_path / ".rlm" / "config.toml").write_text("cell_memory_mb = 1\n")
+    wire = Wire(tmp_path)
+    with wire.process:
+        params = {"name": "execute", "arguments": {"code": "1"}}
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        wire.say(json.dumps(call).encode())
+        text = wire.hear()["result"]["content"][0]["text"]
+        assert "cell_memory_mb = 1" in text and ".rlm/config.toml" in text
+        assert wire.process.stdin is not None
+        wire.process.stdin.close()
+        assert wire.process.wait(20) == 0
