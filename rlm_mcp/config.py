@@ -7,6 +7,7 @@ replies. It never sets a key, a URL, a model or anything that widens what may be
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import tomllib
@@ -20,6 +21,7 @@ import platformdirs
 from rlm_mcp.errors import BadRequest, did_you_mean
 
 APP = "rlm-mcp"
+log = logging.getLogger("rlm_mcp")
 LARGEST = 1 << 20
 """Bytes that a file of settings may have."""
 
@@ -103,7 +105,8 @@ def config_dir() -> Path:
 def load(flags: Mapping[str, Any] | None = None, project: Path | None = None) -> Settings:
     """Return the settings in force; `flags` holds only what the user gave on the command line.
 
-    Raises BadRequest for an unknown name or a value of the wrong type, naming the file.
+    Raises BadRequest for an unknown name or a value of the wrong type, naming the file. An unknown
+    name in a project's file is a warning alone.
     """
     settings = Settings()
     path = config_dir() / "config.toml"
@@ -161,7 +164,13 @@ def _merge(settings: Settings, values: Mapping[str, Any], source: str) -> Settin
 
 
 def _narrow(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    known = {setting.name for setting in fields(Settings)}
     for name, value in values.items():
+        if name not in known:
+            # Of another version of ours, or a slip: no reason to end the server.
+            said = f"Unknown setting {_short(name)} in {source} is left out."
+            log.warning("%s%s", said, did_you_mean(name, NARROWING))
+            continue
         if name not in NARROWING:
             raise BadRequest(
                 f"A project cannot set {name!r} ({source}); only the user's own configuration can."

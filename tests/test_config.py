@@ -46,6 +46,16 @@ def test_a_project_cannot_widen(tmp_path: Path, line: str) -> None:
         config.load({}, tmp_path)
 
 
+def test_an_unknown_word_of_a_project_is_a_warning_that_names_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_project(tmp_path, "max_cals = 3\nmax_usd = 0.5\n")
+    assert config.load({}, tmp_path).max_usd == 0.5
+    (record,) = caplog.records
+    assert "'max_cals'" in record.getMessage() and "Did you mean max_calls" in record.getMessage()
+    assert str(tmp_path / ".rlm" / "config.toml") in record.getMessage()
+
+
 @pytest.mark.parametrize("name", ["REDUCED_SANDBOX", "SECRETS"])
 def test_no_environment_variable_opens_the_guards(
     name: str, monkeypatch: pytest.MonkeyPatch

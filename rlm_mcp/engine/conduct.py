@@ -181,7 +181,7 @@ class Conduct:
             if text.startswith(INSUFFICIENT):
                 return End("", failed="the text did not hold the answer; open more of it")
             return End(text)
-        return End("", failed=got.reason)
+        return End("", failed=got.reason, over_budget=got.kind == "budget")
 
     async def _loop(self, variables: Mapping[str, Variable], *, sub_calls: bool) -> End:
         own = dict(self.job.variables)
@@ -356,6 +356,7 @@ class Conduct:
             reason=f"{ended} ({mode})." if ended else chosen.reason,
             model=self.job.root.spec,
             missing=self.coverage.missing,
+            over_budget=end.over_budget,
         )
 
     def _begun(self, chosen: Route) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rlm_mcp import redact
@@ -62,6 +62,8 @@ class End:
     answer: str
     forced: str = ""
     failed: str = ""
+    over_budget: bool = False
+    """Whether it was a budget that left no answer."""
 
 
 class Loop:
@@ -103,7 +105,8 @@ class Loop:
                 budget.take_turn()
                 reply = await self._ask(budget.seconds_to_work())
             except BudgetSpent as error:
-                return await self._force(str(error))
+                forced = await self._force(str(error))
+                return replace(forced, over_budget=bool(forced.failed))
             except ModelError as error:
                 if budget.seconds_to_work() <= 0:
                     return await self._force(OVER)

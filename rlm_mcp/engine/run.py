@@ -58,6 +58,8 @@ class Result:
     model: str
     missing: tuple[str, ...] = ()
     """Parts without an answer, the first hundred."""
+    over_budget: bool = False
+    """Whether it failed because a budget, of the run or of the day, allowed no more calls."""
 
     @property
     def spent(self) -> str:

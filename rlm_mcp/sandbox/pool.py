@@ -135,7 +135,11 @@ def take(config: Config, *, reduced: bool) -> tuple[Process, tuple[str, ...]]:
         ready, _ = process.line.receive(deadline, 1 << 16)
     except (wire.Closed, wire.Late, wire.Violation) as error:
         process.kill()
-        raise SandboxError("A sandbox worker did not start; run rlm-mcp doctor.") from error
+        raise SandboxError(
+            f"A sandbox worker did not start with cell_memory_mb = {config.memory_mb}. If that is "
+            "too little, raise it in the project's .rlm/config.toml or in your own config.toml; "
+            "else run rlm-mcp doctor."
+        ) from error
     layers = _layers(ready)
     failed = ready.get("failed")
     if config.kernel and not reduced and (failed != [] or not _enough(layers)):

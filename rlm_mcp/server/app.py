@@ -64,6 +64,11 @@ class App(MCPServer[Any]):
         )
         self._warming: asyncio.Task[None] | None = None
 
+    async def serve_streams(self, messages: Any, replies: Any) -> None:
+        """Serve one connection over a pair of the SDK's streams."""
+        server = self._lowlevel_server
+        await server.run(messages, replies, server.create_initialization_options())
+
     async def list_tools(self) -> list[ToolType]:
         """Describe every tool; then, while the client thinks, get the workspace ready."""
         tools = [_tool_type(tool) for tool in self.office.tools]

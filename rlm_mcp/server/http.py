@@ -11,26 +11,32 @@ import asyncio
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 import socket
 import sys
 import traceback
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import uvicorn
-from starlette.requests import Request
+from mcp_types import INVALID_REQUEST, PARSE_ERROR
+from mcp_types.jsonrpc import JSONRPCMessage, JSONRPCRequest
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest, Unavailable
-from rlm_mcp.server import log, messages
+from rlm_mcp.server import jsonrpc, log, messages
 from rlm_mcp.server.app import App
 from rlm_mcp.server.stdio import leave, on_signals
 
 TOKEN_VARIABLE = "RLM_MCP_HTTP_TOKEN"
 SHORTEST_TOKEN = 16
+LARGEST_BODY = 4 << 20
+"""Bytes of one MCP message over HTTP, as the SDK limits them."""
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+"""A Host header: a name or an address and a port, no user and no path."""
 
 
 def serve(settings: Settings, address: str) -> NoReturn:
@@ -65,6 +71,48 @@ def parse(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
+class Messages:
+    """Answers what holds no JSON-RPC message, and a second request under an id in use.
+
+    The SDK answers the first with an id of null at best, and the second takes the reply stream of
+    the request that is still under way, which is then never answered.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._under_way: set[tuple[str, str]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != "/mcp":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            message = await asyncio.to_thread(jsonrpc.read_message, await _body(request))
+            if message is None:
+                raise jsonrpc.Refused(jsonrpc.refusal(PARSE_ERROR, "The body is empty.", None))
+        except jsonrpc.Refused as refused:
+            await _refused(refused)(scope, receive, send)
+            return
+        except ClientDisconnect:
+            return
+        session = request.headers.get("mcp-session-id", "")
+        key = (session, str(getattr(message, "id", "")))
+        if not session or not isinstance(message, JSONRPCRequest):
+            await self._app(scope, _replayed(message, receive), send)
+            return
+        if key in self._under_way:
+            sentence = "This id is that of a request that is still under way; use another."
+            taken = jsonrpc.refusal(INVALID_REQUEST, sentence, message.id)
+            await _refused(jsonrpc.Refused(taken))(scope, receive, send)
+            return
+        self._under_way.add(key)
+        try:
+            await self._app(scope, _replayed(message, receive), send)
+        finally:
+            self._under_way.discard(key)
+
+
 class Guard:
     """Lets a request through that carries the token and was meant for loopback."""
 
@@ -87,8 +135,11 @@ class Guard:
 
     def _refusal(self, request: Request) -> JSONResponse | None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        meant = _is_loopback(_hostname(f"//{host}"))
-        if not meant or (origin is not None and not _is_loopback(_hostname(origin))):
+        meant = _is_meant(host)
+        if origin is not None:
+            scheme, _, place = origin.partition("://")
+            meant = meant and scheme in ("http", "https") and _is_meant(place)
+        if not meant:
             return _error(403, "permission_error", "This server answers loopback names only.")
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
@@ -105,7 +156,7 @@ async def _serve(settings: Settings, listening: socket.socket, token: str) -> No
     web = app.streamable_http_app()
     web.router.routes.extend(messages.routes(app.office))
     config = uvicorn.Config(
-        Guard(web, token),
+        Guard(Messages(web), token),
         ws="none",
         log_level="warning",
         access_log=False,
@@ -133,6 +184,33 @@ async def _serve(settings: Settings, listening: socket.socket, token: str) -> No
     leave(0)
 
 
+async def _body(request: Request) -> bytes:
+    """Return the body of a request. Raises Refused for one that is too large."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_BODY:
+            sentence = f"The body has more than {LARGEST_BODY >> 20} MB; name a file instead."
+            raise jsonrpc.Refused(jsonrpc.refusal(INVALID_REQUEST, sentence, None))
+    return bytes(body)
+
+
+def _refused(refused: jsonrpc.Refused) -> JSONResponse:
+    replies = [reply.model_dump(mode="json", exclude_unset=True) for reply in refused.replies]
+    return JSONResponse(replies[0] if len(replies) == 1 else replies, status_code=400)
+
+
+def _replayed(message: JSONRPCMessage, receive: Receive) -> Receive:
+    """Return what gives the message as the whole body, and then what really comes."""
+    body = message.model_dump_json(by_alias=True, exclude_unset=True).encode()
+    first = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return first.pop() if first else await receive()
+
+    return replay
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -147,11 +225,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _hostname(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
+def _is_meant(place: str) -> bool:
+    """Say whether a Host, or what follows the scheme of an Origin, is one of loopback."""
+    named = _HOST.fullmatch(place)
+    return named is not None and _is_loopback(named[1].strip("[]"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -109,7 +109,8 @@ async def _whole(request: Request, run: asyncio.Task[Any], prompt: Prompt) -> Re
     finally:
         await _stop(run)
     if result.status == "failed":
-        return _error(502, "api_error", f"The run failed: {result.reason}", _headers(result))
+        status, kind = _failure(result)
+        return _error(status, kind, f"The run failed: {result.reason}", _headers(result))
     text, stop = _cut(redact(result.answer), prompt.max_tokens)
     message = _message(f"msg_{result.run}", result.model, _usage(result))
     message |= {"content": [{"type": "text", "text": text}], "stop_reason": stop}
@@ -134,7 +135,7 @@ async def _streamed(run: asyncio.Task[Any], prompt: Prompt) -> AsyncIterator[str
             return
         if result.status == "failed":
             sentence = f"The run failed: {redact(result.reason)}"
-            yield _event("error", error={"type": "api_error", "message": sentence})
+            yield _event("error", error={"type": _failure(result)[1], "message": sentence})
             return
         text, stop = _cut(redact(result.answer), prompt.max_tokens)
         for start in range(0, len(text), PIECE):
@@ -196,6 +197,11 @@ def _headers(result: Any) -> dict[str, str]:
             char if " " <= char <= "~" else "?" for char in redact(result.reason)[:REASON_CHARS]
         ),
     }
+
+
+def _failure(result: Any) -> tuple[int, str]:
+    """Return the status and the kind of error of a run that failed."""
+    return (402, "billing_error") if result.over_budget else (502, "api_error")
 
 
 def _cut(text: str, max_tokens: int) -> tuple[str, str]:

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import sys
 import traceback
-from typing import NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, BinaryIO, NoReturn, cast
+
+import anyio
+from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
 
 from rlm_mcp.config import Settings
-from rlm_mcp.server import log
+from rlm_mcp.server import jsonrpc, log
 from rlm_mcp.server.app import App
+
+TAIL = 64 << 10
+"""Bytes at the end of a message that is too large, in which its id may stand."""
 
 
 def serve(settings: Settings) -> NoReturn:
@@ -39,7 +48,7 @@ async def _serve(settings: Settings) -> NoReturn:
     app = App(settings)
     stop = asyncio.Event()
     on_signals(stop)
-    serving = asyncio.create_task(app.run_stdio_async())
+    serving = asyncio.create_task(_converse(app))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     await app.close()
@@ -48,6 +57,64 @@ async def _serve(settings: Settings) -> NoReturn:
         leave(1)
     # Leaving the loop in order would wait for the thread that reads stdin.
     leave(0)
+
+
+async def _converse(app: App) -> None:
+    lines = Lines(_own_stdin())
+    stdin = cast("anyio.AsyncFile[str]", lines)  # of a file, the SDK uses the lines alone
+    async with stdio_server(stdin=stdin) as (messages, replies):
+        lines.answer.set_result(replies.send)
+        await app.serve_streams(messages, replies)
+
+
+class Lines:
+    """The messages of a client, one a line, as the SDK parses them; all else is answered here."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.answer: asyncio.Future[Callable[[SessionMessage], Awaitable[Any]]]
+        self.answer = asyncio.get_running_loop().create_future()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        while True:
+            try:
+                line = await anyio.to_thread.run_sync(self._next)
+            except jsonrpc.Refused as refused:
+                answer = await self.answer
+                for reply in refused.replies:
+                    await answer(SessionMessage(reply))
+                continue
+            if line is None:
+                return
+            yield line
+
+    def _next(self) -> str | None:
+        """Return the next message; None where the input ends. Raises Refused."""
+        while line := self._source.readline(jsonrpc.LARGEST_MESSAGE + 1):
+            if len(line) > jsonrpc.LARGEST_MESSAGE and not line.endswith(b"\n"):
+                tail = line[-TAIL:]
+                while not tail.endswith(b"\n") and (more := self._source.readline(TAIL)):
+                    tail = (tail + more)[-TAIL:]
+                raise jsonrpc.too_large(line, tail)
+            message = jsonrpc.read_message(line)
+            if message is not None:
+                return message.model_dump_json(by_alias=True, exclude_unset=True)
+        return None
+
+
+def _own_stdin() -> BinaryIO:
+    """Return stdin for us alone: whatever else reads descriptor 0 finds it empty."""
+    try:
+        if sys.platform == "win32" or sys.stdin.fileno() != 0:
+            return sys.stdin.buffer
+    except io.UnsupportedOperation:
+        return sys.stdin.buffer
+    mine = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0, inheritable=True)
+    os.close(nothing)
+    # Never closed: the thread that reads may be inside when the process ends.
+    return os.fdopen(mine, "rb", closefd=False)
 
 
 def leave(code: int) -> NoReturn:

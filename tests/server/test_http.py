@@ -146,6 +146,15 @@ def test_nothing_is_answered_without_the_token(
         {"host": "10.0.0.1:80"},
         {"host": ""},
         {"host": "[::1"},
+        {"host": "evil.example@127.0.0.1"},
+        {"host": "evil.example:1@127.0.0.1:80"},
+        {"host": "127.0.0.1/evil.example"},
+        {"host": "127.0.0.1?evil.example"},
+        {"host": "127.0.0.1#evil.example"},
+        {"host": "127.0.0.1:x"},
+        {"host": "127.0.0.1\\evil.example"},
+        {"origin": "http://evil.example@127.0.0.1"},
+        {"origin": "http://127.0.0.1/evil.example"},
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://localhost.evil.example"},
@@ -392,3 +401,27 @@ def test_a_client_that_hangs_up_stops_its_run(web: Web) -> None:
     connection.request("POST", "/v1/messages", body, {"x-api-key": web.token})
     connection.close()
     assert web.post(question("Where is class Greeter?"))[0] == 200
+
+
+def test_the_budget_of_the_day_is_a_matter_of_payment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STATE", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"RLM_MCP_{name}_DIR", str(tmp_path / name.lower()))
+    monkeypatch.delenv(over_http.TOKEN_VARIABLE, raising=False)
+    monkeypatch.setenv("RLM_MCP_MAX_USD_DAY", "0.000001")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-not-a-secret")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")  # nothing may be sent
+    folder = tmp_path / "project"
+    folder.mkdir()
+    priced = start(folder, "--model", "anthropic:claude-opus-5")
+    try:
+        for mode in ("direct", "recursive"):
+            status, _, text = priced.post(question("Which?"), **{"rlm-mode": mode})
+            assert status == 402, text
+            assert json.loads(text)["error"]["type"] == "billing_error"
+            assert "budget of the day" in text
+        streamed = priced.post(question("Which?", stream=True), **{"rlm-mode": "direct"})[2]
+        assert "billing_error" in streamed and "budget of the day" in streamed
+    finally:
+        stop(priced)
