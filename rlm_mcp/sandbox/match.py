@@ -256,6 +256,8 @@ class _Matching:
 
     def _attributes(self, subject: Any, words: Any, parts: Any) -> bool:
         for word, part in zip(words, parts, strict=True):
+            if word in names.GUARDED and not guards.is_made(type(subject)):
+                raise TypeError(f"{word!r} is matched on instances of your own classes alone here")
             found = guards.read(subject, word, _NOTHING)
             if found is _NOTHING or not self.fits(found, part):
                 return False
