@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint types docs bench bench-sandbox eval eval-session
+.PHONY: setup demo test fuzz lint types docs bench bench-sandbox eval eval-session
 
 setup: .venv/ready
 
@@ -16,6 +16,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 tests
+
+fuzz: setup  # cells made by chance, until a time is up; FUZZ_SECONDS=3600 for longer
+	$(BIN)/python -m tests.sandbox.test_fuzz --seconds $(or $(FUZZ_SECONDS),300)
 
 lint: setup
 	$(BIN)/ruff check .

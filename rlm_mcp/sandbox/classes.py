@@ -27,12 +27,25 @@ class PlainEnumMeta(enum.EnumMeta):
             raise TypeError("write an Enum as a class statement here")
         return super().__call__(value)
 
+    @classmethod
+    def _find_new_(cls, *given: Any) -> Any:
+        """Let `__new__` of a cell give members alone: the library writes to what it gives."""
+        new, *more = super()._find_new_(*given)  # type: ignore[misc]
+
+        def member(made_of: Any, *values: Any) -> Any:
+            made = new(made_of, *values)
+            if not isinstance(made, made_of):
+                raise TypeError("__new__ of an Enum gives a member of it")
+            return made
+
+        return (member if new is not object.__new__ else new, *more)
+
 
 def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **options: Any) -> type:
     """Make a class of a cell: allowed bases, no metaclass of its own, checked names."""
-    if typing._NamedTuple in bases:  # type: ignore[attr-defined]
+    if any(base is typing._NamedTuple for base in bases):  # type: ignore[attr-defined]
         return _make_tuple(name, bases, body)
-    if dict in bases:
+    if any(base is dict for base in bases):
         options.pop("total", None)  # a TypedDict says so
     for base in bases:
         if not (isinstance(base, type) and (base in allowed_bases or is_made(base))):
@@ -50,7 +63,7 @@ def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **option
         made = meta(name, bases, body, **options)  # type: ignore[arg-type]
     else:
         made = _make_enum(name, bases, body, options)
-    adopt(check_match(made))
+    adopt(check_fields(made))
     return made
 
 
@@ -75,14 +88,25 @@ def _make_enum(
     return PlainEnumMeta(name, bases, prepared, **options)
 
 
-def check_match(cls: type) -> type:
-    """Check that positional patterns read nothing that a guard would not; inherited or own."""
-    words = getattr(cls, "__match_args__", ())
-    guarded = names.GUARDED if issubclass(cls, (str, AttributeError)) else frozenset()
-    for word in words:
-        if word in names.HIDDEN or word in guarded:
-            raise TypeError(f'"{word}" cannot be matched by position')
+def check_fields(cls: type) -> type:
+    """Check that no generated method of a dataclass reads what the guard would not."""
+    if issubclass(cls, (str, AttributeError)):
+        for word in names.GUARDED.intersection(getattr(cls, "__dataclass_fields__", ())):
+            raise TypeError(f'"{word}" cannot be a field of this class')
     return cls
+
+
+def _without_trace(own: Any) -> Any:
+    """Keep the traceback from `__exit__`: it is None there."""
+
+    def leave(self: Any, kind: Any = None, error: Any = None, trace: Any = None) -> Any:
+        bind = getattr(type(own), "__get__", None)
+        return (own if bind is None else bind(own, self, type(self)))(kind, error, None)
+
+    leave.__name__ = leave.__qualname__ = "__exit__"
+    if getattr(own, "__isabstractmethod__", False):
+        leave.__isabstractmethod__ = True  # type: ignore[attr-defined]
+    return leave
 
 
 def _check_body(body: dict[str, Any]) -> None:
@@ -101,3 +125,6 @@ def _check_body(body: dict[str, Any]) -> None:
     for key in body:
         if key in names.HIDDEN:
             raise TypeError(f'"{key}" is a reserved name')
+    for key in ("__exit__", "__aexit__"):
+        if key in body:
+            body[key] = _without_trace(body[key])

@@ -9,9 +9,10 @@ import inspect
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from rlm_mcp.sandbox import classes, guards, policy
+from rlm_mcp.sandbox import classes, guards, match, policy
 from rlm_mcp.sandbox.facades import (
     Facade,
     find,
@@ -82,6 +83,7 @@ class Environment:
             _type_=guards.shown_class,
             _vars_=guards.variables,
             _label_=guards.label,
+            _match_=partial(match.matched, shims.is_instance),
             _class_=classes.make_class,
             _import_=import_module,
             _import_from_=import_name,
@@ -100,6 +102,7 @@ class Environment:
             quit=runtime.exit_cell,
             print=self.print,
             type=guards.Type,
+            super=guards.Super,
             getattr=guards.read,
             setattr=guards.write,
             delattr=guards.remove,

@@ -10,7 +10,7 @@ import ast
 import functools
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from rlm_mcp.sandbox import format as formatting
@@ -23,9 +23,11 @@ _OPAQUE: tuple[type, ...] = (
     types.CellType, types.TracebackType, types.GeneratorType, types.CoroutineType,
     types.AsyncGeneratorType, types.BuiltinFunctionType, types.MethodWrapperType,
     types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType,
-    types.GetSetDescriptorType, types.MemberDescriptorType,
+    types.GetSetDescriptorType, types.MemberDescriptorType, types.UnionType,
 )  # fmt: skip
-_NEVER: tuple[type, ...] = (types.ModuleType, types.CodeType, types.FrameType, types.CellType)
+_NEVER: tuple[type, ...] = (
+    types.ModuleType, types.CodeType, types.FrameType, types.CellType, types.TracebackType,
+)  # fmt: skip
 _PLAIN_WRITES: tuple[type, ...] = (ast.AST, types.SimpleNamespace)
 
 
@@ -47,6 +49,19 @@ class Type:
 
 Type.__name__ = Type.__qualname__ = "type"
 Type.__module__ = "builtins"
+
+
+class Super(super):
+    """Stands for `super`: no check that a base of ours makes can be stepped over by naming it."""
+
+    def __new__(cls, *given: Any) -> Super:
+        if given and not (isinstance(given[0], type) and given[0] in _MADE):
+            raise TypeError("super() takes a class of this environment here")
+        return super.__new__(cls)
+
+
+Super.__name__ = Super.__qualname__ = "super"
+Super.__module__ = "builtins"
 
 
 class Label:
@@ -78,19 +93,24 @@ def keep_internal(*classes: type) -> None:
 def shown_class(value: object) -> Any:
     """Return the class of a value as a cell may see it: never a metaclass."""
     cls = type(value)
-    if cls is super:
-        value = value.__self__  # type: ignore[attr-defined]
+    if cls is Super:
+        value = _behind(value)
         cls = type(value)
     if issubclass(cls, type):
         return Type
     shown = getattr(cls, "shown_as", None) if cls in _internal else None
     if shown is not None:
         return shown
-    if cls in _OPAQUE or cls in _internal:
+    if cls in _OPAQUE or cls in _internal or issubclass(cls, types.GenericAlias):
         if cls not in _labels:
             _labels[cls] = Label(cls.__name__)
         return _labels[cls]
     return cls
+
+
+def _behind(value: Any) -> Any:
+    """Return the object behind a `super()`, anything else as it is."""
+    return super.__self__.__get__(value) if type(value) is Super else value  # type: ignore[attr-defined]
 
 
 def read(value: object, name: str, default: Any = _NOTHING) -> Any:
@@ -119,10 +139,12 @@ def _read_underscore(value: object, name: str, default: Any) -> Any:
         return shown_class(value)
     if name == "__dict__":
         return variables(value)
-    if name == "__setattr__" and (cls is super or value is object):
+    if name == "__setattr__" and (cls is Super or value is object):
         return _setter(value)
     if name in names.SUPER_CALLED:
-        allowed = name in names.CALLED or cls is super or (name == "__new__" and value is object)
+        allowed = name in names.CALLED or cls is Super or (name == "__new__" and value is object)
+        if name == "__init__":  # what trusted code made is not made anew
+            allowed = cls is Super or issubclass(cls, type) or cls in _MADE
     elif names.attribute_fault(name) is not None:
         allowed = False
     else:
@@ -143,7 +165,7 @@ def _setter(value: Any) -> Callable[..., None]:
 
 
 def _owns_underscore(value: object, cls: type, name: str) -> bool:
-    if cls is super:
+    if cls is Super:
         return True  # what it leads to is a base of a class of the cell; the name is harmless
     owner = value if issubclass(cls, type) else cls
     if name in names.TUPLE_NAMES and issubclass(owner, tuple):  # type: ignore[arg-type]
@@ -159,13 +181,29 @@ def _read_guarded(value: object, name: str, default: Any) -> Any:
         return formatting.safe_method(found, name)
     if name == "join" and type(value) in (str, bytes):
         return _joiner(found)
-    if name == "obj" and isinstance(value, AttributeError):
-        raise AttributeError("the attribute 'obj' of AttributeError is not available here")
-    if isinstance(value, type) and name in ("mro", "register"):
-        own = value.__dict__.get(name) if value in _MADE else None
-        if own is None:
-            raise AttributeError(f"the attribute {name!r} of a class is not available here")
+    if name in ("mro", "register", "obj") and not _holds(value, name):
+        raise AttributeError(f"the attribute {name!r} of this value is not available here")
     return found
+
+
+def _holds(value: object, name: str) -> bool:
+    """Whether `mro`, `register` or `obj` is the cell's own attribute of a value.
+
+    Everything else may stand for a class or an error: a generic alias, a union, a proxy.
+    """
+    held = _behind(value)
+    cls = type(held)
+    if issubclass(cls, type):
+        return type(value) is Super or any(
+            name in parent.__dict__ for parent in type.mro(held) if parent in _MADE
+        )
+    if name == "obj" and issubclass(cls, AttributeError):
+        return False
+    return cls in _MADE or cls in attribute_holders or _own_function(held, cls)
+
+
+attribute_holders: set[type] = {memoryview}
+"""Classes of ours and of the library whose instances may have attributes of any of these names."""
 
 
 text_views: set[type] = set()
@@ -193,16 +231,81 @@ def label(value: object, name: str) -> str | None:
 
 
 def variables(value: object = _NOTHING) -> Any:
-    """Answer `vars(x)` and `x.__dict__`: the dict of an instance, a copy for a class."""
+    """Answer `vars(x)` and `x.__dict__`: checked for an instance, a copy for a class."""
     cls = type(value)
-    if cls in _MADE or cls is types.SimpleNamespace:
+    if cls in _MADE or issubclass(cls, types.SimpleNamespace):
         own = object.__getattribute__(value, "__dict__")
         if type(own) is dict:
-            return own
+            return Variables(value, own)
     if issubclass(cls, type) and value in _MADE:
         own = type.__getattribute__(value, "__dict__")
         return {key: item for key, item in own.items() if not key.startswith("_")}
     raise TypeError("vars() argument must have a __dict__ attribute")
+
+
+class Variables(dict[str, Any]):
+    """The attributes of an instance as a dict: what is written is checked as `setattr` checks it.
+
+    The real `__dict__` takes any name and stays out of reach. This dict is brought up to date
+    when it is read, so that C code which looks into it directly finds what was there then.
+    """
+
+    __slots__ = ("_live", "_owner")
+    shown_as = dict
+
+    def __init__(self, owner: object, live: dict[str, Any]) -> None:
+        super().__init__(live)
+        self._owner = owner
+        self._live = live
+
+    def __setitem__(self, name: str, item: object) -> None:
+        writable(self._owner, name)
+        self._live[name] = item
+        super().__setitem__(name, item)
+
+    def __delitem__(self, name: str) -> None:
+        writable(self._owner, name)
+        del self._live[name]
+        super().pop(name, None)
+
+    def refresh(self) -> None:
+        """Take over what was set or deleted on the instance itself."""
+        live = self._live
+        old = super().items()
+        if len(old) != len(live) or any(
+            name is not other or item is not value
+            for (name, item), (other, value) in zip(old, live.items(), strict=True)
+        ):
+            super().clear()
+            super().update(live)
+
+    def __ior__(self, other: Any) -> Variables:  # type: ignore[override,misc]
+        MutableMapping.update(self, other)
+        return self
+
+    update = MutableMapping.update
+    setdefault = MutableMapping.setdefault
+    pop = MutableMapping.pop
+    popitem = MutableMapping.popitem
+    clear = MutableMapping.clear
+
+
+def _fresh(name: str) -> Callable[..., Any]:
+    real = getattr(dict, name)
+
+    def method(self: Variables, *positional: Any) -> Any:
+        self.refresh()
+        return real(self, *positional)
+
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
+for _name_of_method in (
+    *("__getitem__", "__contains__", "__iter__", "__len__", "__repr__", "__eq__", "__ne__"),
+    *("__or__", "__ror__", "__reversed__", "get", "keys", "values", "items", "copy"),
+):
+    setattr(Variables, _name_of_method, _fresh(_name_of_method))
 
 
 def has(value: object, name: str) -> bool:
@@ -232,6 +335,11 @@ def writable(value: object, name: str) -> object:
 
 writable_classes: set[type] = set()
 """Classes of the library whose instances take plain attributes (a decimal context)."""
+
+
+def is_own_function(value: object) -> bool:
+    """Whether a value is a plain function that a cell defined."""
+    return _own_function(value, type(value))
 
 
 def _own_function(value: object, cls: type) -> bool:
@@ -281,11 +389,17 @@ def partial_names(function: Callable[..., Any]) -> dict[str, str | None]:
     return copied
 
 
+def name_after(wrapper: Any, wrapped: Any) -> Any:
+    """Give a function of ours the names and the docstring of the cell's that it stands for."""
+    for name, text in partial_names(wrapped).items():
+        setattr(wrapper, name, text)
+    return wrapper
+
+
 def update_wrapper(wrapper: Any, wrapped: Any, *_: Any, **__: Any) -> Any:
     """Answer `functools.update_wrapper`: names and docstring, nothing by a name from the cell."""
     if type(wrapper) is types.FunctionType and _own_function(wrapper, types.FunctionType):
-        for name, text in partial_names(wrapped).items():
-            setattr(wrapper, name, text)
+        name_after(wrapper, wrapped)
     return wrapper
 
 
@@ -294,7 +408,7 @@ def wraps(wrapped: Any, *_: Any, **__: Any) -> Any:
     return functools.partial(update_wrapper, wrapped=wrapped)
 
 
-keep_internal(Type)
+keep_internal(Type, Variables)
 
 
 formatting.read = read

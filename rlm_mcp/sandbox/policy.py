@@ -311,24 +311,10 @@ class Policy(RestrictingNodeTransformer):
     visit_match_case = visit_MatchSequence = visit_MatchOr = visit_MatchSingleton = _contents
 
     def visit_MatchValue(self, node: ast.MatchValue) -> ast.AST:
-        return node  # constants only: match.py has moved everything else into the guard
+        return node  # a constant: match.py has rewritten everything else
 
     def visit_MatchClass(self, node: ast.MatchClass) -> ast.AST:
-        for name in node.kwd_attrs:
-            fault = names.attribute_fault(name)
-            if fault or name.startswith("_") or name in names.GUARDED:
-                self.error(node, fault or f'"{name}" cannot be matched by name')
-        where: ast.expr = node.cls
-        while isinstance(where, ast.Attribute):
-            if names.attribute_fault(where.attr) or where.attr.startswith("_"):
-                self.error(node, f'the attribute "{where.attr}" is not available here')
-            where = where.value
-        if isinstance(where, ast.Name):
-            self.check_name(where, where.id)
-        else:
-            self.not_allowed(node)
-        node.patterns = [self.visit(pattern) for pattern in node.patterns]
-        node.kwd_patterns = [self.visit(pattern) for pattern in node.kwd_patterns]
+        self.not_allowed(node)  # match.py has rewritten it
         return node
 
     def visit_MatchMapping(self, node: ast.MatchMapping) -> ast.AST:

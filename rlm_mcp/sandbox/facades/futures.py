@@ -6,12 +6,12 @@ Work is collected until a result is asked for. Calls of a function that has a ba
 
 from __future__ import annotations
 
-import types
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from rlm_mcp.sandbox import guards
+from rlm_mcp.sandbox.facades.containers import Namespace
 
 Find = Callable[[Callable[..., Any]], Callable[[list[Any]], list[Any]] | None]
 
@@ -202,7 +202,7 @@ def wait(futures: Iterable[Future], *_: Any, **__: Any) -> Any:
     held = set(futures)
     for future in held:
         _settle(future)
-    return types.SimpleNamespace(done=held, not_done=set())
+    return Namespace(done=held, not_done=set())
 
 
 def futures_exports() -> dict[str, Any]:

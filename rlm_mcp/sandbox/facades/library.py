@@ -25,7 +25,7 @@ PLAIN = {
         "MONDAY TUESDAY WEDNESDAY THURSDAY FRIDAY SATURDAY SUNDAY"
     ),
     "cmath": "sqrt exp log phase polar rect pi e isnan isinf isclose",
-    "collections": "Counter OrderedDict defaultdict deque ChainMap UserDict UserList UserString",
+    "collections": "Counter OrderedDict defaultdict deque ChainMap",
     "colorsys": "rgb_to_hsv hsv_to_rgb rgb_to_hls hls_to_rgb rgb_to_yiq yiq_to_rgb",
     "contextlib": "nullcontext closing",
     "copy": "",
@@ -33,10 +33,7 @@ PLAIN = {
         "reader writer DictReader DictWriter QUOTE_ALL QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC "
         "Error excel excel_tab unix_dialect"
     ),
-    "dataclasses": (
-        "field asdict astuple replace fields is_dataclass KW_ONLY MISSING InitVar "
-        "FrozenInstanceError"
-    ),
+    "dataclasses": "field KW_ONLY MISSING InitVar FrozenInstanceError",
     "datetime": "datetime date time timedelta timezone tzinfo UTC MINYEAR MAXYEAR",
     "decimal": (
         "Decimal ROUND_HALF_UP ROUND_HALF_EVEN ROUND_HALF_DOWN ROUND_DOWN ROUND_UP ROUND_FLOOR "
@@ -50,7 +47,7 @@ PLAIN = {
     "enum": "auto unique",
     "fnmatch": "fnmatch fnmatchcase filter translate",
     "fractions": "Fraction",
-    "functools": "reduce lru_cache cache cmp_to_key total_ordering cached_property",
+    "functools": "reduce cmp_to_key cached_property",
     "hashlib": (
         "md5 sha1 sha224 sha256 sha384 sha512 blake2b blake2s sha3_224 sha3_256 sha3_384 sha3_512"
     ),

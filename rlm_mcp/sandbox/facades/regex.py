@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rlm_mcp.sandbox import guards
-from rlm_mcp.sandbox.facades import crossing
+from rlm_mcp.sandbox.facades import copying, crossing
 from rlm_mcp.sandbox.view import View
 
 
@@ -24,6 +24,8 @@ class Pattern:
     shown_as: Any = None
 
     def __init__(self, pattern: re.Pattern[Any]) -> None:
+        if type(pattern) is not re.Pattern:
+            raise TypeError("re.compile() makes a pattern")
         self._real = pattern
         self._data: re.Pattern[bytes] | bool | None = False  # not yet known
         self._crosses: bool | None = None
@@ -285,3 +287,4 @@ def exports() -> dict[str, Any]:
 
 
 guards.keep_internal(Match)
+copying.never_copied(Pattern, Match)

@@ -7,11 +7,12 @@ import inspect
 import posixpath
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn
 
 from rlm_mcp.sandbox import guards
+from rlm_mcp.sandbox.facades import containers
 from rlm_mcp.sandbox.facades.shims import text_of
 
 Write = Callable[[str], int]
@@ -89,19 +90,19 @@ def ast_exports() -> dict[str, Any]:
     nodes = {
         name: item
         for name, item in vars(ast).items()
-        if isinstance(item, type) and issubclass(item, (ast.AST, ast.NodeVisitor))
+        if isinstance(item, type) and issubclass(item, ast.AST)
     }
-    nodes.pop("_ABC", None)
     public: dict[str, Any] = {
         name: item for name, item in nodes.items() if not name.startswith("_")
     }
-    public.update(parse=_parse, iter_fields=_iter_fields, literal_eval=_literal)
-    for name in ("walk", "iter_child_nodes", "dump", "unparse", "get_docstring"):
-        public[name] = _on_node(getattr(ast, name))
+    public.update(NodeVisitor=containers.NodeVisitor, NodeTransformer=containers.NodeTransformer)
+    public.update(parse=_parse, literal_eval=_literal, walk=containers.walk_nodes)
+    public.update(iter_fields=containers.node_fields, iter_child_nodes=containers.child_nodes)
+    for name in ("dump", "unparse", "get_docstring", "fix_missing_locations"):
+        public[name] = _on_tree(getattr(ast, name))
     public["get_source_segment"] = lambda source, node, **named: ast.get_source_segment(
-        text_of(source), _node(node), **named
+        text_of(source), containers.plain_node(node), **named
     )
-    public["fix_missing_locations"] = _on_node(ast.fix_missing_locations)
     return public
 
 
@@ -114,22 +115,13 @@ def _parse(source: Any, filename: str = "<text>", mode: str = "exec", **_: Any) 
 
 
 def _literal(source: Any) -> Any:
-    return ast.literal_eval(text_of(source))
+    text = text_of(source)
+    return ast.literal_eval(containers.whole_tree(text) if isinstance(text, ast.AST) else text)
 
 
-def _node(node: Any) -> ast.AST:
-    if not isinstance(node, ast.AST) or guards.is_made(type(node)):
-        raise TypeError(f"expected AST, got {type(node).__name__!r}")
-    return node
-
-
-def _iter_fields(node: Any) -> Iterator[tuple[str, Any]]:
-    return ast.iter_fields(_node(node))
-
-
-def _on_node(function: Callable[..., Any]) -> Callable[..., Any]:
+def _on_tree(function: Callable[..., Any]) -> Callable[..., Any]:
     def checked(node: Any, *positional: Any, **named: Any) -> Any:
-        return function(_node(node), *positional, **named)
+        return function(containers.whole_tree(node), *positional, **named)
 
     checked.__name__ = checked.__qualname__ = function.__name__
     checked.__doc__ = function.__doc__
@@ -186,6 +178,8 @@ def traceback_exports(write: Write, explain: Callable[[BaseException], str]) -> 
 
     def format_exception(error: Any, *more: Any, **_: Any) -> list[str]:
         found = more[0] if isinstance(error, type) and more else error
+        if not isinstance(found, BaseException):
+            raise TypeError("format_exception() takes an exception")
         return [explain(found) + "\n"]
 
     return {"format_exc": format_exc, "print_exc": print_exc, "format_exception": format_exception}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import abc
-import ast
 import builtins
 import collections.abc
 import contextlib
-import copy
 import csv
-import dataclasses
 import decimal
 import enum
 import functools
@@ -23,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from rlm_mcp.sandbox import classes, guards
+from rlm_mcp.sandbox.facades import containers, copying
 from rlm_mcp.sandbox.facades.annotations import (
     Annotation,
     GenericBase,
@@ -82,7 +80,6 @@ BUILTINS = [
     "staticmethod",
     "str",
     "sum",
-    "super",
     "tuple",
     "zip",
     "aiter",
@@ -148,26 +145,68 @@ class Suppress(contextlib.AbstractContextManager[None]):
         return issubclass(kind, self._kinds)
 
 
+class Manager:
+    """One use of a generator as a context manager."""
+
+    def __init__(self, function: Callable[..., Iterator[Any]], given: Any, named: Any) -> None:
+        self._made_of = (function, given, named)
+        self._inner: Any = function(*given, **named)
+
+    def __enter__(self) -> Any:
+        for value in self._inner:
+            return value
+        raise RuntimeError("generator didn't yield")
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
+        if kind is None:
+            for _ in self._inner:
+                raise RuntimeError("generator didn't stop")
+            return False
+        thrown = kind() if error is None else error
+        try:
+            self._inner.throw(thrown)
+        except StopIteration as stop:
+            return stop is not thrown
+        except BaseException as raised:
+            if raised is thrown or (
+                isinstance(thrown, StopIteration) and raised.__cause__ is thrown
+            ):
+                return False
+            raise
+        raise RuntimeError("generator didn't stop after throw()")
+
+    def __call__(self, wrapped: Callable[..., Any]) -> Callable[..., Any]:
+        def inner(*positional: Any, **named: Any) -> Any:
+            with Manager(*self._made_of):
+                return wrapped(*positional, **named)
+
+        guards.name_after(inner, wrapped)
+        return inner
+
+
 def context_manager(function: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
     """Answer `contextlib.contextmanager`."""
 
-    class Manager:
-        """One use of a generator as a context manager."""
+    def make(*positional: Any, **named: Any) -> Manager:
+        return Manager(function, positional, named)
 
-        def __init__(self, *positional: Any, **named: Any) -> None:
-            self._inner = contextlib.contextmanager(function)(*positional, **named)
+    guards.name_after(make, function)
+    return make
 
-        def __enter__(self) -> Any:
-            return self._inner.__enter__()
 
-        def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
-            return self._inner.__exit__(kind, error, trace)
+def lru_cache(maxsize: Any = 128, typed: bool = False) -> Any:
+    """Answer `functools.lru_cache`, which takes over names and a docstring and nothing else."""
+    if callable(maxsize):
+        return lru_cache()(maxsize)
+    size = maxsize if maxsize is None else max(0, maxsize)
 
-        def __call__(self, wrapped: Callable[..., Any]) -> Callable[..., Any]:
-            return self._inner(wrapped)
+    def wrap(function: Callable[..., Any]) -> Any:
+        make: Any = functools._lru_cache_wrapper
+        made = make(function, size, typed, functools._CacheInfo)
+        made.cache_parameters = lambda: {"maxsize": size, "typed": typed}
+        return guards.name_after(made, function)
 
-    guards.keep_internal(Manager)
-    return lambda *positional, **named: Manager(*positional, **named)
+    return wrap
 
 
 class StringIO(io.StringIO):
@@ -237,22 +276,6 @@ class IntFlag(enum.IntFlag, metaclass=classes.PlainEnumMeta):
     """`enum.IntFlag` by class statement."""
 
 
-def deep_copy(value: Any, *_: Any) -> Any:
-    """Answer `copy.deepcopy`; a memo of the caller's own is left out."""
-    return copy.deepcopy(value)
-
-
-def dataclass(cls: Any = None, **options: Any) -> Any:
-    """Answer `dataclasses.dataclass`, which makes a new class for `slots=True`."""
-    if cls is None:
-        return lambda found: dataclass(found, **options)
-    if not (isinstance(cls, type) and guards.is_made(cls)):
-        raise TypeError("dataclass() decorates a class of this environment")
-    made: Any = dataclasses.dataclass(cls, **options)
-    guards.adopt(classes.check_match(made))
-    return made
-
-
 def total_ordering(cls: Any) -> Any:
     """Answer `functools.total_ordering`, which writes to the class that it is given."""
     if not (isinstance(cls, type) and guards.is_made(cls)):
@@ -296,6 +319,8 @@ class Dispatch:
 
 
 guards.writable_classes.add(decimal.Context)
+guards.attribute_holders.add(Dispatch)
+guards.keep_internal(Manager)
 
 
 def base_classes() -> set[type]:
@@ -303,10 +328,10 @@ def base_classes() -> set[type]:
     plain = (object, str, bytes, int, float, complex, list, tuple, dict, set, frozenset, bytearray)
     library = (
         collections.Counter, collections.OrderedDict, collections.defaultdict, collections.deque,
-        collections.UserDict, collections.UserList, collections.UserString, abc.ABC, Enum, IntEnum,
-        StrEnum, Flag, IntFlag, ast.NodeVisitor, ast.NodeTransformer, json.JSONEncoder, StringIO,
-        string.Template, types.SimpleNamespace, contextlib.AbstractContextManager, GenericBase,
-        typing.Generic,
+        containers.UserDict, containers.UserList, containers.UserString, abc.ABC, Enum, IntEnum,
+        StrEnum, Flag, IntFlag, containers.NodeVisitor, containers.NodeTransformer,
+        json.JSONEncoder, StringIO, string.Template, containers.Namespace,
+        contextlib.AbstractContextManager, GenericBase, typing.Generic,
     )  # fmt: skip
     errors = {cls for cls in exceptions().values() if not issubclass(cls, BaseExceptionGroup)}
     abstract = {item for item in vars(collections.abc).values() if isinstance(item, abc.ABCMeta)}
@@ -317,13 +342,18 @@ def shim_exports() -> dict[str, dict[str, Any]]:
     """Return the exports that replace or complete those of `library.PLAIN`."""
     return {
         "abc": {"abstractmethod": abstract_method},
-        "collections": {"namedtuple": named_tuple},
+        "collections": {
+            "namedtuple": named_tuple,
+            "UserDict": containers.UserDict,
+            "UserList": containers.UserList,
+            "UserString": containers.UserString,
+        },
         "contextlib": {
             "suppress": Suppress,
             "contextmanager": context_manager,
             "redirect_stdout": refused("redirect_stdout", "print is kept in _stdout"),
         },
-        "copy": {"copy": copy.copy, "deepcopy": deep_copy},
+        "copy": {"copy": copying.shallow_copy, "deepcopy": copying.deep_copy},
         "csv": {"field_size_limit": lambda *_: csv.field_size_limit()},
         "enum": {
             "Enum": Enum,
@@ -333,6 +363,8 @@ def shim_exports() -> dict[str, dict[str, Any]]:
             "IntFlag": IntFlag,
         },
         "functools": {
+            "cache": lru_cache(None),
+            "lru_cache": lru_cache,
             "wraps": guards.wraps,
             "update_wrapper": guards.update_wrapper,
             "partial": functools.partial,
@@ -343,10 +375,17 @@ def shim_exports() -> dict[str, dict[str, Any]]:
         "json": {"loads": loads, "load": load, "dump": dump},
         "operator": {"attrgetter": attribute_getter, "methodcaller": method_caller},
         "types": {
-            "SimpleNamespace": types.SimpleNamespace,
+            "SimpleNamespace": containers.Namespace,
             "MappingProxyType": types.MappingProxyType,
         },
-        "dataclasses": {"dataclass": dataclass},
+        "dataclasses": {
+            "dataclass": copying.dataclass,
+            "fields": copying.data_fields,
+            "is_dataclass": copying.is_dataclass,
+            "asdict": copying.as_dict,
+            "astuple": copying.as_tuple,
+            "replace": copying.replaced,
+        },
         "warnings": {
             "warn": lambda *_, **__: None,
             "filterwarnings": lambda *_, **__: None,
