@@ -93,6 +93,8 @@ class Worker:
         self.environment.builtins_of_cells["HostError"] = HostError
         self.keeper = snapshot.Keeper()
         self.calls = 0
+        self.nonce = ""
+        """Of the order that is going on: without it the parent believes no frame."""
         self.running = False
         self.stopping = False
         self.restoring = False
@@ -124,8 +126,10 @@ class Worker:
         while True:
             order, raw, fds = self.inside.receive()
             self.stopping, self.raised_at = False, 0.0
+            self.nonce = order.pop("nonce")
+            self.inside.send(wire.encode({"op": "begun", "nonce": self.nonce}))
             answer, blob = handlers[order.pop("op")](raw=raw, fds=fds, **order)
-            self.inside.send(wire.encode({"op": "done", **answer}, blob))
+            self.inside.send(wire.encode({**answer, "op": "done", "nonce": self.nonce}, blob))
 
     # Cells and tools
 
@@ -277,7 +281,7 @@ class Worker:
         if self.restoring:
             raise HostError("a definition that calls the host is not replayed")
         call = {"op": "host", "name": name, "args": arguments, "kwargs": keywords}
-        frame = wire.encode({**call, "id": self.calls + 1})
+        frame = wire.encode({**call, "id": self.calls + 1, "nonce": self.nonce})
         if len(frame) > 2 * self.call_bytes:
             raise wire.TooLarge(
                 f"the arguments take {len(frame):,} bytes; one call carries at most "
