@@ -138,6 +138,7 @@ class Link:
         self._attach = attach
         """Remembers a context variable that an answer binds, and returns the order that does."""
         self._limit = _BYTES_PER_CHARACTER * (limits.wire_bytes + 2 * limits.output_chars)
+        self._call_chars = limits.call_bytes + (1 << 16)
         self._call_limit = max(self._limit, 2 * limits.call_bytes + (1 << 16))
         self.calls = 0
         """Calls of the host that this worker has made."""
@@ -183,7 +184,9 @@ class Link:
         line = self.process.line
         while True:
             try:
-                message, blob = line.receive(clock.wait, self._call_limit, SNAPSHOT_BYTES)
+                message, blob = line.receive(
+                    clock.wait, self._call_limit, SNAPSHOT_BYTES, self._call_chars
+                )
             except wire.Late:
                 if clock.overdue:
                     raise
@@ -210,7 +213,7 @@ class Link:
 
     def _answer(
         self, message: wire.Message, blob: bytes, late: bool
-    ) -> tuple[bytes, tuple[int, ...]]:
+    ) -> tuple[bytes | bytearray, tuple[int, ...]]:
         number, name = message.get("id"), message.get("name")
         positional, named = message.get("args"), message.get("kwargs")
         if message.get("op") != "host" or blob or len(message) != 6:

@@ -13,6 +13,7 @@ import array
 import json
 import os
 import re
+import secrets
 import select
 import socket
 import struct
@@ -26,6 +27,10 @@ MAX_TO_WORKER = 64 << 20
 MAX_VALUES = 250_000
 """Values that one call of a cell may hold: parsing takes seventy bytes for each empty list."""
 _SMALL = 1 << 20
+"""Bytes of a frame that is read and decoded in one piece; a larger one is taken apart."""
+_PIECE = 1 << 20
+_LONG = 256
+"""Bytes of a string that is decoded on its own, out of a large frame."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """Possessive, and open strings too: an alternation takes a hundred bytes for each character, and
 one that fails at the end is tried again at each quotation mark."""
@@ -48,17 +53,55 @@ class Late(Exception):
     """Nothing came before the deadline."""
 
 
-def encode(message: Message, raw: bytes = b"") -> bytes:
+def encode(message: Message, raw: bytes = b"") -> bytes | bytearray:
     """Return one frame. Lone surrogates survive, NaN and infinities are refused (ValueError)."""
-    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    body = text.encode("utf-8", "surrogatepass")
-    return HEADER.pack(len(body), len(raw)) + body + raw
+    token = secrets.token_hex(16)
+    long: list[str] = []
+    text = _as_json(_without_long(message, token, long))
+    frame = bytearray(HEADER.size)
+    at = 0
+    for number, value in enumerate(long):
+        place = text.index(f"{token}:{number}", at)
+        frame += text[at:place].encode("utf-8", "surrogatepass")
+        for start in range(0, len(value), _PIECE):
+            frame += _as_json(value[start : start + _PIECE])[1:-1].encode("utf-8", "surrogatepass")
+        at = place + len(f"{token}:{number}")
+    frame += text[at:].encode("utf-8", "surrogatepass")
+    HEADER.pack_into(frame, 0, len(frame) - HEADER.size, len(raw))
+    frame += raw
+    return frame
 
 
-def decode(body: bytes | bytearray) -> Message:
-    """Read the JSON object of a frame; raises Violation for everything else."""
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _without_long(value: Any, token: str, long: list[str]) -> Any:
+    """Put a mark in the place of each long string: one wide character makes all of a text wide."""
+    if type(value) is str and len(value) > _SMALL:
+        long.append(value)
+        return f"{token}:{len(long) - 1}"
+    if type(value) is dict:
+        return {key: _without_long(item, token, long) for key, item in value.items()}
+    if type(value) is list:
+        return [_without_long(item, token, long) for item in value]
+    return value
+
+
+def decode(body: bytes | bytearray, chars: int = MAX_TO_WORKER) -> Message:
+    """Read the JSON object of a frame; raises Violation for everything else.
+
+    A large frame is emptied while it is read, so that its text is never there three times.
+    """
     try:
-        message = json.loads(body.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
+        if len(body) <= _SMALL:
+            text, taken = body.decode("utf-8", "surrogatepass"), {}
+        else:
+            text, taken = _take_apart(body, chars)
+        message = json.loads(text, parse_constant=_no_constant)
+        del text
+        if taken:
+            message = _put_together(message, taken, 0)
     except (ValueError, RecursionError) as error:
         raise Violation(f"a frame that is no JSON ({type(error).__name__})") from None
     if type(message) is not dict:
@@ -66,13 +109,101 @@ def decode(body: bytes | bytearray) -> Message:
     return message
 
 
-def check_values(body: bytes | bytearray) -> None:
-    """Refuse a large frame that holds far more values than text; raises Violation."""
-    if len(body) <= _SMALL:
-        return
-    bare = _STRING.sub(b"", body)
-    if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > 2 * MAX_VALUES + 1000:
+def check_values(body: bytes | bytearray) -> list[tuple[int, int]]:
+    """Refuse a frame that holds far more values than text; raises Violation.
+
+    Returns where its strings lie that are long or not plain ASCII.
+    """
+    apart, values, at = [], 0, 0
+    for found in _STRING.finditer(body):
+        start, end = found.span()
+        values += _separators(body, at, start)
+        if values > 2 * MAX_VALUES + 1000:
+            raise Violation("a frame of too many values")
+        at = end
+        if end - start > _LONG or not body[start:end].isascii():
+            apart.append((start, end))
+    if values + _separators(body, at, len(body)) > 2 * MAX_VALUES + 1000:
         raise Violation("a frame of too many values")
+    return apart
+
+
+def _separators(body: bytes | bytearray, start: int, end: int) -> int:
+    if end - start == 1:
+        return 1
+    return sum(body.count(mark, start, end) for mark in b",[{")
+
+
+def _take_apart(body: bytes | bytearray, chars: int) -> tuple[str, dict[str, str]]:
+    """Return the JSON text of a large frame with marks for its strings, and the strings."""
+    token = secrets.token_hex(16)
+    rest = bytearray()
+    taken: dict[str, str] = {}
+    at = 0
+    for start, end in check_values(body):
+        rest += body[at:start]
+        mark = f"{token}:{len(taken)}"
+        rest += f'"{mark}"'.encode()
+        taken[mark] = text = _unescaped(body, start + 1, end - 1, chars)
+        chars -= len(text)
+        at = end
+    rest += body[at:]
+    if type(body) is bytearray:
+        body.clear()
+    if len(rest) > chars + 16 * MAX_VALUES:
+        raise Violation("a frame of too much text")
+    return rest.decode("ascii"), taken
+
+
+def _unescaped(body: bytes | bytearray, start: int, end: int, chars: int) -> str:
+    """Decode what lies between the quotation marks of a JSON string, piece by piece.
+
+    Raises Violation where there are more than `chars` characters, before they are one text.
+    """
+    if body[end] != 0x22:
+        raise ValueError("an open string")
+    parts, carried = [], ""
+    while start < end:
+        stop = min(end, start + _PIECE)
+        while stop < end and body[stop] & 0xC0 == 0x80:
+            stop -= 1
+        if stop <= start:
+            raise ValueError("no UTF-8")
+        text = carried + body[start:stop].decode("utf-8", "surrogatepass")
+        cut = len(text) if stop == end else _whole_escapes(text)
+        part, _ = json.decoder.scanstring(text[:cut] + '"', 0, True)
+        parts.append(part)
+        chars -= len(part)
+        if chars < 0:
+            raise Violation("a frame of too much text")
+        carried, start = text[cut:], stop
+    return "".join(parts)
+
+
+def _whole_escapes(text: str) -> int:
+    """Return where to cut a text so that no escape of JSON is cut in two."""
+    last = text.rfind("\\")
+    if last < 0 or last + 6 <= len(text):
+        return len(text)
+    before = text[: last + 1]
+    odd = (len(before) - len(before.rstrip("\\"))) % 2
+    return last if odd else len(text)
+
+
+def _put_together(value: Any, taken: dict[str, str], depth: int) -> Any:
+    if type(value) is str:
+        return taken.get(value, value)
+    if depth > 2 * MAX_DEPTH:
+        raise ValueError("nested too deep")
+    if type(value) is list:
+        for at, item in enumerate(value):
+            value[at] = _put_together(item, taken, depth + 1)
+    elif type(value) is dict:
+        return {
+            taken.get(key, key): _put_together(item, taken, depth + 1)
+            for key, item in value.items()
+        }
+    return value
 
 
 def _no_constant(text: str) -> None:
@@ -174,10 +305,14 @@ class Line:
         self._socket = end
         self._poll = select.poll() if hasattr(select, "poll") else None
         self._buffer = bytearray()
+        self._large: bytearray | None = None
+        """A large frame that is coming in, of its exact size, and how much of it is there."""
+        self._filled = 0
+        self._sizes = (0, 0)
         self.taken = 0
         """Bytes of JSON of the frame that was received last."""
 
-    def send(self, frame: bytes, deadline: float, fds: Sequence[int] = ()) -> None:
+    def send(self, frame: bytes | bytearray, deadline: float, fds: Sequence[int] = ()) -> None:
         """Send one frame. Raises Late where the worker does not read, Closed where it is gone."""
         view = memoryview(frame)
         while view:
@@ -196,40 +331,63 @@ class Line:
                 raise Closed from None
 
     def receive(
-        self, deadline: float, json_limit: int, raw_limit: int = 0
+        self, deadline: float, json_limit: int, raw_limit: int = 0, chars: int = MAX_TO_WORKER
     ) -> tuple[Message, bytes]:
         """Return the next frame and its raw bytes; a partial one stays for the next call."""
         while True:
-            frame = self._take(json_limit, raw_limit)
+            frame = self._take(json_limit, raw_limit, chars)
             if frame is not None:
                 return frame
             try:
-                data = self._socket.recv(1 << 18)
+                if self._large is not None:
+                    with memoryview(self._large) as view:
+                        count = self._socket.recv_into(view[self._filled :])
+                    self._filled += count
+                else:
+                    data = self._socket.recv(1 << 18)
+                    count = len(data)
+                    self._buffer += data
             except BlockingIOError:
                 self._wait(deadline, writing=False)
                 continue
             except OSError:
                 raise Closed from None
-            if not data:
+            if not count:
                 raise Closed
-            self._buffer += data
 
-    def _take(self, json_limit: int, raw_limit: int) -> tuple[Message, bytes] | None:
+    def _take(self, json_limit: int, raw_limit: int, chars: int) -> tuple[Message, bytes] | None:
         buffer = self._buffer
+        if self._large is not None:
+            return self._take_large(chars)
         if len(buffer) < HEADER.size:
             return None
         size, raw_size = HEADER.unpack_from(buffer)
         if size > json_limit or raw_size > raw_limit:
             raise Violation(f"a frame of {size:,} + {raw_size:,} bytes")
         end = HEADER.size + size + raw_size
+        if size + raw_size > _SMALL:
+            self._large, self._sizes = bytearray(size + raw_size), (size, raw_size)
+            self._filled = min(end, len(buffer)) - HEADER.size
+            self._large[: self._filled] = buffer[HEADER.size : end]
+            del buffer[:end]
+            return self._take_large(chars)
         if len(buffer) < end:
             return None
-        check_values(buffer[HEADER.size : HEADER.size + size])
         message = decode(buffer[HEADER.size : HEADER.size + size])
         raw = bytes(buffer[HEADER.size + size : end])
         del buffer[:end]
         self.taken = size
         return message, raw
+
+    def _take_large(self, chars: int) -> tuple[Message, bytes] | None:
+        body = self._large
+        if body is None or self._filled < len(body):
+            return None
+        self._large = None
+        self.taken, _ = self._sizes
+        raw = bytes(memoryview(body)[self.taken :])
+        del body[self.taken :]
+        return decode(body, chars), raw
 
     def _wait(self, deadline: float, *, writing: bool) -> None:
         left = deadline - time.monotonic()
@@ -259,7 +417,7 @@ class Inside:
         self._buffer = bytearray()
         self._fds: list[int] = []
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes | bytearray) -> None:
         """Send one frame, whole."""
         view = memoryview(frame)
         fd = self._socket.fileno()
