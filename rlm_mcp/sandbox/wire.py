@@ -55,6 +55,9 @@ class Late(Exception):
 
 def encode(message: Message, raw: bytes = b"") -> bytes | bytearray:
     """Return one frame. Lone surrogates survive, NaN and infinities are refused (ValueError)."""
+    if not _has_long(message):
+        body = _as_json(message).encode("utf-8", "surrogatepass")
+        return HEADER.pack(len(body), len(raw)) + body + raw
     token = secrets.token_hex(16)
     long: list[str] = []
     text = _as_json(_without_long(message, token, long))
@@ -76,6 +79,14 @@ def _as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+def _has_long(value: Any) -> bool:
+    if type(value) is str:
+        return len(value) > _SMALL
+    if type(value) is dict:
+        return any(map(_has_long, value.values()))
+    return type(value) is list and any(map(_has_long, value))
+
+
 def _without_long(value: Any, token: str, long: list[str]) -> Any:
     """Put a mark in the place of each long string: one wide character makes all of a text wide."""
     if type(value) is str and len(value) > _SMALL:
@@ -95,13 +106,11 @@ def decode(body: bytes | bytearray, chars: int = MAX_TO_WORKER) -> Message:
     """
     try:
         if len(body) <= _SMALL:
-            text, taken = body.decode("utf-8", "surrogatepass"), {}
+            text = body.decode("utf-8", "surrogatepass")
+            message = json.loads(text, parse_constant=_no_constant)
         else:
             text, taken = _take_apart(body, chars)
-        message = json.loads(text, parse_constant=_no_constant)
-        del text
-        if taken:
-            message = _put_together(message, taken, 0)
+            message = _put_together(json.loads(text, parse_constant=_no_constant), taken, 0)
     except (ValueError, RecursionError) as error:
         raise Violation(f"a frame that is no JSON ({type(error).__name__})") from None
     if type(message) is not dict:
@@ -171,7 +180,7 @@ def _unescaped(body: bytes | bytearray, start: int, end: int, chars: int) -> str
             raise ValueError("no UTF-8")
         text = carried + body[start:stop].decode("utf-8", "surrogatepass")
         cut = len(text) if stop == end else _whole_escapes(text)
-        part, _ = json.decoder.scanstring(text[:cut] + '"', 0, True)
+        part: str = json.loads(f'"{text[:cut]}"')
         parts.append(part)
         chars -= len(part)
         if chars < 0:
