@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox.line import Line
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 END_SECONDS = 5.0
@@ -130,7 +130,7 @@ class Process:
     """A worker: its line, and what it is held by."""
 
     def __init__(self, end: socket.socket, handle: Handle) -> None:
-        self.line = wire.Line(end)
+        self.line = Line(end)
         self.handle = handle
         self.memory_limit = 0
         """Bytes of memory, page tables included, above which it is killed; 0: none."""

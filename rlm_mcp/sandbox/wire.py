@@ -9,16 +9,10 @@ Descriptors go only from the parent to the worker.
 
 from __future__ import annotations
 
-import array
 import json
-import os
 import re
 import secrets
-import select
-import socket
 import struct
-import time
-from collections.abc import Sequence
 from typing import Any
 
 HEADER = struct.Struct(">II")
@@ -26,7 +20,7 @@ MAX_TO_WORKER = 64 << 20
 """Bytes of one frame to a worker, JSON and raw bytes together."""
 MAX_VALUES = 250_000
 """Values that one call of a cell may hold: parsing takes seventy bytes for each empty list."""
-_SMALL = 1 << 20
+SMALL = 1 << 20
 """Bytes of a frame that is read and decoded in one piece; a larger one is taken apart."""
 _PIECE = 1 << 20
 _LONG = 256
@@ -81,7 +75,7 @@ def _as_json(value: object) -> str:
 
 def _has_long(value: Any) -> bool:
     if type(value) is str:
-        return len(value) > _SMALL
+        return len(value) > SMALL
     if type(value) is dict:
         return any(map(_has_long, value.values()))
     return type(value) is list and any(map(_has_long, value))
@@ -89,7 +83,7 @@ def _has_long(value: Any) -> bool:
 
 def _without_long(value: Any, token: str, long: list[str]) -> Any:
     """Put a mark in the place of each long string: one wide character makes all of a text wide."""
-    if type(value) is str and len(value) > _SMALL:
+    if type(value) is str and len(value) > SMALL:
         long.append(value)
         return f"{token}:{len(long) - 1}"
     if type(value) is dict:
@@ -105,7 +99,7 @@ def decode(body: bytes | bytearray, chars: int = MAX_TO_WORKER) -> Message:
     A large frame is emptied while it is read, so that its text is never there three times.
     """
     try:
-        if len(body) <= _SMALL:
+        if len(body) <= SMALL:
             text = body.decode("utf-8", "surrogatepass")
             message = json.loads(text, parse_constant=_no_constant)
         else:
@@ -304,160 +298,3 @@ class _Copy:
                 f"the value is larger than {self.limit:,} characters; pass refs instead of texts, "
                 "or several smaller values"
             )
-
-
-class Line:
-    """The parent's end: never blocks past a deadline, never reads more than it was told to."""
-
-    def __init__(self, end: socket.socket) -> None:
-        end.setblocking(False)
-        self._socket = end
-        self._poll = select.poll() if hasattr(select, "poll") else None
-        self._buffer = bytearray()
-        self._large: bytearray | None = None
-        """A large frame that is coming in, of its exact size, and how much of it is there."""
-        self._filled = 0
-        self._sizes = (0, 0)
-        self.taken = 0
-        """Bytes of JSON of the frame that was received last."""
-
-    def send(self, frame: bytes | bytearray, deadline: float, fds: Sequence[int] = ()) -> None:
-        """Send one frame. Raises Late where the worker does not read, Closed where it is gone."""
-        view = memoryview(frame)
-        while view:
-            try:
-                if fds:
-                    passed = array.array("i", fds).tobytes()
-                    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
-                    sent = self._socket.sendmsg([view], rights)
-                    fds = ()
-                else:
-                    sent = self._socket.send(view)
-                view = view[sent:]
-            except BlockingIOError:
-                self._wait(deadline, writing=True)
-            except OSError:
-                raise Closed from None
-
-    def receive(
-        self, deadline: float, json_limit: int, raw_limit: int = 0, chars: int = MAX_TO_WORKER
-    ) -> tuple[Message, bytes]:
-        """Return the next frame and its raw bytes; a partial one stays for the next call."""
-        while True:
-            frame = self._take(json_limit, raw_limit, chars)
-            if frame is not None:
-                return frame
-            try:
-                if self._large is not None:
-                    with memoryview(self._large) as view:
-                        count = self._socket.recv_into(view[self._filled :])
-                    self._filled += count
-                else:
-                    data = self._socket.recv(1 << 18)
-                    count = len(data)
-                    self._buffer += data
-            except BlockingIOError:
-                self._wait(deadline, writing=False)
-                continue
-            except OSError:
-                raise Closed from None
-            if not count:
-                raise Closed
-
-    def _take(self, json_limit: int, raw_limit: int, chars: int) -> tuple[Message, bytes] | None:
-        buffer = self._buffer
-        if self._large is not None:
-            return self._take_large(chars)
-        if len(buffer) < HEADER.size:
-            return None
-        size, raw_size = HEADER.unpack_from(buffer)
-        if size > json_limit or raw_size > raw_limit:
-            raise Violation(f"a frame of {size:,} + {raw_size:,} bytes")
-        end = HEADER.size + size + raw_size
-        if size + raw_size > _SMALL:
-            self._large, self._sizes = bytearray(size + raw_size), (size, raw_size)
-            self._filled = min(end, len(buffer)) - HEADER.size
-            self._large[: self._filled] = buffer[HEADER.size : end]
-            del buffer[:end]
-            return self._take_large(chars)
-        if len(buffer) < end:
-            return None
-        message = decode(buffer[HEADER.size : HEADER.size + size])
-        raw = bytes(buffer[HEADER.size + size : end])
-        del buffer[:end]
-        self.taken = size
-        return message, raw
-
-    def _take_large(self, chars: int) -> tuple[Message, bytes] | None:
-        body = self._large
-        if body is None or self._filled < len(body):
-            return None
-        self._large = None
-        self.taken, _ = self._sizes
-        raw = bytes(memoryview(body)[self.taken :])
-        del body[self.taken :]
-        return decode(body, chars), raw
-
-    def _wait(self, deadline: float, *, writing: bool) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise Late
-        if self._poll is None:
-            ends = [self._socket]
-            ready = select.select([] if writing else ends, ends if writing else [], [], left)
-            if not (ready[0] or ready[1]):
-                raise Late
-            return
-        self._poll.register(self._socket, select.POLLOUT if writing else select.POLLIN)
-        if not self._poll.poll(max(1, round(left * 1000))):
-            raise Late
-
-    def close(self) -> None:
-        """Close the socket; the worker sees the end of its input."""
-        self._socket.close()
-
-
-class Inside:
-    """The worker's end: blocks, trusts the parent, and sends with `write` alone."""
-
-    def __init__(self, end: socket.socket) -> None:
-        end.setblocking(True)
-        self._socket = end
-        self._buffer = bytearray()
-        self._fds: list[int] = []
-
-    def send(self, frame: bytes | bytearray) -> None:
-        """Send one frame, whole."""
-        view = memoryview(frame)
-        fd = self._socket.fileno()
-        while view:
-            view = view[os.write(fd, view) :]
-
-    def receive(self) -> tuple[Message, bytes, list[int]]:
-        """Return the next frame, its raw bytes and the descriptors that came with it."""
-        self._fill(HEADER.size)
-        size, raw_size = HEADER.unpack_from(self._buffer)
-        self._fill(HEADER.size + size + raw_size)
-        body = self._buffer[HEADER.size : HEADER.size + size]
-        raw = bytes(self._buffer[HEADER.size + size : HEADER.size + size + raw_size])
-        del self._buffer[: HEADER.size + size + raw_size]
-        fds, self._fds = self._fds, []
-        return decode(body), raw, fds
-
-    def _receive(self, wanted: int) -> tuple[bytes, list[tuple[int, int, bytes]]]:
-        if not hasattr(socket, "CMSG_SPACE"):  # Windows: no descriptors come this way
-            return self._socket.recv(wanted), []
-        data, rights, _, _ = self._socket.recvmsg(wanted, socket.CMSG_SPACE(8 * 4))
-        return data, rights
-
-    def _fill(self, size: int) -> None:
-        while len(self._buffer) < size:
-            wanted = max(1 << 16, min(size - len(self._buffer), 1 << 20))
-            data, rights = self._receive(wanted)
-            if not data:
-                raise Closed
-            for _, _, passed in rights:
-                fds = array.array("i")
-                fds.frombytes(passed[: len(passed) - len(passed) % fds.itemsize])
-                self._fds.extend(fds)
-            self._buffer += data

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from rlm_mcp.sandbox import Limits, wire
 from rlm_mcp.sandbox.journal import Journal
+from rlm_mcp.sandbox.line import Inside
 from rlm_mcp.sandbox.link import BEGIN_SECONDS, Clock, Link, Unready
 from rlm_mcp.sandbox.process import Process
 
@@ -239,7 +240,7 @@ def test_nonces_are_drawn_anew_for_each_order() -> None:
     ours, theirs = socket.socketpair()
     seen = []
     link = Link(Process(ours, Nobody()), {}, Limits())
-    inside = wire.Inside(theirs)
+    inside = Inside(theirs)
 
     def serve() -> None:
         for _ in range(20):

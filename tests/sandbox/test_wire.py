@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox.line import Inside, Line
 
 JSON = st.recursive(
     st.none()
@@ -32,10 +33,10 @@ SOON = 5.0
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[wire.Line, socket.socket]]:
+def ends() -> Iterator[tuple[Line, socket.socket]]:
     ours, theirs = socket.socketpair()
     with theirs:
-        line = wire.Line(ours)
+        line = Line(ours)
         yield line, theirs
         line.close()
 
@@ -60,7 +61,7 @@ def test_frames_are_read_whatever_pieces_they_come_in(
 ) -> None:
     stream = b"".join(wire.encode(message, b"raw") for message in messages)
     ours, theirs = socket.socketpair()
-    line = wire.Line(ours)
+    line = Line(ours)
     try:
         got: list[tuple[dict[str, Any], bytes]] = []
         while len(got) < len(messages):
@@ -82,7 +83,7 @@ def test_frames_are_read_whatever_pieces_they_come_in(
 @given(st.binary(max_size=200))
 def test_garbage_is_late_a_violation_or_a_frame_but_never_anything_else(data: bytes) -> None:
     ours, theirs = socket.socketpair()
-    line = wire.Line(ours)
+    line = Line(ours)
     try:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
@@ -108,7 +109,7 @@ def test_what_is_no_plain_object_is_a_violation(body: bytes) -> None:
 
 @pytest.mark.parametrize("header", [(1001, 0), (2**32 - 1, 0), (1, 11), (0, 2**32 - 1)])
 def test_a_size_over_the_limit_is_a_violation_before_it_is_read(
-    ends: tuple[wire.Line, socket.socket], header: tuple[int, int]
+    ends: tuple[Line, socket.socket], header: tuple[int, int]
 ) -> None:
     line, theirs = ends
     theirs.sendall(wire.HEADER.pack(*header))
@@ -117,14 +118,14 @@ def test_a_size_over_the_limit_is_a_violation_before_it_is_read(
 
 
 def test_a_reader_that_stalls_makes_sending_late_not_endless(
-    ends: tuple[wire.Line, socket.socket],
+    ends: tuple[Line, socket.socket],
 ) -> None:
     line, _ = ends
     with pytest.raises(wire.Late):
         line.send(b"x" * (8 << 20), time.monotonic() + 0.2)
 
 
-def test_a_reader_that_is_gone_is_closed(ends: tuple[wire.Line, socket.socket]) -> None:
+def test_a_reader_that_is_gone_is_closed(ends: tuple[Line, socket.socket]) -> None:
     line, theirs = ends
     theirs.close()
     with pytest.raises(wire.Closed):
@@ -251,8 +252,8 @@ def test_a_large_frame_comes_back_as_it_was_sent(
         "k": [[other, {"d": long[: 70_000 + many]}]] * 3,
     }
     ours, theirs = socket.socketpair()
-    line = wire.Line(ours)
-    sender = threading.Thread(target=wire.Inside(theirs).send, args=(wire.encode(message, raw),))
+    line = Line(ours)
+    sender = threading.Thread(target=Inside(theirs).send, args=(wire.encode(message, raw),))
     sender.start()
     try:
         got, blob = line.receive(time.monotonic() + 60, 1 << 25, 100)
@@ -311,6 +312,7 @@ with Sandbox(limits=Limits(seconds=60), host={"probe": len}, language=False) as 
 HOSTILE = """
 import gc, os
 from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox.line import Inside, Line
 worker = next(one for one in gc.get_objects() if type(one).__name__ == "Worker")
 head = '{"op":"host","id":1,"name":"probe","kwargs":{},"nonce":"%s","args":[' % worker.nonce
 body = head.encode() + BODY + b"]}"
