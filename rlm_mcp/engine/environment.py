@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Flights:
         self._flying: set[Future[Any]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stopped = False
+        self.waited_s = 0.0
+        """Seconds of waiting, all in all: for models, for child runs and for cells."""
 
     def wait(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine on the loop and return its result; raises Cancelled after `stop`."""
@@ -51,12 +54,14 @@ class Flights:
                 raise Cancelled("The caller stopped this work.")
             future = asyncio.run_coroutine_threadsafe(self._tracked(work), self.loop)
             self._flying.add(future)
+        started = time.monotonic()
         try:
             got: _T = future.result()
             return got
         except (asyncio.CancelledError, TimeoutError) as error:
             raise Cancelled("The caller stopped this work.") from error
         finally:
+            self.waited_s += time.monotonic() - started
             with self._lock:
                 self._flying.discard(future)
 
@@ -213,6 +218,7 @@ class Environment:
                 host=self._host.functions,
                 tools=self._tools,
                 reduced=self._reduced,
+                waited=lambda: self._host.flights.waited_s,
             )
             with self._lock:
                 if not self._closed:

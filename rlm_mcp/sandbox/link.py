@@ -7,6 +7,7 @@ is a Violation, and the caller kills it. Nothing here waits longer than the cloc
 from __future__ import annotations
 
 import inspect
+import secrets
 import signal
 import threading
 import time
@@ -15,15 +16,21 @@ from typing import Any
 
 from rlm_mcp.errors import RlmError
 from rlm_mcp.sandbox import wire
-from rlm_mcp.sandbox.process import Process
+from rlm_mcp.sandbox.process import Process, memory_watch
 from rlm_mcp.sandbox.values import SNAPSHOT_BYTES, Attachment, Bound, HostError, Limits
 
 GRACE_SECONDS = 0.6
 """How long a cell that ran out of time may take to stop before its worker is killed."""
 INTERRUPT_SECONDS = 1.0
 """The same for one that was interrupted."""
+WHOLE = 18
+"""How many times its limit a cell may take, calls of the host included and models excepted: with
+the call that is then going on, it ends within twenty times."""
+BEGIN_SECONDS = 5.0
+"""How long a worker may take to begin with an order: it has nothing else to do."""
 _TICK = 0.1
 _ANSWER_LIMIT = 32 << 20
+_BEGUN_BYTES = 100
 _BYTES_PER_CHARACTER = 6
 """The most that JSON makes of one: a worker counts characters, a line bytes."""
 
@@ -32,15 +39,29 @@ Order = tuple[wire.Message, bytes, tuple[int, ...]]
 """An order with its raw bytes and the descriptors that go with it."""
 
 
+class Unready(Exception):
+    """The worker did not take an order: it is gone, goes on with something of its own, or sent
+    what nobody asked for. Nothing of the order was done.
+    """
+
+
 class Clock:
-    """The time that a cell has left, and whether it was told to stop."""
+    """The time that a cell has left, and whether it was told to stop.
+
+    One clock stands still while the host works, another only while the host waits for a model.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._soft = time.monotonic() + seconds
+        self.begin()
         self._hard: float | None = None
         self._reason: str | None = None
         self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Count from now on."""
+        self._soft = time.monotonic() + self.seconds
+        self._whole = time.monotonic() + WHOLE * self.seconds
 
     @property
     def reason(self) -> str | None:
@@ -58,10 +79,14 @@ class Clock:
         return self._hard if self._hard is not None else self._soft + GRACE_SECONDS
 
     @property
+    def tick(self) -> float:
+        """The next moment to look for an interrupt."""
+        return time.monotonic() + _TICK
+
+    @property
     def wait(self) -> float:
         """When to look at the clock again."""
-        soon = time.monotonic() + _TICK
-        return min(soon, self._hard if self._hard is not None else max(self._soft, 0.0))
+        return min(self.tick, self._hard if self._hard is not None else max(self._soft, 0.0))
 
     def stop(self, reason: str, grace: float) -> None:
         """Begin to stop the cell; the first reason counts."""
@@ -74,12 +99,21 @@ class Clock:
         """Say whether the cell should be told to stop now."""
         if self._hard is None and time.monotonic() >= self._soft:
             self.stop(f"it ran longer than {self.seconds:g} s", GRACE_SECONDS)
+        if self._hard is None and time.monotonic() >= self._whole:
+            self.stop(
+                f"it took longer than {WHOLE * self.seconds:g} s with its calls of the host, "
+                f"{WHOLE} times its limit of {self.seconds:g} s (waiting for models excepted); "
+                "make fewer or smaller calls, split the work over several cells, "
+                "or give the cell more time",
+                GRACE_SECONDS,
+            )
         return self._hard is not None
 
-    def pause(self, seconds: float) -> None:
-        """Give back time in which the host worked."""
+    def pause(self, seconds: float, waited: float = 0.0) -> None:
+        """Give back time in which the host worked; for `waited` of it, it waited for a model."""
         with self._lock:
             self._soft += seconds
+            self._whole += min(seconds, waited)
             if self._hard is not None:
                 self._hard += seconds
 
@@ -93,51 +127,96 @@ class Link:
         host: Host,
         limits: Limits,
         attach: Callable[[str, Attachment], Order] | None = None,
+        waited: Callable[[], float] = lambda: 0.0,
+        draw: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self.process = process
+        self._draw = draw
         self._host = host
+        self._waited = waited
+        """Tells the seconds in which host functions have waited for models."""
         self._attach = attach
         """Remembers a context variable that an answer binds, and returns the order that does."""
         self._limit = _BYTES_PER_CHARACTER * (limits.wire_bytes + 2 * limits.output_chars)
+        self._call_chars = limits.call_bytes + (1 << 16)
         self._call_limit = max(self._limit, 2 * limits.call_bytes + (1 << 16))
         self.calls = 0
         """Calls of the host that this worker has made."""
+        self._nonce = ""
 
     def order(
         self, order: wire.Message, clock: Clock, raw: bytes = b"", fds: Sequence[int] = ()
     ) -> tuple[wire.Message, bytes]:
         """Send an order, answer the calls that it makes, and return its result.
 
-        Raises Closed, Late or Violation: the worker must then be killed.
+        Raises Closed, Late or Violation, or Unready before anything of the order was done: the
+        worker must then be killed. Every frame of a worker carries the nonce of the order that is
+        going on, so that nothing which it sent before can be taken for an answer.
         """
+        self._nonce = self._draw()
+        memory_watch.begin(self.process)
+        try:
+            self._begin(order, clock, raw, fds)
+            return self._converse(clock)
+        finally:
+            memory_watch.end(self.process)
+
+    def _begin(self, order: wire.Message, clock: Clock, raw: bytes, fds: Sequence[int]) -> None:
+        """Send an order and wait until the worker begins with it."""
+        line, until = self.process.line, time.monotonic() + BEGIN_SECONDS
+        self._widen(order)
+        try:
+            line.send(wire.encode({**order, "nonce": self._nonce}, raw), until, fds)
+            while True:
+                try:
+                    message, blob = line.receive(min(clock.tick, until), _BEGUN_BYTES)
+                    break
+                except wire.Late:
+                    if clock.overdue or time.monotonic() >= until:
+                        raise
+        except (wire.Closed, wire.Late, wire.Violation) as error:
+            raise Unready(f"it did not begin ({type(error).__name__})") from error
+        if message != {"op": "begun", "nonce": self._nonce} or blob:
+            raise Unready("it sent what nobody asked for")
+        clock.begin()
+
+    def _converse(self, clock: Clock) -> tuple[wire.Message, bytes]:
         line = self.process.line
-        line.send(wire.encode(order, raw), clock.deadline, fds)
         while True:
             try:
-                message, blob = line.receive(clock.wait, self._call_limit, SNAPSHOT_BYTES)
+                message, blob = line.receive(
+                    clock.wait, self._call_limit, SNAPSHOT_BYTES, self._call_chars
+                )
             except wire.Late:
                 if clock.overdue:
                     raise
                 if clock.check():
                     self.process.signal(signal.SIGINT)
                 continue
+            if message.get("nonce") != self._nonce:
+                raise wire.Violation("a frame that belongs to no order")
             if message.get("op") == "done":
                 if line.taken > self._limit:
                     raise wire.Violation(f"an answer of {line.taken:,} bytes")
                 return message, blob
-            started = time.monotonic()
+            started, waited = time.monotonic(), self._waited()
             answer, passed = self._answer(message, blob, clock.check())
-            clock.pause(time.monotonic() - started)
+            clock.pause(time.monotonic() - started, self._waited() - waited)
             if clock.check():
                 self.process.signal(signal.SIGINT)
             line.send(answer, clock.deadline, passed)
 
+    def _widen(self, order: wire.Message) -> None:
+        """Let the worker map the context that an order attaches."""
+        if order.get("op") == "attach" and order["source"]:
+            self.process.widen(order["length"])
+
     def _answer(
         self, message: wire.Message, blob: bytes, late: bool
-    ) -> tuple[bytes, tuple[int, ...]]:
+    ) -> tuple[bytes | bytearray, tuple[int, ...]]:
         number, name = message.get("id"), message.get("name")
         positional, named = message.get("args"), message.get("kwargs")
-        if message.get("op") != "host" or blob or len(message) != 5:
+        if message.get("op") != "host" or blob or len(message) != 6:
             raise wire.Violation("an unexpected frame")
         if type(number) is not int or number != self.calls + 1:
             raise wire.Violation("a call out of order")
@@ -171,6 +250,7 @@ class Link:
             value, bound = function(*positional, **named), {}
             if isinstance(value, Bound) and self._attach is not None:
                 order, raw, fds = self._attach(value.name, value.attachment)
+                self._widen(order)
                 value, bound = value.value, {"attach": order, "raw": raw, "fds": fds}
             return {"value": wire.plain(value, _ANSWER_LIMIT), **bound}
         except (RlmError, HostError) as error:

@@ -149,6 +149,8 @@ def take(config: Config, *, reduced: bool) -> tuple[Process, tuple[str, ...]]:
             f"not refused: {', '.join(map(str, failed or [])) or 'nothing'}). To run with less, "
             "set reduced_sandbox in your own configuration or on the command line."
         )
+    if any(name.startswith("linux") for name in layers):
+        process.memory_limit = config.memory_mb << 20
     return process, layers
 
 

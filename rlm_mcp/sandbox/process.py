@@ -15,12 +15,20 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 from typing import Protocol
 
-from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox.line import Line
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 END_SECONDS = 5.0
+WATCH_SECONDS = 0.025
+"""How often the memory of a worker at work is looked at."""
+LINGER_SECONDS = 1.0
+"""How long a worker is watched after its last order: a hostile one may go on."""
+MEMORY_SLACK_BYTES = 32 << 20
+"""What a worker may hold above its limit: a stack, page tables of an honest size."""
 _START = (
     "import sys; sys.path += {paths!r}; from rlm_mcp.sandbox import worker; "
     "worker.main_shared(sys.stdin.read())"
@@ -38,6 +46,10 @@ class Handle(Protocol):
 
     def kill(self) -> None:
         """End the process and wait until it has ended."""
+        ...
+
+    def widen(self, size: int) -> None:
+        """Let the process map so many bytes more of files."""
         ...
 
 
@@ -75,6 +87,22 @@ class PidHandle:
                 os.close(self._pidfd)
             self._ended = True
 
+    def widen(self, size: int) -> None:
+        """Raise the limit of the address space; the process itself cannot."""
+        import resource  # absent on Windows, where this line is never reached
+
+        if not hasattr(resource, "prlimit"):  # macOS
+            return
+        with self._lock, contextlib.suppress(ProcessLookupError):
+            if self._ended:
+                return
+            soft, hard = resource.prlimit(self.pid, resource.RLIMIT_AS)
+            if soft != resource.RLIM_INFINITY:
+                wanted = soft + size + resource.getpagesize()
+                if hard != resource.RLIM_INFINITY:
+                    wanted = min(wanted, hard)
+                resource.prlimit(self.pid, resource.RLIMIT_AS, (wanted, hard))
+
 
 class ChildHandle:
     """A process that this process started itself (Windows)."""
@@ -94,13 +122,20 @@ class ChildHandle:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(END_SECONDS)
 
+    def widen(self, size: int) -> None:
+        """Nothing to do: the job counts private memory, not addresses."""
+
 
 class Process:
     """A worker: its line, and what it is held by."""
 
     def __init__(self, end: socket.socket, handle: Handle) -> None:
-        self.line = wire.Line(end)
+        self.line = Line(end)
         self.handle = handle
+        self.memory_limit = 0
+        """Bytes of memory, page tables included, above which it is killed; 0: none."""
+        self.held = 0
+        """Bytes that it held when it was killed for them."""
 
     @property
     def pid(self) -> int:
@@ -110,10 +145,76 @@ class Process:
         """Send a signal, unless the worker is gone."""
         self.handle.signal(number)
 
+    def widen(self, size: int) -> None:
+        """Make room for a context of so many bytes, and for its page tables."""
+        self.handle.widen(size)
+        if self.memory_limit:
+            self.memory_limit += size >> 9
+
     def kill(self) -> None:
         """End the worker now and release what it held here."""
         self.handle.kill()
         self.line.close()
+
+
+def memory_held(pid: int) -> int:
+    """Return the bytes of a process that are its own: resident, swapped, page tables; else 0."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:
+        return 0
+    counted = (b"RssAnon:", b"RssShmem:", b"VmPTE:", b"VmSwap:")
+    return sum(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith(counted))
+
+
+class MemoryWatch:
+    """Kills workers that hold more than they may.
+
+    The limits of the kernel count no page tables, and a worker that keeps one page of every two
+    megabytes has as many of them as pages.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[Process, float] = {}
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, process: Process) -> None:
+        """Watch a worker until a while after `end`."""
+        if process.memory_limit:
+            with self._lock:
+                self._until[process] = float("inf")
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = threading.Thread(target=self._run, daemon=True, name="rlm-watch")
+                    self._thread.start()
+            if not self._wanted.is_set():
+                self._wanted.set()
+
+    def end(self, process: Process) -> None:
+        """Stop watching a worker soon."""
+        if process.memory_limit:
+            with self._lock:
+                self._until[process] = time.monotonic() + LINGER_SECONDS
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            time.sleep(WATCH_SECONDS)
+            with self._lock:
+                now = time.monotonic()
+                self._until = {one: until for one, until in self._until.items() if until > now}
+                watched = list(self._until)
+                if not watched:
+                    self._wanted.clear()
+            for process in watched:
+                held = memory_held(process.pid)
+                if held > process.memory_limit + MEMORY_SLACK_BYTES:
+                    process.held = held
+                    process.signal(_KILL)
+
+
+memory_watch = MemoryWatch()
 
 
 class Spawner:

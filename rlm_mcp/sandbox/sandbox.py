@@ -18,11 +18,9 @@ from typing import Any
 from rlm_mcp.errors import BadRequest, SandboxError, did_you_mean
 from rlm_mcp.sandbox import pool, wire
 from rlm_mcp.sandbox.journal import Journal, rows
-from rlm_mcp.sandbox.link import INTERRUPT_SECONDS, Clock, Link
+from rlm_mcp.sandbox.link import INTERRUPT_SECONDS, Clock, Link, Unready
 from rlm_mcp.sandbox.values import Attachment, Limits, Outcome
 
-IDLE_DEATH_S = 0.1
-"""A worker found dead so soon was dead before: the cell is run in its successor."""
 ORDER_SECONDS = 20.0
 """How long a worker may take over what is no cell (binding, copying a variable)."""
 
@@ -34,7 +32,8 @@ class Sandbox:
     return JSON values; raise HostError or an RlmError for what the cell should read. `tools` are
     source texts of files that define a function of their own name. `language` and `kernel` are for
     tests of one layer without the other; nothing that a user can set reaches them. `reduced` allows
-    less than a full kernel layer, and is the user's own decision alone.
+    less than a full kernel layer, and is the user's own decision alone. `waited` tells for how many
+    seconds host functions have waited for models, which is nothing that a cell can help.
     """
 
     def __init__(
@@ -46,8 +45,10 @@ class Sandbox:
         language: bool = True,
         kernel: bool = True,
         reduced: bool = False,
+        waited: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.limits = limits or Limits()
+        self._waited = waited
         self._host = dict(host or {})
         self._config = pool.Config(
             self.limits.memory_mb,
@@ -186,25 +187,32 @@ class Sandbox:
         with self._turn():
             if self._link is None:
                 self._start()
-            assert self._link is not None
-            calls, started = self._link.calls, time.monotonic()
-            link, outcome = self._link, self._attempt(order, seconds)
-            died_idle = outcome.killed and link.calls == calls and not self._closed
-            if died_idle and time.monotonic() - started < IDLE_DEATH_S:
-                # The worker was gone before it began, and nothing was asked of the host.
+            try:
+                return self._attempt(order, seconds)
+            except Unready:  # nothing of the cell was done: its successor runs it
+                pass
+            self._drop()
+            lost = () if self._closed else self._start()
+            try:
                 again = self._attempt(order, seconds)
-                return replace(again, killed=True, lost=outcome.lost or again.lost)
-            return outcome
+            except Unready as error:
+                return self._replaced(error, Clock(seconds), 0.0)
+            return replace(again, killed=True, lost=tuple(dict.fromkeys([*lost, *again.lost])))
 
     def _attempt(self, order: wire.Message, seconds: float) -> Outcome:
+        if self._link is None:
+            raise Unready("the environment is closed")
         clock = self._clock = Clock(seconds)
         started = time.monotonic()
         try:
-            assert self._link is not None
             done, snapshot = self._link.order(order, clock)
             outcome = self._journal.outcome(done, snapshot, clock)
         except (wire.Closed, wire.Late, wire.Violation) as error:
             return self._replaced(error, clock, time.monotonic() - started)
+        except Unready as error:
+            if clock.reason is not None:
+                return self._replaced(error, clock, time.monotonic() - started)
+            raise
         except BaseException:  # from a host function: the worker still waits for its answer
             self._drop()
             raise
@@ -215,6 +223,17 @@ class Sandbox:
     def _order(
         self, order: wire.Message, raw: bytes = b"", fds: tuple[int, ...] = ()
     ) -> wire.Message:
+        try:
+            return self._ordered(order, raw, fds)
+        except Unready:
+            self._drop()
+        try:
+            return self._ordered(order, raw, fds)
+        except Unready as error:
+            self._drop()
+            raise SandboxError("A sandbox worker did not answer; it is replaced.") from error
+
+    def _ordered(self, order: wire.Message, raw: bytes, fds: tuple[int, ...]) -> wire.Message:
         if self._link is None:
             self._start()
         assert self._link is not None
@@ -233,10 +252,10 @@ class Sandbox:
         lost: tuple[str, ...] = ()
         for with_snapshot in (True, False):
             process, self.layers = pool.take(self._config, reduced=self._reduced)
-            link = Link(process, self._host, self.limits, self._journal.attached)
+            link = Link(process, self._host, self.limits, self._journal.attached, self._waited)
             try:
                 lost = self._journal.replay(link, with_snapshot=with_snapshot)
-            except (wire.Closed, wire.Late, wire.Violation):
+            except (wire.Closed, wire.Late, wire.Violation, Unready):
                 process.kill()
                 continue
             except BaseException:
@@ -254,6 +273,7 @@ class Sandbox:
         self._link = None
 
     def _replaced(self, error: Exception, clock: Clock, seconds: float) -> Outcome:
+        held = self._link.process.held >> 20 if self._link is not None else 0
         self._drop()
         lost: tuple[str, ...] = ()
         if not self._closed:
@@ -262,6 +282,8 @@ class Sandbox:
             why = "the environment was closed"
         elif clock.reason is not None:
             why = clock.reason
+        elif held:
+            why = f"it held {held:,} MB and the memory limit is {self.limits.memory_mb} MB"
         elif isinstance(error, wire.Violation):
             why = f"its worker broke the protocol ({error})"
         else:

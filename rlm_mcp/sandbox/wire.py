@@ -9,15 +9,10 @@ Descriptors go only from the parent to the worker.
 
 from __future__ import annotations
 
-import array
 import json
-import os
 import re
-import select
-import socket
+import secrets
 import struct
-import time
-from collections.abc import Sequence
 from typing import Any
 
 HEADER = struct.Struct(">II")
@@ -25,7 +20,11 @@ MAX_TO_WORKER = 64 << 20
 """Bytes of one frame to a worker, JSON and raw bytes together."""
 MAX_VALUES = 250_000
 """Values that one call of a cell may hold: parsing takes seventy bytes for each empty list."""
-_SMALL = 1 << 20
+SMALL = 1 << 20
+"""Bytes of a frame that is read and decoded in one piece; a larger one is taken apart."""
+_PIECE = 1 << 20
+_LONG = 256
+"""Bytes of a string that is decoded on its own, out of a large frame."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """Possessive, and open strings too: an alternation takes a hundred bytes for each character, and
 one that fails at the end is tried again at each quotation mark."""
@@ -48,17 +47,64 @@ class Late(Exception):
     """Nothing came before the deadline."""
 
 
-def encode(message: Message, raw: bytes = b"") -> bytes:
+def encode(message: Message, raw: bytes = b"") -> bytes | bytearray:
     """Return one frame. Lone surrogates survive, NaN and infinities are refused (ValueError)."""
-    text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    body = text.encode("utf-8", "surrogatepass")
-    return HEADER.pack(len(body), len(raw)) + body + raw
+    if not _has_long(message):
+        body = _as_json(message).encode("utf-8", "surrogatepass")
+        return HEADER.pack(len(body), len(raw)) + body + raw
+    token = secrets.token_hex(16)
+    long: list[str] = []
+    text = _as_json(_without_long(message, token, long))
+    frame = bytearray(HEADER.size)
+    at = 0
+    for number, value in enumerate(long):
+        place = text.index(f"{token}:{number}", at)
+        frame += text[at:place].encode("utf-8", "surrogatepass")
+        for start in range(0, len(value), _PIECE):
+            frame += _as_json(value[start : start + _PIECE])[1:-1].encode("utf-8", "surrogatepass")
+        at = place + len(f"{token}:{number}")
+    frame += text[at:].encode("utf-8", "surrogatepass")
+    HEADER.pack_into(frame, 0, len(frame) - HEADER.size, len(raw))
+    frame += raw
+    return frame
 
 
-def decode(body: bytes | bytearray) -> Message:
-    """Read the JSON object of a frame; raises Violation for everything else."""
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _has_long(value: Any) -> bool:
+    if type(value) is str:
+        return len(value) > SMALL
+    if type(value) is dict:
+        return any(map(_has_long, value.values()))
+    return type(value) is list and any(map(_has_long, value))
+
+
+def _without_long(value: Any, token: str, long: list[str]) -> Any:
+    """Put a mark in the place of each long string: one wide character makes all of a text wide."""
+    if type(value) is str and len(value) > SMALL:
+        long.append(value)
+        return f"{token}:{len(long) - 1}"
+    if type(value) is dict:
+        return {key: _without_long(item, token, long) for key, item in value.items()}
+    if type(value) is list:
+        return [_without_long(item, token, long) for item in value]
+    return value
+
+
+def decode(body: bytes | bytearray, chars: int = MAX_TO_WORKER) -> Message:
+    """Read the JSON object of a frame; raises Violation for everything else.
+
+    A large frame is emptied while it is read, so that its text is never there three times.
+    """
     try:
-        message = json.loads(body.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
+        if len(body) <= SMALL:
+            text = body.decode("utf-8", "surrogatepass")
+            message = json.loads(text, parse_constant=_no_constant)
+        else:
+            text, taken = _take_apart(body, chars)
+            message = _put_together(json.loads(text, parse_constant=_no_constant), taken, 0)
     except (ValueError, RecursionError) as error:
         raise Violation(f"a frame that is no JSON ({type(error).__name__})") from None
     if type(message) is not dict:
@@ -66,13 +112,101 @@ def decode(body: bytes | bytearray) -> Message:
     return message
 
 
-def check_values(body: bytes | bytearray) -> None:
-    """Refuse a large frame that holds far more values than text; raises Violation."""
-    if len(body) <= _SMALL:
-        return
-    bare = _STRING.sub(b"", body)
-    if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > 2 * MAX_VALUES + 1000:
+def check_values(body: bytes | bytearray) -> list[tuple[int, int]]:
+    """Refuse a frame that holds far more values than text; raises Violation.
+
+    Returns where its strings lie that are long or not plain ASCII.
+    """
+    apart, values, at = [], 0, 0
+    for found in _STRING.finditer(body):
+        start, end = found.span()
+        values += _separators(body, at, start)
+        if values > 2 * MAX_VALUES + 1000:
+            raise Violation("a frame of too many values")
+        at = end
+        if end - start > _LONG or not body[start:end].isascii():
+            apart.append((start, end))
+    if values + _separators(body, at, len(body)) > 2 * MAX_VALUES + 1000:
         raise Violation("a frame of too many values")
+    return apart
+
+
+def _separators(body: bytes | bytearray, start: int, end: int) -> int:
+    if end - start == 1:
+        return 1
+    return sum(body.count(mark, start, end) for mark in b",[{")
+
+
+def _take_apart(body: bytes | bytearray, chars: int) -> tuple[str, dict[str, str]]:
+    """Return the JSON text of a large frame with marks for its strings, and the strings."""
+    token = secrets.token_hex(16)
+    rest = bytearray()
+    taken: dict[str, str] = {}
+    at = 0
+    for start, end in check_values(body):
+        rest += body[at:start]
+        mark = f"{token}:{len(taken)}"
+        rest += f'"{mark}"'.encode()
+        taken[mark] = text = _unescaped(body, start + 1, end - 1, chars)
+        chars -= len(text)
+        at = end
+    rest += body[at:]
+    if type(body) is bytearray:
+        body.clear()
+    if len(rest) > chars + 16 * MAX_VALUES:
+        raise Violation("a frame of too much text")
+    return rest.decode("ascii"), taken
+
+
+def _unescaped(body: bytes | bytearray, start: int, end: int, chars: int) -> str:
+    """Decode what lies between the quotation marks of a JSON string, piece by piece.
+
+    Raises Violation where there are more than `chars` characters, before they are one text.
+    """
+    if body[end] != 0x22:
+        raise ValueError("an open string")
+    parts, carried = [], ""
+    while start < end:
+        stop = min(end, start + _PIECE)
+        while stop < end and body[stop] & 0xC0 == 0x80:
+            stop -= 1
+        if stop <= start:
+            raise ValueError("no UTF-8")
+        text = carried + body[start:stop].decode("utf-8", "surrogatepass")
+        cut = len(text) if stop == end else _whole_escapes(text)
+        part: str = json.loads(f'"{text[:cut]}"')
+        parts.append(part)
+        chars -= len(part)
+        if chars < 0:
+            raise Violation("a frame of too much text")
+        carried, start = text[cut:], stop
+    return "".join(parts)
+
+
+def _whole_escapes(text: str) -> int:
+    """Return where to cut a text so that no escape of JSON is cut in two."""
+    last = text.rfind("\\")
+    if last < 0 or last + 6 <= len(text):
+        return len(text)
+    before = text[: last + 1]
+    odd = (len(before) - len(before.rstrip("\\"))) % 2
+    return last if odd else len(text)
+
+
+def _put_together(value: Any, taken: dict[str, str], depth: int) -> Any:
+    if type(value) is str:
+        return taken.get(value, value)
+    if depth > 2 * MAX_DEPTH:
+        raise ValueError("nested too deep")
+    if type(value) is list:
+        for at, item in enumerate(value):
+            value[at] = _put_together(item, taken, depth + 1)
+    elif type(value) is dict:
+        return {
+            taken.get(key, key): _put_together(item, taken, depth + 1)
+            for key, item in value.items()
+        }
+    return value
 
 
 def _no_constant(text: str) -> None:
@@ -164,133 +298,3 @@ class _Copy:
                 f"the value is larger than {self.limit:,} characters; pass refs instead of texts, "
                 "or several smaller values"
             )
-
-
-class Line:
-    """The parent's end: never blocks past a deadline, never reads more than it was told to."""
-
-    def __init__(self, end: socket.socket) -> None:
-        end.setblocking(False)
-        self._socket = end
-        self._poll = select.poll() if hasattr(select, "poll") else None
-        self._buffer = bytearray()
-        self.taken = 0
-        """Bytes of JSON of the frame that was received last."""
-
-    def send(self, frame: bytes, deadline: float, fds: Sequence[int] = ()) -> None:
-        """Send one frame. Raises Late where the worker does not read, Closed where it is gone."""
-        view = memoryview(frame)
-        while view:
-            try:
-                if fds:
-                    passed = array.array("i", fds).tobytes()
-                    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
-                    sent = self._socket.sendmsg([view], rights)
-                    fds = ()
-                else:
-                    sent = self._socket.send(view)
-                view = view[sent:]
-            except BlockingIOError:
-                self._wait(deadline, writing=True)
-            except OSError:
-                raise Closed from None
-
-    def receive(
-        self, deadline: float, json_limit: int, raw_limit: int = 0
-    ) -> tuple[Message, bytes]:
-        """Return the next frame and its raw bytes; a partial one stays for the next call."""
-        while True:
-            frame = self._take(json_limit, raw_limit)
-            if frame is not None:
-                return frame
-            try:
-                data = self._socket.recv(1 << 18)
-            except BlockingIOError:
-                self._wait(deadline, writing=False)
-                continue
-            except OSError:
-                raise Closed from None
-            if not data:
-                raise Closed
-            self._buffer += data
-
-    def _take(self, json_limit: int, raw_limit: int) -> tuple[Message, bytes] | None:
-        buffer = self._buffer
-        if len(buffer) < HEADER.size:
-            return None
-        size, raw_size = HEADER.unpack_from(buffer)
-        if size > json_limit or raw_size > raw_limit:
-            raise Violation(f"a frame of {size:,} + {raw_size:,} bytes")
-        end = HEADER.size + size + raw_size
-        if len(buffer) < end:
-            return None
-        check_values(buffer[HEADER.size : HEADER.size + size])
-        message = decode(buffer[HEADER.size : HEADER.size + size])
-        raw = bytes(buffer[HEADER.size + size : end])
-        del buffer[:end]
-        self.taken = size
-        return message, raw
-
-    def _wait(self, deadline: float, *, writing: bool) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise Late
-        if self._poll is None:
-            ends = [self._socket]
-            ready = select.select([] if writing else ends, ends if writing else [], [], left)
-            if not (ready[0] or ready[1]):
-                raise Late
-            return
-        self._poll.register(self._socket, select.POLLOUT if writing else select.POLLIN)
-        if not self._poll.poll(max(1, round(left * 1000))):
-            raise Late
-
-    def close(self) -> None:
-        """Close the socket; the worker sees the end of its input."""
-        self._socket.close()
-
-
-class Inside:
-    """The worker's end: blocks, trusts the parent, and sends with `write` alone."""
-
-    def __init__(self, end: socket.socket) -> None:
-        end.setblocking(True)
-        self._socket = end
-        self._buffer = bytearray()
-        self._fds: list[int] = []
-
-    def send(self, frame: bytes) -> None:
-        """Send one frame, whole."""
-        view = memoryview(frame)
-        fd = self._socket.fileno()
-        while view:
-            view = view[os.write(fd, view) :]
-
-    def receive(self) -> tuple[Message, bytes, list[int]]:
-        """Return the next frame, its raw bytes and the descriptors that came with it."""
-        self._fill(HEADER.size)
-        size, raw_size = HEADER.unpack_from(self._buffer)
-        self._fill(HEADER.size + size + raw_size)
-        body = self._buffer[HEADER.size : HEADER.size + size]
-        raw = bytes(self._buffer[HEADER.size + size : HEADER.size + size + raw_size])
-        del self._buffer[: HEADER.size + size + raw_size]
-        fds, self._fds = self._fds, []
-        return decode(body), raw, fds
-
-    def _receive(self, wanted: int) -> tuple[bytes, list[tuple[int, int, bytes]]]:
-        if not hasattr(socket, "CMSG_SPACE"):  # Windows: no descriptors come this way
-            return self._socket.recv(wanted), []
-        data, rights, _, _ = self._socket.recvmsg(wanted, socket.CMSG_SPACE(8 * 4))
-        return data, rights
-
-    def _fill(self, size: int) -> None:
-        while len(self._buffer) < size:
-            wanted = max(1 << 16, min(size - len(self._buffer), 1 << 20))
-            data, rights = self._receive(wanted)
-            if not data:
-                raise Closed
-            for _, _, passed in rights:
-                fds = array.array("i")
-                fds.frombytes(passed[: len(passed) - len(passed) % fds.itemsize])
-                self._fds.extend(fds)
-            self._buffer += data

@@ -22,6 +22,7 @@ from rlm_mcp.sandbox import guards, policy, snapshot, wire
 from rlm_mcp.sandbox.environment import Environment, provide_library
 from rlm_mcp.sandbox.facades import provide
 from rlm_mcp.sandbox.jail import choose
+from rlm_mcp.sandbox.line import Inside
 from rlm_mcp.sandbox.mapped import Mapped
 from rlm_mcp.sandbox.output import Output, short_repr
 from rlm_mcp.sandbox.records import answer
@@ -51,7 +52,7 @@ def preload() -> None:
 
 def main(end: int) -> None:
     """Serve the parent on a socket until it closes it."""
-    inside = wire.Inside(socket.socket(fileno=end))
+    inside = Inside(socket.socket(fileno=end))
     try:
         config, _, _ = inside.receive()
         layers, failed = _lock(config, end)
@@ -84,7 +85,7 @@ def _lock(config: dict[str, Any], end: int) -> tuple[list[str], list[str]]:
 class Worker:
     """One environment and the line to its parent."""
 
-    def __init__(self, inside: wire.Inside, config: dict[str, Any]) -> None:
+    def __init__(self, inside: Inside, config: dict[str, Any]) -> None:
         self.inside = inside
         self.wire_bytes: int = config["wire_bytes"]
         self.call_bytes: int = config["call_bytes"]
@@ -93,6 +94,7 @@ class Worker:
         self.environment.builtins_of_cells["HostError"] = HostError
         self.keeper = snapshot.Keeper()
         self.calls = 0
+        self.nonce = ""  # of the order that is going on; the parent believes no frame without it
         self.running = False
         self.stopping = False
         self.restoring = False
@@ -124,8 +126,10 @@ class Worker:
         while True:
             order, raw, fds = self.inside.receive()
             self.stopping, self.raised_at = False, 0.0
+            self.nonce = order.pop("nonce")
+            self.inside.send(wire.encode({"op": "begun", "nonce": self.nonce}))
             answer, blob = handlers[order.pop("op")](raw=raw, fds=fds, **order)
-            self.inside.send(wire.encode({"op": "done", **answer}, blob))
+            self.inside.send(wire.encode({**answer, "op": "done", "nonce": self.nonce}, blob))
 
     # Cells and tools
 
@@ -247,12 +251,8 @@ class Worker:
             blob, unkept = b"", sorted(variables)
         if blob is None:
             return {**done, "kept": False}, b""
-        return {
-            **done,
-            "kept": True,
-            "unkept": unkept[:200],
-            "bound": sorted(variables)[:200],
-        }, blob
+        kept = {"kept": True, "unkept": unkept[:200], "bound": sorted(variables)[:200]}
+        return {**done, **kept}, blob
 
     def do_restore(self, raw: bytes, **_: object) -> tuple[dict[str, Any], bytes]:
         """Bind what a snapshot holds."""
@@ -277,7 +277,7 @@ class Worker:
         if self.restoring:
             raise HostError("a definition that calls the host is not replayed")
         call = {"op": "host", "name": name, "args": arguments, "kwargs": keywords}
-        frame = wire.encode({**call, "id": self.calls + 1})
+        frame = wire.encode({**call, "id": self.calls + 1, "nonce": self.nonce})
         if len(frame) > 2 * self.call_bytes:
             raise wire.TooLarge(
                 f"the arguments take {len(frame):,} bytes; one call carries at most "

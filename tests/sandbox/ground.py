@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,9 +19,14 @@ from rlm_mcp.sandbox import Attachment, Limits, Outcome, Sandbox
 
 ATTACKS = Path(__file__).parent / "attacks" / "attacks.jsonl"
 SECONDS = 0.3
+MEMORY_SECONDS = 2.0
+"""The same for attacks on memory: they need time to get at it."""
 MEMORY_MB = 160
 SLACK_S = 6.0
 """Far above what is promised: a test says "did not hang", the benchmark says how quick."""
+LOOK_S = 0.004
+"""How often the memory of a jail is looked at while an attack is running."""
+MEMORY_SLACK_MB = 100
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,8 @@ def ground() -> Iterator[Ground]:
 
 def judge(attack: Attack, place: Ground, *, language: bool, kernel: bool) -> Verdict:
     """Run one attack in a fresh environment and say how it ended."""
-    limits = Limits(seconds=SECONDS, memory_mb=MEMORY_MB)
+    seconds = MEMORY_SECONDS if attack.category == "memory" else SECONDS
+    limits = Limits(seconds=seconds, memory_mb=MEMORY_MB)
     place.received.clear()
     place.strange.clear()
     with Sandbox(
@@ -185,14 +192,15 @@ def judge(attack: Attack, place: Ground, *, language: bool, kernel: bool) -> Ver
             methods = {"method": "method(x): does something"}
             sandbox.attach("context", Attachment("text", "this file", source, methods))
         pid = sandbox._link.process.pid if sandbox._link else 0
-        started = time.monotonic()
-        outcome = sandbox.run(place.fill(attack.code))
-        seconds = time.monotonic() - started
-        memory, threads = _status(sandbox, pid, outcome)
+        with Gauge(pid) as gauge:
+            started = time.monotonic()
+            outcome = sandbox.run(place.fill(attack.code))
+            seconds = time.monotonic() - started
+        memory, threads = gauge.peak_mb, gauge.threads
         verdict, why = _verdict(attack, place, outcome, language)
         if not verdict and seconds > limits.seconds + SLACK_S:
             verdict, why = "DOS", f"back after {seconds:.1f} s"
-        if not verdict and (memory > MEMORY_MB + 100 or threads > 1 or _children(pid)):
+        if not verdict and (memory > MEMORY_MB + MEMORY_SLACK_MB or threads > 1 or _children(pid)):
             verdict, why = "DOS", f"{memory:.0f} MB, {threads} threads, {_children(pid)} children"
         if not verdict:
             why = _answers(sandbox)
@@ -225,15 +233,57 @@ def _answers(sandbox: Sandbox) -> str:
     return "" if again.stdout == "42\n" else f"afterwards: {again}"
 
 
-def _status(sandbox: Sandbox, pid: int, outcome: Outcome) -> tuple[float, int]:
-    """Return the peak of a worker's own memory, and its threads."""
+class Gauge:
+    """The peak of what a jail holds: resident memory, page tables and swap, of every process in it.
+
+    It looks again and again, for what a worker held is gone with it when it is killed.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.peak_mb, self.threads = 0.0, 1
+        self._pid = pid
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Gauge:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._look()
+
+    def _run(self) -> None:
+        while not self._done.wait(LOOK_S):
+            self._look()
+
+    def _look(self) -> None:
+        found = [held(pid) for pid in (self._pid, *_offspring(self._pid))]
+        self.peak_mb = max(self.peak_mb, sum(memory for memory, _ in found))
+        self.threads = max([self.threads, *(threads for _, threads in found)])
+
+
+def held(pid: int) -> tuple[float, int]:
+    """Return the peak of a process in MB, page tables and swap included, and its threads."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0, 1  # it was killed
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    peak = int(fields.get("VmHWM", "0 kB").split()[0]) / 1024
+    counted = ("VmHWM", "VmPTE", "VmSwap")
+    peak = sum(int(fields.get(name, "0 kB").split()[0]) for name in counted) / 1024
     return peak, int(fields.get("Threads", "1"))
+
+
+def _offspring(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still run."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    children = [int(word) for word in text.split()]
+    return children + [below for child in children for below in _offspring(child)]
 
 
 def _children(pid: int) -> int:

@@ -10,6 +10,9 @@ import pytest
 
 from rlm_mcp.sandbox.jail import choose, seccomp, windows
 
+FLOOR = 0x7FFC_9000_0000
+"""The lowest address of a stack."""
+
 
 def run_filter(program: bytes, number: int, arch: int, arguments: tuple[int, ...] = ()) -> int:
     """Interpret a filter as the kernel would, and return its verdict."""
@@ -21,14 +24,11 @@ def run_filter(program: bytes, number: int, arch: int, arguments: tuple[int, ...
         place += 1
         if code == seccomp.LOAD:
             (held,) = struct.unpack_from("=I", data, value)
-        elif code == seccomp.AND:
-            held &= value
         elif code == seccomp.RETURN:
             return int(value)
         else:
             taken = {
                 seccomp.JUMP_EQUAL: held == value,
-                seccomp.JUMP_SET: bool(held & value),
                 seccomp.JUMP_OVER: held >= value,
             }[code]
             place += if_true if taken else if_false
@@ -37,9 +37,9 @@ def run_filter(program: bytes, number: int, arch: int, arguments: tuple[int, ...
 @pytest.mark.parametrize("name", seccomp.TABLES)
 def test_only_the_calls_of_the_table_pass(name: str) -> None:
     table = seccomp.TABLES[name]
-    program = seccomp.program(table)
+    program = seccomp.program(table, FLOOR)
     assert len(program) % 8 == 0 and len(program) // 8 < 4096
-    checked = {table.mmap, table.mprotect, table.fcntl}
+    checked = {table.mmap, table.mprotect, table.mremap, table.madvise, table.fcntl}
     for number in range(600):
         verdict = run_filter(program, number, table.audit)
         if number not in checked:
@@ -49,33 +49,71 @@ def test_only_the_calls_of_the_table_pass(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", seccomp.TABLES)
-def test_memory_is_neither_executable_nor_shared(name: str) -> None:
+def test_memory_comes_in_two_forms_where_the_kernel_puts_it(name: str) -> None:
     table = seccomp.TABLES[name]
-    program = seccomp.program(table)
+    program = seccomp.program(table, FLOOR)
 
-    def mmap(prot: int, flags: int) -> bool:
-        arguments = (0, 4096, prot, flags, 0, 0)
+    def mmap(prot: int, flags: int, address: int = 0) -> bool:
+        arguments = (address, 4096, prot, flags, 0, 0)
         return run_filter(program, table.mmap, table.audit, arguments) == seccomp.ALLOW
 
-    assert mmap(3, 0x22) and mmap(1, 0x02)
-    assert not mmap(7, 0x22) and not mmap(4, 0x22)
-    assert not mmap(3, 0x21) and not mmap(3, 0x23) and not mmap(1, 0x01)
-    for prot, allowed in ((0, True), (1, True), (3, True), (5, False), (7, False)):
-        verdict = run_filter(program, table.mprotect, table.audit, (0, 4096, prot))
-        assert (verdict == seccomp.ALLOW) == allowed
+    single = [0, *(1 << bit for bit in range(32))]
+    for prot in [*single, 3, 5, 7]:
+        for kind in (0, 1, 2, 3):
+            for anonymous in (0, 0x20):
+                for more in single:
+                    flags = kind | anonymous | more
+                    held = mmap(prot, flags)
+                    assert held == ((prot, flags) in {(3, 0x22), (1, 0x02)}), (prot, flags)
+    for address in (1, 4096, 1 << 31, 1 << 32, 1 << 46, 1 << 63):
+        assert not mmap(3, 0x22, address) and not mmap(1, 0x02, address)
+
+
+@pytest.mark.parametrize("name", seccomp.TABLES)
+def test_memory_that_was_writable_never_stops_to_count_as_data(name: str) -> None:
+    table = seccomp.TABLES[name]
+    program = seccomp.program(table, FLOOR)
+    for prot in [*range(16), 0x1000003, 0x2000003]:
+        verdict = run_filter(program, table.mprotect, table.audit, (4096, 4096, prot))
+        assert (verdict == seccomp.ALLOW) == (prot == 3)
+
+
+@pytest.mark.parametrize("name", seccomp.TABLES)
+def test_memory_is_moved_below_the_stack_and_nowhere_in_particular(name: str) -> None:
+    table = seccomp.TABLES[name]
+    program = seccomp.program(table, FLOOR)
+
+    def mremap(address: int, flags: int = 1) -> bool:
+        arguments = (address, 4096, 8192, flags, 0, 0)
+        return run_filter(program, table.mremap, table.audit, arguments) == seccomp.ALLOW
+
+    for address in (0, 4096, 0x5555_0000_0000, 0x5555_FFFF_F000, FLOOR - 4096, FLOOR - 1):
+        assert mremap(address) and mremap(address, 0)
+        assert not any(mremap(address, flags) for flags in (2, 3, 4, 5, 6, 7, 8, 9))
+    for address in (FLOOR, FLOOR + 4096, FLOOR + (1 << 32), 0x7FFF_0000_0000, 1 << 63):
+        assert not mremap(address)
+
+
+@pytest.mark.parametrize("name", seccomp.TABLES)
+def test_advice_about_memory_only_gives_it_back(name: str) -> None:
+    table = seccomp.TABLES[name]
+    program = seccomp.program(table, FLOOR)
+    for advice in range(120):
+        verdict = run_filter(program, table.madvise, table.audit, (4096, 4096, advice))
+        assert (verdict == seccomp.ALLOW) == (advice in (4, 8))
 
 
 @pytest.mark.parametrize("name", seccomp.TABLES)
 def test_descriptors_can_be_duplicated_and_looked_at_but_not_changed(name: str) -> None:
     table = seccomp.TABLES[name]
-    program = seccomp.program(table)
+    program = seccomp.program(table, FLOOR)
     for command in range(1050):
         verdict = run_filter(program, table.fcntl, table.audit, (3, command))
         assert (verdict == seccomp.ALLOW) == (command in (1, 3, 1030))
 
 
 def test_the_numbering_of_32_bit_programs_is_refused() -> None:
-    program = seccomp.program(seccomp.X86_64)
+    program = seccomp.program(seccomp.X86_64, FLOOR)
     assert run_filter(program, 0x40000000 | 0, seccomp.X86_64.audit) == seccomp.REFUSE
 
 

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from rlm_mcp.sandbox import Limits, wire
 from rlm_mcp.sandbox.journal import Journal
-from rlm_mcp.sandbox.link import Clock, Link
+from rlm_mcp.sandbox.line import Inside
+from rlm_mcp.sandbox.link import BEGIN_SECONDS, Clock, Link, Unready
 from rlm_mcp.sandbox.process import Process
 
 Talk = Callable[[socket.socket], None]
 GENEROUS_S = 15.0
+NONCE = "drawn for this order"
 
 
 class Nobody:
@@ -36,6 +38,9 @@ class Nobody:
     def kill(self) -> None:
         self.signals.append(9)
 
+    def widen(self, size: int) -> None:
+        pass
+
 
 class Stage:
     """A link whose worker is a function of the test, in a thread."""
@@ -49,30 +54,32 @@ class Stage:
             "grep": lambda pattern: [pattern],
         }
         limits = Limits(wire_bytes=1 << 16, call_bytes=1 << 16)
-        self.link = Link(Process(ours, self.handle), host, limits)
+        self.link = Link(Process(ours, self.handle), host, limits, draw=lambda: NONCE)
 
     def probe(self, *values: Any, **named: Any) -> str:
         self.calls.append((values, named))
         return "ok"
 
-    def run(self, talk: Talk, seconds: float = 1.0) -> Any:
-        """Send an order, let the worker talk, and return the result or the error."""
-        thread = threading.Thread(target=self._talk, args=(talk,))
+    def run(self, talk: Talk, seconds: float = 1.0, begun: bytes | None = None) -> Any:
+        """Send an order, let the worker begin and talk, and return the result or the error."""
+        first = frame(BEGUN) if begun is None else begun
+        thread = threading.Thread(target=self._talk, args=(talk, first))
         thread.start()
         try:
             done, raw = self.link.order({"op": "run", "code": "1"}, Clock(seconds))
             return Journal([], {}).outcome(done, raw, Clock(1))(0.0)
-        except (wire.Closed, wire.Late, wire.Violation) as error:
+        except (wire.Closed, wire.Late, wire.Violation, Unready) as error:
             return error
         finally:
             self.link.process.kill()
             thread.join(GENEROUS_S)
             assert not thread.is_alive()
 
-    def _talk(self, talk: Talk) -> None:
+    def _talk(self, talk: Talk, first: bytes) -> None:
         self.theirs.settimeout(5)
         try:
             self.theirs.recv(1 << 16)
+            self.theirs.sendall(first)
             talk(self.theirs)
         except OSError:
             pass
@@ -105,12 +112,16 @@ def as_frame(text: str, raw: bytes = b"") -> bytes:
 
 def call(number: Any, name: Any = "probe", args: Any = (), kwargs: Any = None) -> dict[str, Any]:
     named = {} if kwargs is None else kwargs
-    return {"op": "host", "id": number, "name": name, "args": args, "kwargs": named}
+    made = {"op": "host", "id": number, "name": name, "args": args, "kwargs": named}
+    return {**made, "nonce": NONCE}
+
+
+BEGUN = {"op": "begun", "nonce": NONCE}
 
 
 DONE = {
     "op": "done", "stdout": "", "chars": 0, "repr": None, "error": None, "shown": None,
-    "value": None, "interrupted": False, "kept": False,
+    "value": None, "interrupted": False, "kept": False, "nonce": NONCE,
 }  # fmt: skip
 
 
@@ -167,6 +178,11 @@ def test_an_honest_worker_is_heard(stage: Stage) -> None:
         frame({**DONE, "after": {"names": [{**ROW, "type": 1}], "copied": True}}),
         frame({**DONE, "after": {"names": [{**ROW, "size": True}], "copied": True}}),
         frame({"op": "done"}),
+        frame({**DONE, "nonce": "of an order before"}),
+        frame({**DONE, "nonce": None}),
+        frame({**DONE, "nonce": [NONCE]}),
+        frame({**call(1), "nonce": ""}),
+        frame(BEGUN),
         frame(DONE, b"an unannounced snapshot"),
     ],
 )
@@ -195,6 +211,52 @@ def test_a_forged_call_reaches_only_what_an_honest_cell_may_call(
     stage.run(talk)
     assert b"is not available in this environment" in answers[0]
     assert stage.calls == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        frame(DONE),
+        frame({**DONE, "nonce": "of an order before"}) + frame(BEGUN) + frame(DONE),
+        frame({**BEGUN, "nonce": "of an order before"}),
+        frame({**BEGUN, "more": 1}),
+        frame(BEGUN, b"raw"),
+        frame(call(1)),
+        b"\xff" * 100,
+        wire.HEADER.pack(1 << 31, 0),
+    ],
+)
+def test_what_a_worker_sends_before_it_begins_answers_nothing(stage: Stage, sent: bytes) -> None:
+    assert isinstance(stage.run(lambda end: end.sendall(frame(DONE)), 5.0, sent), Unready)
+    assert stage.calls == []
+
+
+def test_a_worker_that_does_not_begin_is_not_waited_for(stage: Stage) -> None:
+    found = stage.run(lambda end: time.sleep(BEGIN_SECONDS), 60.0, b"")
+    assert isinstance(found, Unready)
+
+
+def test_nonces_are_drawn_anew_for_each_order() -> None:
+    ours, theirs = socket.socketpair()
+    seen = []
+    link = Link(Process(ours, Nobody()), {}, Limits())
+    inside = Inside(theirs)
+
+    def serve() -> None:
+        for _ in range(20):
+            nonce = inside.receive()[0]["nonce"]
+            seen.append(nonce)
+            inside.send(frame({"op": "begun", "nonce": nonce}))
+            inside.send(frame({**DONE, "nonce": nonce}))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    for _ in range(20):
+        link.order({"op": "names"}, Clock(GENEROUS_S))
+    thread.join(GENEROUS_S)
+    link.process.kill()
+    theirs.close()
+    assert len(set(seen)) == 20 and all(len(nonce) == 32 for nonce in seen)
 
 
 def test_a_worker_that_is_silent_is_told_to_stop_and_then_late(stage: Stage) -> None:

@@ -160,6 +160,44 @@ def test_the_clock_stands_still_while_the_host_works(make: Make) -> None:
     assert outcome.value == "done"
 
 
+def test_a_cell_ends_however_much_of_its_time_the_host_takes(make: Make) -> None:
+    calls: list[float] = []
+
+    def slow() -> None:
+        calls.append(time.monotonic())
+        time.sleep(0.1)
+
+    box = make(host={"slow": slow})
+    box.run("kept = [1]")
+    outcome = box.run("while True: slow()", seconds=0.1)
+    assert outcome.interrupted and not outcome.killed
+    assert outcome.error and "longer than 1.8 s with its calls of the host" in outcome.error
+    assert "18 times its limit of 0.1 s" in outcome.error and "make fewer" in outcome.error
+    assert calls[-1] - calls[0] < 2, "no call is begun after that"
+    assert box.run("kept").value == [1]
+
+
+def test_a_cell_that_does_not_stop_between_its_calls_is_killed(make: Make) -> None:
+    box = make(host={"slow": lambda: time.sleep(0.1)})
+    code = "while True:\n    try:\n        slow()\n    except BaseException: pass"
+    outcome = box.run(code, seconds=0.05)
+    assert outcome.killed or outcome.interrupted
+    assert outcome.error and "with its calls of the host" in outcome.error
+    assert box.run("print(6*7)").stdout == "42\n"
+
+
+def test_waiting_for_models_is_not_counted_at_all(make: Make) -> None:
+    waited = [0.0]
+
+    def ask() -> None:
+        time.sleep(0.3)
+        waited[0] += 0.3
+
+    box = make(host={"model": ask}, waited=lambda: waited[0])
+    outcome = box.run("for i in range(9): model()\n'done'", seconds=0.1)
+    assert outcome.value == "done", outcome
+
+
 def test_closing_ends_a_running_cell(make: Make) -> None:
     box = make()
     timer = threading.Timer(0.2, box.close)

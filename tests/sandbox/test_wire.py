@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import math
 import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox.line import Inside, Line
 
 JSON = st.recursive(
     st.none()
@@ -28,10 +33,10 @@ SOON = 5.0
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[wire.Line, socket.socket]]:
+def ends() -> Iterator[tuple[Line, socket.socket]]:
     ours, theirs = socket.socketpair()
     with theirs:
-        line = wire.Line(ours)
+        line = Line(ours)
         yield line, theirs
         line.close()
 
@@ -56,7 +61,7 @@ def test_frames_are_read_whatever_pieces_they_come_in(
 ) -> None:
     stream = b"".join(wire.encode(message, b"raw") for message in messages)
     ours, theirs = socket.socketpair()
-    line = wire.Line(ours)
+    line = Line(ours)
     try:
         got: list[tuple[dict[str, Any], bytes]] = []
         while len(got) < len(messages):
@@ -78,7 +83,7 @@ def test_frames_are_read_whatever_pieces_they_come_in(
 @given(st.binary(max_size=200))
 def test_garbage_is_late_a_violation_or_a_frame_but_never_anything_else(data: bytes) -> None:
     ours, theirs = socket.socketpair()
-    line = wire.Line(ours)
+    line = Line(ours)
     try:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
@@ -104,7 +109,7 @@ def test_what_is_no_plain_object_is_a_violation(body: bytes) -> None:
 
 @pytest.mark.parametrize("header", [(1001, 0), (2**32 - 1, 0), (1, 11), (0, 2**32 - 1)])
 def test_a_size_over_the_limit_is_a_violation_before_it_is_read(
-    ends: tuple[wire.Line, socket.socket], header: tuple[int, int]
+    ends: tuple[Line, socket.socket], header: tuple[int, int]
 ) -> None:
     line, theirs = ends
     theirs.sendall(wire.HEADER.pack(*header))
@@ -113,14 +118,14 @@ def test_a_size_over_the_limit_is_a_violation_before_it_is_read(
 
 
 def test_a_reader_that_stalls_makes_sending_late_not_endless(
-    ends: tuple[wire.Line, socket.socket],
+    ends: tuple[Line, socket.socket],
 ) -> None:
     line, _ = ends
     with pytest.raises(wire.Late):
         line.send(b"x" * (8 << 20), time.monotonic() + 0.2)
 
 
-def test_a_reader_that_is_gone_is_closed(ends: tuple[wire.Line, socket.socket]) -> None:
+def test_a_reader_that_is_gone_is_closed(ends: tuple[Line, socket.socket]) -> None:
     line, theirs = ends
     theirs.close()
     with pytest.raises(wire.Closed):
@@ -220,3 +225,133 @@ def test_a_large_integer_counts_its_digits() -> None:
 def test_what_no_honest_worker_sends_is_a_violation(value: Any) -> None:
     with pytest.raises(wire.Violation, match="cannot be passed"):
         wire.checked(value)
+
+
+TEXTS = (
+    st.lists(
+        st.sampled_from(
+            ["a", "é", "\U0001f600", "\ud800", "\n", "\\", '"', "\x00", "\u2028", "/u0041"]
+        )
+        | st.text(max_size=3),
+        min_size=1,
+        max_size=8,
+    )
+    .map("".join)
+    .filter(bool)
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(TEXTS, TEXTS, st.integers(1, 40), st.binary(max_size=20))
+def test_a_large_frame_comes_back_as_it_was_sent(
+    one: str, other: str, many: int, raw: bytes
+) -> None:
+    long = (one * (1_300_000 // len(one)))[: 1_200_000 + many]
+    message: dict[str, Any] = {
+        other: [long, other, {long[:300]: [other * many, None, 1.5]}],
+        "k": [[other, {"d": long[: 70_000 + many]}]] * 3,
+    }
+    ours, theirs = socket.socketpair()
+    line = Line(ours)
+    sender = threading.Thread(target=Inside(theirs).send, args=(wire.encode(message, raw),))
+    sender.start()
+    try:
+        got, blob = line.receive(time.monotonic() + 60, 1 << 25, 100)
+        assert (got, blob) == (message, raw)
+    finally:
+        sender.join()
+        line.close()
+        theirs.close()
+
+
+@pytest.mark.parametrize("shift", range(14))
+@pytest.mark.parametrize(
+    "text", ["\\n", "\\\\", "\\u00e9", "\\ud83d\\ude00", "\u00e9", "\U0001f600", '\\"', "x\\/"]
+)
+def test_a_long_string_is_cut_in_no_escape_and_in_no_character(text: str, shift: int) -> None:
+    written = '"' + "y" * shift + text * (2_500_000 // len(text.encode())) + '"'
+    body = bytearray(b'{"a":' + written.encode() + b"}")
+    expected = json.loads(written)
+    got = wire.decode(body)["a"]
+    if "ude00" in text:  # a pair that is cut is two halves: no honest end writes pairs
+        got = got.encode("utf-16", "surrogatepass").decode("utf-16")
+    assert got == expected
+
+
+@pytest.mark.parametrize(
+    "item",
+    [b'"' + b"x" * 300 + b"\x01\"", b'"' + b"x" * 300 + b'\\x"', b'"' + b"\xff" * 300 + b'"',
+     b"\xe9", b'"' + b"x" * 300, b'"' + b"\x80" * 2_000_000 + b'"', b'"x\\"'],
+)  # fmt: skip
+def test_a_large_frame_that_is_no_json_is_a_violation(item: bytes) -> None:
+    with pytest.raises(wire.Violation):
+        wire.decode(bytearray(b'{"a":["' + b"y" * 1_100_000 + b'",' + item + b"]}"))
+
+
+def test_more_text_than_a_call_may_hold_is_a_violation() -> None:
+    for text in ("x" * 2_000_000, ["y" * 200] * 10_000, ["\u00e9"] * 200_000 + ["x" * 1_900_000]):
+        body = wire.encode({"a": text})[wire.HEADER.size :]
+        assert wire.decode(bytearray(body), 8_000_000)["a"] == text
+        if isinstance(text, str) or len(text) > 10_000:
+            with pytest.raises(wire.Violation, match="too much text"):
+                wire.decode(bytearray(body), 1_900_000)
+
+
+MEASURE = """
+import re, sys
+from rlm_mcp.sandbox import Limits, Sandbox
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
+with Sandbox(limits=Limits(seconds=60), host={"probe": len}, language=False) as box:
+    box.run("1")
+    before = peak()
+    box.run(sys.stdin.read())
+    assert box.run("print(6*7)").stdout == "42\\n"
+    print(peak() - before)
+"""
+HOSTILE = """
+import gc, os
+from rlm_mcp.sandbox import wire
+from rlm_mcp.sandbox.line import Inside, Line
+worker = next(one for one in gc.get_objects() if type(one).__name__ == "Worker")
+head = '{"op":"host","id":1,"name":"probe","kwargs":{},"nonce":"%s","args":[' % worker.nonce
+body = head.encode() + BODY + b"]}"
+view = memoryview(wire.HEADER.pack(len(body), 0) + body)
+while view:
+    view = view[os.write(worker.inside._socket.fileno(), view[:1 << 20]):]
+worker.inside.receive()
+"""
+WIDE = "'\\U0001f600'"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(
+    ("code", "needed_mb"),
+    [
+        ("probe('x' * (31 << 20))", 31),
+        (f"probe('x' * (31 << 20) + {WIDE})", 124),
+        ("probe('\\n' * (31 << 20))", 31),
+        ("probe(['x' * 130] * 240_000)", 45),
+        (HOSTILE.replace("BODY", f"b'\"' + b'x' * (60 << 20) + {WIDE}.encode() + b'\"'"), 0),
+        (
+            HOSTILE.replace("BODY", f"(b'\"' + b'x' * 250 + {WIDE}.encode() + b'\",') * 240_000"),
+            145,
+        ),
+        (HOSTILE.replace("BODY", "b'[],' * (15 << 20)"), 0),
+        (HOSTILE.replace("BODY", "b'\"' + b'\\\\\\u00e9' * (10 << 20) + b'\"'"), 20),
+    ],
+)
+def test_the_parent_takes_little_more_memory_than_an_argument_needs(
+    code: str, needed_mb: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE],
+        input=code,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).resolve().parents[2],
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) <= needed_mb + 120

@@ -27,6 +27,10 @@ FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 """Landlock's number of file rights by ABI; later ones have as many as 5."""
 CPU_SECONDS = 6 * 3600
 DESCRIPTORS = 64
+STACK_BYTES = 8 << 20
+"""What Linux gives a stack by default; it is no data, so RLIMIT_DATA does not count it."""
+_STACK_GAP = 1 << 20
+"""What lies between the end of a stack at its limit and what is mapped below it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -49,10 +53,11 @@ def detach(keep: int) -> tuple[str, ...]:
 def lock(memory_bytes: int) -> tuple[str, ...]:
     """Lock this process for good. Returns the layers that the kernel took, by name."""
     layers = ["rlimits"]
+    floor = _stack_floor()
     _limits(memory_bytes)
     if abi := _landlock():
         layers.append(f"landlock-{abi}")
-    if _seccomp():
+    if _seccomp(floor):
         layers.append("seccomp")
     return tuple(layers)
 
@@ -75,7 +80,13 @@ def self_test() -> tuple[str, ...]:
         "unix-socket": lambda: socket.socket(socket.AF_UNIX).close(),
         "fork": _fork,
         "kill": lambda: os.kill(os.getppid(), 0),
-        "exec-memory": _executable,
+        "exec-memory": lambda: _map(prot=7, flags=0x22),
+        "stack-memory": lambda: _map(prot=3, flags=0x122),
+        "shared-memory": lambda: _map(prot=3, flags=0x21),
+        "reserved-memory": lambda: _map(prot=1, flags=0x22),
+        "limits": lambda: resource.setrlimit(
+            resource.RLIMIT_AS, resource.getrlimit(resource.RLIMIT_AS)
+        ),
     }
     passed = []
     for name, attempt in tries.items():
@@ -92,11 +103,11 @@ def _fork() -> None:
         os._exit(0)
 
 
-def _executable() -> None:
+def _map(prot: int, flags: int) -> None:
     mmap = _libc.mmap
     mmap.restype = ctypes.c_void_p
     mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    if mmap(None, 4096, 7, 0x22, -1, 0) == ctypes.c_void_p(-1).value:
+    if mmap(None, 4096, prot, flags, -1, 0) == ctypes.c_void_p(-1).value:
         raise PermissionError("mmap")
 
 
@@ -127,6 +138,7 @@ def _drop_capabilities() -> None:
 def _limits(memory_bytes: int) -> None:
     for limit, value in (
         (resource.RLIMIT_DATA, memory_bytes),
+        (resource.RLIMIT_STACK, STACK_BYTES),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, DESCRIPTORS),
@@ -139,6 +151,32 @@ def _limits(memory_bytes: int) -> None:
             value = min(value, hard)
         with contextlib.suppress(ValueError):
             resource.setrlimit(limit, (value, value))
+    _limit_addresses(memory_bytes + STACK_BYTES)
+
+
+def _limit_addresses(more_bytes: int) -> None:
+    """Bound the address space. The parent raises it by each context that it attaches.
+
+    Only the soft limit is set: no parent without privileges could raise the hard one, and the
+    worker has no call left that changes either.
+    """
+    with open("/proc/self/statm", "rb") as file:
+        pages = int(file.read().split()[0])
+    wanted = pages * resource.getpagesize() + more_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+
+
+def _stack_floor() -> int:
+    """Return the lowest address that the stack may come to."""
+    with open("/proc/self/maps", "rb") as file:
+        for line in file:
+            if line.endswith(b"[stack]\n"):
+                low, high = line.split(b" ", 1)[0].split(b"-")
+                return min(int(low, 16), int(high, 16) - STACK_BYTES) - _STACK_GAP
+    raise OSError("the stack of a worker was not found in /proc/self/maps")
 
 
 def _landlock() -> int:
@@ -163,11 +201,11 @@ def _landlock() -> int:
     return int(abi) if locked else 0
 
 
-def _seccomp() -> bool:
+def _seccomp(stack_floor: int) -> bool:
     table = seccomp.TABLES.get(platform.machine())
     if table is None or sys.byteorder != "little" or sys.maxsize < 2**32:
         return False
-    code = seccomp.program(table)
+    code = seccomp.program(table, stack_floor)
     buffer = ctypes.create_string_buffer(code, len(code))
 
     class Program(ctypes.Structure):

@@ -1,9 +1,10 @@
 """The system calls that a worker may make, as a BPF program per architecture.
 
-An allow-list: what is not named fails with EPERM. `mmap` and `mprotect` are refused with PROT_EXEC,
-`mmap` is refused for shared memory (RLIMIT_DATA would not count it), `fcntl` may only duplicate a
-descriptor or read its flags. x86-64 is run by the tests; the aarch64 table is checked for its shape
-against the kernel's numbering and has not been run.
+An allow-list: what is not named fails with EPERM. Memory comes in two forms alone, so that
+RLIMIT_DATA counts all that can be written: private anonymous memory to read and write, and private
+mappings of a file to read, both where the kernel puts them. `mprotect` may only make memory
+writable, `mremap` may not touch the stack, `fcntl` may only duplicate a descriptor or read its
+flags. x86-64 is run by the tests; the aarch64 table is checked for its shape and has not been run.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-LOAD, JUMP_EQUAL, JUMP_SET, JUMP_OVER, AND, RETURN = 0x20, 0x15, 0x45, 0x35, 0x54, 0x06
+LOAD, JUMP_EQUAL, JUMP_OVER, RETURN = 0x20, 0x15, 0x35, 0x06
 ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050001, 0x80000000  # EPERM is 1
-PROT_EXEC, MAP_KIND, MAP_PRIVATE = 0x4, 0x3, 0x2
+PROT_READ, PROT_READ_WRITE = 0x1, 0x3
+MAP_PRIVATE, MAP_PRIVATE_ANONYMOUS = 0x02, 0x22
+MREMAP_MAYMOVE = 1
+MADV_DONTNEED, MADV_FREE = 4, 8
 NR, ARCH, ARGS = 0, 4, 16
 F_GETFD, F_GETFL, F_DUPFD_CLOEXEC = 1, 3, 1030
 
@@ -27,6 +31,8 @@ class Table:
     plain: dict[str, int]
     mmap: int
     mprotect: int
+    mremap: int
+    madvise: int
     fcntl: int
     landlock: int
     """landlock_create_ruleset; add_rule and restrict_self follow."""
@@ -48,8 +54,6 @@ X86_64 = Table(
         "rt_sigprocmask": 14,
         "rt_sigreturn": 15,
         "sched_yield": 24,
-        "mremap": 25,
-        "madvise": 28,
         "nanosleep": 35,
         "getpid": 39,
         "recvfrom": 45,
@@ -70,6 +74,8 @@ X86_64 = Table(
     },
     mmap=9,
     mprotect=10,
+    mremap=25,
+    madvise=28,
     fcntl=72,
     landlock=444,
     capset=126,
@@ -89,8 +95,6 @@ AARCH64 = Table(
         "rt_sigprocmask": 135,
         "rt_sigreturn": 139,
         "sched_yield": 124,
-        "mremap": 216,
-        "madvise": 233,
         "nanosleep": 101,
         "getpid": 172,
         "recvfrom": 207,
@@ -110,6 +114,8 @@ AARCH64 = Table(
     },
     mmap=222,
     mprotect=226,
+    mremap=216,
+    madvise=233,
     fcntl=25,
     landlock=444,
     capset=91,
@@ -118,8 +124,12 @@ AARCH64 = Table(
 TABLES = {"x86_64": X86_64, "aarch64": AARCH64}
 
 
-def program(table: Table) -> bytes:
-    """Return the filter as an array of `struct sock_filter`."""
+def program(table: Table, stack_floor: int) -> bytes:
+    """Return the filter as an array of `struct sock_filter`.
+
+    `stack_floor` is the lowest address that the stack may reach: from there on nothing is moved or
+    made longer, for the kernel counts a stack as no data.
+    """
     code = [
         _step(LOAD, ARCH),
         _step(JUMP_EQUAL, table.audit, 1, 0),
@@ -130,18 +140,11 @@ def program(table: Table) -> bytes:
         code += [_step(JUMP_OVER, 0x40000000, 0, 1), _step(RETURN, REFUSE)]
     for number in sorted(table.plain.values()):
         code += [_step(JUMP_EQUAL, number, 0, 1), _step(RETURN, ALLOW)]
-    code += _checked(table.mprotect, [*_no_exec(), _step(RETURN, ALLOW)])
-    private = [
-        _step(LOAD, _argument(3)),
-        _step(AND, MAP_KIND),
-        _step(JUMP_EQUAL, MAP_PRIVATE, 1, 0),
-        _step(RETURN, REFUSE),
-    ]
-    code += _checked(table.mmap, [*_no_exec(), *private, _step(RETURN, ALLOW)])
-    known: list[bytes] = [_step(LOAD, _argument(1))]
-    for command in (F_GETFD, F_GETFL, F_DUPFD_CLOEXEC):
-        known += [_step(JUMP_EQUAL, command, 0, 1), _step(RETURN, ALLOW)]
-    code += _checked(table.fcntl, [*known, _step(RETURN, REFUSE)])
+    code += _checked(table.mprotect, _one_of(2, PROT_READ_WRITE))
+    code += _checked(table.mmap, _mapping())
+    code += _checked(table.mremap, [*_below(0, stack_floor), *_one_of(3, 0, MREMAP_MAYMOVE)])
+    code += _checked(table.madvise, _one_of(2, MADV_DONTNEED, MADV_FREE))
+    code += _checked(table.fcntl, _one_of(1, F_GETFD, F_GETFL, F_DUPFD_CLOEXEC))
     return b"".join([*code, _step(RETURN, REFUSE)])
 
 
@@ -153,10 +156,47 @@ def _argument(index: int) -> int:
     return ARGS + 8 * index  # the low half: both architectures are little-endian
 
 
-def _no_exec() -> list[bytes]:
+def _one_of(index: int, *values: int) -> list[bytes]:
+    """Allow the call if an argument has one of these values."""
+    steps = [_step(LOAD, _argument(index))]
+    for value in values:
+        steps += [_step(JUMP_EQUAL, value, 0, 1), _step(RETURN, ALLOW)]
+    return [*steps, _step(RETURN, REFUSE)]
+
+
+def _below(index: int, address: int) -> list[bytes]:
+    """Refuse the call unless an address lies below another; go on after the last step."""
+    high, low = address >> 32, address & 0xFFFFFFFF
     return [
+        _step(LOAD, _argument(index) + 4),
+        _step(JUMP_EQUAL, high, 0, 2),
+        _step(LOAD, _argument(index)),
+        _step(JUMP_OVER, low, 1, 2),
+        _step(JUMP_OVER, high, 0, 1),
+        _step(RETURN, REFUSE),
+    ]
+
+
+def _mapping() -> list[bytes]:
+    """Allow memory to read and write, and files to read; addresses are the kernel's own choice.
+
+    A page at an address of the worker's choice would cost two or three pages of page tables.
+    """
+    return [
+        _step(LOAD, _argument(0)),
+        _step(JUMP_EQUAL, 0, 1, 0),
+        _step(RETURN, REFUSE),
+        _step(LOAD, _argument(0) + 4),
+        _step(JUMP_EQUAL, 0, 1, 0),
+        _step(RETURN, REFUSE),
         _step(LOAD, _argument(2)),
-        _step(JUMP_SET, PROT_EXEC, 0, 1),
+        _step(JUMP_EQUAL, PROT_READ_WRITE, 0, 2),
+        _step(LOAD, _argument(3)),
+        _step(JUMP_EQUAL, MAP_PRIVATE_ANONYMOUS, 3, 4),
+        _step(JUMP_EQUAL, PROT_READ, 0, 3),
+        _step(LOAD, _argument(3)),
+        _step(JUMP_EQUAL, MAP_PRIVATE, 0, 1),
+        _step(RETURN, ALLOW),
         _step(RETURN, REFUSE),
     ]
 
