@@ -7,7 +7,6 @@ What a guard hands out is plain data, a class of the allowed kinds, or an object
 from __future__ import annotations
 
 import ast
-import functools
 import types
 import weakref
 from collections.abc import Callable, MutableMapping
@@ -376,36 +375,6 @@ def _name(cls: type) -> str:
 
 def shown_name(base: object) -> str:
     return _name(base) if isinstance(base, type) else _name(type(base))
-
-
-def partial_names(function: Callable[..., Any]) -> dict[str, str | None]:
-    """Return what `wraps` copies, read through the guard."""
-    copied: dict[str, str | None] = {}
-    for name in ("__name__", "__qualname__", "__doc__"):
-        try:
-            copied[name] = label(function, name)
-        except AttributeError:
-            continue
-    return copied
-
-
-def name_after(wrapper: Any, wrapped: Any) -> Any:
-    """Give a function of ours the names and the docstring of the cell's that it stands for."""
-    for name, text in partial_names(wrapped).items():
-        setattr(wrapper, name, text)
-    return wrapper
-
-
-def update_wrapper(wrapper: Any, wrapped: Any, *_: Any, **__: Any) -> Any:
-    """Answer `functools.update_wrapper`: names and docstring, nothing by a name from the cell."""
-    if type(wrapper) is types.FunctionType and _own_function(wrapper, types.FunctionType):
-        name_after(wrapper, wrapped)
-    return wrapper
-
-
-def wraps(wrapped: Any, *_: Any, **__: Any) -> Any:
-    """Answer `functools.wraps`."""
-    return functools.partial(update_wrapper, wrapped=wrapped)
 
 
 keep_internal(Type, Variables)

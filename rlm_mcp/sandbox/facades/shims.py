@@ -16,11 +16,11 @@ import pprint
 import string
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from rlm_mcp.sandbox import classes, guards
-from rlm_mcp.sandbox.facades import containers, copying
+from rlm_mcp.sandbox.facades import containers, copying, wrappers
 from rlm_mcp.sandbox.facades.annotations import (
     Annotation,
     GenericBase,
@@ -131,82 +131,6 @@ def _accepts_str(kind: Any) -> bool:
 def is_subclass(cls: Any, kind: Any) -> bool:
     """Answer `issubclass`."""
     return issubclass(real(cls), real(kind))
-
-
-class Suppress(contextlib.AbstractContextManager[None]):
-    """`contextlib.suppress`, which lets a stop through."""
-
-    def __init__(self, *kinds: type[BaseException]) -> None:
-        self._kinds = kinds
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        if kind is None or issubclass(kind, guards.Stop):
-            return False
-        return issubclass(kind, self._kinds)
-
-
-class Manager:
-    """One use of a generator as a context manager."""
-
-    def __init__(self, function: Callable[..., Iterator[Any]], given: Any, named: Any) -> None:
-        self._made_of = (function, given, named)
-        self._inner: Any = function(*given, **named)
-
-    def __enter__(self) -> Any:
-        for value in self._inner:
-            return value
-        raise RuntimeError("generator didn't yield")
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> Any:
-        if kind is None:
-            for _ in self._inner:
-                raise RuntimeError("generator didn't stop")
-            return False
-        thrown = kind() if error is None else error
-        try:
-            self._inner.throw(thrown)
-        except StopIteration as stop:
-            return stop is not thrown
-        except BaseException as raised:
-            if raised is thrown or (
-                isinstance(thrown, StopIteration) and raised.__cause__ is thrown
-            ):
-                return False
-            raise
-        raise RuntimeError("generator didn't stop after throw()")
-
-    def __call__(self, wrapped: Callable[..., Any]) -> Callable[..., Any]:
-        def inner(*positional: Any, **named: Any) -> Any:
-            with Manager(*self._made_of):
-                return wrapped(*positional, **named)
-
-        guards.name_after(inner, wrapped)
-        return inner
-
-
-def context_manager(function: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
-    """Answer `contextlib.contextmanager`."""
-
-    def make(*positional: Any, **named: Any) -> Manager:
-        return Manager(function, positional, named)
-
-    guards.name_after(make, function)
-    return make
-
-
-def lru_cache(maxsize: Any = 128, typed: bool = False) -> Any:
-    """Answer `functools.lru_cache`, which takes over names and a docstring and nothing else."""
-    if callable(maxsize):
-        return lru_cache()(maxsize)
-    size = maxsize if maxsize is None else max(0, maxsize)
-
-    def wrap(function: Callable[..., Any]) -> Any:
-        make: Any = functools._lru_cache_wrapper
-        made = make(function, size, typed, functools._CacheInfo)
-        made.cache_parameters = lambda: {"maxsize": size, "typed": typed}
-        return guards.name_after(made, function)
-
-    return wrap
 
 
 class StringIO(io.StringIO):
@@ -320,7 +244,6 @@ class Dispatch:
 
 guards.writable_classes.add(decimal.Context)
 guards.attribute_holders.add(Dispatch)
-guards.keep_internal(Manager)
 
 
 def base_classes() -> set[type]:
@@ -349,8 +272,8 @@ def shim_exports() -> dict[str, dict[str, Any]]:
             "UserString": containers.UserString,
         },
         "contextlib": {
-            "suppress": Suppress,
-            "contextmanager": context_manager,
+            "suppress": wrappers.Suppress,
+            "contextmanager": wrappers.context_manager,
             "redirect_stdout": refused("redirect_stdout", "print is kept in _stdout"),
         },
         "copy": {"copy": copying.shallow_copy, "deepcopy": copying.deep_copy},
@@ -363,10 +286,10 @@ def shim_exports() -> dict[str, dict[str, Any]]:
             "IntFlag": IntFlag,
         },
         "functools": {
-            "cache": lru_cache(None),
-            "lru_cache": lru_cache,
-            "wraps": guards.wraps,
-            "update_wrapper": guards.update_wrapper,
+            "cache": wrappers.lru_cache(None),
+            "lru_cache": wrappers.lru_cache,
+            "wraps": wrappers.wraps,
+            "update_wrapper": wrappers.update_wrapper,
             "partial": functools.partial,
             "singledispatch": Dispatch,
             "total_ordering": total_ordering,
