@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "sdk": set(),
     "contexts": {"corpus", "redact"},
     "corpus": set(),
-    "redact": set(),
+    "redact": {"corpus"},
     "errors": set(),
     "counts": set(),
     "config": {"errors"},
