@@ -10,20 +10,34 @@ Text is redacted first and cut then: `window` looks at what is around a cut.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlm_mcp import config
 from rlm_mcp.redact.forms import RULES
 from rlm_mcp.redact.rules import Secret
 
-__all__ = ["REACH", "RULES", "Secret", "count", "find", "marker", "redact", "window"]
+__all__ = [
+    "REACH",
+    "RULES",
+    "Secret",
+    "count",
+    "find",
+    "marker",
+    "redact",
+    "redact_lines",
+    "window",
+]
 
 REACH = 24_000
 """Characters beside a cut in which a secret that crosses it begins or ends: the longest form, a
 private key, has 20,000."""
 SALT_BYTES = 32
+_APART = "\n\0\n"
+"""Stands between texts of which no secret reaches into the next."""
 
 
 def redact(text: str) -> str:
@@ -40,6 +54,28 @@ def window(text: str, start: int, end: int) -> str:
     secrets = find(text[low : end + REACH])
     moved = [Secret(one.start + low, one.end + low, one.kind) for one in secrets]
     return _marked(text, moved, start, min(end, len(text)), lines=True)
+
+
+def redact_lines(texts: Sequence[str]) -> tuple[list[str], set[int]]:
+    """Return texts, whole lines each, without the secrets in them, line by line as they were; and
+    the numbers of those that may be a part of a secret which begins above them.
+    """
+    starts, size = [], 0
+    for text in texts:
+        starts.append(size + len(_APART))
+        size += len(_APART) + len(text)
+    joined = _APART.join(("", *texts, ""))
+    secrets, parts = RULES.secrets_and_parts(joined)
+    clean = list(texts)
+    found: dict[int, list[Secret]] = {}
+    for secret in secrets:
+        number = bisect.bisect_right(starts, secret.start) - 1
+        start = starts[number]
+        moved = Secret(secret.start - start, secret.end - start, secret.kind)
+        found.setdefault(number, []).append(moved)
+    for number, inside in found.items():
+        clean[number] = _marked(texts[number], inside, 0, len(texts[number]), lines=True)
+    return clean, {bisect.bisect_right(starts, place + 1) - 1 for place in parts}
 
 
 def count(text: str) -> int:

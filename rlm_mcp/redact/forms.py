@@ -52,7 +52,7 @@ _NAMED = (
     ),
     Rule(
         "password", "a part of a connection string", ("password", "pwd"),
-        r"(?<=[;\"'])(?:password|pwd)\s?=\s?([^;\"'\s{}]{3,100})(?=[;\"'])",
+        r"(?<=[;\"'])(?:password|pwd)[ \t]?=[ \t]?([^;\"'\s{}]{3,100})(?=[;\"'])",
         NOSEY_PARKER, "Server=…;Pwd=…;", check=checks.is_element, inside=True, any_case=True,
         sign=_SIGN,
     ),
@@ -64,17 +64,18 @@ _NAMED = (
     ),
     Rule(
         "password", "a value of a .NET or NuGet configuration", ("key=", "name="),
-        r"(?:key|name)=\"[\w.:-]{0,60}(?:password|secret|token|apikey)\"\s{1,8}"
+        r"(?:key|name)=\"[\w.:-]{0,60}(?:password|secret|token|apikey)\"[ \t]{1,8}"
         r"value=\"([^\"\n]{4,300})\"",
         GITLEAKS, '<add key="ClearTextPassword" value="…" />', check=checks.is_element,
         any_case=True, sign=r"(?:key|name)=\"[\w.:-]{0,60}(?:password|secret|token|apikey)\"",
     ),
     Rule(
         "password", "a constant of PHP", ("define(",),
-        r"define\(\s{0,4}[\"']\w{0,40}(?:pass|secret|key|token|salt|pwd)\w{0,20}[\"']\s{0,4},\s{0,4}"
+        r"define\([ \t]{0,4}[\"']\w{0,40}(?:pass|secret|key|token|salt|pwd)\w{0,20}[\"']"
+        r"[ \t]{0,4},[ \t]{0,4}"
         r"(?:\"([^\"\n]{6,200})\"|'([^'\n]{6,200})')",
         OWN, "define('DB_PASSWORD', '…')", check=checks.is_literal, any_case=True,
-        sign=r"define\(\s{0,4}[\"']",
+        sign=r"define\([ \t]{0,4}[\"']",
     ),
     Rule(
         "aws-secret", "the secret behind an AWS key id, as in a CSV file", ("akia", "asia"),
@@ -84,9 +85,9 @@ _NAMED = (
     ),
     Rule(
         "npm-token", "the login of a registry of npm", ("_auth", "_password"),
-        r"_(?:auth|password)\s{0,4}=\s{0,4}[\"']?([A-Za-z0-9+/]{12,400}={0,2})",
+        r"_(?:auth|password)[ \t]{0,4}=[ \t]{0,4}[\"']?([A-Za-z0-9+/]{12,400}={0,2})",
         OWN, "//registry/:_auth=…", check=checks.is_random_with_digits, inside=True,
-        sign=r"_(?:auth|password)\s{0,4}=",
+        sign=r"_(?:auth|password)[ \t]{0,4}=",
     ),
 )  # fmt: skip
 
@@ -101,7 +102,7 @@ _ON_COMMAND_LINES = (
     ),
     Rule(
         "password", "sshpass -p", ("sshpass",),
-        r"sshpass\s{1,4}-p[ ]?[\"']?([^\s\"']{4,200})", OWN, "sshpass -p …",
+        r"sshpass[ \t]{1,4}-p[ ]?[\"']?([^\s\"']{4,200})", OWN, "sshpass -p …",
         check=checks.is_typed,
     ),
     Rule(
@@ -117,7 +118,7 @@ _ON_COMMAND_LINES = (
     Rule(
         "password", "the clients of Oracle", ("sqlplus ", "sqlldr ", "expdp ", "impdp ",
                                               "jdbc:oracle:"),
-        r"(?:(?:sqlplus|sqlldr|expdp|impdp)\s{1,4}(?:-\w{1,9}\s{1,4}){0,4}(?:userid=)?[\"']?"
+        r"(?:(?:sqlplus|sqlldr|expdp|impdp)[ \t]{1,4}(?:-\w{1,9}[ \t]{1,4}){0,4}(?:userid=)?[\"']?"
         r"|jdbc:oracle:(?:thin|oci8?):)[\w$#.-]{1,60}/([^\s\"'/]{3,100})@",
         OWN, "sqlplus user/…@host, jdbc:oracle:thin:user/…@host", check=checks.is_password_of_url,
     ),
@@ -131,17 +132,19 @@ _SENT = (
     ),
     Rule(
         "basic-auth", "the header Authorization", ("authorization",),
-        r"authorization[\"']?\s{0,4}[:=,]\s{0,4}[\"']?basic[ \t]{1,4}([A-Za-z0-9+/]{8,400}={0,2})",
+        r"authorization[\"']?[ \t]{0,4}[:=,][ \t]{0,4}[\"']?basic[ \t]{1,4}"
+        r"([A-Za-z0-9+/]{8,400}={0,2})",
         OWN, "Authorization: Basic …", inside=True, any_case=True,
-        sign=r"authorization[\"']?[\x09-\x0d ]{0,4}[:=,]",
+        sign=r"authorization[\"']?[\t ]{0,4}[:=,]",
     ),
     Rule(
         "authorization", "the header Authorization", ("authorization",),
-        r"authorization[\"']?\s{0,4}[:=,]\s{0,4}[\"']?(?:(?:token|bot|api-?key|key|apikey|splunk"
+        r"authorization[\"']?[ \t]{0,4}[:=,][ \t]{0,4}[\"']?"
+        r"(?:(?:token|bot|api-?key|key|apikey|splunk"
         r"|genie-?key|sso-key|discogs)[ \t]{1,4}(?:token=)?)?[\"']?"
         r"([A-Za-z0-9._~+/:-]{16,4000}={0,2})",
         GITLEAKS, "Authorization: token …, Authorization: …", check=checks.is_sent,
-        inside=True, any_case=True, sign=r"authorization[\"']?[\x09-\x0d ]{0,4}[:=,]",
+        inside=True, any_case=True, sign=r"authorization[\"']?[\t ]{0,4}[:=,]",
     ),
     Rule(
         "basic-auth", "the configuration of Docker", ('"auth":',),
@@ -201,8 +204,8 @@ _IN_FILES = (
     Rule(
         "private-key", "PEM and OpenPGP", ("-----BEGIN ",),
         r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-        r"(?=(?:(?!-----)[\s\S]){0,300}?[A-Za-z0-9+/]{32})"
-        r"(?:(?:(?!-----)[\s\S]){0,20000}-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+        r"(?=(?:(?!-----)[^\0]){0,300}?[A-Za-z0-9+/]{32})"
+        r"(?:(?:(?!-----)[^\0]){0,20000}-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
         r"|(?:[\s\\nr\"',+]{0,12}[A-Za-z0-9+/=]{16,}){1,400})",
         GITLEAKS, "-----BEGIN … PRIVATE KEY-----", inside=True,
         sign=r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY",

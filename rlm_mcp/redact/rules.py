@@ -22,6 +22,14 @@ _HEAD = 32
 _FEW, _SPARSE = 64, 128
 """Up to 64 beginnings, and one more for 128 characters, are looked at one by one."""
 
+_CONTINUED = (
+    r"\n[^A-Za-z0-9\n]{0,8}[A-Za-z0-9][A-Za-z0-9+/=]{8,}(?:\\n|[\\\"', +\r])*\n",
+    r"\n[ \t]*[bru@]?[\\]*[\"'`][^\s\"'`]{6,}[\"'`]?[\\)\]},; \r]*\n",
+    r"\n[ \t]*password[ \t]",
+)
+"""Lines that a secret's beginning may stand above: nothing but base64, as the lines of a key, or
+but a text in quotes; the password of a netrc file."""
+
 
 @dataclass(frozen=True, slots=True)
 class Secret:
@@ -134,25 +142,48 @@ class Rules:
 
         return finder({rule.signs for rule in self.all})
 
+    @functools.cached_property
+    def places_of_parts(self) -> Callable[[bytes], Iterator[int]]:
+        """Return the same function for lines: it also gives the newline before a line that may be
+        a part of a secret from above.
+        """
+        from rlm_mcp.corpus.starts import finder
+
+        return finder({*(rule.signs for rule in self.all), *_CONTINUED})
+
     def secrets(self, text: str) -> list[Secret]:
         """Return the secrets in a text, in order, none overlapping another.
 
         Of two that are the same text the first rule gives the kind; of two that overlap, the
         first to begin, and the secret ends with the last to end.
         """
-        # A character stays one character, so positions hold.
-        data = text.encode("ascii", "replace")
-        plain = text if text.isascii() else data.decode()
+        return self._kept(*_plain(text), self.places)[0]
+
+    def secrets_and_parts(self, text: str) -> tuple[list[Secret], list[int]]:
+        """Return the secrets in a text of lines, and the places of the newlines before lines that
+        may be a part of a secret from above.
+        """
+        plain, data = _plain(text)
+        secrets, places = self._kept(plain, data, self.places_of_parts)
+        if places is None:
+            places = self.places_of_parts(data)
+        return secrets, [place for place in places if data[place] == 10]
+
+    def _kept(
+        self, plain: str, data: bytes, finder: Callable[[bytes], Iterator[int]]
+    ) -> tuple[list[Secret], Sequence[int] | None]:
+        """Return the secrets, and all beginnings where they are few."""
         most = _FEW + len(data) // _SPARSE
-        places = [*islice(self.places(data), most + 1)]
-        found = self.at_places(plain, places) if len(places) <= most else self.everywhere(plain)
+        places = [*islice(finder(data), most + 1)]
+        few = len(places) <= most
+        found = self.at_places(plain, places) if few else self.everywhere(plain)
         kept: list[Secret] = []
         for start, stop, number in sorted(found):
             if not kept or start >= kept[-1].end:
                 kept.append(Secret(start, -stop, self.all[number].kind))
             elif -stop > kept[-1].end:
                 kept[-1] = Secret(kept[-1].start, -stop, kept[-1].kind)
-        return kept
+        return kept, places if few else None
 
     def at_places(self, text: str, places: Iterable[int]) -> Iterator[_Found]:
         """Yield what the rules find at some places of an ASCII text."""
@@ -180,3 +211,9 @@ class Rules:
                     for start, end in rule.spans(text, place, done):
                         yield start, -end, number
                     place = searched.find(begin, place + 1)
+
+
+def _plain(text: str) -> tuple[str, bytes]:
+    """Return a text in which other characters than those of ASCII are one `?` each."""
+    data = text.encode("ascii", "replace")
+    return (text if text.isascii() else data.decode()), data
