@@ -21,43 +21,126 @@ from rlm_mcp.errors import BadRequest, Denied, Unavailable
 
 DENIED_FILES = (
     ".env", ".env.*", ".env[-_]*", ".envrc", "*.env",
-    "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk", "secring.*",
+    "*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.pkcs12", "*.pvk", "*.ppk", "*.agekey", "*.ovpn",
+    "*.jks", "*.jceks", "*.bks", "*.bcfks", "*.keystore", "*.kdb", "*.kdbx", "secring.*",
     "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*",
+    "wallet.dat", "*.wallet", "default_wallet", "cwallet.sso", "utc--*--*",
     "credentials", "credentials.json", "credentials.yml", "credentials.yaml", "credentials.xml",
-    ".credentials", ".credentials.*", "credentials.tfrc.json", "service-account*.json",
-    "secrets.yml", "secrets.yaml", "secrets.json", "secrets.toml",
-    ".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".htpasswd", ".git-credentials",
-    ".dockercfg", ".my.cnf", ".boto", ".s3cfg", ".vault-token", "*.tfstate", "*.tfstate.backup",
+    "credentials.toml", "credentials.csv", "credentials.ini", "credentials.properties",
+    ".credentials", ".credentials.*", "credentials.tfrc.json", "credentials.db",
+    "application_default_credentials.json", "client_secret*.json", "accesskeys.csv",
+    "*_accesskeys.csv", "rootkey.csv", "*firebase-adminsdk*.json", "kaggle.json",
+    "service-account*.json", "service_account*.json", "serviceaccount*.json",
+    "*-service-account.json", "*_service_account.json",
+    "secrets.yml", "secrets.yaml", "secrets.json", "secrets.toml", "secrets.ini",
+    "secrets.properties", "secrets.xml", ".secrets", ".secrets.*",
+    ".netrc", "_netrc", ".netrc.*", "_netrc.*", ".authinfo", ".authinfo.*",
+    ".npmrc", ".pypirc", ".pgpass", "pgpass.conf", ".my.cnf", ".mylogin.cnf", ".boto", ".s3cfg",
+    ".htpasswd", ".htdigest", "htpasswd", ".passwd-s3fs", ".smbcredentials", ".git-credentials",
+    ".dockercfg", ".dockerconfigjson", ".databrickscfg", ".terraformrc", "terraform.rc",
+    ".msmtprc", ".fetchmailrc", "rclone.conf", "sftp-config.json",
+    ".vault-token", ".vault-pass*", ".vault_pass*",
+    "*.tfstate", "*.tfstate.*", "*.tfvars", "*.tfvars.json",
+    "kubeconfig", "kubeconfig.y*ml", "kubeconfig.json", "kubeconfig.conf", "*.kubeconfig",
+    "*[-_.]kubeconfig", "*[-_.]kubeconfig.y*ml", "kubeconfig[-_]*.y*ml", "kube_config*.y*ml",
+    ".*_history", ".*_history-*", "bash_history", "zsh_history", "fish_history", ".history",
+    ".histfile", ".zhistory", ".dbshell", "mongosh_repl_history", "consolehost_history.txt",
+    ".lesshst", ".viminfo",
     "shadow", "gshadow", "shadow-", "gshadow-",
 )  # fmt: skip
-"""Names of files that are refused by default, compared without case."""
+"""Names of files that are refused by default, compared without case; their backups are too."""
 
-HARMLESS_FILES = (".env.example", ".env.sample", ".env.template", ".env.dist", "id_*.pub")
+HARMLESS_FILES = (
+    ".env.example", ".env.sample", ".env.template", ".env.dist", ".env.*.example",
+    ".env.*.sample", ".env.*.template", ".env.*.dist", ".env[-_]example", ".env[-_]sample",
+    ".env[-_]template", "example.env", "sample.env", "template.env", "*example.tfvars",
+    "*sample.tfvars", "id_*.pub",
+)  # fmt: skip
 """Exceptions: files that document secrets without holding them, and public keys."""
 
-DENIED_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", "gcloud"})
+DENIED_FOLDERS = frozenset(
+    {".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", "gcloud", ".oci", ".password-store"}
+)
 """Folders of which no file is opened by default."""
+
+DENIED_PATHS = (r"gh/hosts\.ya?ml", r"(?:composer|\.codex)/auth\.json")
+"""Ends of paths that are refused by default, where the name alone says too little."""
 
 _VIRTUAL = ("/proc", "/sys", "/dev")
 
 
-_DENIED = re.compile("|".join(map(fnmatch.translate, DENIED_FILES)))
-_HARMLESS = re.compile("|".join(map(fnmatch.translate, HARMLESS_FILES)))
+_NAMES = frozenset(name for name in DENIED_FILES if not set(name) & set("*?["))
+_ENDINGS = tuple(name[1:] for name in DENIED_FILES if re.fullmatch(r"\*[\w.-]+", name))
+_GLOBS = [name for name in DENIED_FILES if name not in _NAMES and name[1:] not in _ENDINGS]
+
+
+def _joined(globs: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, globs)))
+
+
+_ANYWHERE = _joined(name for name in _GLOBS if name[0] == "*")
+_INSIDE = frozenset(
+    max(re.split(r"\*|\[.*?\]", name), key=len) for name in _GLOBS if name[0] == "*"
+)
+"""The longest plain part of each pattern of those: where none is, none matches."""
+_BY_FIRST = {
+    first: _joined(name for name in _GLOBS if name[0] == first)
+    for first in {name[0] for name in _GLOBS} - {"*"}
+}
+"""Patterns by the character that a name begins with: most paths begin with another one."""
+_HARMLESS = _joined(HARMLESS_FILES)
 _FOLDERS = re.compile(rf"(?:\A|/)(?:{'|'.join(map(re.escape, sorted(DENIED_FOLDERS)))})[. ]*/")
+_PATHS = re.compile(rf"(?:.*/)?(?:{'|'.join(DENIED_PATHS)})\Z", re.DOTALL)
+_WORDS = ("bak", "backup", "old", "orig", "original", "save", "saved", "copy", "prev", "previous",
+          "tmp", "temp", "rej", "disabled", "swp", "swo", "swn", "swm", "swx", "rpmsave", "rpmnew",
+          "rpmorig", "dpkg-old", "dpkg-dist", "dpkg-new", "ucf-old", "ucf-dist")  # fmt: skip
+_MARKS = ("~", "#", ")", *_WORDS, *"0123456789")
+_BACKUP = re.compile(
+    rf"(?:~|#|[-_. ]+(?:{'|'.join(_WORDS)}|~?\d{{1,14}}~?|\d{{4}}-\d\d-\d\d)| ?\(\d{{1,3}}\))\Z"
+)
+"""What programs and people add to the name of a copy that they keep."""
+_LEADS = ("#", ".#", ".~", "copy of ", "backup of ")
+_COPY = re.compile(r"\A(?:\.?#|\.~(?:lock\.)?|copy of |backup of )")
 
 
 def is_denied(path: str) -> bool:
     """Say whether a file of this name is refused by default; `path` may be relative.
 
-    It is asked about every path of a repository, so it is three regular expressions at most.
+    It is asked about every path of a repository.
     """
     path = path.casefold().replace("\\", "/")
     name = path[path.rfind("/") + 1 :]
     if ":" in name or name.endswith((".", " ")):
         name = name.partition(":")[0].rstrip(". ")  # on NTFS, x.pem:stream and x.pem. are x.pem
-    if _DENIED.match(name) and not _HARMLESS.match(name):
+    if _FOLDERS.search(path) is not None:
         return True
-    return _FOLDERS.search(path) is not None
+    if name.startswith(("hosts.y", "auth.json")):
+        return _PATHS.match(path[: len(path) - len(name)] + _original(name)) is not None
+    if _names_secrets(name):
+        return not _HARMLESS.match(_original(name))
+    if not name.endswith(_MARKS) and not name.startswith(_LEADS):
+        return False
+    # A backup, for which some editors put a dot before the name.
+    first = _original(name)
+    return any(map(_names_secrets, (first, first[1:]))) and not _HARMLESS.match(first)
+
+
+def _names_secrets(name: str) -> bool:
+    if name in _NAMES or name.endswith(_ENDINGS):
+        return True
+    if any(part in name for part in _INSIDE) and _ANYWHERE.match(name):
+        return True
+    if name.startswith(("kubeconfig-", "kubeconfig_")) and "." not in name:
+        return True
+    patterns = _BY_FIRST.get(name[:1])
+    return patterns is not None and patterns.match(name) is not None
+
+
+def _original(name: str) -> str:
+    """Return the name of the file that a backup is of, or the name itself."""
+    while match := _BACKUP.search(name):
+        name = name[: match.start()]
+    return _COPY.sub("", name) or name
 
 
 class Confine:

@@ -28,6 +28,7 @@ _CHARS = re.compile(r"C([0-9]{1,15})-C?([0-9]{1,15})\Z")
 _BLOCK = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,6}))?\Z")
 _REV = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/~^{}+-]{0,199}\Z")
 _RESERVED = frozenset(b"%#@")
+_PLAIN = re.compile(r"[A-Za-z0-9_./+,=:~-]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ class Ref:
 
 def quote(path: str) -> str:
     """Return `path` as it is written in a ref."""
+    if _PLAIN.match(path):
+        return path
     out = []
     last = len(path) - 1
     for number, char in enumerate(path):

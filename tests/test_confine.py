@@ -31,6 +31,49 @@ def test_secrets_are_denied_by_name(path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        ".env~", "x.env.bak", ".env.swp", ".env.swo", "#.env#", ".#.env", ".env.orig", ".env.save",
+        ".env.2024-01-02", ".env.local.bak", ".env_old", ".env.bak.old", ".env - copy",
+        "prod.pem.bak", "server.key~", "id_rsa.old", ".id_rsa.swp", "copy of id_rsa",
+        "SECRETS.YML~", ".git-credentials~", ".pgpass.bak", "credentials.json.1",
+        "credentials.json (1)", ".~lock.credentials.csv#", "service-account.json.bak",
+        ".kube/config", "kubeconfig", "kubeconfig.yaml", "prod-kubeconfig", "kubeconfig-prod",
+        "a/kubeconfig-prod.yml", "kubeconfig.old", "kube_config_cluster.yml",
+        "terraform.tfvars", "prod.auto.tfvars", "x.tfvars.json", "terraform.tfvars.bak",
+        "terraform.tfstate", "terraform.tfstate.backup", "terraform.tfstate.1700000000.backup",
+        ".bash_history", ".zsh_history", ".python_history", ".psql_history", ".mysql_history",
+        ".node_repl_history", ".sqlite_history", ".rediscli_history", "fish_history",
+        ".bash_history-1234.tmp", "ConsoleHost_history.txt",
+        "_netrc", ".netrc.gpg", ".authinfo", ".pgpass", ".my.cnf", ".dockercfg",
+        ".docker/config.json", ".config/gh/hosts.yml", "gh/hosts.yml~", ".codex/auth.json",
+        ".aws/credentials", "application_default_credentials.json", "client_secret_1.json",
+        "x.jks", "x.p12", "x.pfx", "x.kdbx", "x.p8", "wallet.dat", ".htpasswd", ".vault-token",
+        ".cargo/credentials.toml", ".gem/credentials", "rclone.conf", "secrets.yml", "x.ovpn",
+    ],
+)  # fmt: skip
+def test_backups_histories_and_the_files_of_tools_are_denied_by_name(path: str) -> None:
+    assert is_denied(path)
+    assert is_denied(path.upper())
+    assert is_denied(f"deep/er/{path}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".env.sample", ".env.template", ".env.example~", ".env.example.bak",
+        ".env.production.example", "example.env", "id_rsa.pub.bak", "kubeconfig.go",
+        "kubeconfig_test.go", "history.py", "order_history.py", "hosts.yml", "ansible/hosts.yaml",
+        "terraform.tfvars.example", "prod.example.tfvars", "x.tf", "README.md~", "main.c.orig",
+        "auth.json", "notes.1", "secrets.py", "#", "~", ".bak", "#x#", "foo.swp", "report (1).txt",
+        "a/credentials/README.md", "backup of notes.txt",
+    ],
+)  # fmt: skip
+def test_examples_and_other_backups_are_not_denied(path: str) -> None:
+    assert not is_denied(path)
+
+
+@pytest.mark.parametrize(
     "path", [".env.example", "id_rsa.pub", "keys.py", "environment.py", "pem.md", "credentials.py"]
 )
 def test_ordinary_names_are_not_denied(path: str) -> None:

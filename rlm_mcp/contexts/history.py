@@ -235,7 +235,7 @@ class History:
 
     def diff(self, a: str = "", b: str = "", path: str = "") -> str:
         """diff(a="", b="", path="") -> the patch between two revisions (default: the range)"""
-        return window.decode(self._diff(a or self._first, b or self._last or "HEAD", path))
+        return window.shown(self._diff(a or self._first, b or self._last or "HEAD", path))
 
     def blame(self, path: str, start: int = 1, end: int = 0, rev: str = "") -> list[commits.Blamed]:
         """blame(path, start=1, end=0, rev="") -> who last changed each line, in which commit"""
@@ -250,7 +250,7 @@ class History:
         entry = commits.tree_entry(git, git.resolve(rev), path)
         if entry is None or entry.kind != "blob":
             raise BadRequest(f"{path!r} is no file at {rev}.")
-        return window.decode(git.run("cat-file", "blob", entry.blob, limit_bytes=MAX_FILE))
+        return window.shown(git.run("cat-file", "blob", entry.blob, limit_bytes=MAX_FILE))
 
     def grep(self, pattern: str, path: str = "", limit: int = 30) -> Listed[Changed]:
         """grep(pattern, path="", limit=30) -> commits that add or remove a matching line, the

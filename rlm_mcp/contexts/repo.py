@@ -159,7 +159,7 @@ class Repo(Text):
         git = self.repository.git
         base = self.repository.head() or git.text("hash-object", "-t", "tree", "--stdin")
         secrets = self.confine.secrets
-        return window.decode(patches.uncommitted(git, base, path, staged=staged, secrets=secrets))
+        return window.shown(patches.uncommitted(git, base, path, staged=staged, secrets=secrets))
 
     def log(self, path: str = "", limit: int = 20) -> Listed[commits.Commit]:
         """log(path="", limit=20) -> commits that touched a path, newest first; a file is followed

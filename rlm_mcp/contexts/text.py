@@ -202,7 +202,7 @@ class Text:
                 raise BadRequest(
                     f"{ref} is larger than {MAX_TEXT:,} bytes; chunk it and take the parts."
                 )
-            parts.append(window.decode(data))
+            parts.append(window.shown(data))
         return "".join(parts)
 
     def search(self, query: Query, scope: Ref) -> Found:

@@ -121,7 +121,7 @@ class Passage:
     ref: str
     """What the window holds, exactly; opening it again gives the same text."""
     text: str
-    """Verbatim; bytes that are not text are shown as U+FFFD and counted in `note`."""
+    """Verbatim but for secrets; bytes that are no text are U+FFFD and counted in `note`."""
     first_line: int | None
     """Number of the first line, or None where lines have no meaning (characters, blocks)."""
     total: int
@@ -211,7 +211,9 @@ class Variable(Protocol):
         ...
 
     def text(self, ref: Ref) -> str:
-        """Return the whole text of `ref`, verbatim; for sub-model prompts and checking quotes."""
+        """Return the whole text of `ref`, verbatim but for secrets: for prompts of sub-models and
+        checking quotes.
+        """
         ...
 
     def search(self, query: Query, scope: Ref) -> Found: ...

@@ -1,7 +1,8 @@
 """Cut a verbatim window out of one document, and say how to get what follows.
 
 Windows are lines; a line too long to show is opened by characters instead. Every window's ref
-gives the same text when it is opened again.
+gives the same text when it is opened again. Secrets are taken out of the document before it is
+cut, so none shows a part of itself; lines and characters are counted as the document has them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from rlm_mcp.contexts.variable import Passage
 from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest, Unavailable
+from rlm_mcp.redact import REACH
+from rlm_mcp.redact import window as redacted
 from rlm_mcp.refs import Chars, Lines, Ref
 
 if TYPE_CHECKING:
@@ -82,6 +85,12 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
+def shown(data: bytes) -> str:
+    """Return a whole text without its secrets."""
+    text = decode(data)
+    return redacted(text, 0, len(text))
+
+
 def window(ref: Ref, document: Document, limit: int) -> Passage:
     """Return at most `limit` lines from the start of `ref`; raises BadRequest past the end."""
     span = ref.span
@@ -104,11 +113,10 @@ def window(ref: Ref, document: Document, limit: int) -> Passage:
         size += len(line) + 1
     if not taken:
         return _long_line(ref, document, start, lines[0], total)
-    text = decode(b"\n".join(taken))
     last = start + len(taken) - 1
     return Passage(
         ref=str(ref.at(Lines(start, last))),
-        text=text,
+        text=_without_secrets(document, start, last, decode(b"\n".join(taken))),
         first_line=start,
         total=total,
         next_ref=_next(ref, last, end, total, limit),
@@ -117,15 +125,16 @@ def window(ref: Ref, document: Document, limit: int) -> Passage:
 
 
 def text_of(ref: Ref, document: Document) -> str:
-    """Return the whole text of `ref`, verbatim."""
+    """Return the whole text of `ref`, verbatim but for secrets."""
     if ref.span is None:
-        return decode(document.data())
+        return shown(document.data())
     if isinstance(ref.span, Chars):
         text = decode(document.data())
         _check_chars(ref, ref.span.start, len(text))
-        return text[ref.span.start : ref.span.end]
+        return redacted(text, ref.span.start, ref.span.end)
     start, end = _bounds(ref, document.line_count())
-    return decode(b"\n".join(document.line_bytes(start, end)))
+    text = decode(b"\n".join(document.line_bytes(start, end)))
+    return _without_secrets(document, start, end, text)
 
 
 def _bounds(ref: Ref, total: int) -> tuple[int, int]:
@@ -136,6 +145,32 @@ def _bounds(ref: Ref, total: int) -> tuple[int, int]:
     if ref.span.start > max(1, total):
         raise BadRequest(f"{ref}: the document has {counted(total, 'line')}.")
     return ref.span.start, max(1, min(ref.span.end, total))
+
+
+def _without_secrets(
+    document: Document, start: int, last: int, text: str, end: int | None = None
+) -> str:
+    """Return the text of lines `start` to `last`, or the first `end` characters of it."""
+    before, after = _beside(document, start - 1, -1), _beside(document, last + 1, 1)
+    before = f"{before}\n" if start > 1 else ""
+    end = len(text) if end is None else end
+    return redacted(f"{before}{text}\n{after}", len(before), len(before) + end)
+
+
+def _beside(document: Document, line: int, step: int) -> str:
+    """Return the lines from `line` on, upwards or downwards, as far as a secret reaches."""
+    total = document.line_count()
+    found: list[bytes] = []
+    size, many = 0, 8
+    while 1 <= line <= total and size < REACH:
+        first, last = (line - many + 1, line) if step < 0 else (line, line + many - 1)
+        lines = document.line_bytes(max(1, first), min(last, total))
+        found = [*lines, *found] if step < 0 else [*found, *lines]
+        size += sum(map(len, lines)) + len(lines)
+        line += step * many
+        many *= 2
+    joined = b"\n".join(found)
+    return decode(joined[-REACH:] if step < 0 else joined[:REACH])
 
 
 def _next(ref: Ref, last: int, end: int, total: int, limit: int) -> str:
@@ -161,7 +196,7 @@ def _long_line(ref: Ref, document: Document, line: int, raw: bytes, total: int) 
         note += f" The next line: {ref.at(Lines(line + 1, line + 1))}"
     return Passage(
         ref=str(ref.at(Chars(before, before + end))),
-        text=text[:end],
+        text=_without_secrets(document, line, line, text, end),
         first_line=None,
         total=total,
         next_ref=follows,
@@ -180,7 +215,7 @@ def _chars(ref: Ref, text: str, start: int, end: int, total: int) -> Passage:
         follows = str(ref.at(Chars(stop, min(len(text), stop + CHARS))))
     return Passage(
         ref=str(ref.at(Chars(start, stop))),
-        text=text[start:stop],
+        text=redacted(text, start, stop),
         first_line=None,
         total=total,
         next_ref=follows,

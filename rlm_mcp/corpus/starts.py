@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 def finder(patterns: Iterable[str]) -> Callable[[bytes], Iterator[int]]:
-    """Return a function that yields the places at which one of the patterns matches, in order.
+    """Return a function that yields every place at which one of the patterns matches, in order.
 
-    Places inside a match that was found already are not told.
+    It is linear where no match reaches over many beginnings of others.
     """
     # RE2 takes 15 ms to import.
     import re2
@@ -16,9 +16,13 @@ def finder(patterns: Iterable[str]) -> Callable[[bytes], Iterator[int]]:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.case_sensitive = False
-    regex = re2.compile("|".join(f"(?:{one})" for one in sorted(patterns)).encode(), options)
+    joined = "|".join(f"(?:{one})" for one in sorted(patterns)).encode()
+    search = re2.compile(joined, options).search
 
     def find(data: bytes) -> Iterator[int]:
-        return (match.start() for match in regex.finditer(data))
+        match = search(data)
+        while match is not None:
+            yield match.start()
+            match = search(data, match.start() + 1)
 
     return find

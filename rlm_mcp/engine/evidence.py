@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from rlm_mcp import redact
 from rlm_mcp.errors import BadRequest, RlmError
 from rlm_mcp.refs import Lines, Ref, parse
 
@@ -66,7 +67,7 @@ def _judge(ref: Ref, quote: str, text: str | None, text_of: Opener) -> Evidence:
     if not quote:
         shown = "\n".join(text.split("\n")[:SHOWN_LINES])[:LONGEST_QUOTE]
         return Evidence(str(ref), shown, True)
-    for form in (quote, quote.strip()):
+    for form in (quote, quote.strip(), redact.redact(quote)):
         at = text.find(form)
         if form and at >= 0:
             return Evidence(str(_narrowed(ref, text, at, form, text_of)), form, True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from rlm_mcp.contexts.variable import Query, Variable, wire
 from rlm_mcp.counts import counted
-from rlm_mcp.engine import arguments, asking, observe, replies
+from rlm_mcp.engine import arguments, asking, observe, redaction, replies
 from rlm_mcp.engine import schema as schemas
 from rlm_mcp.engine.calls import Account, Answer, Ask, Failed
 from rlm_mcp.engine.environment import Flights, attachment
@@ -161,7 +161,7 @@ class Host:
         """Return the structure of a scope."""
         self.scope.looked = True
         found = self.scope.reader.outline(self._where(given), given.count("limit", 60))
-        return wire(found)
+        return redaction.hide_in_answer(wire(found), self.scope.reader.text)
 
     def _where(self, given: arguments.Arguments) -> str:
         """Return the ref to look at; none given means the main variable."""
@@ -172,9 +172,10 @@ class Host:
         self.scope.looked = True
         by, tokens = given.text("by", "auto"), given.count("tokens", 4_000)
         chunks = self.scope.reader.chunk(given.text("ref"), by, tokens)
-        table = "\n".join(f"{chunk.ref}  ~{chunk.tokens} tokens  {chunk.title}" for chunk in chunks)
+        rows = redaction.hide_in_answer(wire(chunks), self.scope.reader.text)
+        table = "\n".join(f"{row['ref']}  ~{row['tokens']} tokens  {row['title']}" for row in rows)
         handle = self.scope.handles.keep(table, "refs", [chunk.ref for chunk in chunks])
-        return {"chunks": wire(chunks), "handle": handle}
+        return {"chunks": rows, "handle": handle}
 
     def variable(self, given: arguments.Arguments) -> Any:
         """Call a method of a variable."""

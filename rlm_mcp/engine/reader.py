@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from rlm_mcp.contexts import names
@@ -23,8 +24,10 @@ from rlm_mcp.contexts.variable import (
     Variable,
     wire,
 )
+from rlm_mcp.engine import redaction
 from rlm_mcp.engine.handles import Handles, missing
 from rlm_mcp.errors import BadRequest, RlmError
+from rlm_mcp.redact import window
 from rlm_mcp.refs import Ref, literal, parse
 
 PART_TOKENS = 8_000
@@ -103,7 +106,8 @@ class Reader:
         ref = parse(text)
         if ref.variable not in self.own and (handles := self._handles(ref.variable)):
             return handles.read(ref, limit)
-        return self._on(ref, lambda variable, at: variable.read(at, limit))
+        found = self._on(ref, lambda variable, at: variable.read(at, limit))
+        return replace(found, text=window(found.text, 0, len(found.text)))  # a listing has some too
 
     def text(self, text: str | Ref) -> str:
         """Return the whole text of a ref. Raises an RlmError."""
@@ -128,11 +132,13 @@ class Reader:
 
     def search(self, query: Query, text: str) -> Found:
         """Return matching lines."""
-        return self._on(parse(text), lambda variable, at: variable.search(query, at))
+        found = self._on(parse(text), lambda variable, at: variable.search(query, at))
+        return replace(found, hits=redaction.hide_in_hits(found.hits, self.text))
 
     def rank(self, question: str, text: str, limit: int) -> Sequence[Hit]:
         """Return the passages that best fit a question."""
-        return self._on(parse(text), lambda variable, at: variable.rank(question, at, limit))
+        found = self._on(parse(text), lambda variable, at: variable.rank(question, at, limit))
+        return redaction.hide_in_hits(found, self.text)
 
     def outline(self, text: str, limit: int) -> Outline:
         """Return the structure of a scope."""
@@ -149,7 +155,11 @@ class Reader:
             raise BadRequest(
                 f"{name} has no method {method!r}; it has: {', '.join(variable.methods)}."
             )
-        return wire(names.call(f"{name}.{method}", variable.methods[method], args, kwargs))
+        found = names.call(f"{name}.{method}", variable.methods[method], args, kwargs)
+        if isinstance(found, list) and any(isinstance(item, Hit) for item in found):
+            found[:] = redaction.hide_in_hits(found, self.text)
+            return wire(found)
+        return redaction.hide_in_answer(wire(found), self.text)
 
     def spread(self, refs: Sequence[str]) -> tuple[str, ...]:
         """Return refs with the lists behind handles opened up."""

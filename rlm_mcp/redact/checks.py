@@ -6,7 +6,6 @@ import base64
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
 
 _FILLERS = re.compile(
     r"x{4,}|\*{3,}|\.{3,}|example|placeholder|change.?me|your[-_ ]|dummy|redacted|<|>|\$|\{|%\("
@@ -16,8 +15,19 @@ _FILLERS = re.compile(
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _HEX = re.compile(r"[0-9a-f]{7,128}\Z|[0-9A-F]{7,128}\Z")
 _CODE = re.compile(r"[A-Za-z_]\w*(?:[.:/?!-]+[A-Za-z_]\w*)*(?:\(\)|[.:])?\Z")
+_CALL = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+\Z|[\w.]*[(\[]")
 _PATH = re.compile(r"(?:\.{0,2}/|[A-Za-z]:\\)[\w./\\-]*\Z")
 _OWN_NAME = re.compile(r"pass|secret|token|key|credential|auth", re.IGNORECASE)
+_LABEL = re.compile(
+    r"(?:help|text|label|msg|message|prompt|error|title|hint|regex|file|path|policy|pattern|field"
+    r"|name|dir|len|length|min|max)$",
+    re.IGNORECASE,
+)
+_EXPLAINED = re.compile(
+    r"(?:my|the|a|user|db|some|test)?[-_]?(?:p|pw|pwd|pass|passw|passwd|password|passphrase|secret"
+    r"|token|apikey|api[-_]key|user|username|user-password|x-oauth-basic)s?[0-9]?\Z",
+    re.IGNORECASE,
+)
 _CLASSES = (
     re.compile("[a-z]"),
     re.compile("[A-Z]"),
@@ -41,23 +51,30 @@ def _classes(value: str) -> int:
     return sum(kind.search(value) is not None for kind in _CLASSES)
 
 
-def _is_quoted(value: str, whole: str) -> bool:
+def is_filled(value: str, match: re.Match[str]) -> bool:
+    """Say whether a value is more than filler words."""
+    return not _FILLERS.search(value)
+
+
+def is_quoted(value: str, match: re.Match[str]) -> bool:
     """Say whether a quoted value that stands beside a secret's name is one."""
+    whole = match[0]
     if _FILLERS.search(value) or (_UUID.match(value) and whole[:5].lower() == "token"):
         return False
     if _PATH.match(value) or _VERSION.match(value):
         return False
-    if _HEX.match(value) and whole[:4].lower() != "pass":
+    password = whole[:4].lower() == "pass" or whole[:3].lower() == "pwd"
+    if _HEX.match(value) and not password:
         return len(value) >= 32
     classes, digits = _classes(value), len(_DIGITS.findall(value))
     if _CODE.match(value) and (not digits or _OWN_NAME.search(value)):
         return False
-    if whole[:4].lower() == "pass":
+    if password:
         return classes >= 2 and bool(digits or classes >= 3)
     return classes >= 2 and len(value) >= 12 and (digits >= 2 or classes >= 3)
 
 
-def _is_bare(value: str, whole: str) -> bool:
+def is_bare(value: str, match: re.Match[str]) -> bool:
     """Say whether a value without quotes is a secret rather than code."""
     if _FILLERS.search(value) or _UUID.match(value) or value.replace(".", "").isdigit():
         return False
@@ -68,28 +85,97 @@ def _is_bare(value: str, whole: str) -> bool:
     return _classes(value) >= 3 and entropy(value) >= 2.8
 
 
-def _is_random(value: str, whole: str) -> bool:
+def is_literal(value: str, match: re.Match[str]) -> bool:
+    """Say whether the value of a shell's or a file's variable, always meant as it is, is one."""
+    name = match[0][: match.start(match.lastindex or 0) - match.start()].rstrip("\"'= :\t")
+    if _FILLERS.search(value) or _LABEL.search(name) or _PATH.match(value) or _CALL.match(value):
+        return False
+    if value.isdigit() or _VERSION.match(value) or _EXPLAINED.match(value):
+        return False
+    return _DIGITS.search(value) is not None or _classes(value) >= 3 or value.count(" ") >= 2
+
+
+def is_alone(value: str, match: re.Match[str]) -> bool:
+    """Say the same of a value that ends its line, where nothing but its name stands before it."""
+    text, start = match.string, match.start()
+    lead = text[max(0, start - 80) : start]
+    lead = lead[lead.rfind("\n") + 1 :]
+    return re.fullmatch(r"\s*(?:- |export |set )?[\w.-]*", lead) is not None and (
+        is_literal(value, match)
+        and (_DIGITS.search(value) is not None)
+        and not (_OWN_NAME.search(value) and _CODE.match(value))
+    )
+
+
+def is_random(value: str, match: re.Match[str]) -> bool:
     """Say whether a value in the form of a key is more than filler words."""
     if _FILLERS.search(value) or _UUID.match(value):
         return False
     return _classes(_OTHERS.sub("", value)) >= 2 and entropy(value) >= 3.0
 
 
-def _is_whole(value: str, whole: str) -> bool:
+def is_random_with_digits(value: str, match: re.Match[str]) -> bool:
+    """Say the same, and that digits are in it, as words have none."""
+    return bool(_DIGITS.search(value)) and is_random(value, match)
+
+
+def is_sent(value: str, match: re.Match[str]) -> bool:
+    """Say whether what a header sends is a secret, not code that makes one."""
+    return is_random_with_digits(value, match) and (not _CODE.match(value) or is_user(value, match))
+
+
+def is_user(value: str, match: re.Match[str]) -> bool:
+    """Say whether the user of an URL is a token rather than a name, a host or a project."""
+    return len(_DIGITS.findall(value)) >= 3 and is_random(value, match) and entropy(value) >= 3.5
+
+
+def is_whole(value: str, match: re.Match[str]) -> bool:
     """Say whether a value is as long as its maker's keys, whatever it is made of, or random."""
     full = _WHOLE.match(value) is not None and not _FILLERS.search(value)
-    return full or _is_random(value, whole)
+    return full or is_random(value, match)
 
 
-def _is_typed(value: str, whole: str) -> bool:
+def is_typed(value: str, match: re.Match[str]) -> bool:
     """Say whether what a person passes a program as a password is one, not a variable or port."""
     return not _FILLERS.search(value) and not value.isdigit()
 
 
-def _is_login(value: str, whole: str) -> bool:
+def is_option(value: str, match: re.Match[str]) -> bool:
+    """Say whether what follows an option of a command is a secret, not a word of its help."""
+    if _FILLERS.search(value) or value.isdigit() or _PATH.match(value) or _CALL.match(value):
+        return False
+    if _EXPLAINED.match(value) or value[:1] in "-|[":
+        return False
+    return _DIGITS.search(value) is not None or _classes(value) >= 3
+
+
+def is_element(value: str, match: re.Match[str]) -> bool:
+    """Say whether the text of an element is a secret; its own name is none."""
+    return not _FILLERS.search(value) and not _EXPLAINED.match(value) and not value.isdigit()
+
+
+def is_password_of_url(value: str, match: re.Match[str]) -> bool:
+    """Say whether what stands where a password does in an URL is one, not the word for it."""
+    return not _FILLERS.search(value) and not _EXPLAINED.match(value)
+
+
+def is_password_with_slash(value: str, match: re.Match[str]) -> bool:
+    """Say the same of what holds a slash, which elsewhere ends a port."""
+    return "/" in value and not re.match(r"\d{1,5}/", value) and is_password_of_url(value, match)
+
+
+def is_password_of_pgpass(value: str, match: re.Match[str]) -> bool:
+    """Say whether the fifth field of a line is a password: four others begin the line."""
+    text, start = match.string, match.start()
+    lead = text[max(0, start - 120) : start]
+    lead = lead[lead.rfind("\n") + 1 :].lstrip("+-")
+    return re.fullmatch(r"[\w.*-]{1,100}", lead) is not None and is_typed(value, match)
+
+
+def is_login(value: str, match: re.Match[str]) -> bool:
     """Say whether an encoded value is a name and a password."""
     try:
-        return b":" in base64.b64decode(value, validate=True)
+        return b":" in base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
     except ValueError:
         return False
 
@@ -100,32 +186,8 @@ _KEY = re.compile(
 )
 
 
-def _is_key(value: str, whole: str) -> bool:
+def is_encoded_key(value: str, match: re.Match[str]) -> bool:
     """Say whether a value in base64 is a key."""
     plain = value.rstrip("=").replace("-", "+").replace("_", "/")
     plain = plain[:-1] if len(plain) % 4 == 1 else plain
     return _KEY.match(base64.b64decode(plain + "=" * (-len(plain) % 4))) is not None
-
-
-CHECKS: Mapping[str, Callable[[str, str], bool]] = {
-    "password1": _is_quoted,
-    "password2": _is_quoted,
-    "password3": _is_quoted,
-    "password5": _is_quoted,
-    "password4": _is_bare,
-    "password8": _is_typed,
-    "password6": _is_typed,
-    "password7": _is_typed,
-    "basic_auth2": _is_login,
-    "model_key": _is_random,
-    "vault_token": _is_random,
-    "telegram_token": _is_random,
-    "cookie": _is_random,
-    "aws_key": lambda value, whole: not _FILLERS.search(value),
-    "anthropic_key": _is_whole,
-    "openai_key": lambda value, whole: _is_random(value, whole) and bool(_DIGITS.search(value)),
-    "huggingface_token": _is_random,
-    "encoded_key": _is_key,
-    "bearer": _is_random,
-    "url_password": lambda value, whole: not _FILLERS.search(value),
-}

@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "corpus": {"git"},
     "git": set(),
     "confine": {"errors"},
-    "redact": set(),
+    "redact": {"corpus"},
     "errors": set(),
     "counts": set(),
     "programs": set(),

@@ -189,7 +189,7 @@ class Logs:
         size = sum(file.big.size for file in files)
         if size > MAX_TEXT:
             raise BadRequest(f"{ref} is larger than {MAX_TEXT:,} bytes; chunk it first.")
-        return "".join(window.decode(Whole(file).data()) for file in files)
+        return "".join(window.shown(Whole(file).data()) for file in files)
 
     def search(self, query: Query, scope: Ref) -> Found:
         gated = sift.compiled(

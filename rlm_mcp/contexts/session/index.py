@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rlm_mcp.corpus.runs import Run
     from rlm_mcp.corpus.text import Writer
 
-VERSION = 5
+VERSION = 6
 """Raised with every change of the tables, of rendering or of redaction."""
 
 TRIES = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import string
 
-from rlm_mcp.contexts.session.clean import LARGE, clean, suspects
+from rlm_mcp.contexts.session.clean import clean, suspects
 from rlm_mcp.redact import redact
 
 MIXED = string.ascii_letters + string.digits
@@ -48,7 +48,7 @@ def test_a_large_text_is_cleaned_as_a_whole_one() -> None:
 
 def test_only_texts_with_a_beginning_are_suspect() -> None:
     rng = random.Random(5)
-    texts = ["plain words only", secret(rng), "x" * LARGE * 2, f"a {secret(rng)}"]
+    texts = ["plain words only", secret(rng), "x" * 16_384, f"a {secret(rng)}"]
     found = suspects([text.encode() for text in texts])
     assert {1, 3} <= found
     assert 0 not in found

@@ -90,7 +90,7 @@ IN_PLACE = [
     ("password", 'const authToken: string = "{}";', letters(24)),
     ("password", "https://host/path?token={}&x=1", "a1B2c3D4e5F6g7H8"),
     ("password", "SECRET_KEY='{}'", letters(50)),
-    ("password", "machine git.host login ada password {}", "s3cr3tvalue"),
+    ("netrc-password", "machine git.host login ada password {}", "s3cr3tvalue"),
     ("password", "curl -s -u ada:{} https://host/x", "s3cr3tvalue"),
     ("password", "mysql -h db -uroot -p{} shop", "s3cr3tvalue"),
     (
@@ -333,7 +333,7 @@ def test_a_key_in_base64_is_taken_out(secret: str) -> None:
     for ending in ("", "\n"):
         wrapped = base64.b64encode(f"{secret}{ending}".encode()).decode()
         found = redact.redact(f"data:\n  value: {wrapped}\n")
-        assert found.startswith("data:\n  value: [secret:encoded-key:") and found.endswith("]\n")
+        assert found.startswith("data:\n  value: [secret:base64-key:") and found.endswith("]\n")
 
 
 def test_a_certificate_in_base64_stays() -> None:
