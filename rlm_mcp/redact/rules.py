@@ -166,7 +166,7 @@ class Rules:
         plain, data = _plain(text)
         secrets, places = self._kept(plain, data, self.places_of_parts)
         if places is None:
-            places = self.places_of_parts(data)
+            places = list(self.places_of_parts(data))
         return secrets, [place for place in places if data[place] == 10]
 
     def _kept(
