@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from rlm_mcp.config import NARROWING, Settings
+from rlm_mcp.redact import RULES
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = "Where is the class BudgetSpent defined?"
@@ -41,6 +42,18 @@ def settings() -> str:
         shown = "the project folder" if field.name == "roots" else f"`{value!r}`"
         rows.append(f"| `{field.name}` | {shown} | {'yes' if field.name in NARROWING else 'no'} |")
     return "\n".join(rows) + "\n"
+
+
+def secrets() -> str:
+    """Return the table of the forms of secrets that are known, from the rules themselves."""
+    rows = ["| name | of | form | facts from |", "| --- | --- | --- | --- |"]
+    for rule in RULES.all:
+        shape = (rule.shape or rule.form).replace("|", "\\|")
+        source = rule.source
+        licence = f" ({source.licence})" if source.licence else ""
+        facts = f"{source.name}{licence}, {source.date}"
+        rows.append(f"| `{rule.kind}` | {rule.maker} | `` {shape} `` | {facts} |")
+    return "\n".join(dict.fromkeys(rows)) + "\n"
 
 
 def cli_help() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlm_mcp.contexts.variable import Hit
 from rlm_mcp.errors import RlmError
-from rlm_mcp.redact import redact, redact_lines
+from rlm_mcp.redact import redact, redact_lines, window
 from rlm_mcp.refs import Lines, Ref, parse
 
 NEAR = 200
@@ -59,18 +59,32 @@ def hide_in_hits(hits: Sequence[Hit], text_of: TextOf) -> tuple[Hit, ...]:
 
 def hide_in_answer(answer: Any, text_of: TextOf) -> Any:
     """Return plain JSON without secrets; a record with a ref is compared with what stands there."""
+    if isinstance(answer, list) and all(isinstance(row, dict) and "line" in row for row in answer):
+        answer = _in_lines(answer)
     texts: list[tuple[str, str]] = []
     _collect(answer, "", texts)
     clean, parts = redact_lines([text for text, _ in texts])
     known = {}
     for number, (text, ref) in enumerate(texts):
         if ref and (clean[number] is not text or number in parts or CUT <= len(text) <= MOST_CUT):
-            known[text, ref] = _settled(text, ref, text_of)
+            known[text, ref] = _settled(text, ref, text_of, part=number in parts)
         elif clean[number] is not text:
             known[text, ref] = clean[number]
     if not known:
         return answer
     return _replaced(answer, "", known)
+
+
+def _in_lines(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return rows that are lines one after the other without the secrets that cross them."""
+    text = "\n".join(str(row.get("text", "")) for row in rows)
+    lines = window(text, 0, len(text)).split("\n")
+    if len(lines) != len(rows):
+        return list(rows)
+    return [
+        {**row, "text": line} if "text" in row else row
+        for row, line in zip(rows, lines, strict=True)
+    ]
 
 
 def _height(hit: Hit) -> int:
@@ -101,41 +115,53 @@ def _hidden(hit: Hit, lines: Sequence[str], at: int) -> Hit:
     first = at - len(hit.before)
     below = at + hit.text.count("\n") + 1
 
-    def line(number: int) -> str:
-        return lines[number] if 0 <= number < len(lines) else ""
+    def line(number: int) -> str | None:
+        return lines[number] if 0 <= number < len(lines) else None
 
+    own = [line(number) for number in range(at, below)]
     return replace(
         hit,
-        text=_agreed(hit.text, "\n".join(map(line, range(at, below)))),
+        text=_agreed(hit.text, None if None in own else "\n".join(text or "" for text in own)),
         before=tuple(_agreed(text, line(first + n)) for n, text in enumerate(hit.before)),
         after=tuple(_agreed(text, line(below + n)) for n, text in enumerate(hit.after)),
     )
 
 
-def _agreed(quoted: str, source: str) -> str:
-    """Return a quote as its source, which has no secrets, says it: the part of it that is meant."""
+def _agreed(quoted: str, source: str | None) -> str:
+    """Return a quote as its source, which has no secrets, says it; of None nothing is known."""
+    if source is None:
+        return redact(quoted)
     if quoted in source:
         return quoted
+    place = _place(quoted, source)
+    return source[max(0, place) :][: len(quoted)]
+
+
+def _place(quoted: str, source: str) -> int:
+    """Return where a quote begins in its source, by its first or last characters."""
     for size in _ANCHORS:
-        if (place := source.find(quoted[:size])) >= 0 and len(quoted) >= size:
-            return source[place : place + len(quoted)]
-        if (place := source.rfind(quoted[-size:])) >= 0 and len(quoted) >= size:
-            return source[max(0, place + size - len(quoted)) : place + size]
-    place = source.find("[secret:")
-    return source[max(0, place - 20) : place + len(quoted)] if place >= 0 else redact(quoted)
+        if len(quoted) >= size:
+            if (place := source.find(quoted[:size])) >= 0:
+                return place
+            if (place := source.rfind(quoted[-size:])) >= 0:
+                return max(0, place + size - len(quoted))
+    return source.find("[secret:") - 20
 
 
-def _settled(text: str, ref: str, text_of: TextOf) -> str:
-    """Return a text of a record without secrets."""
+def _settled(text: str, ref: str, text_of: TextOf, *, part: bool) -> str:
+    """Return a text of a record without secrets; `part`: it may go on with one from above."""
     try:
         at = parse(ref)
         span = at.span
         if isinstance(span, Lines):
             at = at.at(Lines(span.start, min(span.end, span.start + NEAR)))
-        source = text_of(at) if span is not None else ""
+        source = text_of(at) if span is not None else None
     except (RlmError, ValueError):
-        source = ""
-    return text if text in source else redact(_agreed(text, source))
+        source = None
+    if source is None or text in source:
+        return redact(text)
+    begins = any(text[:size] in source for size in _ANCHORS if len(text) >= size)
+    return redact(_agreed(text, source) if part or begins else text)
 
 
 def _collect(value: Any, ref: str, found: list[tuple[str, str]]) -> None:

@@ -26,7 +26,8 @@ _NAMED = (
     Rule(
         "password", "a value in quotes, behind a name such as password or api_key", _WORDS,
         _NAME + r"\\{0,4}[\"']?\]?\s{0,8}(?::\s{0,4}(?:str|string)\s{0,4}=|:=|=>|[=:])"
-        r"\s{0,8}[bru@]?(?:\\{1,4}[\"']([^\s\"'\\]{6,300})\\{1,4}[\"']"
+        r"(?:\s{0,8}|[ \t]{0,8}[\\(]?\r?\n[+-]?[ \t]{0,60})"
+        r"[bru@]?(?:\\{1,4}[\"']([^\s\"'\\]{6,300})\\{1,4}[\"']"
         r"|\"([^\s\"]{6,300})\"|'([^\s']{6,300})'|`([^\s`]{6,300})`)",
         OWN, 'password = "…", "api_key": "…"', check=checks.is_quoted, inside=True, any_case=True,
         sign=_SIGN,

@@ -165,9 +165,8 @@ class Rules:
         """
         plain, data = _plain(text)
         secrets, places = self._kept(plain, data, self.places_of_parts)
-        if places is None:
-            places = list(self.places_of_parts(data))
-        return secrets, [place for place in places if data[place] == 10]
+        every = self.places_of_parts(data) if places is None else places
+        return secrets, [place for place in every if data[place] == 10]
 
     def _kept(
         self, plain: str, data: bytes, finder: Callable[[bytes], Iterator[int]]
