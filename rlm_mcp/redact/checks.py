@@ -51,6 +51,13 @@ def _classes(value: str) -> int:
     return sum(kind.search(value) is not None for kind in _CLASSES)
 
 
+def _is_scrambled(value: str) -> bool:
+    """Say whether letters of both cases stand as by chance, as in no name, whatever its style."""
+    letters = [char for char in value if char.isalpha()]
+    share = sum(map(str.isupper, letters)) / max(1, len(letters))
+    return len(value) >= 24 and 0.3 <= share <= 0.7 and entropy(value) >= 4
+
+
 def is_filled(value: str, match: re.Match[str]) -> bool:
     """Say whether a value is more than filler words."""
     return not _FILLERS.search(value)
@@ -67,6 +74,8 @@ def is_quoted(value: str, match: re.Match[str]) -> bool:
     if _HEX.match(value) and not password:
         return len(value) >= 32
     classes, digits = _classes(value), len(_DIGITS.findall(value))
+    if _is_scrambled(value):
+        return True
     if _CODE.match(value) and (not digits or _OWN_NAME.search(value)):
         return False
     if password:
@@ -80,6 +89,8 @@ def is_bare(value: str, match: re.Match[str]) -> bool:
         return False
     if _HEX.match(value):
         return len(value) >= 32
+    if _is_scrambled(value) and "." not in value:
+        return True
     if _CODE.match(value) and ("." in value or len(_DIGITS.findall(value)) < 2):
         return False
     return _classes(value) >= 3 and entropy(value) >= 2.8
@@ -121,12 +132,14 @@ def is_random_with_digits(value: str, match: re.Match[str]) -> bool:
 
 def is_sent(value: str, match: re.Match[str]) -> bool:
     """Say whether what a header sends is a secret, not code that makes one."""
-    return is_random_with_digits(value, match) and (not _CODE.match(value) or is_user(value, match))
+    named = _CODE.match(value) is not None
+    return is_user(value, match) or (not named and is_random_with_digits(value, match))
 
 
 def is_user(value: str, match: re.Match[str]) -> bool:
     """Say whether the user of an URL is a token rather than a name, a host or a project."""
-    return len(_DIGITS.findall(value)) >= 3 and is_random(value, match) and entropy(value) >= 3.5
+    likely = len(_DIGITS.findall(value)) >= 3 or _is_scrambled(value)
+    return likely and is_random(value, match) and entropy(value) >= 3.5
 
 
 def is_whole(value: str, match: re.Match[str]) -> bool:

@@ -84,6 +84,8 @@ def test_every_rule_says_where_its_facts_come_from() -> None:
         "see hooks.slack.com/services/ and discord.com/api/webhooks",
         "key-1234567890abcdef is short, SK is a country and API-KEY a name",
         "$1 costs $5 or $6$ and $2a",
+        "api_key = someVeryLongCamelCaseFunctionNameForTheKeysOfAll",
+        "Authorization: theValueOfTheHeaderThatIsSentEachTime",
         "the machine default login is ada, the password is secret",
     ],
 )
