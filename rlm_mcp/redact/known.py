@@ -13,7 +13,7 @@ from rlm_mcp.redact.rules import Check, Rule, Source
 GITLEAKS = Source("gitleaks b58d3f10", "MIT", "2026-07-22")
 DETECT_SECRETS = Source("detect-secrets 5e14193", "Apache-2.0", "2026-04-02")
 NOSEY_PARKER = Source("Nosey Parker 2e6e7f36", "Apache-2.0", "2026-02-21")
-MAKER = Source("what the maker documents", "", "2026-11-30")
+MAKER = Source("the prefix that the maker gives, not checked again", "", "2026-11-30")
 OWN = Source("this project", "", "2026-11-30")
 
 _ALNUM = r"(?![A-Za-z0-9])"
