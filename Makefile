@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test fuzz lint types docs bench bench-sandbox eval eval-session
+.PHONY: setup demo test fuzz lint types docs shape bench bench-sandbox eval eval-session
 
 setup: .venv/ready
 
@@ -30,6 +30,9 @@ types: setup
 
 docs: setup
 	$(BIN)/cog -r -I docs README.md docs/tools.md docs/security.md
+
+shape: setup
+	$(BIN)/python bench/shape.py
 
 bench: setup
 	$(BIN)/python bench/startup.py

@@ -34,8 +34,9 @@ from bench.plane_retrieval import measure_retrieval  # noqa: E402
 from bench.plane_search import measure_search  # noqa: E402
 from bench.plane_symbols import measure_chunks, measure_rank, measure_symbols  # noqa: E402
 from bench.plane_tokens import measure_tokens  # noqa: E402
-from rlm_mcp.corpus import gate, load, search  # noqa: E402
-from rlm_mcp.corpus.pack import Corpus  # noqa: E402
+from rlm_mcp.corpus.search import compile_pattern, grep  # noqa: E402
+from rlm_mcp.corpus.store import open_corpus  # noqa: E402
+from rlm_mcp.corpus.store.corpus import Corpus  # noqa: E402
 
 PARTS = ("load", "search", "structure", "logs", "history")
 
@@ -61,19 +62,19 @@ def measure_load(tree: Path, cache: Path, reps: int) -> Corpus:
 
     def anew() -> None:
         shutil.rmtree(cache / "cold", ignore_errors=True)
-        load.tree(tree, cache=cache / "cold").close()
+        open_corpus.open_tree(tree, cache=cache / "cold").close()
 
     anew()
     loaded, floor = best(max(2, reps // 2), anew, lambda: plain_read(tree))
-    corpus = load.tree(tree, cache=cache)
-    size, count = corpus.snapshot.table.text_bytes, len(corpus.paths())
+    corpus = open_corpus.open_tree(tree, cache=cache)
+    size, count = corpus.snapshot.table.text_bytes, len(corpus.document_paths())
     target = "0.2 s" if size < 2e8 else "2.0 s"
     row("load, page cache warm", loaded, f"reading only: {floor.wall:.3f} s", floor, target)
     time.sleep(0.1)
     corpus.refresh()
-    reopened = best(reps, lambda: load.tree(tree, cache=cache).close())[0]
+    reopened = best(reps, lambda: open_corpus.open_tree(tree, cache=cache).close())[0]
     target = "0.05 s" if size < 2e8 else "0.3 s"
-    stats = best(reps, lambda: [os.lstat(tree / path) for path in corpus.paths()])[0]
+    stats = best(reps, lambda: [os.lstat(tree / path) for path in corpus.document_paths()])[0]
     row("reopen", reopened, f"lstat of all, in Python: {stats.wall:.3f} s", stats, target)
     for _ in range(4):
         corpus.refresh()
@@ -89,7 +90,9 @@ def measure_load(tree: Path, cache: Path, reps: int) -> Corpus:
 
 def edit(tree: Path, corpus: Corpus) -> tuple[float, float]:
     """Return the seconds from a write until it is in the corpus, and of a search that finds it."""
-    path = next(p for p in corpus.paths() if 2_000 < len(corpus.data(p)) < 50_000)
+    path = next(
+        p for p in corpus.document_paths() if 2_000 < len(corpus.document_bytes(p)) < 50_000
+    )
     old = (tree / path).read_bytes()
     word = f"freshly_written_{random.randrange(10**9)}"
     try:
@@ -97,7 +100,7 @@ def edit(tree: Path, corpus: Corpus) -> tuple[float, float]:
         begun = time.perf_counter()
         corpus.refresh()
         seen = time.perf_counter()
-        found = search.search(corpus, search.Query(word))
+        found = grep.grep_corpus(corpus, grep.Query(word))
         asked = time.perf_counter() - seen
         assert found.total == 1
     finally:
@@ -109,7 +112,7 @@ def edit(tree: Path, corpus: Corpus) -> tuple[float, float]:
 def peek(corpus: Corpus) -> None:
     """Measure opening windows of lines."""
     rng = random.Random(1)
-    paths = [path for path in corpus.paths() if corpus.line_count(path) > 100]
+    paths = [path for path in corpus.document_paths() if corpus.line_count(path) > 100]
     wanted = [(path, rng.randrange(1, corpus.line_count(path))) for path in rng.sample(paths, 500)]
 
     def windows() -> None:
@@ -123,9 +126,10 @@ def peek(corpus: Corpus) -> None:
 def measure_memory(tree: Path, cache: Path) -> None:
     """Measure the private memory of a process that has the tree open and has searched it."""
     script = (
-        "import sys; from pathlib import Path; from rlm_mcp.corpus import load, search;"
-        "c = load.tree(Path(sys.argv[1]), cache=Path(sys.argv[2]));"
-        "search.search(c, search.Query('return'));"
+        "import sys; from pathlib import Path; from rlm_mcp.corpus.store import open_corpus;"
+        "from rlm_mcp.corpus.search import grep, query;"
+        "c = open_corpus.open_tree(Path(sys.argv[1]), cache=Path(sys.argv[2]));"
+        "grep.grep_corpus(c, query.Query('return'));"
         "lines = open('/proc/self/smaps_rollup').read().splitlines()[1:];"
         "text = dict(l.split(':', 1) for l in lines);"
         "kb = lambda k: int(text[k].split()[0]);"
@@ -145,7 +149,7 @@ def open_tree(tree: Path, cache: Path, options: argparse.Namespace) -> Corpus:
     """Open a tree, measured where that is asked for."""
     if "load" in options.only:
         return measure_load(tree, cache, options.reps)
-    return load.tree(tree, cache=cache)
+    return open_corpus.open_tree(tree, cache=cache)
 
 
 def main() -> None:
@@ -162,7 +166,7 @@ def main() -> None:
     if not trees:
         trees, fetched = fetch(options.fetch)
         rg = rg or fetched
-    engine = gate.hyperscan()
+    engine = compile_pattern.load_hyperscan()
     print(
         f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, "
         f"load {os.getloadavg()[0]:.1f}, Hyperscan {'on' if engine else 'off'}, "
@@ -187,7 +191,8 @@ def main() -> None:
             size = corpus.snapshot.table.text_bytes
             scan = size / 15e9 * 1e3
             print(
-                f"\n{size / 1e6:,.0f} MB in {len(corpus.paths()):,} documents; one pass over them "
+                f"\n{size / 1e6:,.0f} MB in {len(corpus.document_paths()):,} documents; "
+                "one pass over them "
                 f"at 15 GB/s takes {scan:.1f} ms; load {os.getloadavg()[0]:.1f}."
             )
             corpus.close()

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.counts import counted
+from rlm_mcp.plurals import count_noun
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,7 +62,7 @@ def show(question: str, where: str, got: dict[str, Any]) -> None:
         print(f"   {mark}  {item['ref']}")
     print(
         f"   status {got['status']} · {verified} of {len(got['evidence'])} refs verified · "
-        f"{got['seconds']:.2f} s · {counted(got['calls'], 'model call')} · "
+        f"{got['seconds']:.2f} s · {count_noun(got['calls'], 'model call')} · "
         f"cost ${got['cost_usd']:.2f}"
     )
 

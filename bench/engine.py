@@ -48,7 +48,7 @@ MAP = (
 async def ask(workspace: Workspace, question: str, **more: Any) -> tuple[Result, float]:
     """Carry out one run; return it with the seconds that the caller waited."""
     began = time.perf_counter()
-    result = await workspace.ask(question, mode="recursive", **more)
+    result = await workspace.run_query(question, mode="recursive", **more)
     return result, time.perf_counter() - began
 
 

@@ -35,8 +35,8 @@ class Place:
     def workspace(self, **settings: Any) -> Workspace:
         """Return a workspace over the repository."""
         chosen = Settings(**{"roots": (self.root,), "model": MODEL, "max_usd": 50.0, **settings})
-        tools = {tool.name: tool.source for tool in toolbox.read()}
-        return Workspace(chosen, tools, promptbook.read().texts)
+        tools = {tool.name: tool.source for tool in toolbox.read_tools()}
+        return Workspace(chosen, tools, promptbook.read_prompts().texts_by_name)
 
     def close(self) -> None:
         """Remove the folders."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.plane_measure import Work, best, once, row, run
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.variable import Query
 from rlm_mcp.refs import Ref
+from rlm_mcp.variable.protocol import Query
 
 
 def measure_history(folder: Path, reps: int) -> None:
@@ -26,7 +26,7 @@ def measure_history(folder: Path, reps: int) -> None:
 
     def log() -> None:
         catalog = Catalog(Settings(roots=(folder,)))
-        catalog.call("history", "log", [], {"limit": 10_000})
+        catalog.call_method("history", "log", [], {"limit": 10_000})
         catalog.close()
 
     ours, theirs = best(reps, log, run(["git", "log", "-10000", "--format=%H%n%B"], folder))
@@ -34,7 +34,7 @@ def measure_history(folder: Path, reps: int) -> None:
     catalog = Catalog(Settings(roots=(folder,)))
 
     def call(name: str, *args: object) -> object:
-        return catalog.call("history", name, list(args), {})
+        return catalog.call_method("history", name, list(args), {})
 
     pairs = (
         ("blame of a file", ("blame", path), ["blame", "--line-porcelain", path]),
@@ -54,8 +54,8 @@ def measure_history(folder: Path, reps: int) -> None:
     found = call("churn")
     text = f"over {found['commits']:,} commits" if isinstance(found, dict) else ""
     row("lines changed by file, first answer", once(time.perf_counter() - begun), text)
-    variable = catalog.get("history")
+    variable = catalog.get_variable("history")
     begun = time.perf_counter()
-    said = variable.search(Query("needle_that_is_not"), Ref("history"))
+    said = variable.grep(Query("needle_that_is_not"), Ref("history"))
     row("search, first answer", once(time.perf_counter() - begun), said.note or "all patches")
     catalog.close()

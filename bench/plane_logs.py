@@ -12,10 +12,10 @@ from pathlib import Path
 
 from bench.plane_measure import Work, best, once, row, run
 from rlm_mcp.config import Settings
-from rlm_mcp.contexts.logs.logs import Logs
-from rlm_mcp.contexts.variable import Query
-from rlm_mcp.corpus.big import Big
+from rlm_mcp.corpus.store.line_file import LineFile
+from rlm_mcp.logs.logs import Logs
 from rlm_mcp.refs import Ref
+from rlm_mcp.variable.protocol import Query
 
 WANTED = 2 << 30
 ROOM = 8 << 30
@@ -74,10 +74,10 @@ def measure_logs(rg: str | None, reps: int, size: int = WANTED) -> None:
         row("open", best(reps, lambda: opened().close())[0], "", None, "50 ms")
         logs = opened()
         file = logs.files[0]
-        first, last = file.span()
+        first, last = file.time_span()
         assert first is not None and last is not None
         moments = [first + (last - first) * part / 50 for part in range(50)]
-        took = best(3, lambda: [file.seek(when) for when in moments])[0]
+        took = best(3, lambda: [file.seek_time(when) for when in moments])[0]
         row("seek a time", once(took.wall / 50), "50 moments", None, "1 ms")
         works: list[Work] = [partial(_counted, path), run(["wc", "-l", path.name], folder)]
         ours, theirs = best(2, *works)
@@ -87,7 +87,7 @@ def measure_logs(rg: str | None, reps: int, size: int = WANTED) -> None:
             ("three words", "slow|full|miss"),
         ):
             query = Query(pattern, limit=200, seconds=60)
-            search: list[Work] = [partial(logs.search, query, Ref("logs"))]
+            search: list[Work] = [partial(logs.grep, query, Ref("logs"))]
             if rg:
                 flags = [] if name == "rare literal" else ["-c"]
                 search.append(run([rg, "--no-config", *flags, "-e", pattern, path.name], folder))
@@ -104,4 +104,4 @@ def measure_logs(rg: str | None, reps: int, size: int = WANTED) -> None:
 def _counted(path: Path) -> int:
     """Count lines anew: what was counted before is forgotten with the file."""
     with path.open("rb") as file:
-        return Big(file.fileno(), path.stat().st_size).line_count()
+        return LineFile(file.fileno(), path.stat().st_size).line_count()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rlm_mcp.corpus import rank
-from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.corpus.code import ranking
+from rlm_mcp.corpus.store.corpus import Corpus
 
 FIRST = 10
 
@@ -103,7 +103,7 @@ QUESTIONS = {
 
 def measure_retrieval(name: str, corpus: Corpus) -> None:
     """Print the mean reciprocal ranks for a tree that there are questions for."""
-    asked = [one for one in QUESTIONS.get(name, ()) if corpus.document(one.path) is not None]
+    asked = [one for one in QUESTIONS.get(name, ()) if corpus.find_document(one.path) is not None]
     if not asked:
         return
     documents, places = zip(*(_reciprocals(corpus, one) for one in asked), strict=True)
@@ -117,9 +117,9 @@ def _mean(values: Sequence[float]) -> float:
 
 def _reciprocals(corpus: Corpus, asked: Asked) -> tuple[float, float]:
     document = place = 0.0
-    lines = corpus.data(asked.path).decode("utf-8", "replace").split("\n")
+    lines = corpus.document_bytes(asked.path).decode("utf-8", "replace").split("\n")
     starts = {number for number, line in enumerate(lines, 1) if asked.line in line}
-    for number, hit in enumerate(rank.rank(corpus, asked.question, limit=FIRST), 1):
+    for number, hit in enumerate(ranking.rank_passages(corpus, asked.question, limit=FIRST), 1):
         if hit.path == asked.path:
             document = document or 1 / number
             if any(hit.start <= start <= hit.end for start in starts):

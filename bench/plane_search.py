@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.plane_measure import best, once, row, run
-from rlm_mcp.corpus import gate, search
-from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.corpus.search import compile_pattern, grep
+from rlm_mcp.corpus.store.corpus import Corpus
 from rlm_mcp.errors import BadRequest
 
 GREPS: tuple[tuple[str, str, dict[str, Any], tuple[str, ...], float], ...] = (
@@ -31,11 +31,11 @@ BOMBS = (r"(\w{1,1000}){50}x", r"\pL{1000}", r"((a{0,100}){0,100}){0,100}")
 def measure_search(tree: Path, corpus: Corpus, rg: str | None, reps: int) -> None:
     """Measure full results with totals, and first pages, beside ripgrep and git grep."""
     for name, pattern, ours_more, theirs_more, target in GREPS:
-        query = search.Query(pattern, limit=200, **ours_more)
+        query = grep.Query(pattern, limit=200, **ours_more)
 
-        def ours(query: search.Query = query) -> search.Matches:
-            search._recent.clear()
-            return search.search(corpus, query)
+        def ours(query: grep.Query = query) -> grep.GrepPage:
+            grep._recent_hits.clear()
+            return grep.grep_corpus(corpus, query)
 
         works: list[Callable[[], object]] = [ours]
         if rg:
@@ -60,8 +60,8 @@ def measure_first(tree: Path, corpus: Corpus, rg: str | None, reps: int) -> None
     """Measure the first 200 hits of a common pattern, beside ripgrep's first 200 lines."""
 
     def ours() -> None:
-        search._recent.clear()
-        search.search(corpus, search.Query("return", limit=200, totals=False))
+        grep._recent_hits.clear()
+        grep.grep_corpus(corpus, grep.Query("return", limit=200, totals=False))
 
     def theirs() -> None:
         with subprocess.Popen(
@@ -81,17 +81,17 @@ def measure_evil(corpus: Corpus) -> None:
     """Measure the patterns that stall others, and the refusal of compile bombs."""
     worst = 0.0
     for pattern in EVIL:
-        search._recent.clear()
+        grep._recent_hits.clear()
         begun = time.perf_counter()
-        search.search(corpus, search.Query(pattern))
+        grep.grep_corpus(corpus, grep.Query(pattern))
         worst = max(worst, time.perf_counter() - begun)
     row("worst of the evil patterns", once(worst), f"{len(EVIL)} patterns", None, "2 s")
     worst = 0.0
     for pattern in BOMBS:
-        gate.gate.cache_clear()
+        compile_pattern.compile_pattern.cache_clear()
         begun = time.perf_counter()
         try:
-            gate.gate(pattern)
+            compile_pattern.compile_pattern(pattern)
         except BadRequest:
             worst = max(worst, time.perf_counter() - begun)
     row("refusing a compile bomb", once(worst), f"{len(BOMBS)} patterns", None, "50 ms")

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from bench.plane_measure import Best, best, once, processor, row
-from rlm_mcp.contexts.code import Code
-from rlm_mcp.corpus import chunk, parsing, rank
-from rlm_mcp.corpus.grammar import LANGUAGES, Parsed
-from rlm_mcp.corpus.language import language
-from rlm_mcp.corpus.pack import Corpus
-from rlm_mcp.corpus.symbols import Symbols
+from rlm_mcp.contexts.code_methods import CodeNavigator
+from rlm_mcp.corpus.code import chunker, parse_pool, ranking
+from rlm_mcp.corpus.code.grammar import LANGUAGES, ParsedDocument
+from rlm_mcp.corpus.code.language import language_of
+from rlm_mcp.corpus.code.symbols import SymbolIndex
+from rlm_mcp.corpus.store.corpus import Corpus
 
 MOST = 100 << 20
 """Bytes of code that are parsed; of a larger tree the first documents."""
@@ -39,8 +39,8 @@ with open(sys.argv[1], "rb") as text:
 def measure_symbols(tree: Path, corpus: Corpus, cache: Path) -> None:
     """Measure parsing from nothing and from the cache, and the map drawn from it."""
     paths, size = [], 0
-    for path, (_, length) in zip(corpus.paths(), corpus.spans(), strict=True):
-        if language(path) in LANGUAGES and length <= parsing.MAX_BYTES and size < MOST:
+    for path, (_, length) in zip(corpus.document_paths(), corpus.document_spans(), strict=True):
+        if language_of(path) in LANGUAGES and length <= parse_pool.MAX_PARSED_BYTES and size < MOST:
             paths.append(path)
             size += length
     raw, queried = (_raw(corpus, paths, what) for what in ("parse", "query"))
@@ -69,7 +69,8 @@ def _raw(corpus: Corpus, paths: list[str], what: str) -> Best:
     for number, worker in enumerate(workers):
         assert worker.stdin is not None
         lines = [
-            f"{language(path)} {spans[index[path]][0]} {size}\n" for size, path in jobs[number::2]
+            f"{language_of(path)} {spans[index[path]][0]} {size}\n"
+            for size, path in jobs[number::2]
         ]
         worker.stdin.write("".join(lines))
         worker.stdin.close()
@@ -78,10 +79,12 @@ def _raw(corpus: Corpus, paths: list[str], what: str) -> Best:
     return Best(time.perf_counter() - begun, processor() - spent)
 
 
-def _symbols(corpus: Corpus, cache: Path, paths: list[str]) -> tuple[Best, dict[str, Parsed]]:
+def _symbols(
+    corpus: Corpus, cache: Path, paths: list[str]
+) -> tuple[Best, dict[str, ParsedDocument]]:
     begun, spent = time.perf_counter(), processor()
-    symbols = Symbols(corpus, cache / "symbols")
-    found = dict(symbols.parsed(paths))
+    symbols = SymbolIndex(corpus, cache / "symbols")
+    found = dict(symbols.parse_paths(paths))
     for item in found.values():
         len(item.names)
     symbols.close()
@@ -99,7 +102,7 @@ def _ctags(tree: Path, paths: list[str]) -> Best | None:
 
 
 def _map(corpus: Corpus, cache: Path) -> Best:
-    code = Code("repo", corpus, cache / "symbols")
+    code = CodeNavigator("repo", corpus, cache / "symbols")
     begun, spent = time.perf_counter(), processor()
     code.map(2_000)
     took = Best(time.perf_counter() - begun, processor() - spent)
@@ -110,11 +113,11 @@ def _map(corpus: Corpus, cache: Path) -> Best:
 def measure_rank(corpus: Corpus) -> None:
     """Measure building the full-text index, and questions to it."""
     begun, spent = time.perf_counter(), processor()
-    notes = {hit.note for hit in rank.rank(corpus, QUESTIONS[0])}
+    notes = {hit.note for hit in ranking.rank_passages(corpus, QUESTIONS[0])}
     built = Best(time.perf_counter() - begun, processor() - spent)
     row("ranking: build the index", built, " ".join(notes) or "whole", None, "3 s")
     if not any(notes):
-        times = [best(3, partial(rank.rank, corpus, asked))[0] for asked in QUESTIONS]
+        times = [best(3, partial(ranking.rank_passages, corpus, asked))[0] for asked in QUESTIONS]
         middle = sorted(times, key=lambda one: one.wall)[len(times) // 2]
         text = f"{len(QUESTIONS)} questions; processor {middle.cpu * 1e3:.1f} ms"
         row("ranking: a question (median)", middle, text, None, "10 ms")
@@ -123,17 +126,17 @@ def measure_rank(corpus: Corpus) -> None:
 def measure_chunks(corpus: Corpus, cache: Path, reps: int) -> None:
     """Measure chunking, and how many functions that fit are cut, in any language."""
     size = corpus.snapshot.table.text_bytes
-    took = best(max(2, reps // 2), lambda: chunk.chunk(corpus, None, "auto", 1143))[0]
-    parts = chunk.chunk(corpus, None, "auto", 1143)
+    took = best(max(2, reps // 2), lambda: chunker.chunk_documents(corpus, None, "auto", 1143))[0]
+    parts = chunker.chunk_documents(corpus, None, "auto", 1143)
     starts: dict[str, list[int]] = {}
     for part in parts:
         starts.setdefault(part.path, []).append(part.start)
-    symbols = Symbols(corpus, cache / "symbols")
+    symbols = SymbolIndex(corpus, cache / "symbols")
     counts = {}
     for suffix in (".py", ".c", ".go", ".js"):
         paths = [path for path in starts if path.endswith(suffix)][:600]
         fit = cut = 0
-        for path, item in symbols.parsed(paths).items():
+        for path, item in symbols.parse_paths(paths).items():
             for found in item.definitions:
                 if found.kind in ("function", "method"):
                     lines = corpus.line_bytes(path, found.line, found.stop)

@@ -15,9 +15,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.contexts.kinds import kind_of_path
-from rlm_mcp.corpus import tokens
-from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.corpus.code import tokens
+from rlm_mcp.corpus.code.tokens import kind_of_path
+from rlm_mcp.corpus.store.corpus import Corpus
 
 SAMPLE = 400_000
 """Bytes of each kind that are counted."""
@@ -49,14 +49,14 @@ def measure_tokens(corpus: Corpus, folder: Path) -> None:
     counted: dict[str, int] = {}
     said: dict[str, int] = {}
     # In an order that is the same in each run and mixes the folders.
-    for path in sorted(corpus.paths(), key=lambda path: zlib.crc32(os.fsencode(path))):
-        data = corpus.data(path)[:LARGEST]
-        kind = tokens.kind_of(data, kind_of_path(path))
+    for path in sorted(corpus.document_paths(), key=lambda path: zlib.crc32(os.fsencode(path))):
+        data = corpus.document_bytes(path)[:LARGEST]
+        kind = tokens.actual_kind(data, kind_of_path(path))
         if taken.get(kind, 0) < SAMPLE:
             text = data.decode("utf-8", "replace")
             taken[kind] = taken.get(kind, 0) + len(data)
             counted[kind] = counted.get(kind, 0) + len(counter.encode(text).ids)
-            said[kind] = said.get(kind, 0) + tokens.estimate(len(data), kind)
+            said[kind] = said.get(kind, 0) + tokens.estimate_tokens(len(data), kind)
     for kind in sorted(taken):
         share = said[kind] / max(1, counted[kind])
         text = f"{taken[kind] / 1e3:,.0f} kB, {counted[kind]:,} tokens of the old public tokenizer"

@@ -26,8 +26,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus import files, gate, hits, load
-from rlm_mcp.corpus.pack import Corpus
+from rlm_mcp.corpus.search import compile_pattern, grep
+from rlm_mcp.corpus.store import open_corpus, safe_files
+from rlm_mcp.corpus.store.corpus import Corpus
 from rlm_mcp.errors import BadRequest
 
 Numbers = npt.NDArray[np.int64]
@@ -83,9 +84,9 @@ def words_of(corpus: Corpus, seed: int = 7) -> list[str]:
     """Return identifiers of the tree, common and rare."""
     rng = random.Random(seed)
     found: set[str] = set()
-    paths = list(corpus.paths())
+    paths = list(corpus.document_paths())
     while len(found) < 400:
-        text = corpus.data(rng.choice(paths)).decode("ascii", "ignore")
+        text = corpus.document_bytes(rng.choice(paths)).decode("ascii", "ignore")
         names = [word for word in text.replace("_", "_").split() if word.isidentifier()]
         found.update(rng.sample(names, min(3, len(names))))
     return sorted(found)
@@ -111,7 +112,7 @@ def copied(corpus: Corpus, tree: Path, folder: Path) -> Copy:
     number, size, lines = 0, 0, 0
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(folder / "0", "wb"))
-        for name in corpus.paths():
+        for name in corpus.document_paths():
             data = as_read((tree / name).read_bytes())
             if size > PART:
                 number, size, lines = number + 1, 0, 0
@@ -127,7 +128,7 @@ def copied(corpus: Corpus, tree: Path, folder: Path) -> Copy:
 
 def as_read(data: bytes) -> bytes:
     """Return a file without its byte order mark, in UTF-8 where it was in UTF-16."""
-    encoding = files.utf16(data[: files.TOLD_BY])
+    encoding = safe_files.utf16_encoding(data[: safe_files.UTF16_SNIFF_BYTES])
     data = data.decode(encoding).encode() if encoding else data
     return data.removeprefix(BOM_UTF8)
 
@@ -149,26 +150,28 @@ def difference(corpus: Corpus, rg: str, copy: Copy, pattern: str, fold: bool) ->
 
     Many lines are compared by how many there are in each megabyte.
     """
-    found = hits.find(corpus.snapshot, gate.gate(pattern, fold), None, seconds=300)
+    found = grep.find_line_hits(
+        corpus.snapshot, compile_pattern.compile_pattern(pattern, fold), None, seconds=300
+    )
     if not found.whole:
         return "our search ran out of time"
-    if found.total > MANY:
+    if found.hit_count > MANY:
         counts = np.bincount(copy.part[found.places], found.counts, len(copy.part)).astype(int)
         mine = {str(part): int(counts[part]) for part in np.flatnonzero(counts)}
         said = (line.rpartition(b":") for line in ripgrep(rg, copy, pattern, fold, "-c", "-H"))
         other = {os.fsdecode(name.removeprefix(b"./")): int(count) for name, _, count in said}
         wrong = [part for part in mine.keys() | other.keys() if mine.get(part) != other.get(part)]
         return f"counts differ in {len(wrong)} parts, as {sorted(wrong)[:3]}" if wrong else ""
-    window = found.window(0, found.total, False)
+    window = found.hit_window(0, found.hit_count, False)
     places, numbers = (np.array(each, np.int64) for each in window)
     ours = set((copy.part[places] * LINES + copy.before[places] + numbers).tolist())
     theirs = set()
     for line in ripgrep(rg, copy, pattern, fold, "-n", "-H"):
         name, number = line.split(b":", 2)[:2]
         theirs.add(int(name.removeprefix(b"./")) * LINES + int(number))
-    if ours == theirs and found.total == len(ours):
+    if ours == theirs and found.hit_count == len(ours):
         return ""
-    names = corpus.paths()
+    names = corpus.document_paths()
 
     def show(lines: set[int]) -> list[str]:
         """Name the documents of the first lines."""
@@ -185,7 +188,7 @@ def difference(corpus: Corpus, rg: str, copy: Copy, pattern: str, fold: bool) ->
 def compare(tree: Path, rg: str, count: int) -> int:
     """Compare all patterns on one tree; return how many differ."""
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as folder:
-        corpus = load.tree(tree, cache=Path(cache))
+        corpus = open_corpus.open_tree(tree, cache=Path(cache))
         copy = copied(corpus, tree, Path(folder))
         equal = refused = differing = 0
         for number, (pattern, fold) in enumerate(patterns(words_of(corpus), count)):

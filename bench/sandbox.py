@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from rlm_mcp.sandbox import Attachment, Limits, Sandbox, pool
+from rlm_mcp.sandbox import Attachment, Sandbox, SandboxLimits, pool
 from tests.sandbox.cells_corpus import by_cpython, by_sandbox, cells
 from tests.sandbox.ground import Gauge, attacks, ground, judge
 
@@ -52,13 +52,13 @@ def starts() -> None:
     """Cold: a new zygote and its first cell. Warm: the spare, locked and tested."""
 
     def cold() -> None:
-        pool.stop()
+        pool.stop_pool()
         with Sandbox() as box:
-            assert box.run("1+1").value == 2
+            assert box.execute("1+1").value == 2
 
     def warm() -> None:
         with Sandbox() as box:
-            assert box.run("1+1").value == 2
+            assert box.execute("1+1").value == 2
 
     seconds = timed(cold, 7)
     found = statistics.median(seconds)
@@ -71,18 +71,18 @@ def starts() -> None:
 def trips() -> None:
     """Round trips of cells and host calls in one warm worker."""
     with Sandbox(host={"echo": lambda value: value}) as box:
-        seconds = timed(lambda: box.run("1+1"), 2000)
+        seconds = timed(lambda: box.execute("1+1"), 2000)
         held = statistics.median(seconds) <= 250e-6 and seconds[1900] <= 1e-3
         row("cell 1+1", middle(seconds, 1e6, "µs"), "250 µs p50, 1 ms p95", held)
         ten = "x = 0\nfor i in range(20):\n    x += i\nd = {}\nfor w in 'a b c'.split():\n"
         ten += "    d[w] = d.get(w, 0) + 1\nr = sorted(d.items())\ns = ','.join(d)\nprint(x)\nr"
-        row("cell of ten lines", middle(timed(lambda: box.run(ten), 500), 1e6, "µs"), "-", None)
+        row("cell of ten lines", middle(timed(lambda: box.execute(ten), 500), 1e6, "µs"), "-", None)
         started = time.perf_counter()
-        box.run("for i in range(10_000): echo(1)")
+        box.execute("for i in range(10_000): echo(1)")
         rate = 10_000 / (time.perf_counter() - started)
         row("host calls", f"{rate:,.0f} a second", "5,000 a second", rate >= 5000)
         started = time.perf_counter()
-        box.run("t = 'x' * 500_000\nfor i in range(100): echo(t)")
+        box.execute("t = 'x' * 500_000\nfor i in range(100): echo(t)")
         rate = 100 / (time.perf_counter() - started)  # half a MB each way
         row("bulk through the host", f"{rate:.0f} MB/s", "50 MB/s", rate >= 50)
 
@@ -90,8 +90,8 @@ def trips() -> None:
 def memory() -> None:
     """Memory of an idle worker, from its parent's view of /proc."""
     with Sandbox() as box:
-        assert box._link is not None
-        text = Path(f"/proc/{box._link.process.pid}/smaps_rollup").read_text()
+        assert box._connection is not None
+        text = Path(f"/proc/{box._connection.process.pid}/smaps_rollup").read_text()
     fields = {line.split(":")[0]: line.split()[1] for line in text.splitlines()[1:]}
     private = (int(fields["Private_Dirty"]) + int(fields["Private_Clean"])) / 1024
     resident = int(fields["Rss"]) / 1024
@@ -101,7 +101,7 @@ def memory() -> None:
 
 def large_context() -> None:
     """Attach a gigabyte, slice it, search it."""
-    with tempfile.TemporaryFile() as file, Sandbox(limits=Limits(seconds=120)) as box:
+    with tempfile.TemporaryFile() as file, Sandbox(limits=SandboxLimits(seconds=120)) as box:
         line = b"2026-11-21 10:00:00 INFO worker: a line of an ordinary log, eighty long......\n"
         block = line * (1 << 14)
         while file.tell() < 1 << 30:
@@ -110,46 +110,46 @@ def large_context() -> None:
         size = file.tell()
         spans = [(at, min(12_800, size - at)) for at in range(0, size, 12_800)]
         attachment = Attachment("text", "a gigabyte", (file.fileno(), spans, 1), {})
-        seconds = timed(lambda: box.attach("big", attachment), 7)
+        seconds = timed(lambda: box.attach_variable("big", attachment), 7)
         held = statistics.median(seconds) <= 0.02
         gate = "20 ms"
         row(f"attach 1 GB, {len(spans):,} spans", middle(seconds, 1e3, "ms"), gate, held)
         simple = Attachment("text", "a gigabyte", (file.fileno(), [(0, size)], 1), {})
-        seconds = timed(lambda: box.attach("big", simple), 7)
+        seconds = timed(lambda: box.attach_variable("big", simple), 7)
         held = statistics.median(seconds) <= 0.02
         row("attach 1 GB, one span", middle(seconds, 1e3, "ms"), gate, held)
-        seconds = timed(lambda: box.run("x = big[1000:66_536]"), 50)
+        seconds = timed(lambda: box.execute("x = big[1000:66_536]"), 50)
         held = statistics.median(seconds) <= 1e-3
         row("slice 64 KB of it", middle(seconds, 1e3, "ms"), "1 ms", held)
-        assert box._link is not None
-        text = Path(f"/proc/{box._link.process.pid}/smaps_rollup").read_text()
+        assert box._connection is not None
+        text = Path(f"/proc/{box._connection.process.pid}/smaps_rollup").read_text()
         fields = {part.split(":")[0]: part.split()[1] for part in text.splitlines()[1:]}
         private = int(fields["Private_Dirty"]) / 1024
         row("private memory with it", f"{private:.1f} MB", "5 MB above idle", private <= 11)
         for code in ("len(big)", "big.count('INFO')", "big.find('absent')"):
-            seconds = timed(lambda code=code: box.run(code), 1)  # type: ignore[misc]
+            seconds = timed(lambda code=code: box.execute(code), 1)  # type: ignore[misc]
             row(f"{code} over it", f"{seconds[0]:.2f} s", "-", None)
 
 
 def limits() -> None:
     """How far past its limit a cell comes back, and how soon the next one runs."""
     with Sandbox() as box:
-        stopped = box.run("while True: pass", seconds=1).seconds - 1
+        stopped = box.execute("while True: pass", seconds=1).seconds - 1
         row("back after a limit, stopped", f"T + {stopped:.2f} s", "T + 0.5 s", stopped <= 0.5)
-        box.run("kept = list(range(1000))\ndef f(): return 1")
+        box.execute("kept = list(range(1000))\ndef f(): return 1")
         started = time.perf_counter()
-        outcome = box.run("import itertools\n-1 in itertools.count()", seconds=1)
+        outcome = box.execute("import itertools\n-1 in itertools.count()", seconds=1)
         whole = time.perf_counter() - started
         row("back after a limit, killed", f"T + {whole - 1:.2f} s", "T + 1.2 s", whole <= 2.2)
         replaced = whole - outcome.seconds
         row("of it to replace and restore", f"{replaced * 1e3:.0f} ms", "50 ms", replaced <= 0.05)
-    with Sandbox(limits=Limits(seconds=20)) as box:
-        assert box._link is not None
-        with Gauge(box._link.process.pid) as gauge:
-            box.run("x = []\nwhile True: x.append('y' * 100_000)")
+    with Sandbox(limits=SandboxLimits(seconds=20)) as box:
+        assert box._connection is not None
+        with Gauge(box._connection.process.pid) as gauge:
+            box.execute("x = []\nwhile True: x.append('y' * 100_000)")
         row("peak at a limit of 512 MB", f"{gauge.peak_mb:.0f} MB", "600 MB", gauge.peak_mb <= 600)
     with Sandbox(host={"slow": lambda: time.sleep(0.1)}) as box:
-        wall = box.run("while True: slow()", seconds=0.5).seconds
+        wall = box.execute("while True: slow()", seconds=0.5).seconds
         gate = "20 times its limit"
         row("cell of 0.5 s, host calls included", f"{wall:.1f} s", gate, wall <= 10)
 
@@ -159,10 +159,10 @@ def hostile_memory() -> None:
     worst, name = 0.0, ""
     for attack in attacks():
         if attack.category == "memory":
-            with Sandbox(limits=Limits(seconds=8), language=False) as box:
-                assert box._link is not None
-                with Gauge(box._link.process.pid) as gauge:
-                    box.run(attack.code)
+            with Sandbox(limits=SandboxLimits(seconds=8), language=False) as box:
+                assert box._connection is not None
+                with Gauge(box._connection.process.pid) as gauge:
+                    box.execute(attack.code)
             if gauge.peak_mb > worst:
                 worst, name = gauge.peak_mb, attack.id
     row(f"memory at 512 MB, hostile ({name})", f"{worst:.0f} MB", "600 MB", worst <= 600)

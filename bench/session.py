@@ -22,12 +22,12 @@ sys.path.insert(0, str(ROOT))
 
 from bench import session_asks, session_speed  # noqa: E402
 from rlm_mcp import reply  # noqa: E402
-from rlm_mcp.contexts.session.index import Index  # noqa: E402
-from rlm_mcp.contexts.session.readers import choose  # noqa: E402
-from rlm_mcp.corpus.tokens import estimate  # noqa: E402
-from tests.contexts.session.generator import measure  # noqa: E402
-from tests.contexts.session.generator.layouts import LAYOUTS, Layout  # noqa: E402
-from tests.contexts.session.generator.story import tell  # noqa: E402
+from rlm_mcp.corpus.code.tokens import estimate_tokens  # noqa: E402
+from rlm_mcp.sessions.index import TranscriptIndex  # noqa: E402
+from rlm_mcp.sessions.readers import choose_reader  # noqa: E402
+from tests.sessions.generator import measure  # noqa: E402
+from tests.sessions.generator.layouts import LAYOUTS, Layout  # noqa: E402
+from tests.sessions.generator.story import tell  # noqa: E402
 
 COLUMNS = ("prompts", "files", "commands", "errors", "tasks", "refs", "ledger", "brief", "handoff",
            "cited", "audit", "alarms", "asked", "dead", "inject", "summary", "secrets",
@@ -144,7 +144,7 @@ def _long(root: Path) -> bool:
     session = measure.opened(layout.write(story, root / "long"), root / "long")
     brief = session.methods["brief"]()
     recall = measure.fact_recall(brief, story, layout)
-    size, page = measure.tokens(session), estimate(brief, "code")
+    size, page = measure.tokens(session), estimate_tokens(brief, "code")
     texts, calls = set(), []
     for _ in range(10):
         made = 0
@@ -169,7 +169,7 @@ def _long(root: Path) -> bool:
     print(f"rollup ten times: {len(texts)} distinct texts, calls {calls[0]} then {set(calls[1:])}")
     print(f"whole results of {len(sizes)} calls: median {middle:,} "
           f"bytes, largest {sizes[largest]:,} ({largest}); a reply shows at most "
-          f"{reply.LARGEST:,} characters of one")  # fmt: skip
+          f"{reply.MAX_REPLY_CHARS:,} characters of one")  # fmt: skip
     session.close()
     return recall.recall >= 0.9 and page <= 1_500 and len(texts) == 1 and set(calls[1:]) == {0}
 
@@ -196,20 +196,20 @@ def _shared(root: Path, folder: Path) -> None:
     layouts: dict[str, int] = {}
     failed, refs, good, size, markers, real = [], 0, 0, 0, 0, 0
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        reader = choose(path)
-        for key in reader.keys(path) if reader else ():
+        reader = choose_reader(path)
+        for key in reader.session_keys(path) if reader else ():
             assert reader is not None
             try:
-                index = Index(path, key, reader)
+                index = TranscriptIndex(path, key, reader)
                 index.refresh()
             except Exception as error:
                 failed.append(f"{path.name}: {error}")
                 continue
             layouts[reader.layout] = layouts.get(reader.layout, 0) + 1
             size += path.stat().st_size
-            for row in index.rows("SELECT * FROM blocks ORDER BY head LIMIT 60"):
+            for row in index.query_rows("SELECT * FROM blocks ORDER BY head LIMIT 60"):
                 refs += 1
-                good += not index.stale(row)
+                good += not index.is_stale(row)
             if "real" in path.parts:
                 text = index.corpus.snapshot.buffer
                 markers += bytes(text).count(b"[secret:")
@@ -220,7 +220,7 @@ def _shared(root: Path, folder: Path) -> None:
           "their source")  # fmt: skip
     for name, count in sorted(layouts.items()):
         print(f"  {count:3} {name}")
-    per = markers / max(1, estimate(real, "prose") / 10_000)
+    per = markers / max(1, estimate_tokens(real, "prose") / 10_000)
     print(f"redaction in the real ones: {markers} markers, {per:.2f} per 10,000 tokens")
     for line in failed:
         print(f"  FAILED {line}")

@@ -14,11 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-from rlm_mcp.contexts.session.session import Session
-from rlm_mcp.corpus.tokens import estimate
+from rlm_mcp.corpus.code.tokens import estimate_tokens
 from rlm_mcp.redact import redact
-from tests.contexts.session.generator.layouts import Layout
-from tests.contexts.session.generator.story import Story
+from rlm_mcp.sessions.session import Session
+from tests.sessions.generator.layouts import Layout
+from tests.sessions.generator.story import Story
 
 QUESTIONS = {
     1: "Which file must never be edited, and does the rule still hold?",
@@ -113,5 +113,5 @@ def kept(seed: int) -> tuple[dict[str, int], int]:
     spoilt, size = dict.fromkeys(KINDS, 0), 0
     for kind, line in identifiers(seed):
         spoilt[kind] += redact(line) != line
-        size += estimate(line, "code")
+        size += estimate_tokens(line, "code")
     return spoilt, size

@@ -25,13 +25,13 @@ sys.path.insert(0, str(ROOT))
 
 from rlm_mcp.config import Settings  # noqa: E402
 from rlm_mcp.contexts.catalog import Catalog  # noqa: E402
-from rlm_mcp.contexts.session.index import Index  # noqa: E402
-from rlm_mcp.contexts.session.readers import choose  # noqa: E402
-from rlm_mcp.contexts.session.session import Session  # noqa: E402
-from rlm_mcp.contexts.variable import Query  # noqa: E402
-from rlm_mcp.refs import parse  # noqa: E402
-from tests.contexts.session.generator.layouts import LAYOUTS  # noqa: E402
-from tests.contexts.session.generator.story import tell  # noqa: E402
+from rlm_mcp.refs import parse_ref  # noqa: E402
+from rlm_mcp.sessions.index import TranscriptIndex  # noqa: E402
+from rlm_mcp.sessions.readers import choose_reader  # noqa: E402
+from rlm_mcp.sessions.session import Session  # noqa: E402
+from rlm_mcp.variable.protocol import Query  # noqa: E402
+from tests.sessions.generator.layouts import LAYOUTS  # noqa: E402
+from tests.sessions.generator.story import tell  # noqa: E402
 
 
 def speed(root: Path, mb: int) -> None:
@@ -39,9 +39,9 @@ def speed(root: Path, mb: int) -> None:
     path = root / "speed" / "big.jsonl"
     size = _grow(path, mb << 20)
     floor = _timed(lambda: [json.loads(line) for line in path.open("rb")])
-    reader = choose(path)
+    reader = choose_reader(path)
     assert reader is not None
-    warm = Index(path, "warm-up", reader)
+    warm = TranscriptIndex(path, "warm-up", reader)
     warm.refresh()
     warm.close()
     start = time.perf_counter()
@@ -58,14 +58,14 @@ def speed(root: Path, mb: int) -> None:
     print(f"append of {(path.stat().st_size - first) / 5e6:.1f} MB seen in {_ms(appends)} (100 ms)")
     words = ("database is locked", r"p95=\d+", "LIMIT = 5", "nightly", r"\btest_\w+")
     greps = [
-        _timed(lambda word=word: session.search(Query(word), parse("session")))  # type: ignore[misc]
+        _timed(lambda word=word: session.grep(Query(word), parse_ref("session")))  # type: ignore[misc]
         for word in words * 4
     ]
     print(f"warm grep {_ms(greps[len(words) :])} (500 ms at 200 MB)")
-    session.rank("warm up", parse("session"))
+    session.search("warm up", parse_ref("session"))
     asked = ("why was the lock kept in the database", "retry attempts cap", "legacy caller report")
     ranks = [
-        _timed(lambda text=text: session.rank(text, parse("session")))  # type: ignore[misc]
+        _timed(lambda text=text: session.search(text, parse_ref("session")))  # type: ignore[misc]
         for text in asked * 4
     ]
     print(f"full-text search {_ms(ranks)} (30 ms at 200 MB)")
@@ -82,17 +82,17 @@ def hooks(root: Path, mb: int) -> None:
     print(f"\nHooks on {size / 1e6:.0f} MB (50 ms when read ahead)")
     catalog = Catalog(Settings(roots=(root,)))
     name = "before-compaction"
-    catalog.hook("prompt", str(path))
-    first = _timed(lambda: catalog.hook(name, str(path)))
+    catalog.handle_hook("prompt", str(path))
+    first = _timed(lambda: catalog.handle_hook(name, str(path)))
     print(f"{name}, nothing read: {first * 1e3:.0f} ms")
-    while "in time" in catalog.hook(name, str(path)):
+    while "in time" in catalog.handle_hook(name, str(path)):
         pass  # each waits as long as a hook may
     for event in ("prompt", name, "after-compaction"):
-        catalog.hook(event, str(path))
+        catalog.handle_hook(event, str(path))
         seconds = []
         for number in range(20):
             _grow(path, 20 << 10, mode="ab", salt=f"{event}{number}")
-            seconds.append(_timed(lambda event=event: catalog.hook(event, str(path))))  # type: ignore[misc]
+            seconds.append(_timed(lambda event=event: catalog.handle_hook(event, str(path))))  # type: ignore[misc]
         print(f"{event}, 20 kB after the last: {_ms(seconds)}, worst {max(seconds) * 1e3:.0f} ms")
     catalog.close()
 
@@ -129,9 +129,9 @@ def _cursor(path: Path) -> None:
                        (f"composerData:c{composer}", json.dumps(head)))  # fmt: skip
             bubbles = ((f"bubbleId:c{composer}:b{n}", bubble) for n in range(100))
             db.executemany("INSERT INTO cursorDiskKV VALUES (?,?)", bubbles)
-    reader = choose(path)
+    reader = choose_reader(path)
     assert reader is not None
-    seconds = _timed(lambda: reader.keys(path))
+    seconds = _timed(lambda: reader.session_keys(path))
     print(f"an editor's database of {path.stat().st_size / 1e9:.2f} GB lists its sessions in "
           f"{seconds:.2f} s (5 s)")  # fmt: skip
 
@@ -143,7 +143,7 @@ def _child(path: Path) -> int:
     seconds = time.perf_counter() - start
     peak = _memory("VmHWM")  # ru_maxrss would count the process that started this one
     helper = _helper_memory()
-    found = session.search(Query("database is locked"), parse("session"))
+    found = session.grep(Query("database is locked"), parse_ref("session"))
     session.methods["brief"]()
     anonymous = _memory("RssAnon")
     print(f"indexed in {seconds:.1f} s, peak {peak + helper:.0f} MB ({helper:.0f} of a second "

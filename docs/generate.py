@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import fields
 from pathlib import Path
 
-from rlm_mcp.config import NARROWING, Settings
+from rlm_mcp.config import PROJECT_SETTINGS, Settings
 from rlm_mcp.redact import RULES
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +40,9 @@ def settings() -> str:
     for field in fields(Settings):
         value = getattr(defaults, field.name)
         shown = "the project folder" if field.name == "roots" else f"`{value!r}`"
-        rows.append(f"| `{field.name}` | {shown} | {'yes' if field.name in NARROWING else 'no'} |")
+        rows.append(
+            f"| `{field.name}` | {shown} | {'yes' if field.name in PROJECT_SETTINGS else 'no'} |"
+        )
     return "\n".join(rows) + "\n"
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 
 from rlm_mcp import promptbook, toolbox, trust
-from rlm_mcp.server.app import CORE
-from rlm_mcp.trust import Folder
+from rlm_mcp.server.app import ALWAYS_LOADED
+from rlm_mcp.trust import ContentFolder
 
 
 def tools() -> str:
     """Return a section a tool: what agents read, its arguments, its marks."""
-    found = toolbox.read([Folder(trust.builtin("tools"), "rlm-mcp")])
+    found = toolbox.read_tools([ContentFolder(trust.builtin_folder("tools"), "rlm-mcp")])
     parts = []
     for tool in found:
         marks = ["reads only"] if tool.read_only else ["may spend, open or change"]
-        marks += ["loaded at once"] if tool.name in CORE else []
+        marks += ["loaded at once"] if tool.name in ALWAYS_LOADED else []
         parts += [f"### `{tool.name}`", "", f"*{', '.join(marks)}*", "", tool.description, ""]
         if tool.parameters:
             parts += ["| argument | type | default |", "| --- | --- | --- |"]
@@ -29,9 +29,9 @@ def tools() -> str:
 
 def size() -> str:
     """Return the size of all definitions, as a client is sent them."""
-    found = toolbox.read([Folder(trust.builtin("tools"), "rlm-mcp")])
+    found = toolbox.read_tools([ContentFolder(trust.builtin_folder("tools"), "rlm-mcp")])
     definitions = [
-        {"name": tool.name, "description": tool.description, "inputSchema": tool.schema}
+        {"name": tool.name, "description": tool.description, "inputSchema": tool.json_schema}
         for tool in found
     ]
     text = json.dumps(definitions, separators=(",", ":"))
@@ -44,8 +44,10 @@ def size() -> str:
 def prompts() -> str:
     """Return the table of prompts that people can call."""
     rows = ["| prompt | arguments | what it does |", "| --- | --- | --- |"]
-    for prompt in promptbook.read([Folder(trust.builtin("prompts"), "rlm-mcp")]):
-        if prompt.offered:
+    for prompt in promptbook.read_prompts(
+        [ContentFolder(trust.builtin_folder("prompts"), "rlm-mcp")]
+    ):
+        if prompt.is_offered:
             arguments = ", ".join(
                 f"`{argument.name}`" + ("" if argument.required else " (optional)")
                 for argument in prompt.arguments

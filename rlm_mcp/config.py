@@ -20,13 +20,13 @@ import platformdirs
 
 from rlm_mcp.errors import BadRequest, did_you_mean
 
-APP = "rlm-mcp"
+APP_NAME = "rlm-mcp"
 log = logging.getLogger("rlm_mcp")
-LARGEST = 1 << 20
+MAX_FILE_BYTES = 1 << 20
 """Bytes that a file of settings may have."""
 
 
-def here() -> Path:
+def current_folder() -> Path:
     """Return the current folder. Raises BadRequest where it was deleted under our feet."""
     try:
         return Path.cwd()
@@ -40,7 +40,7 @@ def here() -> Path:
 class Settings:
     """Everything that a user can set. Limits of 0 mean "none of it", None means "no limit"."""
 
-    roots: tuple[Path, ...] = field(default_factory=lambda: (here(),))
+    roots: tuple[Path, ...] = field(default_factory=lambda: (current_folder(),))
     """Folders that sources are confined to."""
     model: str = ""
     """Spec of the root model; empty: the first that works."""
@@ -73,7 +73,7 @@ class Settings:
     """Whether to open files that are denied by default (.env, keys). Never a project's setting."""
 
 
-NARROWING = frozenset(
+PROJECT_SETTINGS = frozenset(
     {
         "max_usd", "max_usd_day", "max_calls", "max_input_tokens", "max_output_tokens",
         "max_seconds", "max_depth", "max_iterations", "max_errors", "concurrency",
@@ -82,27 +82,31 @@ NARROWING = frozenset(
 )  # fmt: skip
 """Settings that a project may lower."""
 
-BY_HAND = frozenset({"reduced_sandbox", "secrets"})
+NO_ENVIRONMENT = frozenset({"reduced_sandbox", "secrets"})
 """Settings that no environment variable reaches: a project's editor files can set those."""
 
 
 def state_dir() -> Path:
     """Where runs, handles and the answer cache are kept (XDG state; RLM_MCP_STATE_DIR)."""
-    return _folder("RLM_MCP_STATE_DIR", platformdirs.user_state_path(APP, appauthor=False))
+    return _make_folder(
+        "RLM_MCP_STATE_DIR", platformdirs.user_state_path(APP_NAME, appauthor=False)
+    )
 
 
 def cache_dir() -> Path:
     """Where packed contexts and symbol tables are kept; safe to delete (RLM_MCP_CACHE_DIR)."""
-    return _folder("RLM_MCP_CACHE_DIR", platformdirs.user_cache_path(APP, appauthor=False))
+    return _make_folder(
+        "RLM_MCP_CACHE_DIR", platformdirs.user_cache_path(APP_NAME, appauthor=False)
+    )
 
 
 def config_dir() -> Path:
     """Where the user's config.toml, tools and prompts are (RLM_MCP_CONFIG_DIR)."""
     override = os.environ.get("RLM_MCP_CONFIG_DIR")
-    return Path(override) if override else platformdirs.user_config_path(APP, appauthor=False)
+    return Path(override) if override else platformdirs.user_config_path(APP_NAME, appauthor=False)
 
 
-def load(flags: Mapping[str, Any] | None = None, project: Path | None = None) -> Settings:
+def load_settings(flags: Mapping[str, Any] | None = None, project: Path | None = None) -> Settings:
     """Return the settings in force; `flags` holds only what the user gave on the command line.
 
     Raises BadRequest for an unknown name or a value of the wrong type, naming the file. An unknown
@@ -110,31 +114,31 @@ def load(flags: Mapping[str, Any] | None = None, project: Path | None = None) ->
     """
     settings = Settings()
     path = config_dir() / "config.toml"
-    settings = _merge(settings, _read(path), str(path))
+    settings = _merge_settings(settings, _read_settings(path), str(path))
     env = {
         name: value
         for setting in fields(Settings)
-        if setting.name not in BY_HAND
+        if setting.name not in NO_ENVIRONMENT
         and (value := os.environ.get(f"RLM_MCP_{(name := setting.name).upper()}", "")) != ""
     }
-    settings = _merge(settings, env, "the environment (RLM_MCP_*)")
-    settings = _merge(settings, flags or {}, "the command line")
+    settings = _merge_settings(settings, env, "the environment (RLM_MCP_*)")
+    settings = _merge_settings(settings, flags or {}, "the command line")
     if project is not None:
         path = project / ".rlm" / "config.toml"
-        settings = _narrow(settings, _read(path), str(path))
+        settings = _narrow_settings(settings, _read_settings(path), str(path))
     return settings
 
 
-def _folder(variable: str, default: Path) -> Path:
+def _make_folder(variable: str, default: Path) -> Path:
     override = os.environ.get(variable)
     path = Path(override) if override else default
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(_content(path).decode("utf-8"))
+        return tomllib.loads(_read_limited(path).decode("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
@@ -142,45 +146,45 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadRequest(f"Cannot read the settings in {path}: {why}.") from error
 
 
-def _content(path: Path) -> bytes:
+def _read_limited(path: Path) -> bytes:
     """Return the bytes of a file that may be a project's: a pipe or a device, and of any size."""
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError("it is not a plain file")
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise ValueError(f"it has more than {LARGEST:,} bytes")
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes")
     return data
 
 
-def _merge(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+def _merge_settings(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
     known = {setting.name for setting in fields(Settings)}
     changes: dict[str, Any] = {}
     for name, value in values.items():
         if name not in known:
             raise BadRequest(f"Unknown setting {name!r} in {source}.{did_you_mean(name, known)}")
-        changes[name] = _cast(name, value, getattr(settings, name), source)
+        changes[name] = _cast_setting(name, value, getattr(settings, name), source)
     return replace(settings, **changes) if changes else settings
 
 
-def _narrow(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+def _narrow_settings(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
     known = {setting.name for setting in fields(Settings)}
     for name, value in values.items():
         if name not in known:
             # Of another version of ours, or a slip: no reason to end the server.
-            said = f"Unknown setting {_short(name)} in {source} is left out."
-            log.warning("%s%s", said, did_you_mean(name, NARROWING))
+            said = f"Unknown setting {_short_repr(name)} in {source} is left out."
+            log.warning("%s%s", said, did_you_mean(name, PROJECT_SETTINGS))
             continue
-        if name not in NARROWING:
+        if name not in PROJECT_SETTINGS:
             raise BadRequest(
                 f"A project cannot set {name!r} ({source}); only the user's own configuration can."
             )
-        limit = _cast(name, value, getattr(settings, name), source)
+        limit = _cast_setting(name, value, getattr(settings, name), source)
         settings = replace(settings, **{name: min(limit, getattr(settings, name))})
     return settings
 
 
-def _cast(name: str, value: Any, like: Any, source: str) -> Any:
+def _cast_setting(name: str, value: Any, like: Any, source: str) -> Any:
     try:
         if isinstance(like, bool):
             if isinstance(value, bool):
@@ -196,12 +200,13 @@ def _cast(name: str, value: Any, like: Any, source: str) -> Any:
             raise ValueError(name)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadRequest(
-            f"Setting {name!r} in {source} wants {_WANTED[type(like)]}, got {_short(value)}."
+            f"Setting {name!r} in {source} wants {_TYPE_NAMES[type(like)]}, got "
+            f"{_short_repr(value)}."
         ) from error
     return result
 
 
-_WANTED = {
+_TYPE_NAMES = {
     int: "a whole number, 0 or more",
     float: "a number, 0 or more",
     bool: "true or false",
@@ -210,7 +215,7 @@ _WANTED = {
 }
 
 
-def _short(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     try:
         return repr(value)[:100]
     except ValueError:

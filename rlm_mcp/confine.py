@@ -66,7 +66,7 @@ DENIED_FOLDERS = frozenset(
 DENIED_PATHS = (r"gh/hosts\.ya?ml", r"(?:composer|\.codex)/auth\.json")
 """Ends of paths that are refused by default, where the name alone says too little."""
 
-_VIRTUAL = ("/proc", "/sys", "/dev")
+_VIRTUAL_FOLDERS = ("/proc", "/sys", "/dev")
 
 
 _NAMES = frozenset(name for name in DENIED_FILES if not set(name) & set("*?["))
@@ -150,15 +150,15 @@ class Confine:
         self.roots = tuple(Path(os.path.realpath(root)) for root in roots)
         self.secrets = secrets
 
-    def within(self, path: Path) -> bool:
+    def is_within(self, path: Path) -> bool:
         """Say whether `path`, which is already resolved, lies under a root."""
         return any(path == root or path.is_relative_to(root) for root in self.roots)
 
-    def allowing(self, folder: Path) -> Confine:
+    def with_root(self, folder: Path) -> Confine:
         """Return the same rules with `folder` as a further root (a clone in the cache)."""
         return Confine((*self.roots, folder), secrets=self.secrets)
 
-    def resolve(self, source: str | Path) -> Path:
+    def resolve_path(self, source: str | Path) -> Path:
         """Return the real path of an existing `source`, relative ones from the first root.
 
         Raises Denied (outside the roots, a denied name), BadRequest (no such path, a device, a
@@ -167,7 +167,7 @@ class Confine:
         text = os.fspath(source)
         if "\0" in text:
             raise BadRequest("A path holds no NUL character.")
-        asked = self.asked(text)
+        asked = self.source_path(text)
         try:
             path = Path(os.path.realpath(asked, strict=True))
         except (FileNotFoundError, NotADirectoryError):
@@ -185,11 +185,11 @@ class Confine:
             mode = path.stat().st_mode
         except OSError as error:
             raise Unavailable(f"Cannot look at {text!r}: {error.strerror}.") from None
-        if reason := special(mode, path):
+        if reason := special_kind(mode, path):
             raise BadRequest(f"{text!r} is {reason}; only files and folders can be opened.")
         return path
 
-    def asked(self, text: str) -> Path:
+    def source_path(self, text: str) -> Path:
         """Return the path that a source names, unresolved; relative ones from the first root."""
         base = self.roots[0] if self.roots else Path.cwd()
         try:
@@ -197,7 +197,7 @@ class Confine:
         except RuntimeError:
             return base / text  # ~nobody, of whom no home is known
 
-    def admit(self, path: Path) -> str | None:
+    def exclude_reason(self, path: Path) -> str | None:
         """Return why a loader must leave `path` out by its name, or None; never raises.
 
         Links and special files are the loader's to see: it opens without following.
@@ -209,15 +209,15 @@ class Confine:
     def refuse_name(self, path: str) -> None:
         """Raise Denied where a file of this name may be shown at no revision."""
         if not self.secrets and is_denied(path):
-            raise Denied(_secret(path))
+            raise Denied(_secret_sentence(path))
 
-    def open(self, path: Path) -> int:
+    def open_file(self, path: Path) -> int:
         """Return a descriptor of the regular file at the resolved `path`, following no link."""
         root = next((r for r in self.roots if path.is_relative_to(r)), None)
         if root is None:
             raise Denied(f"{path.name!r} is outside the roots.")
         if not self.secrets and is_denied(str(path.relative_to(root))):
-            raise Denied(_secret(path.name))
+            raise Denied(_secret_sentence(path.name))
         try:
             fd = _open_below(root, path.relative_to(root).parts)
         except PermissionError:
@@ -229,7 +229,9 @@ class Confine:
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode):
             os.close(fd)
-            raise BadRequest(f"{path.name!r} is {special(mode, path) or 'a folder'}, not a file.")
+            raise BadRequest(
+                f"{path.name!r} is {special_kind(mode, path) or 'a folder'}, not a file."
+            )
         return fd
 
     def _below_root(self, name: str) -> str:
@@ -241,17 +243,17 @@ class Confine:
         return name
 
     def _refuse_outside(self, path: Path, text: str) -> None:
-        if not self.within(path):
+        if not self.is_within(path):
             raise Denied(
                 f"{text!r} is outside the roots; start the server with --root for that folder."
             )
 
     def _refuse_secret(self, paths: Iterable[str], text: str) -> None:
         if not self.secrets and any(is_denied(self._below_root(path)) for path in paths):
-            raise Denied(_secret(text))
+            raise Denied(_secret_sentence(text))
 
 
-def special(mode: int, path: Path) -> str:
+def special_kind(mode: int, path: Path) -> str:
     """Return what kind of special file this is ("a device"), or an empty string."""
     if stat.S_ISFIFO(mode):
         return "a pipe"
@@ -260,12 +262,12 @@ def special(mode: int, path: Path) -> str:
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         return "a device"
     text = str(path)
-    if any(text == folder or text.startswith(folder + "/") for folder in _VIRTUAL):
+    if any(text == folder or text.startswith(folder + "/") for folder in _VIRTUAL_FOLDERS):
         return "part of the kernel's virtual files"
     return ""
 
 
-def _secret(name: str) -> str:
+def _secret_sentence(name: str) -> str:
     return (
         f"{name!r} holds secrets by its name and is not opened; "
         "only the user can allow it, with secrets = true in their own configuration."

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rlm_mcp import trust
 from rlm_mcp.errors import BadRequest, did_you_mean
-from rlm_mcp.trust import Folder, Origin
+from rlm_mcp.trust import ContentFolder, ContentOrigin
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 _HEAD = re.compile(r"---\r?\n(.*?)^---\r?\n", re.DOTALL | re.MULTILINE)
@@ -25,7 +25,7 @@ _OPTIONAL = "(optional)"
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
+class PromptArgument:
     """What a person can fill in."""
 
     name: str
@@ -39,20 +39,20 @@ class Prompt:
 
     name: str
     text: str
-    origin: Origin
+    origin: ContentOrigin
     path: Path
     title: str = ""
     description: str = ""
-    arguments: tuple[Argument, ...] = ()
+    arguments: tuple[PromptArgument, ...] = ()
     shadows: str = ""
     """The origin of the prompt of the same name that this one hides."""
 
     @property
-    def offered(self) -> bool:
+    def is_offered(self) -> bool:
         """Whether people see it in their client."""
         return bool(self.description)
 
-    def fill(self, given: Mapping[str, str]) -> str:
+    def fill_in(self, given: Mapping[str, str]) -> str:
         """Return the text with its arguments in place.
 
         Raises BadRequest for an unknown or a missing argument. A paragraph whose only
@@ -88,25 +88,25 @@ class Promptbook(list[Prompt]):
     problems: list[str]
 
     @property
-    def texts(self) -> dict[str, str]:
+    def texts_by_name(self) -> dict[str, str]:
         """Return every prompt's text by name, as the engine takes them."""
         return {prompt.name: prompt.text for prompt in self}
 
 
-def read(folders: Iterable[Folder | Path] | None = None) -> Promptbook:
+def read_prompts(folders: Iterable[ContentFolder | Path] | None = None) -> Promptbook:
     """Read prompts, those of a later folder hiding earlier ones of the same name.
 
     Without `folders`: ours and the user's. A broken file costs a sentence in `problems`.
     """
     by_name: dict[str, Prompt] = {}
     problems: list[str] = []
-    for item in trust.folders("prompts") if folders is None else folders:
-        folder = item if isinstance(item, Folder) else Folder(item)
-        pages, refused = trust.pages(folder, "prompts")
+    for item in trust.content_folders("prompts") if folders is None else folders:
+        folder = item if isinstance(item, ContentFolder) else ContentFolder(item)
+        pages, refused = trust.usable_files(folder, "prompts")
         problems += refused
         for page in pages:
             try:
-                prompt = parse(page)
+                prompt = parse_prompt(page)
             except BadRequest as error:
                 problems.append(f"{page.path} was left out: {error}")
                 continue
@@ -120,7 +120,7 @@ def read(folders: Iterable[Folder | Path] | None = None) -> Promptbook:
     return found
 
 
-def parse(page: trust.Page) -> Prompt:
+def parse_prompt(page: trust.ContentFile) -> Prompt:
     """Read one prompt file. Raises BadRequest with the reason why it is none."""
     if not _NAME.match(page.name):
         raise BadRequest(f"{page.name!r} cannot be the name of a prompt (lower-case words).")
@@ -128,7 +128,7 @@ def parse(page: trust.Page) -> Prompt:
     if match is None:
         return Prompt(page.name, page.text, page.origin, page.path)
     title = description = ""
-    arguments: list[Argument] = []
+    arguments: list[PromptArgument] = []
     for line in match[1].splitlines():
         if not line.strip():
             continue
@@ -142,7 +142,7 @@ def parse(page: trust.Page) -> Prompt:
             case ["description"]:
                 description = value
             case ["argument", name] if _ARGUMENT.match(name):
-                arguments.append(_argument(name, value))
+                arguments.append(_parse_argument(name, value))
             case _:
                 raise BadRequest(
                     f"its head has an unknown key {key.strip()!r} (title, description, "
@@ -152,6 +152,6 @@ def parse(page: trust.Page) -> Prompt:
     return Prompt(page.name, text, page.origin, page.path, title, description, tuple(arguments))
 
 
-def _argument(name: str, value: str) -> Argument:
+def _parse_argument(name: str, value: str) -> PromptArgument:
     required = not value.endswith(_OPTIONAL)
-    return Argument(name, value.removesuffix(_OPTIONAL).strip(), required)
+    return PromptArgument(name, value.removesuffix(_OPTIONAL).strip(), required)

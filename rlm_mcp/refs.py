@@ -32,7 +32,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./+,=:~-]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LineSpan:
     """Lines `start` to `end`, counted from 1, both included."""
 
     start: int
@@ -43,7 +43,7 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Chars:
+class CharSpan:
     """Characters `start` (from 0) up to and without `end`."""
 
     start: int
@@ -54,7 +54,7 @@ class Chars:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TurnSpan:
     """A session's turn, counted from 1, or one block of it."""
 
     turn: int
@@ -71,17 +71,17 @@ class Ref:
     variable: str
     path: str = ""
     rev: str = ""
-    span: Lines | Chars | Block | None = None
+    span: LineSpan | CharSpan | TurnSpan | None = None
 
     def __str__(self) -> str:
         text = self.variable
         if self.path:
-            text += ":" + quote(self.path)
+            text += ":" + quote_path(self.path)
         if self.rev:
             text += "@" + self.rev
         return text if self.span is None else f"{text}#{self.span}"
 
-    def at(self, span: Lines | Chars | Block | None) -> Ref:
+    def with_span(self, span: LineSpan | CharSpan | TurnSpan | None) -> Ref:
         """Return this ref with another span."""
         return replace(self, span=span)
 
@@ -94,7 +94,7 @@ class Ref:
         return not self.path or self.path.endswith("/") or any(c in self.path for c in "*?[")
 
 
-def quote(path: str) -> str:
+def quote_path(path: str) -> str:
     """Return `path` as it is written in a ref."""
     if _PLAIN.match(path):
         return path
@@ -114,7 +114,7 @@ def quote(path: str) -> str:
     return "".join(out)
 
 
-def unquote(text: str) -> str:
+def unquote_path(text: str) -> str:
     """Return the path that `quote` wrote."""
     if "%" not in text:
         return text
@@ -123,7 +123,7 @@ def unquote(text: str) -> str:
     )
 
 
-def parse(text: str) -> Ref:
+def parse_ref(text: str) -> Ref:
     """Read a ref. Raises BadRequest with the reason; never looks at a file system.
 
     A bare `@` in a path that is followed by something like a revision is read as one: a variable
@@ -147,11 +147,11 @@ def parse(text: str) -> Ref:
         raise BadRequest(f"{text!r}: write the revision after the path: {variable}:path@{rev}.")
     path, at, rev = rest.rpartition("@")
     if at and path and _REV.match(rev):
-        return Ref(variable, unquote(path), rev, span)
-    return Ref(variable, unquote(rest), "", span)
+        return Ref(variable, unquote_path(path), rev, span)
+    return Ref(variable, unquote_path(rest), "", span)
 
 
-def literal(ref: Ref) -> Ref:
+def rev_as_path(ref: Ref) -> Ref:
     """Return `ref` with its revision read as a part of the path (`@` is common in paths)."""
     return replace(ref, path=f"{ref.path}@{ref.rev}", rev="") if ref.rev else ref
 
@@ -162,20 +162,20 @@ def _check_rev(rev: str, text: str) -> str:
     return rev
 
 
-def _parse_span(fragment: str, text: str) -> Lines | Chars | Block:
+def _parse_span(fragment: str, text: str) -> LineSpan | CharSpan | TurnSpan:
     if match := _LINES.match(fragment):
         start = int(match[1])
         end = int(match[2]) if match[2] else start
         if start < 1 or end < start:
             raise BadRequest(f"{text!r}: lines count from 1 and the end is not before the start.")
-        return Lines(start, end)
+        return LineSpan(start, end)
     if match := _CHARS.match(fragment):
         first, last = int(match[1]), int(match[2])
         if last < first:
             raise BadRequest(f"{text!r}: the end of a span is not before its start.")
-        return Chars(first, last)
+        return CharSpan(first, last)
     if match := _BLOCK.match(fragment):
-        return Block(int(match[1]), int(match[2]) if match[2] else None)
+        return TurnSpan(int(match[1]), int(match[2]) if match[2] else None)
     raise BadRequest(
         f"{text!r}: after # stands L10-L42 (lines), C0-C5000 (characters) or 12.3 (turn, block)."
     )

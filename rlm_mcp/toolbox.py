@@ -20,15 +20,15 @@ from typing import Any
 
 from rlm_mcp import trust
 from rlm_mcp.errors import BadRequest, did_you_mean
-from rlm_mcp.trust import Folder, Origin
+from rlm_mcp.trust import ContentFolder, ContentOrigin
 
-ORDER = (
+TOOL_ORDER = (
     "contexts", "open_context", "peek", "grep", "outline",
     "chunk", "execute", "llm_query", "rlm_query", "wait",
 )  # fmt: skip
 """Our tools in the order in which agents see them; a user's come after, by name."""
 
-READERS = frozenset(
+READ_ONLY_CALLS = frozenset(
     {
         "describe", "read", "scan", "rank", "outline_of", "split", "only",
         "Answers", "Chunk", "Chunks", "Failure", "Hit", "Hits", "Item", "Items",
@@ -37,7 +37,7 @@ READERS = frozenset(
 )  # fmt: skip
 """Names of the sdk that change nothing and cost nothing: a tool of these alone is read-only."""
 
-SPENDERS = frozenset(
+SPENDING_CALLS = frozenset(
     {
         "ask", "run", "run_cell", "wait_for", "open_source", "host", "open_context", "execute",
         "llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched", "wait",
@@ -45,7 +45,7 @@ SPENDERS = frozenset(
 )  # fmt: skip
 """Names that a read-only tool may not even mention, whatever it binds them to."""
 
-RESERVED = frozenset(
+RESERVED_NAMES = frozenset(
     {
         "context", "answer", "repo", "history", "session", "logs", "FINAL", "FINAL_VAR",
         "SUBMIT", "SHOW_VARS", "llm_query_batched", "rlm_query_batched", "help",
@@ -53,8 +53,8 @@ RESERVED = frozenset(
 )  # fmt: skip
 """Names that mean something else in a cell."""
 
-LONGEST_DESCRIPTION = 2_000
-LARGEST_ARGUMENT = 1_000_000
+MAX_DESCRIPTION_CHARS = 2_000
+MAX_ARGUMENT_CHARS = 1_000_000
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}\Z")
 _JSON_TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
@@ -68,7 +68,7 @@ _ARTICLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class ToolParameter:
     """One argument of a tool. `types` are JSON types, the advertised one first."""
 
     name: str
@@ -83,9 +83,9 @@ class Tool:
 
     name: str
     description: str
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[ToolParameter, ...]
     source: str
-    origin: Origin
+    origin: ContentOrigin
     path: Path
     read_only: bool
     """Whether its code can reach nothing that spends, opens or changes."""
@@ -93,7 +93,7 @@ class Tool:
     """The origin of the tool of the same name that this one hides."""
 
     @property
-    def schema(self) -> dict[str, Any]:
+    def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the arguments, without what a reader can do without."""
         properties: dict[str, dict[str, Any]] = {}
         for parameter in self.parameters:
@@ -104,7 +104,7 @@ class Tool:
         required = [parameter.name for parameter in self.parameters if parameter.required]
         return {**schema, "required": required} if required else schema
 
-    def parse(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def check_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments with their types made sure of.
 
         Forgives what models do (null for "not given", "30" for 30, "true" for true) and raises
@@ -115,7 +115,7 @@ class Tool:
             if name not in known:
                 takes = f" It takes: {', '.join(known)}." if known else " It takes none."
                 raise BadRequest(
-                    f"{self.name} has no argument {_short(name)}."
+                    f"{self.name} has no argument {_short_repr(name)}."
                     f"{did_you_mean(str(name), known)}{takes}"
                 )
         parsed: dict[str, Any] = {}
@@ -128,7 +128,7 @@ class Tool:
                         f"({_ARTICLES[parameter.types[0]]})."
                     )
                 continue
-            parsed[parameter.name] = _cast(self.name, parameter, value)
+            parsed[parameter.name] = _cast_argument(self.name, parameter, value)
             if parameter.required and value == "":
                 raise BadRequest(f"{self.name}: argument {parameter.name!r} is empty.")
         return parsed
@@ -140,7 +140,7 @@ class Toolbox(list[Tool]):
     problems: list[str]
 
 
-def read(folders: Iterable[Folder | Path] | None = None) -> Toolbox:
+def read_tools(folders: Iterable[ContentFolder | Path] | None = None) -> Toolbox:
     """Read tools, those of a later folder hiding earlier ones of the same name.
 
     Without `folders`: ours and the user's. A file that is no tool costs a sentence in
@@ -148,33 +148,33 @@ def read(folders: Iterable[Folder | Path] | None = None) -> Toolbox:
     """
     by_name: dict[str, Tool] = {}
     problems: list[str] = []
-    for item in trust.folders("tools") if folders is None else folders:
-        folder = item if isinstance(item, Folder) else Folder(item)
-        pages, refused = trust.pages(folder, "tools")
+    for item in trust.content_folders("tools") if folders is None else folders:
+        folder = item if isinstance(item, ContentFolder) else ContentFolder(item)
+        pages, refused = trust.usable_files(folder, "tools")
         problems += refused
         for page in pages:
             try:
-                tool = parse(page)
+                tool = parse_tool(page)
             except BadRequest as error:
                 problems.append(f"{page.path} was left out: {error}")
                 continue
             hidden = by_name.get(tool.name)
             if hidden is not None:
                 problems.append(f"{page.path} hides the tool {tool.name} of {hidden.origin}.")
-                tool = _hiding(tool, hidden)
+                tool = _with_shadows(tool, hidden)
             by_name[tool.name] = tool
-    rank = {name: place for place, name in enumerate(ORDER)}
+    rank = {name: place for place, name in enumerate(TOOL_ORDER)}
     found = Toolbox(
-        sorted(by_name.values(), key=lambda tool: (rank.get(tool.name, len(ORDER)), tool.name))
+        sorted(by_name.values(), key=lambda tool: (rank.get(tool.name, len(TOOL_ORDER)), tool.name))
     )
     found.problems = problems
     return found
 
 
-def parse(page: trust.Page) -> Tool:
+def parse_tool(page: trust.ContentFile) -> Tool:
     """Read one tool file. Raises BadRequest with the reason why it is none."""
     name = page.name
-    if not _NAME.match(name) or keyword.iskeyword(name) or name in RESERVED:
+    if not _NAME.match(name) or keyword.iskeyword(name) or name in RESERVED_NAMES:
         raise BadRequest(f"{name!r} cannot be the name of a tool (lower-case words, not taken).")
     try:
         tree = ast.parse(page.text, str(page.path))
@@ -190,20 +190,20 @@ def parse(page: trust.Page) -> Tool:
     description = "\n\n".join(
         " ".join(paragraph.split()) for paragraph in inspect.cleandoc(docstring).split("\n\n")
     )
-    if len(description) > LONGEST_DESCRIPTION:
-        raise BadRequest(f"its docstring has more than {LONGEST_DESCRIPTION:,} characters.")
+    if len(description) > MAX_DESCRIPTION_CHARS:
+        raise BadRequest(f"its docstring has more than {MAX_DESCRIPTION_CHARS:,} characters.")
     return Tool(
         name,
         description,
-        _parameters(function.args),
+        _parse_parameters(function.args),
         page.text,
         page.origin,
         page.path,
-        _read_only(tree),
+        _is_read_only(tree),
     )
 
 
-def _hiding(tool: Tool, hidden: Tool) -> Tool:
+def _with_shadows(tool: Tool, hidden: Tool) -> Tool:
     return Tool(
         tool.name,
         tool.description,
@@ -216,40 +216,40 @@ def _hiding(tool: Tool, hidden: Tool) -> Tool:
     )
 
 
-def _parameters(args: ast.arguments) -> tuple[Parameter, ...]:
+def _parse_parameters(args: ast.arguments) -> tuple[ToolParameter, ...]:
     if args.posonlyargs or args.vararg or args.kwarg:
         raise BadRequest("its arguments must all have names (no *, ** or /).")
     required = len(args.args) - len(args.defaults)
     defaults: list[ast.expr | None] = [*[None] * required, *args.defaults, *args.kw_defaults]
     return tuple(
-        _parameter(arg, default)
+        _parse_parameter(arg, default)
         for arg, default in zip([*args.args, *args.kwonlyargs], defaults, strict=True)
     )
 
 
-def _parameter(arg: ast.arg, default: ast.expr | None) -> Parameter:
-    options = _union(arg.annotation)
+def _parse_parameter(arg: ast.arg, default: ast.expr | None) -> ToolParameter:
+    options = _union_types(arg.annotation)
     types = tuple(_JSON_TYPES.get(name, "array") for name in options)
     if not types or any(name not in _JSON_TYPES and name != "list[str]" for name in options):
         raise BadRequest(
             f"argument {arg.arg!r} must be annotated with str, int, float, bool or list[str]."
         )
     if default is None:
-        return Parameter(arg.arg, types, required=True)
+        return ToolParameter(arg.arg, types, required=True)
     if not isinstance(default, ast.Constant) or isinstance(default.value, (bytes, complex)):
         raise BadRequest(f"the default of argument {arg.arg!r} must be a plain value.")
     value = default.value
-    return Parameter(arg.arg, types, False, None if value is Ellipsis else value)
+    return ToolParameter(arg.arg, types, False, None if value is Ellipsis else value)
 
 
-def _union(annotation: ast.expr | None) -> list[str]:
+def _union_types(annotation: ast.expr | None) -> list[str]:
     if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        return [*_union(annotation.left), *_union(annotation.right)]
+        return [*_union_types(annotation.left), *_union_types(annotation.right)]
     text = ast.unparse(annotation) if annotation is not None else ""
     return [] if text in ("", "None") else [text]
 
 
-def _read_only(tree: ast.Module) -> bool:
+def _is_read_only(tree: ast.Module) -> bool:
     """Whether the code reaches only READERS: judged from its names, not from what it claims."""
     own: set[str] = set()
     used: set[str] = set()
@@ -258,7 +258,7 @@ def _read_only(tree: ast.Module) -> bool:
             case ast.Import():
                 return False
             case ast.ImportFrom(module="rlm_mcp.sdk", names=names):
-                if any(alias.name not in READERS for alias in names):
+                if any(alias.name not in READ_ONLY_CALLS for alias in names):
                     return False
                 own.update(alias.asname or alias.name for alias in names)
             case ast.ImportFrom():
@@ -269,18 +269,18 @@ def _read_only(tree: ast.Module) -> bool:
                 used.add(name)
             case ast.Name(id=name):
                 own.add(name)
-    return used <= own | set(dir(builtins)) and not used & SPENDERS
+    return used <= own | set(dir(builtins)) and not used & SPENDING_CALLS
 
 
-def _cast(tool: str, parameter: Parameter, value: Any) -> Any:
+def _cast_argument(tool: str, parameter: ToolParameter, value: Any) -> Any:
     for kind in parameter.types:
-        result = _as(kind, value)
+        result = _as_json_type(kind, value)
         if result is not None:
             break
     else:
         wanted = " or ".join(_ARTICLES[kind] for kind in parameter.types)
         raise BadRequest(
-            f"{tool}: argument {parameter.name!r} wants {wanted}, got {_short(value)}."
+            f"{tool}: argument {parameter.name!r} wants {wanted}, got {_short_repr(value)}."
         )
     for text in result if isinstance(result, list) else [result]:
         if isinstance(text, str):
@@ -288,7 +288,7 @@ def _cast(tool: str, parameter: Parameter, value: Any) -> Any:
     return result
 
 
-def _as(kind: str, value: Any) -> Any:
+def _as_json_type(kind: str, value: Any) -> Any:
     if kind == "array":
         fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
         return value if fits else None
@@ -312,10 +312,10 @@ def _as(kind: str, value: Any) -> Any:
 
 
 def _check_text(tool: str, name: str, text: str) -> None:
-    if len(text) > LARGEST_ARGUMENT:
+    if len(text) > MAX_ARGUMENT_CHARS:
         raise BadRequest(
             f"{tool}: argument {name!r} has {len(text):,} characters, more than "
-            f"{LARGEST_ARGUMENT:,}; write it to a file and use open_context."
+            f"{MAX_ARGUMENT_CHARS:,}; write it to a file and use open_context."
         )
     if "\x00" in text:
         raise BadRequest(f"{tool}: argument {name!r} holds a NUL character.")
@@ -323,6 +323,6 @@ def _check_text(tool: str, name: str, text: str) -> None:
         raise BadRequest(f"{tool}: argument {name!r} holds half of a character (a surrogate).")
 
 
-def _short(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"

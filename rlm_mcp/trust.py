@@ -20,36 +20,36 @@ from typing import Literal
 from rlm_mcp.config import config_dir
 from rlm_mcp.errors import Unavailable
 
-Kind = Literal["tools", "prompts"]
-Origin = Literal["rlm-mcp", "user", "project"]
+ContentKind = Literal["tools", "prompts"]
+ContentOrigin = Literal["rlm-mcp", "user", "project"]
 
-SUFFIX: Mapping[Kind, str] = {"tools": ".py", "prompts": ".md"}
-LARGEST = 200_000
+SUFFIX: Mapping[ContentKind, str] = {"tools": ".py", "prompts": ".md"}
+MAX_FILE_BYTES = 200_000
 """Bytes that one tool or prompt file may have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class ContentFolder:
     """A folder of tools or prompts. `pins` (file name -> SHA-256) limits it to those contents."""
 
     path: Path
-    origin: Origin = "user"
+    origin: ContentOrigin = "user"
     pins: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ContentFile:
     """One file that may be used, as it was read."""
 
     name: str
     """The file's name without its suffix."""
     text: str
     path: Path
-    origin: Origin
+    origin: ContentOrigin
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ProjectFile:
     """A file of a project's .rlm folder, and whether it is in use."""
 
     file: str
@@ -59,36 +59,41 @@ class Entry:
     text: str
 
 
-def folders(kind: Kind, project: Path | None = None) -> list[Folder]:
+def content_folders(kind: ContentKind, project: Path | None = None) -> list[ContentFolder]:
     """Return the folders of `kind`, weakest first: ours, the user's, the project's."""
-    found = [Folder(builtin(kind), "rlm-mcp"), Folder(config_dir() / kind, "user")]
+    found = [
+        ContentFolder(builtin_folder(kind), "rlm-mcp"),
+        ContentFolder(config_dir() / kind, "user"),
+    ]
     if project is not None:
         pins = {
             file.removeprefix(f"{kind}/"): sha256
-            for file, sha256 in _pins().get(_key(project), {}).items()
+            for file, sha256 in _read_pins().get(_project_key(project), {}).items()
             if file.startswith(f"{kind}/")
         }
-        found.append(Folder(project / ".rlm" / kind, "project", pins))
+        found.append(ContentFolder(project / ".rlm" / kind, "project", pins))
     return found
 
 
-def builtin(kind: Kind) -> Path:
+def builtin_folder(kind: ContentKind) -> Path:
     """Return the folder that came with us: in the package, or beside it in a checkout."""
     package = Path(__file__).parent
     inside = package / kind
     return inside if inside.is_dir() else package.parent / kind
 
 
-def pages(folder: Folder, kind: Kind) -> tuple[list[Page], list[str]]:
+def usable_files(folder: ContentFolder, kind: ContentKind) -> tuple[list[ContentFile], list[str]]:
     """Return the usable files of a folder in order of name, and a sentence on each other one."""
-    found: list[Page] = []
+    found: list[ContentFile] = []
     problems: list[str] = []
-    for path in _files(folder.path, SUFFIX[kind]):
-        data = _read(path)
+    for path in _list_files(folder.path, SUFFIX[kind]):
+        data = _read_limited(path)
         if data is None:
-            problems.append(f"{path} was left out: not a plain file of at most {LARGEST:,} bytes.")
+            problems.append(
+                f"{path} was left out: not a plain file of at most {MAX_FILE_BYTES:,} bytes."
+            )
             continue
-        if folder.pins is not None and folder.pins.get(path.name) != _digest(data):
+        if folder.pins is not None and folder.pins.get(path.name) != _sha256_hex(data):
             problems.append(f"{path} is off until you allow it with `rlm-mcp trust`.")
             continue
         try:
@@ -96,45 +101,45 @@ def pages(folder: Folder, kind: Kind) -> tuple[list[Page], list[str]]:
         except UnicodeDecodeError:
             problems.append(f"{path} was left out: it is not UTF-8.")
             continue
-        found.append(Page(path.stem, text, path, folder.origin))
+        found.append(ContentFile(path.stem, text, path, folder.origin))
     return found, problems
 
 
-def review(project: Path) -> list[Entry]:
+def review_project(project: Path) -> list[ProjectFile]:
     """Return every file that a project offers, with its state now."""
-    pins = _pins().get(_key(project), {})
+    pins = _read_pins().get(_project_key(project), {})
     entries = []
     for kind, suffix in SUFFIX.items():
-        for path in _files(project / ".rlm" / kind, suffix):
-            data = _read(path)
+        for path in _list_files(project / ".rlm" / kind, suffix):
+            data = _read_limited(path)
             if data is None:
                 continue
-            file, sha256 = f"{kind}/{path.name}", _digest(data)
+            file, sha256 = f"{kind}/{path.name}", _sha256_hex(data)
             known = pins.get(file)
             state: Literal["trusted", "new", "changed"] = (
                 "trusted" if known == sha256 else "new" if known is None else "changed"
             )
-            entries.append(Entry(file, sha256, state, data.decode("utf-8", "replace")))
+            entries.append(ProjectFile(file, sha256, state, data.decode("utf-8", "replace")))
     return entries
 
 
-def allow(project: Path, entries: Iterable[Entry]) -> None:
+def trust_files(project: Path, entries: Iterable[ProjectFile]) -> None:
     """Trust exactly these contents, and nothing else, of a project."""
-    pins = _pins()
-    pins[_key(project)] = {entry.file: entry.sha256 for entry in entries}
-    _write(pins)
+    pins = _read_pins()
+    pins[_project_key(project)] = {entry.file: entry.sha256 for entry in entries}
+    _write_pins(pins)
 
 
-def forget(project: Path) -> bool:
+def revoke_trust(project: Path) -> bool:
     """Take a project's trust away; say whether it had any."""
-    pins = _pins()
-    had = bool(pins.pop(_key(project), None))
+    pins = _read_pins()
+    had = bool(pins.pop(_project_key(project), None))
     if had:
-        _write(pins)
+        _write_pins(pins)
     return had
 
 
-def _files(folder: Path, suffix: str) -> Sequence[Path]:
+def _list_files(folder: Path, suffix: str) -> Sequence[Path]:
     try:
         paths = sorted(folder.iterdir())
     except OSError:
@@ -144,7 +149,7 @@ def _files(folder: Path, suffix: str) -> Sequence[Path]:
     ]
 
 
-def _read(path: Path) -> bytes | None:
+def _read_limited(path: Path) -> bytes | None:
     try:
         # O_NONBLOCK: opening a pipe that a project planted must not hang the server.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -154,25 +159,25 @@ def _read(path: Path) -> bytes | None:
         os.close(handle)
         return None
     with os.fdopen(handle, "rb") as file:
-        data = file.read(LARGEST + 1)
-    return data if len(data) <= LARGEST else None
+        data = file.read(MAX_FILE_BYTES + 1)
+    return data if len(data) <= MAX_FILE_BYTES else None
 
 
-def _digest(data: bytes) -> str:
+def _sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _key(project: Path) -> str:
+def _project_key(project: Path) -> str:
     return str(project.resolve())
 
 
-def _store() -> Path:
+def _pins_path() -> Path:
     return config_dir() / "trusted.json"
 
 
-def _pins() -> dict[str, dict[str, str]]:
+def _read_pins() -> dict[str, dict[str, str]]:
     try:
-        values = json.loads(_store().read_text("utf-8"))
+        values = json.loads(_pins_path().read_text("utf-8"))
         return {
             str(project): {str(file): str(sha256) for file, sha256 in files.items()}
             for project, files in values["projects"].items()
@@ -181,13 +186,13 @@ def _pins() -> dict[str, dict[str, str]]:
         return {}
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise Unavailable(
-            f"Cannot read what you trust in {_store()} ({type(error).__name__}); "
+            f"Cannot read what you trust in {_pins_path()} ({type(error).__name__}); "
             "mend the file or delete it and run `rlm-mcp trust` again."
         ) from error
 
 
-def _write(pins: Mapping[str, Mapping[str, str]]) -> None:
-    store = _store()
+def _write_pins(pins: Mapping[str, Mapping[str, str]]) -> None:
+    store = _pins_path()
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = json.dumps({"version": 1, "projects": pins}, indent=2, sort_keys=True) + "\n"
     with tempfile.NamedTemporaryFile("w", dir=store.parent, delete=False, encoding="utf-8") as file:

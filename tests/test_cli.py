@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.cli.main import COMMANDS, run
+from rlm_mcp.cli.main import COMMANDS, run_command
 from rlm_mcp.config import config_dir, state_dir
 
 Capture = pytest.CaptureFixture[str]
@@ -50,7 +50,7 @@ def command(*arguments: str, own_session: bool = False) -> subprocess.Popen[str]
 
 
 def test_json_is_one_exact_object(capsys: Capture) -> None:
-    assert run(["ask", "Where is class Greeter defined?", "--json"]) == 0
+    assert run_command(["ask", "Where is class Greeter defined?", "--json"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert out.count("\n") == 1
@@ -68,7 +68,7 @@ def test_json_is_one_exact_object(capsys: Capture) -> None:
 
 
 def test_a_person_gets_the_answer_on_stdout_and_plain_progress_on_stderr(capsys: Capture) -> None:
-    assert run(["ask", "Where is class Greeter defined?"]) == 0
+    assert run_command(["ask", "Where is class Greeter defined?"]) == 0
     out, err = capsys.readouterr()
     assert "repo:greet.py#L1" in out
     assert "verified" in out
@@ -78,7 +78,7 @@ def test_a_person_gets_the_answer_on_stdout_and_plain_progress_on_stderr(capsys:
 
 
 def test_quiet_says_nothing_but_the_answer(capsys: Capture) -> None:
-    assert run(["ask", "Where is class Greeter defined?", "-q"]) == 0
+    assert run_command(["ask", "Where is class Greeter defined?", "-q"]) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -94,7 +94,7 @@ def test_quiet_says_nothing_but_the_answer(capsys: Capture) -> None:
 )
 def test_what_is_asked_can_be_chosen(options: list[str], ref: str, capsys: Capture) -> None:
     question = "Which commit says hello?" if "--history" in options else "Greeter disk full"
-    assert run(["ask", question, "--json", *options]) == 0
+    assert run_command(["ask", question, "--json", *options]) == 0
     got = json.loads(capsys.readouterr().out)
     assert any(ref in item["ref"] for item in got["evidence"]), got
 
@@ -103,7 +103,10 @@ def test_a_named_source_outside_the_folder_is_consent(tmp_path: Path, capsys: Ca
     other = tmp_path / "other"
     other.mkdir()
     (other / "note.txt").write_text("the vault of Zanzibar opens with MAGENTA\n")
-    assert run(["ask", "What opens the vault of Zanzibar?", "--open", str(other), "--json"]) == 0
+    assert (
+        run_command(["ask", "What opens the vault of Zanzibar?", "--open", str(other), "--json"])
+        == 0
+    )
     assert "MAGENTA" in capsys.readouterr().out
 
 
@@ -112,7 +115,7 @@ def test_a_source_beside_the_folder_may_be_named_by_dots(
 ) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.md").write_text("The keeper of the owl is Ada.\n")
-    assert run(["ask", "Who is the keeper of the owl?", "--open", "../notes", "-q"]) == 0
+    assert run_command(["ask", "Who is the keeper of the owl?", "--open", "../notes", "-q"]) == 0
     assert "notes:a.md#L1" in capsys.readouterr().out
 
 
@@ -127,21 +130,21 @@ def test_a_path_is_of_the_current_folder_else_of_the_root(
         ("sub/note.txt", "note"), ("sub/*.txt", "note"), ("greet.py", "greet"),
     ):  # fmt: skip
         question = "Where is class Greeter?"
-        assert run(["ask", question, "--root", "../project", "--open", source, "-q"]) == 0
+        assert run_command(["ask", question, "--root", "../project", "--open", source, "-q"]) == 0
         assert ref in capsys.readouterr().out
 
 
 def test_a_source_to_describe_may_lie_anywhere(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.md").write_text("The keeper of the owl is Ada.\n")
-    assert run(["contexts", str(tmp_path / "notes")]) == 0
+    assert run_command(["contexts", str(tmp_path / "notes")]) == 0
     assert "notes:a.md#L1" in capsys.readouterr().out
 
 
 def test_a_setting_of_a_file_is_called_as_the_file_calls_it(capsys: Capture) -> None:
     Path(".rlm").mkdir()
     Path(".rlm/config.toml").write_text('max_usd = "abc"\n')
-    assert run(["ask", "Where is class Greeter?", "-q"]) == 2
+    assert run_command(["ask", "Where is class Greeter?", "-q"]) == 2
     said = "".join(capsys.readouterr())
     assert "Setting 'max_usd' in " in said and "--max-usd" not in said
 
@@ -151,12 +154,12 @@ def test_a_history_that_is_not_there_says_why(
 ) -> None:
     (tmp_path / "plain").mkdir()
     monkeypatch.chdir(tmp_path / "plain")
-    assert run(["ask", "Who?", "--history", "-q"]) == 2
+    assert run_command(["ask", "Who?", "--history", "-q"]) == 2
     assert "is in no git repository" in capsys.readouterr().err
 
 
 def test_a_dry_run_says_what_it_may_cost_and_calls_nothing(capsys: Capture) -> None:
-    assert run(["ask", "Where is class Greeter?", "--dry-run", "--json"]) == 0
+    assert run_command(["ask", "Where is class Greeter?", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["at_most_usd"] > 0
     assert not list((state_dir() / "runs").glob("*.jsonl"))
 
@@ -197,7 +200,7 @@ def test_a_dry_run_says_what_it_may_cost_and_calls_nothing(capsys: Capture) -> N
 def test_bad_use_is_one_sentence_and_a_code(
     arguments: list[str], code: int, says: str, capsys: Capture
 ) -> None:
-    assert run(arguments) == code
+    assert run_command(arguments) == code
     out, err = capsys.readouterr()
     assert says in out + err
     assert "Traceback" not in err
@@ -208,14 +211,14 @@ def test_bad_use_is_one_sentence_and_a_code(
 
 @pytest.mark.parametrize("limit", ["calls", "seconds"])
 def test_a_limit_of_nothing_is_bad_use(limit: str, capsys: Capture) -> None:
-    assert run(["ask", "Where is class Greeter?", f"--max-{limit}", "0", "-q"]) == 2
+    assert run_command(["ask", "Where is class Greeter?", f"--max-{limit}", "0", "-q"]) == 2
     assert (
         f"--max-{limit} is 0, so this run may not even begin; raise it." in capsys.readouterr().err
     )
 
 
 def test_a_missing_key_is_bad_use_with_the_remedy(capsys: Capture) -> None:
-    code = run(["ask", "Where is class Greeter?", "--model", "anthropic:claude-x", "-q"])
+    code = run_command(["ask", "Where is class Greeter?", "--model", "anthropic:claude-x", "-q"])
     assert code == 2
     out, err = capsys.readouterr()
     assert "key" in (out + err).lower()
@@ -226,26 +229,26 @@ def test_a_state_folder_that_cannot_be_used_is_a_sentence(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RLM_MCP_STATE_DIR", str(tmp_path / "file" / "state"))
-    assert run(["ask", "Where is class Greeter?", "-q"]) == 4
+    assert run_command(["ask", "Where is class Greeter?", "-q"]) == 4
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_broken_settings_file_is_a_sentence(capsys: Capture) -> None:
     (config_dir() / "config.toml").write_text("max_usd = = 1")
-    assert run(["contexts"]) == 2
+    assert run_command(["contexts"]) == 2
     assert "config.toml" in capsys.readouterr().err
 
 
 def test_a_project_cannot_widen_the_limits(project: Path, capsys: Capture) -> None:
     (project / ".rlm").mkdir()
     (project / ".rlm" / "config.toml").write_text('model = "anthropic:claude-x"\n')
-    assert run(["ask", "x"]) == 2
+    assert run_command(["ask", "x"]) == 2
     assert "project cannot set 'model'" in capsys.readouterr().err
 
 
 def test_a_source_cannot_write_escape_codes_to_the_terminal(project: Path, capsys: Capture) -> None:
     (project / "evil.py").write_text("class Evil:\n    x = '\x1b]0;owned\x07\x1b[2J'\n")
-    assert run(["ask", "Where is class Evil defined?"]) == 0
+    assert run_command(["ask", "Where is class Evil defined?"]) == 0
     out, err = capsys.readouterr()
     assert "Evil" in out
     assert "\x1b" not in out + err
@@ -253,40 +256,40 @@ def test_a_source_cannot_write_escape_codes_to_the_terminal(project: Path, capsy
 
 
 def test_contexts_lists_and_describes(capsys: Capture) -> None:
-    assert run(["contexts"]) == 0
+    assert run_command(["contexts"]) == 0
     listed = capsys.readouterr().out
     assert "repo" in listed and "history" in listed and "logs" in listed
-    assert run(["contexts", "repo", "--json"]) == 0
+    assert run_command(["contexts", "repo", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "repo"
 
 
 def test_runs_are_listed_shown_exported_and_replayed(capsys: Capture) -> None:
-    assert run(["runs", "list"]) == 0
+    assert run_command(["runs", "list"]) == 0
     assert "No runs yet" in capsys.readouterr().out
-    assert run(["ask", "Where is class Greeter defined?", "--json"]) == 0
+    assert run_command(["ask", "Where is class Greeter defined?", "--json"]) == 0
     name = json.loads(capsys.readouterr().out)["run"]
-    assert run(["runs", "list"]) == 0
+    assert run_command(["runs", "list"]) == 0
     assert name in capsys.readouterr().out
-    assert run(["runs", "list", "--json"]) == 0
+    assert run_command(["runs", "list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["run"] == name
-    assert run(["runs", "show", name[:-2]]) == 0
+    assert run_command(["runs", "show", name[:-2]]) == 0
     shown = capsys.readouterr().out
     assert "turn 1" in shown and "complete" in shown
-    assert run(["runs", "show", name, "--json"]) == 0
+    assert run_command(["runs", "show", name, "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert events[-1]["type"] == "run.end"
-    assert run(["runs", "show", name, "--html"]) == 0
+    assert run_command(["runs", "show", name, "--html"]) == 0
     page = Path(capsys.readouterr().out.strip())
     assert "<script" in page.read_text()
     assert "http://" not in page.read_text().split('id="run"')[0]
     assert page.stat().st_mode & 0o077 == 0
-    assert run(["runs", "export", name]) == 0
+    assert run_command(["runs", "export", name]) == 0
     assert json.loads(capsys.readouterr().out)["messages"][-1]["role"] == "assistant"
-    assert run(["runs", "export", "--all", "-o", "out.jsonl"]) == 0
+    assert run_command(["runs", "export", "--all", "-o", "out.jsonl"]) == 0
     assert Path("out.jsonl").read_text().count("\n") == 1
     capsys.readouterr()
     Path("out.jsonl").unlink()
-    assert run(["runs", "replay", name]) == 0
+    assert run_command(["runs", "replay", name]) == 0
     assert "same answer" in capsys.readouterr().out
 
 
@@ -303,29 +306,29 @@ def test_a_log_of_the_official_library_is_kept_and_shown(tmp_path: Path, capsys:
     start = {"type": "metadata", "timestamp": "2026-01-01T00:00:00", "root_model": "m"}
     path = tmp_path / "log.jsonl"
     path.write_text(f"{json.dumps(start)}\n{json.dumps(turn)}\n")
-    assert run(["runs", "import", str(path)]) == 0
+    assert run_command(["runs", "import", str(path)]) == 0
     name = capsys.readouterr().out.strip()
-    assert run(["runs", "import", str(path)]) == 0
+    assert run_command(["runs", "import", str(path)]) == 0
     assert capsys.readouterr().out.strip() == name
     assert [file.stem for file in (state_dir() / "runs").iterdir()] == [name]
-    assert run(["runs", "list"]) == 0
+    assert run_command(["runs", "list"]) == 0
     listed = capsys.readouterr().out
     assert name in listed and "How long is it?" in listed and "complete" in listed
-    assert run(["runs", "show", name, "--html", "-o", "page.html"]) == 0
+    assert run_command(["runs", "show", name, "--html", "-o", "page.html"]) == 0
     assert "print(len(context))" in Path("page.html").read_text()
     capsys.readouterr()
     for given in (name, str(path)):
-        assert run(["runs", "show", given]) == 0
+        assert run_command(["runs", "show", given]) == 0
         out = capsys.readouterr().out
         assert "print(len(context))" in out
         assert "twelve" in out
 
 
 def test_a_replay_of_what_has_changed_says_so(project: Path, capsys: Capture) -> None:
-    assert run(["ask", "Where is class Greeter defined?", "--json"]) == 0
+    assert run_command(["ask", "Where is class Greeter defined?", "--json"]) == 0
     name = json.loads(capsys.readouterr().out)["run"]
     (project / "greet.py").write_text("# moved\n\n\nclass Greeter:\n    pass\n")
-    assert run(["runs", "replay", name]) == 3
+    assert run_command(["runs", "replay", name]) == 3
     assert "Not the same" in capsys.readouterr().out
 
 
@@ -335,17 +338,17 @@ def test_trust_shows_asks_allows_and_takes_back(
     folder = project / ".rlm" / "tools"
     folder.mkdir(parents=True)
     (folder / "mine.py").write_text('def mine() -> str:\n    """Mine."""\n    return "m"\n')
-    assert run(["trust", "--list"]) == 0
+    assert run_command(["trust", "--list"]) == 0
     assert re.search(r"new +tools/mine\.py", capsys.readouterr().out)
     monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115
-    assert run(["trust"]) == 130
-    assert run(["trust", "--list"]) == 0
+    assert run_command(["trust"]) == 130
+    assert run_command(["trust", "--list"]) == 0
     assert "new" in capsys.readouterr().out
-    assert run(["trust", "--yes"]) == 0
-    assert run(["trust", "--list"]) == 0
+    assert run_command(["trust", "--yes"]) == 0
+    assert run_command(["trust", "--list"]) == 0
     assert re.search(r"trusted +tools/mine\.py", capsys.readouterr().out)
-    assert run(["trust", "--remove"]) == 0
-    assert run(["trust", "--list"]) == 0
+    assert run_command(["trust", "--remove"]) == 0
+    assert run_command(["trust", "--list"]) == 0
     assert "new" in capsys.readouterr().out
     sys.stdin.close()
 
@@ -355,19 +358,19 @@ def test_install_and_uninstall_leave_the_file_as_it_was(project: Path, capsys: C
     path.parent.mkdir()
     path.write_text('{\n  // mine\n  "mcpServers": {}\n}\n')
     before = path.read_text()
-    assert run(["install", "cursor", "--dry-run"]) == 0
+    assert run_command(["install", "cursor", "--dry-run"]) == 0
     assert "+" in capsys.readouterr().out
     assert path.read_text() == before
-    assert run(["install", "cursor"]) == 0
+    assert run_command(["install", "cursor"]) == 0
     assert "rlm" in path.read_text() and "// mine" in path.read_text()
-    assert run(["install", "cursor"]) == 0
+    assert run_command(["install", "cursor"]) == 0
     assert "nothing changed" in capsys.readouterr().out
-    assert run(["uninstall", "cursor"]) == 0
+    assert run_command(["uninstall", "cursor"]) == 0
     assert path.read_text() == before
 
 
 def test_doctor_tries_the_sandbox_and_names_its_layers(capsys: Capture) -> None:
-    code = run(["doctor", "--json"])
+    code = run_command(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     findings = {(found["group"], found["name"]): found for found in report["findings"]}
     assert findings["sandbox", "worker"]["state"] == "ok"
@@ -382,7 +385,7 @@ def test_doctor_tries_the_sandbox_and_names_its_layers(capsys: Capture) -> None:
 
 def test_every_command_has_help_that_fits_a_terminal(capsys: Capture) -> None:
     for name in COMMANDS:
-        assert run([name, "--help"]) == 0
+        assert run_command([name, "--help"]) == 0
         assert all(len(line) <= 100 for line in capsys.readouterr().out.splitlines())
 
 

@@ -26,13 +26,13 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     write_user("max_usd = 3.0\nmax_calls = 7\nmax_depth = 4\n")
     monkeypatch.setenv("RLM_MCP_MAX_USD", "2.5")
     monkeypatch.setenv("RLM_MCP_MAX_CALLS", "8")
-    settings = config.load({"max_calls": 9})
+    settings = config.load_settings({"max_calls": 9})
     assert (settings.max_usd, settings.max_calls, settings.max_depth) == (2.5, 9, 4)
 
 
 def test_a_project_lowers_but_never_raises(tmp_path: Path) -> None:
     write_project(tmp_path, "max_usd = 50.0\nmax_calls = 3\n")
-    settings = config.load({}, tmp_path)
+    settings = config.load_settings({}, tmp_path)
     assert (settings.max_usd, settings.max_calls) == (1.0, 3)
 
 
@@ -43,14 +43,14 @@ def test_a_project_lowers_but_never_raises(tmp_path: Path) -> None:
 def test_a_project_cannot_widen(tmp_path: Path, line: str) -> None:
     write_project(tmp_path, line)
     with pytest.raises(BadRequest, match="A project cannot set"):
-        config.load({}, tmp_path)
+        config.load_settings({}, tmp_path)
 
 
 def test_an_unknown_word_of_a_project_is_a_warning_that_names_the_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_project(tmp_path, "max_cals = 3\nmax_usd = 0.5\n")
-    assert config.load({}, tmp_path).max_usd == 0.5
+    assert config.load_settings({}, tmp_path).max_usd == 0.5
     (record,) = caplog.records
     assert "'max_cals'" in record.getMessage() and "Did you mean max_calls" in record.getMessage()
     assert str(tmp_path / ".rlm" / "config.toml") in record.getMessage()
@@ -61,7 +61,7 @@ def test_no_environment_variable_opens_the_guards(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"RLM_MCP_{name}", "1")
-    settings = config.load()
+    settings = config.load_settings()
     assert not settings.reduced_sandbox
     assert not settings.secrets
 
@@ -69,7 +69,7 @@ def test_no_environment_variable_opens_the_guards(
 def test_unknown_settings_are_refused_with_a_suggestion() -> None:
     write_user("max_cals = 3\n")
     with pytest.raises(BadRequest, match="Did you mean max_calls"):
-        config.load()
+        config.load_settings()
 
 
 @pytest.mark.parametrize("value", ["many", "-1", "nan"])
@@ -78,13 +78,13 @@ def test_a_bad_value_names_the_setting_and_where_it_stands(
 ) -> None:
     monkeypatch.setenv("RLM_MCP_MAX_USD", value)
     with pytest.raises(BadRequest, match=r"'max_usd' in the environment"):
-        config.load()
+        config.load_settings()
 
 
 def test_a_broken_file_is_said() -> None:
     write_user("max_usd = = 3")
     with pytest.raises(BadRequest, match=r"config\.toml"):
-        config.load()
+        config.load_settings()
 
 
 def test_folders_are_private(own_folders: Path) -> None:

@@ -81,7 +81,7 @@ def test_ordinary_names_are_not_denied(path: str) -> None:
 
 
 def test_a_path_inside_a_root_resolves(root: Path) -> None:
-    assert Confine((root,)).resolve("a.py") == (root / "a.py").resolve()
+    assert Confine((root,)).resolve_path("a.py") == (root / "a.py").resolve()
 
 
 @pytest.mark.parametrize("source", ["../outside.txt", "/etc/passwd", "sub/../../outside.txt"])
@@ -89,7 +89,7 @@ def test_a_path_outside_the_roots_is_denied(root: Path, source: str) -> None:
     (root.parent / "outside.txt").write_text("no")
     (root / "sub").mkdir()
     with pytest.raises(Denied, match="outside the roots"):
-        Confine((root,)).resolve(source)
+        Confine((root,)).resolve_path(source)
 
 
 def test_whether_an_outside_path_exists_is_not_told(root: Path) -> None:
@@ -98,7 +98,7 @@ def test_whether_an_outside_path_exists_is_not_told(root: Path) -> None:
     for name in ("there.txt", "not_there.txt"):
         (root.parent / "there.txt").write_text("no")
         with pytest.raises(RlmError) as caught:
-            confine.resolve(f"../{name}")
+            confine.resolve_path(f"../{name}")
         sentences.append(str(caught.value).replace(name, "X"))
     assert sentences[0] == sentences[1]
 
@@ -107,28 +107,28 @@ def test_a_link_that_leaves_is_denied(root: Path) -> None:
     (root.parent / "outside.txt").write_text("no")
     (root / "link").symlink_to("../outside.txt")
     with pytest.raises(Denied, match="outside"):
-        Confine((root,)).resolve("link")
+        Confine((root,)).resolve_path("link")
 
 
 def test_a_link_to_a_secret_is_denied_under_another_name(root: Path) -> None:
     (root / ".env").write_text("KEY=1")
     (root / "notes.txt").symlink_to(".env")
     with pytest.raises(Denied, match="secrets"):
-        Confine((root,)).resolve("notes.txt")
+        Confine((root,)).resolve_path("notes.txt")
 
 
 def test_a_secret_can_be_allowed_by_the_user(root: Path) -> None:
     (root / ".env").write_text("KEY=1")
-    assert Confine((root,), secrets=True).resolve(".env").name == ".env"
+    assert Confine((root,), secrets=True).resolve_path(".env").name == ".env"
 
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(root: Path) -> None:
     os.mkfifo(root / "pipe")
     confine = Confine((root,))
     with pytest.raises(BadRequest, match="a pipe"):
-        confine.resolve("pipe")
+        confine.resolve_path("pipe")
     with pytest.raises(BadRequest, match="a pipe"):
-        confine.open(root / "pipe")
+        confine.open_file(root / "pipe")
 
 
 def test_a_socket_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,21 +136,21 @@ def test_a_socket_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with socket.socket(socket.AF_UNIX) as made:
         made.bind("s")
         with pytest.raises(BadRequest, match="a socket"):
-            Confine((root,)).resolve("s")
+            Confine((root,)).resolve_path("s")
 
 
 def test_devices_and_kernel_files_are_refused() -> None:
     confine = Confine((Path("/"),))
     for source in ("/dev/null", "/dev/zero", "/proc/self/environ", "/sys/kernel"):
         with pytest.raises(BadRequest, match=r"device|virtual"):
-            confine.resolve(source)
+            confine.resolve_path(source)
 
 
 def test_a_loop_of_links_is_one_sentence(root: Path) -> None:
     (root / "a").symlink_to("b")
     (root / "b").symlink_to("a")
     with pytest.raises(RlmError):
-        Confine((root,)).resolve("a")
+        Confine((root,)).resolve_path("a")
 
 
 def test_a_link_put_in_place_after_the_check_is_not_followed(root: Path) -> None:
@@ -160,17 +160,17 @@ def test_a_link_put_in_place_after_the_check_is_not_followed(root: Path) -> None
     (root / "sub").mkdir()
     (root / "sub" / "a.py").write_text("ours")
     confine = Confine((root,))
-    path = confine.resolve("sub/a.py")
+    path = confine.resolve_path("sub/a.py")
     (root / "sub" / "a.py").unlink()
     (root / "sub").rmdir()
     (root / "sub").symlink_to(outside)
     with pytest.raises(Denied, match="safely"):
-        confine.open(path)
+        confine.open_file(path)
     (root / "sub").unlink()
     (root / "sub").mkdir()
     (root / "sub" / "a.py").symlink_to(outside / "a.py")
     with pytest.raises(Denied, match="safely"):
-        confine.open(path)
+        confine.open_file(path)
 
 
 def test_a_file_without_permission_is_unavailable(root: Path) -> None:
@@ -178,11 +178,11 @@ def test_a_file_without_permission_is_unavailable(root: Path) -> None:
         pytest.skip("root may read everything")
     (root / "a.py").chmod(0)
     with pytest.raises(Unavailable, match="permission"):
-        Confine((root,)).open(root / "a.py")
+        Confine((root,)).open_file(root / "a.py")
 
 
 def test_open_gives_the_bytes(root: Path) -> None:
-    fd = Confine((root,)).open(root / "a.py")
+    fd = Confine((root,)).open_file(root / "a.py")
     with os.fdopen(fd, "rb") as file:
         assert file.read() == b"x = 1\n"
 
@@ -190,12 +190,12 @@ def test_open_gives_the_bytes(root: Path) -> None:
 def test_a_folder_is_not_opened_as_a_file(root: Path) -> None:
     (root / "sub").mkdir()
     with pytest.raises(BadRequest, match="folder"):
-        Confine((root,)).open(root / "sub")
+        Confine((root,)).open_file(root / "sub")
 
 
 def test_a_path_with_nul_is_refused(root: Path) -> None:
     with pytest.raises(BadRequest, match="NUL"):
-        Confine((root,)).resolve("a\0b")
+        Confine((root,)).resolve_path("a\0b")
 
 
 def test_a_root_below_a_secret_folder_still_works(tmp_path: Path) -> None:
@@ -203,6 +203,6 @@ def test_a_root_below_a_secret_folder_still_works(tmp_path: Path) -> None:
     root.mkdir(parents=True)
     (root / "a.py").write_text("x")
     confine = Confine((root,))
-    assert confine.resolve("a.py").name == "a.py"
-    assert confine.admit(root / "a.py") is None
-    assert confine.admit(root / ".env") == "denied"
+    assert confine.resolve_path("a.py").name == "a.py"
+    assert confine.exclude_reason(root / "a.py") is None
+    assert confine.exclude_reason(root / ".env") == "denied"

@@ -29,7 +29,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
 
 def refusal(project: Path) -> str:
     with pytest.raises(BadRequest) as caught:
-        config.load(project=project)
+        config.load_settings(project=project)
     return str(caught.value)
 
 

@@ -9,7 +9,7 @@ import pytest
 from rlm_mcp import promptbook, trust
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.promptbook import Prompt
-from rlm_mcp.trust import Folder
+from rlm_mcp.trust import ContentFolder
 
 HEAD = (
     "---\ntitle: T\ndescription: D\nargument what: the thing\n"
@@ -19,54 +19,54 @@ HEAD = (
 
 def one(tmp_path: Path, text: str, name: str = "mine.md") -> Prompt:
     (tmp_path / name).write_text(text)
-    found = promptbook.read([tmp_path])
+    found = promptbook.read_prompts([tmp_path])
     assert found.problems == []
     return found[0]
 
 
 def test_our_own_prompts_are_read_without_a_problem() -> None:
-    found = promptbook.read()
+    found = promptbook.read_prompts()
     assert found.problems == []
-    offered = {prompt.name for prompt in found if prompt.offered}
+    offered = {prompt.name for prompt in found if prompt.is_offered}
     assert {"ask-codebase", "summarise-session", "read-log"} <= offered
     assert "instructions" not in offered
 
 
 def test_the_instructions_fit_into_what_clients_show() -> None:
-    assert 500 < len(promptbook.read().texts["instructions"]) <= 2_000
+    assert 500 < len(promptbook.read_prompts().texts_by_name["instructions"]) <= 2_000
 
 
 def test_every_placeholder_of_our_prompts_is_an_argument_and_every_argument_is_used() -> None:
-    for prompt in promptbook.read():
-        if prompt.offered:
+    for prompt in promptbook.read_prompts():
+        if prompt.is_offered:
             given = {argument.name: f"<{argument.name}>" for argument in prompt.arguments}
-            text = prompt.fill(given)
+            text = prompt.fill_in(given)
             assert "{{" not in text
             assert all(value in text for value in given.values())
 
 
 def test_arguments_are_filled_in_once_and_never_read_as_placeholders(tmp_path: Path) -> None:
     prompt = one(tmp_path, HEAD + "Do {{what}} in {{ where }}. {{other}} {x}")
-    text = prompt.fill({"what": "{{where}}", "where": "b"})
+    text = prompt.fill_in({"what": "{{where}}", "where": "b"})
     assert text == "Do {{where}} in b. {{other}} {x}\n"
 
 
 def test_a_paragraph_about_an_optional_argument_goes_with_it(tmp_path: Path) -> None:
     prompt = one(tmp_path, HEAD + "Do {{what}}.\n\nOnly in {{where}}.\n\nThe end.")
-    assert prompt.fill({"what": "x"}) == "Do x.\n\nThe end.\n"
+    assert prompt.fill_in({"what": "x"}) == "Do x.\n\nThe end.\n"
 
 
 def test_a_missing_or_unknown_argument_is_a_sentence(tmp_path: Path) -> None:
     prompt = one(tmp_path, HEAD + "{{what}}")
     with pytest.raises(BadRequest, match="needs 'what'"):
-        prompt.fill({"what": " "})
+        prompt.fill_in({"what": " "})
     with pytest.raises(BadRequest, match="Did you mean what"):
-        prompt.fill({"whot": "x"})
+        prompt.fill_in({"whot": "x"})
 
 
 def test_a_prompt_without_a_head_is_for_the_engine(tmp_path: Path) -> None:
     prompt = one(tmp_path, "You are {{name}}.\n", "root.md")
-    assert not prompt.offered
+    assert not prompt.is_offered
     assert prompt.text == "You are {{name}}.\n"
 
 
@@ -81,14 +81,16 @@ def test_a_prompt_without_a_head_is_for_the_engine(tmp_path: Path) -> None:
 )
 def test_a_broken_prompt_costs_a_sentence(name: str, text: str, says: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
-    found = promptbook.read([tmp_path])
+    found = promptbook.read_prompts([tmp_path])
     assert list(found) == []
     assert says in found.problems[0]
 
 
 def test_a_users_prompt_hides_ours_and_that_is_reported(tmp_path: Path) -> None:
     (tmp_path / "read-log.md").write_text(HEAD + "Mine.")
-    found = promptbook.read([Folder(trust.builtin("prompts"), "rlm-mcp"), Folder(tmp_path)])
+    found = promptbook.read_prompts(
+        [ContentFolder(trust.builtin_folder("prompts"), "rlm-mcp"), ContentFolder(tmp_path)]
+    )
     mine = next(prompt for prompt in found if prompt.name == "read-log")
     assert mine.text == "Mine.\n"
     assert mine.shadows == "rlm-mcp"

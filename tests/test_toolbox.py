@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from rlm_mcp import toolbox, trust
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.toolbox import Tool
-from rlm_mcp.trust import Folder
+from rlm_mcp.trust import ContentFolder
 
-TOOLS = {tool.name: tool for tool in toolbox.read()}
+TOOLS = {tool.name: tool for tool in toolbox.read_tools()}
 
 GOOD = '''"""File."""
 
@@ -37,15 +37,15 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def test_our_ten_tools_are_read_in_the_order_of_their_use() -> None:
-    found = toolbox.read()
-    assert tuple(tool.name for tool in found) == toolbox.ORDER
+    found = toolbox.read_tools()
+    assert tuple(tool.name for tool in found) == toolbox.TOOL_ORDER
     assert found.problems == []
 
 
 def test_all_definitions_together_stay_within_two_thousand_tokens() -> None:
     definitions = [
-        {"name": tool.name, "description": tool.description, "inputSchema": tool.schema}
-        for tool in toolbox.read()
+        {"name": tool.name, "description": tool.description, "inputSchema": tool.json_schema}
+        for tool in toolbox.read_tools()
     ]
     text = json.dumps(definitions)
     words_and_signs = sum(1 + len(word) // 6 for word in _words(text))
@@ -81,17 +81,17 @@ def test_a_tool_that_could_spend_is_not_read_only_whatever_it_looks_like(
     text = GOOD.replace("    return", f"    {line}\n    return")
     if "import" in line:
         text = GOOD.replace("from rlm_mcp", f"{line}\nfrom rlm_mcp", 1)
-    (tool,) = toolbox.read([write(tmp_path, "find.py", text)])
+    (tool,) = toolbox.read_tools([write(tmp_path, "find.py", text)])
     assert not tool.read_only
 
 
 def test_a_schema_has_names_types_defaults_and_what_is_required() -> None:
-    assert TOOLS["peek"].schema == {
+    assert TOOLS["peek"].json_schema == {
         "type": "object",
         "properties": {"ref": {"type": "string"}, "limit": {"type": "integer", "default": 80}},
         "required": ["ref"],
     }
-    assert TOOLS["contexts"].schema == {"type": "object", "properties": {}}
+    assert TOOLS["contexts"].json_schema == {"type": "object", "properties": {}}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_schema_has_names_types_defaults_and_what_is_required() -> None:
 def test_arguments_are_made_sure_of(
     tool: str, given: dict[str, Any], parsed: dict[str, Any]
 ) -> None:
-    got = TOOLS[tool].parse(given)
+    got = TOOLS[tool].check_arguments(given)
     assert got == parsed
     assert [type(value) for value in got.values()] == [type(value) for value in parsed.values()]
 
@@ -140,7 +140,7 @@ def test_a_wrong_argument_is_named_in_one_sentence(
     tool: str, given: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(BadRequest) as caught:
-        TOOLS[tool].parse(given)
+        TOOLS[tool].check_arguments(given)
     assert says in str(caught.value)
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
@@ -164,7 +164,7 @@ json_values = st.recursive(
 def test_any_arguments_are_typed_or_refused(name: str, given: dict[str, Any]) -> None:
     tool: Tool = TOOLS[name]
     try:
-        parsed = tool.parse(given)
+        parsed = tool.check_arguments(given)
     except BadRequest:
         return
     types = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list}
@@ -201,7 +201,7 @@ def test_a_file_that_is_no_tool_costs_a_sentence_and_not_the_others(
 ) -> None:
     folder = write(tmp_path, "good.py", GOOD.replace("find", "good"))
     write(folder, name, text)
-    found = toolbox.read([folder])
+    found = toolbox.read_tools([folder])
     assert [tool.name for tool in found] == ["good"]
     assert len(found.problems) == 1
     assert says in found.problems[0]
@@ -213,7 +213,7 @@ def test_files_that_are_not_text_and_pipes_do_no_harm(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.py")
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere")
-    found = toolbox.read([tmp_path])
+    found = toolbox.read_tools([tmp_path])
     assert [tool.name for tool in found] == ["good"]
     assert len(found.problems) == 4
 
@@ -222,11 +222,13 @@ def test_a_later_folder_hides_a_tool_of_the_same_name_and_that_is_reported(
     tmp_path: Path,
 ) -> None:
     mine = write(tmp_path / "mine", "grep.py", GOOD.replace("find", "grep"))
-    found = toolbox.read([Folder(trust.builtin("tools"), "rlm-mcp"), Folder(mine, "user")])
+    found = toolbox.read_tools(
+        [ContentFolder(trust.builtin_folder("tools"), "rlm-mcp"), ContentFolder(mine, "user")]
+    )
     grep = next(tool for tool in found if tool.name == "grep")
     assert grep.origin == "user"
     assert grep.shadows == "rlm-mcp"
-    assert len(found) == len(toolbox.ORDER)
+    assert len(found) == len(toolbox.TOOL_ORDER)
     assert any("hides the tool grep of rlm-mcp" in problem for problem in found.problems)
 
 
@@ -236,4 +238,4 @@ def test_a_users_tools_come_after_ours_by_name(
     monkeypatch.setenv("RLM_MCP_CONFIG_DIR", str(tmp_path))
     write(tmp_path / "tools", "zebra.py", GOOD.replace("find", "zebra"))
     write(tmp_path / "tools", "ant.py", GOOD.replace("find", "ant"))
-    assert [tool.name for tool in toolbox.read()][-3:] == ["wait", "ant", "zebra"]
+    assert [tool.name for tool in toolbox.read_tools()][-3:] == ["wait", "ant", "zebra"]

@@ -24,24 +24,24 @@ def project(tmp_path: Path) -> Path:
 
 
 def in_use(project: Path) -> set[str]:
-    tools = toolbox.read(trust.folders("tools", project))
-    prompts = promptbook.read(trust.folders("prompts", project))
+    tools = toolbox.read_tools(trust.content_folders("tools", project))
+    prompts = promptbook.read_prompts(trust.content_folders("prompts", project))
     return {item.name for item in [*tools, *prompts] if item.origin == "project"}
 
 
 def test_a_projects_files_are_off_and_that_is_said(project: Path) -> None:
     assert in_use(project) == set()
-    problems = toolbox.read(trust.folders("tools", project)).problems
+    problems = toolbox.read_tools(trust.content_folders("tools", project)).problems
     assert any("rlm-mcp trust" in problem for problem in problems)
 
 
 def test_what_was_allowed_is_on_until_a_byte_changes(project: Path) -> None:
-    trust.allow(project, trust.review(project))
+    trust.trust_files(project, trust.review_project(project))
     assert in_use(project) == {"mine", "own"}
     path = project / ".rlm" / "tools" / "mine.py"
     path.write_text(TOOL + "#")
     assert in_use(project) == {"own"}
-    assert {entry.file: entry.state for entry in trust.review(project)} == {
+    assert {entry.file: entry.state for entry in trust.review_project(project)} == {
         "tools/mine.py": "changed",
         "prompts/own.md": "trusted",
     }
@@ -50,13 +50,13 @@ def test_what_was_allowed_is_on_until_a_byte_changes(project: Path) -> None:
 
 
 def test_a_new_file_in_a_trusted_project_is_off(project: Path) -> None:
-    trust.allow(project, trust.review(project))
+    trust.trust_files(project, trust.review_project(project))
     (project / ".rlm" / "tools" / "late.py").write_text(TOOL.replace("mine", "late"))
     assert in_use(project) == {"mine", "own"}
 
 
 def test_a_content_allowed_under_one_name_is_not_allowed_under_another(project: Path) -> None:
-    trust.allow(project, trust.review(project))
+    trust.trust_files(project, trust.review_project(project))
     tools = project / ".rlm" / "tools"
     (tools / "grep.py").write_text(TOOL)
     assert "grep" not in in_use(project)
@@ -65,22 +65,22 @@ def test_a_content_allowed_under_one_name_is_not_allowed_under_another(project: 
 def test_trust_in_one_project_is_not_trust_in_a_copy_of_it(project: Path, tmp_path: Path) -> None:
     import shutil
 
-    trust.allow(project, trust.review(project))
+    trust.trust_files(project, trust.review_project(project))
     shutil.copytree(project, tmp_path / "copy")
     assert in_use(tmp_path / "copy") == set()
 
 
 def test_trust_taken_away_is_gone(project: Path) -> None:
-    trust.allow(project, trust.review(project))
-    assert trust.forget(project)
+    trust.trust_files(project, trust.review_project(project))
+    assert trust.revoke_trust(project)
     assert in_use(project) == set()
-    assert not trust.forget(project)
+    assert not trust.revoke_trust(project)
 
 
 def test_what_was_allowed_is_what_was_reviewed_not_what_stands_there_now(project: Path) -> None:
-    reviewed = trust.review(project)
+    reviewed = trust.review_project(project)
     (project / ".rlm" / "tools" / "mine.py").write_text(TOOL + "# swapped")
-    trust.allow(project, reviewed)
+    trust.trust_files(project, reviewed)
     assert in_use(project) == {"own"}
 
 
@@ -89,9 +89,9 @@ def test_a_broken_store_is_said_and_trusts_nothing(project: Path) -> None:
     for text in ("not json", json.dumps([]), json.dumps({"projects": {"x": 1}})):
         store.write_text(text)
         with pytest.raises(Unavailable, match="what you trust"):
-            trust.folders("tools", project)
+            trust.content_folders("tools", project)
 
 
 def test_the_store_is_the_users_own(project: Path) -> None:
-    trust.allow(project, trust.review(project))
+    trust.trust_files(project, trust.review_project(project))
     assert (config_dir() / "trusted.json").stat().st_mode & 0o077 == 0

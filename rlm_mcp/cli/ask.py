@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rlm_mcp.cli import exits, named, options
-from rlm_mcp.cli.exits import complain, printable
+from rlm_mcp.cli import exit_codes, options, source_arguments
+from rlm_mcp.cli.exit_codes import cli_wording, escape_controls, print_error
 from rlm_mcp.cli.options import consent_options, model_options, roots_option
-from rlm_mcp.cli.speech import spoken
-from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
+    from rlm_mcp.config import Settings
     from rlm_mcp.engine import Event, Result, Workspace
 
 MODES = ("auto", "direct", "environment", "recursive")
@@ -77,27 +76,27 @@ def ask(
     """
     if not question.strip():
         raise BadRequest("The question is empty.")
-    sources = _sources(repo, history, logs, session, open_)
-    named.check(sources)
-    settings = options.settings(root, named.folders(sources), **flags)
+    sources = _source_list(repo, history, logs, session, open_)
+    source_arguments.check_paths(sources)
+    settings = options.settings_from_flags(root, source_arguments.named_folders(sources), **flags)
     if settings.roots[0] != Path.cwd():
-        sources = [named.here(source) for source in sources]
-    return asyncio.run(_ask(question, sources, mode, settings, as_json, dry_run, quiet))
+        sources = [source_arguments.absolute_source(source) for source in sources]
+    return asyncio.run(_answer_question(question, sources, mode, settings, as_json, dry_run, quiet))
 
 
-def _sources(
+def _source_list(
     repo: bool, history: bool, logs: str | None, session: str | None, opened: Sequence[str]
 ) -> list[str]:
     sources = ["repo"] * repo + ["history"] * history
     if logs is not None:
         sources.append(f"logs:{logs}" if logs else "logs")
     if session is not None:
-        known = session.startswith("session:") or named.exists(session)
+        known = session.startswith("session:") or source_arguments.path_exists(session)
         sources.append(session if known else f"session:{session}")
     return [*sources, *opened] or ["repo"]
 
 
-async def _ask(
+async def _answer_question(
     question: str,
     sources: Sequence[str],
     mode: str,
@@ -106,48 +105,48 @@ async def _ask(
     dry_run: bool,
     quiet: bool,
 ) -> int:
-    from rlm_mcp.cli.live import watching
+    from rlm_mcp.cli.live import show_progress
 
-    with watching(quiet or as_json) as view:
-        workspace = workspace_of(settings, view.event)
+    with show_progress(quiet or as_json) as view:
+        workspace = make_workspace(settings, view.on_event)
         try:
-            refs = await _open(workspace, sources)
+            refs = await _open_sources(workspace, sources)
             if dry_run:
-                estimate = await workspace.estimate(question, refs=refs, mode=mode)
-                click.echo(json.dumps(estimate) if as_json else _estimate(estimate))
-                return exits.COMPLETE
-            run = asyncio.create_task(workspace.ask(question, refs=refs, mode=mode))
+                estimate = await workspace.forecast_run(question, refs=refs, mode=mode)
+                click.echo(json.dumps(estimate) if as_json else _format_estimate(estimate))
+                return exit_codes.COMPLETE
+            run = asyncio.create_task(workspace.run_query(question, refs=refs, mode=mode))
             _stop_on_signal(run)
             try:
                 result = await run
             except asyncio.CancelledError:
-                complain(f"Stopped. {view.kept()}")
-                return exits.INTERRUPTED
+                print_error(f"Stopped. {view.stopped_note()}")
+                return exit_codes.INTERRUPTED
         finally:
             await workspace.close()
-    click.echo(json.dumps(result.as_json()) if as_json else page(result))
-    return exits.OF_STATUS[result.status]
+    click.echo(json.dumps(result.as_json()) if as_json else format_result(result))
+    return exit_codes.EXIT_CODES[result.status]
 
 
-def workspace_of(settings: Settings, on_event: Callable[[Event], None] | None) -> Workspace:
+def make_workspace(settings: Settings, on_event: Callable[[Event], None] | None) -> Workspace:
     """Return a workspace with the tools and prompts in force; for a running event loop."""
     from rlm_mcp import promptbook, toolbox, trust
     from rlm_mcp.engine import Workspace  # imports every room below: 300 ms and more
 
     project = settings.roots[0]
-    tools = toolbox.read(trust.folders("tools", project))
-    prompts = promptbook.read(trust.folders("prompts", project))
+    tools = toolbox.read_tools(trust.content_folders("tools", project))
+    prompts = promptbook.read_prompts(trust.content_folders("prompts", project))
     sources = {tool.name: tool.source for tool in tools}
-    return Workspace(settings, sources, prompts.texts, on_event=on_event)
+    return Workspace(settings, sources, prompts.texts_by_name, on_event=on_event)
 
 
-async def _open(workspace: Workspace, sources: Sequence[str]) -> list[str]:
+async def _open_sources(workspace: Workspace, sources: Sequence[str]) -> list[str]:
     names = []
     for source in sources:
-        if source in named.NAMES:
-            variable = await asyncio.to_thread(workspace.catalog.get, source)
+        if source in source_arguments.CONTEXT_NAMES:
+            variable = await asyncio.to_thread(workspace.catalog.get_variable, source)
         else:
-            variable = await asyncio.to_thread(workspace.catalog.open, source)
+            variable = await asyncio.to_thread(workspace.catalog.open_context, source)
         names.append(variable.name)
     return names
 
@@ -161,12 +160,12 @@ def _stop_on_signal(run: asyncio.Task[Any]) -> None:
             return
 
 
-def page(result: Result) -> str:
+def format_result(result: Result) -> str:
     """Return a result as a person reads it."""
-    parts = [printable(result.answer.rstrip()), ""]
+    parts = [escape_controls(result.answer.rstrip()), ""]
     for item in result.evidence:
         mark = "verified" if item.verified else "NOT VERIFIED"
-        parts.append(f"  {mark:<12}  {printable(item.ref)}")
+        parts.append(f"  {mark:<12}  {escape_controls(item.ref)}")
     if result.evidence:
         parts.append("")
     cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
@@ -182,9 +181,9 @@ def page(result: Result) -> str:
     ]
     parts.append(" · ".join(facts))
     if result.reason and result.status != "complete":
-        parts.append(printable(spoken(result.reason)))
+        parts.append(escape_controls(cli_wording(result.reason)))
     return "\n".join(parts)
 
 
-def _estimate(estimate: dict[str, Any]) -> str:
+def _format_estimate(estimate: dict[str, Any]) -> str:
     return "\n".join(f"{name}: {value}" for name, value in estimate.items())

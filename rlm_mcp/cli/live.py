@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from rlm_mcp.cli.exits import printable, stderr_is_terminal
-from rlm_mcp.counts import counted
+from rlm_mcp.cli.exit_codes import escape_controls, stderr_is_terminal
+from rlm_mcp.plurals import count_noun
 
 if TYPE_CHECKING:
     from rlm_mcp.engine import Event
 
 
-class View(Protocol):
+class ProgressView(Protocol):
     """What is told of every event; called from the event loop, so it must be quick."""
 
-    def event(self, event: Event) -> None: ...
-    def kept(self) -> str:
+    def on_event(self, event: Event) -> None: ...
+    def stopped_note(self) -> str:
         """Return what is left of a run that was stopped."""
         ...
 
 
-class Figures:
+class RunFigures:
     """What a run has done so far, counted from its events."""
 
     def __init__(self) -> None:
@@ -34,25 +34,25 @@ class Figures:
         self.run = ""
         self.turns = self.calls = self.cached = 0
         self.cost = 0.0
-        self.priced = True
-        self.last = "opening"
+        self.all_priced = True
+        self.last_step = "opening"
 
-    def event(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Count one event."""
         data = event.data
         self.run = self.run or event.run
         if event.type == "turn":
             self.turns += 1
-            self.last = f"turn {self.turns}"
+            self.last_step = f"turn {self.turns}"
         elif event.type == "call":
-            self._pay(data)
-            self.last = "asking sub-models"
+            self._count_call(data)
+            self.last_step = "asking sub-models"
         elif event.type == "cell":
-            self.last = f"cell {_first_line(data.get('code'))}"
+            self.last_step = f"cell {_first_line(data.get('code'))}"
         elif event.type == "child":
-            self.last = "child run"
+            self.last_step = "child run"
 
-    def _pay(self, data: Any) -> None:
+    def _count_call(self, data: Any) -> None:
         if data.get("cached"):
             self.cached += 1
             return
@@ -61,18 +61,18 @@ class Figures:
         if isinstance(cost, (int, float)):
             self.cost += cost
         elif "failure" not in data:
-            self.priced = False
+            self.all_priced = False
 
-    def line(self) -> str:
+    def progress_line(self) -> str:
         """Return the figures as one line."""
-        cost = f"${self.cost:.4f}" if self.priced else f"${self.cost:.4f} and more"
+        cost = f"${self.cost:.4f}" if self.all_priced else f"${self.cost:.4f} and more"
         cached = f" ({self.cached} cached)" if self.cached else ""
         return (
-            f"turn {self.turns} · {counted(self.calls, 'call')}{cached} · {cost} · "
-            f"{time.monotonic() - self.begun:.0f} s · {self.last}"
+            f"turn {self.turns} · {count_noun(self.calls, 'call')}{cached} · {cost} · "
+            f"{time.monotonic() - self.begun:.0f} s · {self.last_step}"
         )
 
-    def kept(self) -> str:
+    def stopped_note(self) -> str:
         if not self.run:
             return "Nothing was kept."
         return (
@@ -81,41 +81,41 @@ class Figures:
         )
 
 
-class Plain(Figures):
+class PlainProgress(RunFigures):
     """A line an event that matters, for logs and pipes."""
 
-    def event(self, event: Event) -> None:
-        super().event(event)
+    def on_event(self, event: Event) -> None:
+        super().on_event(event)
         if event.type in ("turn", "child"):
-            click.echo(printable(self.line()), err=True)
+            click.echo(escape_controls(self.progress_line()), err=True)
 
 
-class Live(Figures):
+class LiveProgress(RunFigures):
     """One line on a terminal that is written over."""
 
     def __init__(self, status: Any) -> None:
         super().__init__()
         self._status = status
 
-    def event(self, event: Event) -> None:
-        super().event(event)
-        self._status.update(printable(self.line()))
+    def on_event(self, event: Event) -> None:
+        super().on_event(event)
+        self._status.update(escape_controls(self.progress_line()))
 
 
 @contextlib.contextmanager
-def watching(silent: bool) -> Iterator[View]:
+def show_progress(silent: bool) -> Iterator[ProgressView]:
     """Give a view that fits where stderr goes."""
     if silent:
-        yield Figures()
+        yield RunFigures()
     elif not stderr_is_terminal():
-        yield Plain()
+        yield PlainProgress()
     else:
         # rich costs 60 ms, and only a person sees it.
         from rich.console import Console
 
         console = Console(file=sys.stderr, highlight=False, markup=False)
         with console.status("opening") as status:
-            yield Live(status)
+            yield LiveProgress(status)
 
 
 def _first_line(code: object) -> str:

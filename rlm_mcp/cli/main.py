@@ -11,23 +11,23 @@ import click
 
 import rlm_mcp
 from rlm_mcp import programs
-from rlm_mcp.cli.exits import BAD_USE, INTERRUPTED, code_of, complain
+from rlm_mcp.cli.exit_codes import BAD_USE, INTERRUPTED, exit_code_of, print_error
 from rlm_mcp.errors import did_you_mean
 
 COMMANDS = {
     "serve": "serve",
     "ask": "ask",
-    "contexts": "contexts",
-    "runs": "runs",
+    "contexts": "contexts_command",
+    "runs": "runs_command",
     "install": "install",
     "uninstall": "install",
-    "doctor": "doctor",
-    "trust": "trust",
+    "doctor": "doctor_command",
+    "trust": "trust_command",
 }
 """Every command, and the module of this room that has it."""
 
 
-class Commands(click.Group):
+class LazyCommands(click.Group):
     """Imports a command when it is asked for: all cost 20 ms, which a server never needs."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -42,11 +42,11 @@ class Commands(click.Group):
 
 
 @click.group(
-    cls=Commands,
+    cls=LazyCommands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(rlm_mcp.__version__, prog_name="rlm-mcp")
-def group() -> None:
+def command_line() -> None:
     """Reason over codebases, history, sessions and logs far larger than a model's window."""
 
 
@@ -59,34 +59,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # the current folder is searched before the PATH, unless this variable is set.
     os.environ["PATH"] = programs.search_path()
     os.environ["NODEFAULTCURRENTDIRECTORYINEXEPATH"] = "1"
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
 
 
-def run(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code. Prints what went wrong as one sentence."""
     try:
-        result = group.main(list(arguments), prog_name="rlm-mcp", standalone_mode=False)
+        result = command_line.main(list(arguments), prog_name="rlm-mcp", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return BAD_USE
     except click.UsageError as error:
         hint = f" Try: {error.ctx.command_path} --help" if error.ctx is not None else ""
-        complain(f"{error.format_message()}{hint}")
+        print_error(f"{error.format_message()}{hint}")
         return BAD_USE
     except click.ClickException as error:
-        complain(error.format_message())
+        print_error(error.format_message())
         return BAD_USE
     except (click.Abort, KeyboardInterrupt):
-        complain("Stopped.")
+        print_error("Stopped.")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away; Python would complain again at exit.
         sys.stderr.close()
         return 0
     except Exception as error:
-        code = code_of(error)
+        code = exit_code_of(error)
         if code is None:
             raise
-        complain(str(error))
+        print_error(str(error))
         return code
     return result if isinstance(result, int) else 0

@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rlm_mcp import config
-from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest
+
+if TYPE_CHECKING:
+    from rlm_mcp.config import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -65,7 +67,9 @@ def consent_options(command: Command) -> Command:
     return command
 
 
-def settings(root: Sequence[str] = (), named: Sequence[Path] = (), **flags: Any) -> Settings:
+def settings_from_flags(
+    root: Sequence[str] = (), named: Sequence[Path] = (), **flags: Any
+) -> Settings:
     """Return the settings in force for what the command line said (None: not said).
 
     `named` are folders that a person named as sources: they join the roots, since naming one is
@@ -73,16 +77,16 @@ def settings(root: Sequence[str] = (), named: Sequence[Path] = (), **flags: Any)
     """
     given = {name: value for name, value in flags.items() if value not in (None, "")}
     if root:
-        given["roots"] = roots(root)
+        given["roots"] = root_folders(root)
     elif "RLM_MCP_ROOTS" not in os.environ and (project := _project_folder()) is not None:
         given["roots"] = (project,)
-    chosen = config.load(given)
-    chosen = config.load(given, chosen.roots[0])
-    further = tuple(folder for folder in named if not _within(folder, chosen.roots))
+    chosen = config.load_settings(given)
+    chosen = config.load_settings(given, chosen.roots[0])
+    further = tuple(folder for folder in named if not _is_within(folder, chosen.roots))
     return replace(chosen, roots=(*chosen.roots, *further))
 
 
-def roots(given: Sequence[str]) -> tuple[Path, ...]:
+def root_folders(given: Sequence[str]) -> tuple[Path, ...]:
     """Return the folders that --root names."""
     folders = tuple(Path(root).expanduser().absolute() for root in given)
     for folder in folders:
@@ -97,5 +101,5 @@ def _project_folder() -> Path | None:
     return Path(folder).absolute() if folder and Path(folder).is_dir() else None
 
 
-def _within(folder: Path, folders: Sequence[Path]) -> bool:
+def _is_within(folder: Path, folders: Sequence[Path]) -> bool:
     return any(folder.is_relative_to(root) for root in folders)

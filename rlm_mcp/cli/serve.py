@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rlm_mcp.cli.options import consent_options, model_options, roots_option, settings
+from rlm_mcp.cli.options import consent_options, model_options, roots_option, settings_from_flags
 
 
 @click.command()
@@ -19,13 +19,13 @@ def serve(http: str | None, root: tuple[str, ...], **flags: Any) -> None:
 
     Over stdio, as coding agents start it, unless --http is given.
     """
-    chosen = settings(root, **flags)
+    chosen = settings_from_flags(root, **flags)
     if http is None:
         # mcp costs about a second to import; nothing above needs it.
         from rlm_mcp.server import stdio
 
-        stdio.serve(chosen)
+        stdio.serve_stdio(chosen)
     else:
         from rlm_mcp.server import http as over_http
 
-        over_http.serve(chosen, http)
+        over_http.serve_http(chosen, http)

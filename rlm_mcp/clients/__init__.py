@@ -4,7 +4,7 @@ Each client says where its file is and what our entry in it looks like. The file
 add or take out our own lines, keep all else byte for byte, and refuse what we cannot read.
 """
 
-from rlm_mcp.clients.client import Client, Scope, launch_command
+from rlm_mcp.clients.client import Client, InstallScope, launch_command
 from rlm_mcp.clients.known import CLIENTS
 
-__all__ = ["CLIENTS", "Client", "Scope", "launch_command"]
+__all__ = ["CLIENTS", "Client", "InstallScope", "launch_command"]

@@ -9,16 +9,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.clients.client import NAME, Client, Run, Scope
+from rlm_mcp.clients.client import SERVER_NAME, Client, InstallScope, Run
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.programs import find_program
 
 
-def _path(scope: Scope, project: Path) -> Path:
+def _claude_path(scope: InstallScope, project: Path) -> Path:
     return project / ".mcp.json"
 
 
-def _entry(run: Run, scope: Scope) -> dict[str, Any]:
+def _claude_entry(run: Run, scope: InstallScope) -> dict[str, Any]:
     return {"type": "stdio", "command": run[0], "args": [*run[1:], "serve"]}
 
 
@@ -28,24 +28,24 @@ CLAUDE_CODE = Client(
     format="jsonc",
     keys=("mcpServers",),
     scopes=("project",),
-    path=_path,
-    entry=_entry,
+    config_path=_claude_path,
+    make_entry=_claude_entry,
     executables=("claude",),
-    after="Start claude in this folder and allow the server when it asks.",
+    next_step="Start claude in this folder and allow the server when it asks.",
 )
 
 
 def add_for_user(run: Run) -> str:
     """Add us for every project of this user; return what claude said."""
-    return _claude("mcp", "add", "--scope", "user", NAME, "--", *run, "serve")
+    return _run_claude("mcp", "add", "--scope", "user", SERVER_NAME, "--", *run, "serve")
 
 
 def remove_for_user() -> str:
     """Take us out again; return what claude said."""
-    return _claude("mcp", "remove", "--scope", "user", NAME)
+    return _run_claude("mcp", "remove", "--scope", "user", SERVER_NAME)
 
 
-def _claude(*arguments: str) -> str:
+def _run_claude(*arguments: str) -> str:
     executable = find_program("claude")
     if executable is None:
         raise Unavailable(

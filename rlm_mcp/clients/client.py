@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rlm_mcp.clients import jsonc, patch, toml
-from rlm_mcp.clients.patch import Change
+from rlm_mcp.clients.patch import ConfigChange
 from rlm_mcp.errors import BadRequest, Unavailable
 from rlm_mcp.programs import find_program
 
-Scope = Literal["project", "user"]
+InstallScope = Literal["project", "user"]
 Run = tuple[str, ...]
 """A command line that starts us, up to its `serve`; the program is an absolute path."""
 
-NAME = "rlm"
+SERVER_NAME = "rlm"
 """What our server is called in every client."""
 
 
@@ -34,28 +34,28 @@ class Client:
     format: Literal["jsonc", "toml"]
     keys: tuple[str, ...]
     """Where the servers stand in the file."""
-    scopes: tuple[Scope, ...]
+    scopes: tuple[InstallScope, ...]
     """What it can be installed for; the first is the default."""
-    path: Callable[[Scope, Path], Path]
+    config_path: Callable[[InstallScope, Path], Path]
     """The file for a scope and a project folder."""
-    entry: Callable[[Run, Scope], dict[str, Any]]
+    make_entry: Callable[[Run, InstallScope], dict[str, Any]]
     """Our entry for a command line."""
     executables: tuple[str, ...] = ()
     """Commands by which doctor finds it."""
-    after: str = ""
+    next_step: str = ""
     """What a person has to do next."""
 
-    def plan(self, scope: Scope, project: Path, run: Run) -> Change:
+    def plan_install(self, scope: InstallScope, project: Path, run: Run) -> ConfigChange:
         """Return the change that installs us. Raises Unavailable for a file we cannot read."""
-        path = self.path(scope, project)
-        before = patch.read(path)
+        path = self.config_path(scope, project)
+        before = patch.read_config(path)
         text = before or ""
-        entry = self.entry(run, scope)
-        keys = (*self.keys, NAME)
-        notation = self._notation
+        entry = self.make_entry(run, scope)
+        keys = (*self.keys, SERVER_NAME)
+        notation = self._format_module
         try:
-            wanted = deepcopy(notation.load(text))
-            edits = notation.put(text, keys, entry)
+            wanted = deepcopy(notation.load_document(text))
+            edits = notation.set_entry(text, keys, entry)
         except BadRequest as error:
             raise Unavailable(f"Cannot edit {path}: {error}; nothing was changed.") from error
         place: Any = wanted
@@ -63,72 +63,77 @@ class Client:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
                 raise Unavailable(f"In {path}, {key} holds no servers; nothing was changed.")
-        self._spare(path, place)
-        place[NAME] = entry
+        self._check_name_free(path, place)
+        place[SERVER_NAME] = entry
         if not edits and before is not None:
-            return Change(path, before, before)
-        after, undo = patch.apply(text, edits)
-        advice = f"Add this by hand: {notation.show(keys, entry)}"
-        return patch.check(Change(path, before, after, undo), notation.load, wanted, advice)
+            return ConfigChange(path, before, before)
+        after, undo = patch.apply_edits(text, edits)
+        advice = f"Add this by hand: {notation.format_entry(keys, entry)}"
+        return patch.check_change(
+            ConfigChange(path, before, after, undo), notation.load_document, wanted, advice
+        )
 
-    def plan_undo(self, scope: Scope, project: Path) -> Change:
+    def plan_uninstall(self, scope: InstallScope, project: Path) -> ConfigChange:
         """Return the change that takes us out; none where we are not in the file."""
-        path = self.path(scope, project)
-        before = patch.read(path)
+        path = self.config_path(scope, project)
+        before = patch.read_config(path)
         if before is None:
-            return Change(path, None, None)
-        exact = patch.undone(path, before)
+            return ConfigChange(path, None, None)
+        exact = patch.exact_undo(path, before)
         if exact is not None:
             return exact
-        keys = (*self.keys, NAME)
-        notation = self._notation
+        keys = (*self.keys, SERVER_NAME)
+        notation = self._format_module
         try:
-            wanted = deepcopy(notation.load(before))
-            edits = notation.drop(before, keys)
+            wanted = deepcopy(notation.load_document(before))
+            edits = notation.remove_entry(before, keys)
         except BadRequest as error:
             raise Unavailable(f"Cannot edit {path}: {error}; nothing was changed.") from error
         place: Any = wanted
         for key in self.keys:
             place = place.get(key, {}) if isinstance(place, dict) else {}
         if isinstance(place, dict):
-            self._spare(path, place)
-            place.pop(NAME, None)
-        after, _ = patch.apply(before, edits)
+            self._check_name_free(path, place)
+            place.pop(SERVER_NAME, None)
+        after, _ = patch.apply_edits(before, edits)
         with suppress(BadRequest):  # `check` judges what cannot be read
-            if not place and self.keys[0] not in notation.load(after):
+            if not place and self.keys[0] not in notation.load_document(after):
                 # A table of TOML is there only while something is in it.
                 wanted.pop(self.keys[0], None)
         advice = f"Take {'.'.join(keys)} out by hand."
-        return patch.check(Change(path, before, after), notation.load, wanted, advice)
+        return patch.check_change(
+            ConfigChange(path, before, after), notation.load_document, wanted, advice
+        )
 
-    def has_us(self, scope: Scope, project: Path) -> bool:
+    def is_installed(self, scope: InstallScope, project: Path) -> bool:
         """Whether our entry is in the file."""
-        text = patch.read(self.path(scope, project))
+        text = patch.read_config(self.config_path(scope, project))
         try:
-            place: Any = self._notation.load(text or "")
+            place: Any = self._format_module.load_document(text or "")
         except BadRequest:
             return False
-        for key in (*self.keys, NAME):
+        for key in (*self.keys, SERVER_NAME):
             if not isinstance(place, dict) or key not in place:
                 return False
             place = place[key]
         return True
 
-    def _spare(self, path: Path, servers: dict[str, Any]) -> None:
+    def _check_name_free(self, path: Path, servers: dict[str, Any]) -> None:
         """Raise Unavailable where another server has our name: it is not ours to change."""
-        other = servers.get(NAME)
-        if other is not None and not _starts_us(other):
+        other = servers.get(SERVER_NAME)
+        if other is not None and not _starts_rlm_mcp(other):
             raise Unavailable(
-                f"{path} has another server called {NAME}, which does not start rlm-mcp; nothing "
+                f"{path} has another server called {SERVER_NAME}, which does not start "
+                "rlm-mcp; nothing "
                 f"was changed. Give it another name first."
             )
 
     @property
-    def _notation(self) -> Any:
+    def _format_module(self) -> Any:
         return {"jsonc": jsonc, "toml": toml}[self.format]
 
 
-def _starts_us(entry: Any) -> bool:
+def _starts_rlm_mcp(entry: Any) -> bool:
     """Say whether a client's entry starts a copy of us, whatever its options are."""
     if not isinstance(entry, dict):
         return False

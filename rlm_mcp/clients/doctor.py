@@ -13,22 +13,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import rlm_mcp
 from rlm_mcp import config, promptbook, toolbox, trust
-from rlm_mcp.clients.client import Scope
 from rlm_mcp.clients.known import CLIENTS
-from rlm_mcp.config import Settings
 from rlm_mcp.errors import RlmError
 from rlm_mcp.git import command
 from rlm_mcp.programs import find_program
 
-State = Literal["ok", "off", "bad"]
+if TYPE_CHECKING:
+    from rlm_mcp.clients.client import InstallScope
+    from rlm_mcp.config import Settings
+
+FindingState = Literal["ok", "off", "bad"]
 
 PACKAGES = ("mcp", "anthropic", "google-re2", "hyperscan", "watchfiles", "restrictedpython")
 
-ESCAPES = {
+ESCAPE_CELLS = {
     "reading a file": "open('/etc/passwd').read()",
     "listing a folder": "import os\nos.listdir('/')",
     "running a command": "import os\nos.system('true')",
@@ -44,24 +46,24 @@ class Finding:
 
     group: str
     name: str
-    state: State
+    state: FindingState
     detail: str
 
 
-def examine(settings: Settings) -> list[Finding]:
+def check_machine(settings: Settings) -> list[Finding]:
     """Return everything that was found, group by group."""
     groups: tuple[Callable[[Settings], list[Finding]], ...] = (
-        _versions,
-        _sandbox,
-        _models,
-        _folders,
-        _content,
-        _clients,
+        _check_versions,
+        _check_sandbox,
+        _check_models,
+        _check_folders,
+        _check_content,
+        _check_clients,
     )
     return [finding for group in groups for finding in group(settings)]
 
 
-def _versions(settings: Settings) -> list[Finding]:
+def _check_versions(settings: Settings) -> list[Finding]:
     found = [
         Finding("versions", "rlm-mcp", "ok", rlm_mcp.__version__),
         Finding(
@@ -69,7 +71,7 @@ def _versions(settings: Settings) -> list[Finding]:
         ),
     ]
     try:
-        version = command.run(["version"], Path.cwd()).decode("utf-8", "replace").strip()
+        version = command.run_git(["version"], Path.cwd()).decode("utf-8", "replace").strip()
         found.append(Finding("versions", "git", "ok", version))
     except RlmError as error:
         found.append(Finding("versions", "git", "bad", f"{error} repo and history need it."))
@@ -77,12 +79,12 @@ def _versions(settings: Settings) -> list[Finding]:
         try:
             found.append(Finding("versions", package, "ok", metadata.version(package)))
         except metadata.PackageNotFoundError:
-            state: State = "off" if package == "hyperscan" else "bad"
+            state: FindingState = "off" if package == "hyperscan" else "bad"
             found.append(Finding("versions", package, state, "not installed"))
     return found
 
 
-def _sandbox(settings: Settings) -> list[Finding]:
+def _check_sandbox(settings: Settings) -> list[Finding]:
     from rlm_mcp.sandbox import Sandbox  # 40 ms, wanted by this command alone
 
     try:
@@ -90,12 +92,14 @@ def _sandbox(settings: Settings) -> list[Finding]:
             layers = [
                 Finding("sandbox", layer, "ok", "active, self-tested") for layer in sandbox.layers
             ]
-            works = sandbox.run("1 + 1").value == 2
-            leaks = [what for what, code in ESCAPES.items() if sandbox.run(code).error is None]
+            works = sandbox.execute("1 + 1").value == 2
+            leaks = [
+                what for what, code in ESCAPE_CELLS.items() if sandbox.execute(code).error is None
+            ]
     except (RlmError, OSError) as error:
         return [Finding("sandbox", "worker", "bad", str(error))]
     answer = "runs cells" if works else "does not compute 1 + 1"
-    refused = f"refuses {', '.join(ESCAPES)}" if not leaks else f"ALLOWS {', '.join(leaks)}"
+    refused = f"refuses {', '.join(ESCAPE_CELLS)}" if not leaks else f"ALLOWS {', '.join(leaks)}"
     return [
         *layers,
         Finding("sandbox", "worker", "ok" if works else "bad", answer),
@@ -103,25 +107,25 @@ def _sandbox(settings: Settings) -> list[Finding]:
     ]
 
 
-def _models(settings: Settings) -> list[Finding]:
+def _check_models(settings: Settings) -> list[Finding]:
     from rlm_mcp import models  # 30 ms, wanted by this command alone
 
     found = [
         Finding("models", spec, "ok" if works else "off", sentence)
-        for spec, works, sentence in models.available(settings)
+        for spec, works, sentence in models.available_models(settings)
     ]
     try:
-        chosen = models.default(settings).spec
+        chosen = models.default_model(settings).spec
         found.append(Finding("models", "default", "ok", f"{chosen} answers unless you say more"))
     except RlmError as error:
         found.append(Finding("models", "default", "bad", str(error)))
     return found
 
 
-def _folders(settings: Settings) -> list[Finding]:
+def _check_folders(settings: Settings) -> list[Finding]:
     found = [
-        _folder("state", config.state_dir),
-        _folder("cache", config.cache_dir),
+        _check_folder("state", config.state_dir),
+        _check_folder("cache", config.cache_dir),
         Finding("folders", "config", "ok", str(config.config_dir())),
     ]
     for root in settings.roots:
@@ -131,7 +135,7 @@ def _folders(settings: Settings) -> list[Finding]:
     return found
 
 
-def _folder(name: str, where: Callable[[], Path]) -> Finding:
+def _check_folder(name: str, where: Callable[[], Path]) -> Finding:
     try:
         folder = where()
         with tempfile.NamedTemporaryFile(dir=folder):
@@ -142,15 +146,15 @@ def _folder(name: str, where: Callable[[], Path]) -> Finding:
     return Finding("folders", name, "ok", f"{folder} ({size / 1e6:,.1f} MB)")
 
 
-def _content(settings: Settings) -> list[Finding]:
+def _check_content(settings: Settings) -> list[Finding]:
     project = settings.roots[0]
     try:
-        tools = toolbox.read(trust.folders("tools", project))
-        prompts = promptbook.read(trust.folders("prompts", project))
+        tools = toolbox.read_tools(trust.content_folders("tools", project))
+        prompts = promptbook.read_prompts(trust.content_folders("prompts", project))
     except RlmError as error:
         return [Finding("content", "trust", "bad", str(error))]
-    offered = sum(prompt.offered for prompt in prompts)
-    missing = [name for name in toolbox.ORDER if name not in {tool.name for tool in tools}]
+    offered = sum(prompt.is_offered for prompt in prompts)
+    missing = [name for name in toolbox.TOOL_ORDER if name not in {tool.name for tool in tools}]
     detail = f"{len(tools)}" + (f"; missing: {', '.join(missing)}" if missing else "")
     return [
         Finding("content", "tools", "bad" if missing else "ok", detail),
@@ -160,19 +164,19 @@ def _content(settings: Settings) -> list[Finding]:
     ]
 
 
-def _clients(settings: Settings) -> list[Finding]:
+def _check_clients(settings: Settings) -> list[Finding]:
     project = settings.roots[0]
     found = []
     for client in CLIENTS.values():
         program = next(filter(None, map(find_program, client.executables)), None)
-        scopes: list[Scope] = []
+        scopes: list[InstallScope] = []
         for scope in client.scopes:
             try:
-                if client.has_us(scope, project):
+                if client.is_installed(scope, project):
                     scopes.append(scope)
             except RlmError as error:
                 found.append(Finding("clients", client.name, "bad", str(error)))
-        state: State = "ok" if program and scopes else "off"
+        state: FindingState = "ok" if program and scopes else "off"
         where = program or f"no command {' or '.join(client.executables)} on PATH"
         entered = f"entered for {', '.join(scopes)}" if scopes else "not entered"
         found.append(Finding("clients", client.name, state, f"{where}; {entered}"))

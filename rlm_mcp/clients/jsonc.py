@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlm_mcp.clients.patch import Edit
+from rlm_mcp.clients.patch import TextEdit
 from rlm_mcp.errors import BadRequest
 
 _SPACE = re.compile(r"(?:[ \t\r\n\ufeff]+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _ATOM = re.compile(r"[-+.\w]+")
-_DEEPEST = 100
+_MAX_DEPTH = 100
 
 
 @dataclass
@@ -39,45 +39,51 @@ class _Member:
     comma: int | None = None
 
 
-def load(text: str) -> dict[str, Any]:
+def load_document(text: str) -> dict[str, Any]:
     """Return the document's value; an empty one is {}. Raises BadRequest with the line."""
-    value = _parse(text).value
+    value = _parse_document(text).value
     assert isinstance(value, dict)
     return value
 
 
-def put(text: str, keys: Sequence[str], entry: dict[str, Any]) -> list[Edit]:
+def set_entry(text: str, keys: Sequence[str], entry: dict[str, Any]) -> list[TextEdit]:
     """Return the edits that set the member at `keys` to `entry`."""
-    root = _parse(text)
+    root = _parse_document(text)
     if root.end == root.start:
-        lead = "" if not text or text.endswith("\n") else _newline(text)
-        return [Edit(len(text), len(text), lead + _dump(_nest(keys, entry), "  ", "", "\n") + "\n")]
+        lead = "" if not text or text.endswith("\n") else _line_ending(text)
+        return [
+            TextEdit(
+                len(text),
+                len(text),
+                lead + _dump_json(_nest_keys(keys, entry), "  ", "", "\n") + "\n",
+            )
+        ]
     node = root
     for depth, key in enumerate(keys):
         member = next((member for member in reversed(node.members) if member.key == key), None)
         if member is None:
-            return _add(text, node, depth, key, _nest(keys[depth + 1 :], entry))
+            return _add_member(text, node, depth, key, _nest_keys(keys[depth + 1 :], entry))
         if depth == len(keys) - 1:
             if member.node.value == entry:
                 return []
             lead = _line_indent(text, member.start)
-            new = _dump(entry, _unit(text, root), lead, _newline(text))
-            return [Edit(member.node.start, member.node.end, new)]
+            new = _dump_json(entry, _indent_unit(text, root), lead, _line_ending(text))
+            return [TextEdit(member.node.start, member.node.end, new)]
         node = member.node
         if not isinstance(node.value, dict):
             raise BadRequest(f"{key!r} is not an object")
     raise AssertionError("keys is not empty")
 
 
-def drop(text: str, keys: Sequence[str]) -> list[Edit]:
+def remove_entry(text: str, keys: Sequence[str]) -> list[TextEdit]:
     """Return the edits that take the member at `keys` out; none where it is not there."""
-    node = _parse(text)
+    node = _parse_document(text)
     for key in keys[:-1]:
         found = [member for member in node.members if member.key == key]
         if not found:
             return []
         node = found[-1].node
-    edits: list[Edit] = []
+    edits: list[TextEdit] = []
     for place, member in enumerate(node.members):
         if member.key != keys[-1]:
             continue
@@ -88,61 +94,61 @@ def drop(text: str, keys: Sequence[str]) -> list[Edit]:
             if text[start - 1 : start] == "\r":
                 start -= 1
         if member.comma is not None:
-            edits.append(Edit(start, member.comma + 1, ""))
+            edits.append(TextEdit(start, member.comma + 1, ""))
         else:
-            edits.append(Edit(start, member.node.end, ""))
+            edits.append(TextEdit(start, member.node.end, ""))
             before = node.members[place - 1] if place else None
             if before is not None and before.comma is not None and before.key != keys[-1]:
-                edits.append(Edit(before.comma, before.comma + 1, ""))
+                edits.append(TextEdit(before.comma, before.comma + 1, ""))
     return sorted(edits)
 
 
-def show(keys: Sequence[str], entry: dict[str, Any]) -> str:
+def format_entry(keys: Sequence[str], entry: dict[str, Any]) -> str:
     """Return the entry as it would stand in the file, for people."""
-    return json.dumps(_nest(keys, entry))
+    return json.dumps(_nest_keys(keys, entry))
 
 
-def _add(text: str, node: _Node, depth: int, key: str, value: Any) -> list[Edit]:
-    newline, root = _newline(text), _parse(text)
-    unit = _unit(text, root)
+def _add_member(text: str, node: _Node, depth: int, key: str, value: Any) -> list[TextEdit]:
+    newline, root = _line_ending(text), _parse_document(text)
+    unit = _indent_unit(text, root)
     if not node.members:
         lead = _line_indent(text, node.start)
-        inner = _dump({key: value}, unit, lead, newline)
-        at = _last_ink(text, node.end - 1)
+        inner = _dump_json({key: value}, unit, lead, newline)
+        at = _trimmed_end(text, node.end - 1)
         tail = "\n" in text[at : node.end - 1]
-        return [Edit(at, at, inner[1 : inner.rindex(newline)] if tail else inner[1:-1])]
+        return [TextEdit(at, at, inner[1 : inner.rindex(newline)] if tail else inner[1:-1])]
     last = node.members[-1]
     if "\n" not in text[node.start : node.members[0].start]:
         comma = "" if last.comma is not None else ","
         at = last.comma + 1 if last.comma is not None else last.node.end
-        return [Edit(at, at, f"{comma} {json.dumps(key)}: {json.dumps(value)}")]
+        return [TextEdit(at, at, f"{comma} {json.dumps(key)}: {json.dumps(value)}")]
     lead = _line_indent(text, node.members[0].start)
-    member = f"{newline}{lead}{json.dumps(key)}: {_dump(value, unit, lead, newline)}"
-    at = _last_ink(text, node.end - 1)
+    member = f"{newline}{lead}{json.dumps(key)}: {_dump_json(value, unit, lead, newline)}"
+    at = _trimmed_end(text, node.end - 1)
     if last.comma is not None:
-        return [Edit(at, at, member)]
+        return [TextEdit(at, at, member)]
     if at == last.node.end:
-        return [Edit(at, at, "," + member)]
-    return [Edit(last.node.end, last.node.end, ","), Edit(at, at, member)]
+        return [TextEdit(at, at, "," + member)]
+    return [TextEdit(last.node.end, last.node.end, ","), TextEdit(at, at, member)]
 
 
-def _last_ink(text: str, end: int) -> int:
+def _trimmed_end(text: str, end: int) -> int:
     """Return the position behind the last character before `end` that is not white."""
     return len(text[:end].rstrip())
 
 
-def _nest(keys: Sequence[str], value: Any) -> Any:
+def _nest_keys(keys: Sequence[str], value: Any) -> Any:
     for key in reversed(keys):
         value = {key: value}
     return value
 
 
-def _dump(value: Any, unit: str, lead: str, newline: str) -> str:
+def _dump_json(value: Any, unit: str, lead: str, newline: str) -> str:
     lines = json.dumps(value, indent=unit, ensure_ascii=False).split("\n")
     return newline.join([lines[0], *(lead + line for line in lines[1:])])
 
 
-def _newline(text: str) -> str:
+def _line_ending(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
@@ -151,7 +157,7 @@ def _line_indent(text: str, position: int) -> str:
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
-def _unit(text: str, root: _Node) -> str:
+def _indent_unit(text: str, root: _Node) -> str:
     for member in root.members:
         lead = _line_indent(text, member.start)
         if lead and "\n" in text[root.start : member.start]:
@@ -159,77 +165,77 @@ def _unit(text: str, root: _Node) -> str:
     return "  "
 
 
-def _parse(text: str) -> _Node:
-    start = _skip(text, 0)
+def _parse_document(text: str) -> _Node:
+    start = _skip_space(text, 0)
     if start == len(text):
         return _Node(start, start, {})
-    node = _value(text, start, 0)
-    end = _skip(text, node.end)
+    node = _parse_value(text, start, 0)
+    end = _skip_space(text, node.end)
     if end != len(text):
-        raise _broken(text, end, "something after the end")
+        raise _syntax_error(text, end, "something after the end")
     if not isinstance(node.value, dict):
-        raise _broken(text, start, "it is not an object")
+        raise _syntax_error(text, start, "it is not an object")
     return node
 
 
-def _value(text: str, at: int, depth: int) -> _Node:
-    if depth > _DEEPEST:
-        raise _broken(text, at, "nested too deep")
+def _parse_value(text: str, at: int, depth: int) -> _Node:
+    if depth > _MAX_DEPTH:
+        raise _syntax_error(text, at, "nested too deep")
     if text.startswith("{", at):
-        return _object(text, at, depth)
+        return _parse_object(text, at, depth)
     if text.startswith("[", at):
-        return _array(text, at, depth)
+        return _parse_array(text, at, depth)
     match = _STRING.match(text, at) or _ATOM.match(text, at)
     if match is None:
-        raise _broken(text, at, "a value was expected")
+        raise _syntax_error(text, at, "a value was expected")
     try:
         return _Node(at, match.end(), json.loads(match[0]))
     except ValueError:
-        raise _broken(text, at, "not a value") from None
+        raise _syntax_error(text, at, "not a value") from None
 
 
-def _object(text: str, at: int, depth: int) -> _Node:
+def _parse_object(text: str, at: int, depth: int) -> _Node:
     members: list[_Member] = []
-    position = _skip(text, at + 1)
+    position = _skip_space(text, at + 1)
     while not text.startswith("}", position):
         if members and members[-1].comma is None:
-            raise _broken(text, position, "a comma was expected")
+            raise _syntax_error(text, position, "a comma was expected")
         match = _STRING.match(text, position)
-        colon = _skip(text, match.end()) if match else position
+        colon = _skip_space(text, match.end()) if match else position
         if match is None or not text.startswith(":", colon):
-            raise _broken(text, position, "a key was expected")
-        node = _value(text, _skip(text, colon + 1), depth + 1)
+            raise _syntax_error(text, position, "a key was expected")
+        node = _parse_value(text, _skip_space(text, colon + 1), depth + 1)
         member = _Member(json.loads(match[0]), position, node)
         members.append(member)
-        position = _skip(text, node.end)
+        position = _skip_space(text, node.end)
         if text.startswith(",", position):
             member.comma = position
-            position = _skip(text, position + 1)
+            position = _skip_space(text, position + 1)
     value = {member.key: member.node.value for member in members}
     return _Node(at, position + 1, value, members)
 
 
-def _array(text: str, at: int, depth: int) -> _Node:
+def _parse_array(text: str, at: int, depth: int) -> _Node:
     values: list[Any] = []
-    position, comma = _skip(text, at + 1), True
+    position, comma = _skip_space(text, at + 1), True
     while not text.startswith("]", position):
         if not comma:
-            raise _broken(text, position, "a comma was expected")
-        node = _value(text, position, depth + 1)
+            raise _syntax_error(text, position, "a comma was expected")
+        node = _parse_value(text, position, depth + 1)
         values.append(node.value)
-        position = _skip(text, node.end)
+        position = _skip_space(text, node.end)
         comma = text.startswith(",", position)
         if comma:
-            position = _skip(text, position + 1)
+            position = _skip_space(text, position + 1)
     return _Node(at, position + 1, values)
 
 
-def _skip(text: str, at: int) -> int:
+def _skip_space(text: str, at: int) -> int:
     match = _SPACE.match(text, at)
     assert match is not None
     return match.end()
 
 
-def _broken(text: str, at: int, what: str) -> BadRequest:
+def _syntax_error(text: str, at: int, what: str) -> BadRequest:
     line = text.count("\n", 0, at) + 1
     return BadRequest(f"{what} (line {line}, column {at - text.rfind(chr(10), 0, at)})")

@@ -20,7 +20,7 @@ from rlm_mcp.config import state_dir
 from rlm_mcp.errors import BadRequest, Unavailable
 
 
-class Edit(NamedTuple):
+class TextEdit(NamedTuple):
     """Replace the characters from `start` up to `end` by `text`."""
 
     start: int
@@ -29,7 +29,7 @@ class Edit(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ConfigChange:
     """What would be done to a file. `after` is None where the file goes away."""
 
     path: Path
@@ -39,11 +39,13 @@ class Change:
     """Spans of `after` whose removal gives `before`; None where that is not enough."""
 
     @property
-    def changes(self) -> bool:
+    def has_changes(self) -> bool:
         return self.before != self.after
 
 
-def apply(text: str, edits: Sequence[Edit]) -> tuple[str, tuple[tuple[int, int], ...] | None]:
+def apply_edits(
+    text: str, edits: Sequence[TextEdit]
+) -> tuple[str, tuple[tuple[int, int], ...] | None]:
     """Return the edited text, and the spans that undo it where all edits only insert."""
     parts: list[str] = []
     spans: list[tuple[int, int]] = []
@@ -59,7 +61,7 @@ def apply(text: str, edits: Sequence[Edit]) -> tuple[str, tuple[tuple[int, int],
     return "".join(parts), tuple(spans) if inserts else None
 
 
-def read(path: Path) -> str | None:
+def read_config(path: Path) -> str | None:
     """Return a file's text with its line ends, or None where there is none."""
     try:
         return path.read_bytes().decode("utf-8")
@@ -69,12 +71,12 @@ def read(path: Path) -> str | None:
         raise Unavailable(f"Cannot read {path} ({error}); nothing was changed.") from error
 
 
-def carry_out(change: Change) -> None:
+def write_change(change: ConfigChange) -> None:
     """Write the change, and remember (or forget) how to undo it."""
-    journal = _journal()
+    journal = _read_journal()
     # A file that is a link (dotfiles) stays one: what it points to is replaced.
     target = Path(os.path.realpath(change.path))
-    _writable(target)
+    _check_writable(target)
     try:
         known = journal.pop(str(change.path), {})
         if change.after is None:
@@ -85,20 +87,20 @@ def carry_out(change: Change) -> None:
         else:
             folders = [str(folder) for folder in target.parents if not folder.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
-            _replace(target, change.after)
+            _replace_file(target, change.after)
             if change.undo is not None:
                 journal[str(change.path)] = {
-                    "sha256": _digest(change.after),
+                    "sha256": _text_digest(change.after),
                     "spans": change.undo,
                     "made": change.before is None,
                     "folders": folders or known.get("folders", []),
                 }
     except OSError as error:
         raise Unavailable(f"Cannot write {change.path} ({error}); nothing was changed.") from error
-    _replace(_store(), json.dumps(journal, indent=2) + "\n")
+    _replace_file(_journal_path(), json.dumps(journal, indent=2) + "\n")
 
 
-def _writable(path: Path) -> None:
+def _check_writable(path: Path) -> None:
     """Raise Unavailable for a file that is read-only: replacing it would pass that over."""
     try:
         mode = path.stat().st_mode
@@ -108,20 +110,20 @@ def _writable(path: Path) -> None:
         raise Unavailable(f"{path} is read-only; nothing was changed.")
 
 
-def undone(path: Path, text: str) -> Change | None:
+def exact_undo(path: Path, text: str) -> ConfigChange | None:
     """Return the exact undo of what we once did to this file, if it is as we left it."""
-    entry = _journal().get(str(path))
-    if entry is None or entry["sha256"] != _digest(text):
+    entry = _read_journal().get(str(path))
+    if entry is None or entry["sha256"] != _text_digest(text):
         return None
     if entry["made"]:
-        return Change(path, text, None)
-    before, _ = apply(text, [Edit(start, end, "") for start, end in entry["spans"]])
-    return Change(path, text, before)
+        return ConfigChange(path, text, None)
+    before, _ = apply_edits(text, [TextEdit(start, end, "") for start, end in entry["spans"]])
+    return ConfigChange(path, text, before)
 
 
-def check(
-    change: Change, load: Callable[[str], dict[str, Any]], wanted: dict[str, Any], advice: str
-) -> Change:
+def check_change(
+    change: ConfigChange, load: Callable[[str], dict[str, Any]], wanted: dict[str, Any], advice: str
+) -> ConfigChange:
     """Return the change if it means exactly what is wanted, else raise Unavailable."""
     try:
         if change.after is None or load(change.after) == wanted:
@@ -134,7 +136,7 @@ def check(
     )
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace_file(path: Path, text: str) -> None:
     try:
         mode = path.stat().st_mode & 0o777
     except FileNotFoundError:
@@ -150,17 +152,17 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _digest(text: str) -> str:
+def _text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _store() -> Path:
+def _journal_path() -> Path:
     return state_dir() / "installed.json"
 
 
-def _journal() -> dict[str, Any]:
+def _read_journal() -> dict[str, Any]:
     try:
-        journal = json.loads(_store().read_text("utf-8"))
+        journal = json.loads(_journal_path().read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return journal if isinstance(journal, dict) else {}

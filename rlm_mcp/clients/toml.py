@@ -11,13 +11,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlm_mcp.clients.patch import Edit
+from rlm_mcp.clients.patch import TextEdit
 from rlm_mcp.errors import BadRequest
 
 _HEADER = re.compile(r"^[ \t]*\[\[?[^\n]*", re.MULTILINE)
 
 
-def load(text: str) -> dict[str, Any]:
+def load_document(text: str) -> dict[str, Any]:
     """Return the document's value. Raises BadRequest with the position."""
     try:
         return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
@@ -25,25 +25,25 @@ def load(text: str) -> dict[str, Any]:
         raise BadRequest(str(error)) from error
 
 
-def put(text: str, keys: Sequence[str], entry: Mapping[str, Any]) -> list[Edit]:
+def set_entry(text: str, keys: Sequence[str], entry: Mapping[str, Any]) -> list[TextEdit]:
     """Return the edits that set the table at `keys` to `entry` (plain values only)."""
-    value: Any = load(text)
+    value: Any = load_document(text)
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     if value == entry:
         return []
     newline = "\r\n" if "\r\n" in text else "\n"
-    block = newline.join(_lines(keys, entry)) + newline
-    old = drop(text, keys)
+    block = newline.join(_table_lines(keys, entry)) + newline
+    old = remove_entry(text, keys)
     if old:
-        return [Edit(old[0].start, old[0].end, block), *old[1:]]
+        return [TextEdit(old[0].start, old[0].end, block), *old[1:]]
     lead = "" if not text.strip("\ufeff") else newline if text.endswith("\n") else newline * 2
-    return [Edit(len(text), len(text), lead + block)]
+    return [TextEdit(len(text), len(text), lead + block)]
 
 
-def drop(text: str, keys: Sequence[str]) -> list[Edit]:
+def remove_entry(text: str, keys: Sequence[str]) -> list[TextEdit]:
     """Return the edits that take the table at `keys`, and those below it, out."""
-    load(text)
+    load_document(text)
     path = r"[ \t]*\.[ \t]*".join(rf"(?:{re.escape(key)}|\"{re.escape(key)}\")" for key in keys)
     ours = re.compile(rf"[ \t]*\[[ \t]*{path}[ \t]*(?:\.[^\]\n]*)?\]")
     headers = list(_HEADER.finditer(text))
@@ -55,21 +55,21 @@ def drop(text: str, keys: Sequence[str]) -> list[Edit]:
         body = text[header.start() : limit].splitlines(keepends=True)
         while len(body) > 1 and (not body[-1].strip() or body[-1].lstrip().startswith("#")):
             body.pop()
-        edits.append(Edit(header.start(), header.start() + sum(map(len, body)), ""))
+        edits.append(TextEdit(header.start(), header.start() + sum(map(len, body)), ""))
     return edits
 
 
-def show(keys: Sequence[str], entry: Mapping[str, Any]) -> str:
+def format_entry(keys: Sequence[str], entry: Mapping[str, Any]) -> str:
     """Return the table as it would stand in the file, for people."""
-    return "\n" + "\n".join(_lines(keys, entry))
+    return "\n" + "\n".join(_table_lines(keys, entry))
 
 
-def _lines(keys: Sequence[str], entry: Mapping[str, Any]) -> list[str]:
-    return [f"[{'.'.join(keys)}]", *(f"{key} = {_plain(item)}" for key, item in entry.items())]
+def _table_lines(keys: Sequence[str], entry: Mapping[str, Any]) -> list[str]:
+    return [f"[{'.'.join(keys)}]", *(f"{key} = {_dump_value(item)}" for key, item in entry.items())]
 
 
-def _plain(value: Any) -> str:
+def _dump_value(value: Any) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(map(_plain, value)) + "]"
+        return "[" + ", ".join(map(_dump_value, value)) + "]"
     # A JSON string, number or boolean is the same in TOML; DEL is the one exception.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

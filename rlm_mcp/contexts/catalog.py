@@ -15,36 +15,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import refs
-from rlm_mcp.config import Settings
 from rlm_mcp.confine import Confine
-from rlm_mcp.contexts import names
-from rlm_mcp.contexts.variable import (
-    Chunk,
-    Description,
-    Found,
-    Hit,
-    Outline,
-    Passage,
-    Query,
-    Variable,
-)
 from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
-from rlm_mcp.refs import Ref
+from rlm_mcp.variable import arguments
+from rlm_mcp.variable.arguments import DEFAULT_NAMES
 
 if TYPE_CHECKING:
-    from rlm_mcp.contexts.session.ahead import Ahead
+    from rlm_mcp.config import Settings
+    from rlm_mcp.refs import Ref
+    from rlm_mcp.sessions.hooks import SessionPrefetcher
+    from rlm_mcp.variable.protocol import (
+        ContextChunk,
+        ContextHit,
+        ContextPassage,
+        Description,
+        HitPage,
+        Outline,
+        Query,
+        Variable,
+    )
 
-DEFAULTS = ("repo", "history", "session", "logs")
-ABSENT = {
+ABSENT_REASONS = {
     "history": "There is no history: {root} is in no git repository.",
     "session": "There is no session: no coding agent has a transcript of {root}.",
     "logs": "There are no logs: no log files were found under {root}.",
 }
 """Why a default variable cannot open itself."""
-LONGEST = 2_000
+MAX_SOURCE_CHARS = 2_000
 """Characters of a source."""
-_RUNNING = "session:current"
-HOOKS = ("prompt", "before-compaction", "after-compaction")
+_CURRENT_SESSION = "session:current"
+HOOK_EVENTS = ("prompt", "before-compaction", "after-compaction")
 
 
 class Catalog:
@@ -61,9 +61,9 @@ class Catalog:
         self._closed = False
         self._running: Path | None = None
         """The transcript that a client's hook named last."""
-        self._ahead: Ahead | None = None
+        self._ahead: SessionPrefetcher | None = None
 
-    def open(self, source: str, name: str = "") -> Variable:
+    def open_context(self, source: str, name: str = "") -> Variable:
         """Open a source (see `sources.open`) and return its variable.
 
         The same source gives the same variable, made fresh. Raises BadRequest, Denied,
@@ -74,89 +74,93 @@ class Catalog:
             raise BadRequest(
                 "The source is empty; give a path, a glob, a revision range, session:latest, …"
             )
-        if len(source) > LONGEST:
-            raise BadRequest(f"The source has {len(source):,} characters; {LONGEST:,} are enough.")
+        if len(source) > MAX_SOURCE_CHARS:
+            raise BadRequest(
+                f"The source has {len(source):,} characters; {MAX_SOURCE_CHARS:,} are enough."
+            )
         if name:
-            names.check(name)
-        key = self._key(source)
-        with self._turn(key):
+            arguments.check_name(name)
+        key = self._source_key(source)
+        with self._opening_turn(key):
             with self._lock:
                 self._check_open()
-                known = self._known(source, key, name)
+                known = self._find_open(source, key, name)
             if known is not None:
                 known.refresh()
                 return known
-            if not name and source in DEFAULTS:
+            if not name and source in DEFAULT_NAMES:
                 found = self._open_default(source)
                 if found is not None:
                     return found
-            from rlm_mcp.contexts import sources  # numpy, RE2 and sqlite3 cost 150 ms
+            from rlm_mcp.contexts import open_source  # numpy, RE2 and sqlite3 cost 150 ms
 
-            with self._naming(source, name) as wanted:
-                variable = sources.open_source(source, wanted, self.settings, self.confine)
-                self._add(wanted, variable, key)
+            with self._reserve_name(source, name) as wanted:
+                variable = open_source.open_context(source, wanted, self.settings, self.confine)
+                self._add_variable(wanted, variable, key)
             return variable
 
-    def get(self, name: str) -> Variable:
+    def get_variable(self, name: str) -> Variable:
         """Return an open variable; the default names open themselves where they can."""
         with self._lock:
             self._check_open()
             if name in self._open:
                 return self._open[name]
-        if name in DEFAULTS:
-            with self._turn(name):
+        if name in DEFAULT_NAMES:
+            with self._opening_turn(name):
                 variable = self._open_default(name)
             if variable is not None:
                 return variable
-        known = {*self._open, *(name for name, _ in self.openable())}
+        known = {*self._open, *(name for name, _ in self.openable_defaults())}
         listed = ", ".join(sorted(known)) or "none"
-        why = ABSENT.get(name, "There is no context {name!r}.").format(
+        why = ABSENT_REASONS.get(name, "There is no context {name!r}.").format(
             name=name, root=self.confine.roots[0]
         )
         raise BadRequest(
             f"{why}{did_you_mean(name, known)} Known: {listed}; open_context(source) opens more."
         )
 
-    def hook(self, event: str, transcript: str) -> str:
+    def handle_hook(self, event: str, transcript: str) -> str:
         """Take a client's word that `transcript` is the running session: `session` is that one now.
 
         `prompt` costs no more than that: reading begins in the background. `before-compaction`
         returns what a summary should keep, `after-compaction` what the model should know then;
         both wait five seconds at most. Raises BadRequest, Denied, Unavailable.
         """
-        from rlm_mcp.contexts import session
+        from rlm_mcp import sessions
 
-        if event not in HOOKS:
-            raise BadRequest(f"There is no hook {event!r}.{did_you_mean(event, HOOKS)}")
-        current = session.note(Path(transcript).stem, transcript, self.settings)
+        if event not in HOOK_EVENTS:
+            raise BadRequest(f"There is no hook {event!r}.{did_you_mean(event, HOOK_EVENTS)}")
+        current = sessions.note_current(Path(transcript).stem, transcript, self.settings)
         with self._lock:
             self._check_open()
             if current != self._running and "session" in self._open:
-                self.forget("session")
+                self.close_context("session")
             self._running = current
-            self._ahead = ahead = self._ahead or session.follower(lambda: self.get("session"))
-        ahead.follow(current)
+            self._ahead = ahead = self._ahead or sessions.session_prefetcher(
+                lambda: self.get_variable("session")
+            )
+        ahead.follow_path(current)
         if event == "prompt":
             return "session is the running one"
         if event == "before-compaction":
-            return ahead.before("session")
+            return ahead.compaction_brief("session")
         # Claude Code takes a summariser's instructions as text, but adds to a window only this.
-        said = ahead.after("session")
+        said = ahead.after_compaction("session")
         added = {"hookEventName": "SessionStart", "additionalContext": said}
         return json.dumps({"hookSpecificOutput": added}, ensure_ascii=False)
 
-    def names(self) -> list[str]:
+    def open_names(self) -> list[str]:
         """Return the names of the open variables, in the order of opening."""
         with self._lock:
             return list(self._open)
 
-    def openable(self) -> list[tuple[str, str]]:
+    def openable_defaults(self) -> list[tuple[str, str]]:
         """Return (name, sentence) for each default variable that exists and is not open yet."""
-        from rlm_mcp.contexts import sources  # numpy, RE2 and sqlite3 cost 150 ms
+        from rlm_mcp.contexts import open_source  # numpy, RE2 and sqlite3 cost 150 ms
 
         with self._lock:
-            waiting = [name for name in DEFAULTS if name not in self._open]
-        return sources.openable(waiting, self.settings, self.confine)
+            waiting = [name for name in DEFAULT_NAMES if name not in self._open]
+        return open_source.openable_defaults(waiting, self.settings, self.confine)
 
     def close(self) -> None:
         """Close every variable; each later call is refused."""
@@ -170,7 +174,7 @@ class Catalog:
         for variable in variables:
             variable.close()
 
-    def forget(self, name: str) -> None:
+    def close_context(self, name: str) -> None:
         """Close one variable and free its name; raises BadRequest for one that is not open."""
         with self._lock:
             variable = self._open.pop(name, None)
@@ -181,47 +185,49 @@ class Catalog:
 
     def describe(self, name: str) -> Description:
         """Return the fresh description of a variable."""
-        variable = self.get(name)
+        variable = self.get_variable(name)
         variable.refresh()
         return variable.describe()
 
-    def read(self, ref: str, limit: int = 80) -> Passage:
+    def peek(self, ref: str, limit: int = 80) -> ContextPassage:
         """Return a window of a ref."""
         if limit < 1:
             raise BadRequest(f"limit is {limit}; ask for at least one line.")
-        variable, scope = self._fresh(ref)
-        return variable.read(scope, limit)
+        variable, scope = self._resolve_ref(ref)
+        return variable.peek(scope, limit)
 
-    def text(self, ref: str) -> str:
+    def full_text(self, ref: str) -> str:
         """Return the whole text of a ref, verbatim."""
-        variable, scope = self._fresh(ref)
-        return variable.text(scope)
+        variable, scope = self._resolve_ref(ref)
+        return variable.full_text(scope)
 
-    def search(self, query: Query, ref: str) -> Found:
+    def grep(self, query: Query, ref: str) -> HitPage:
         """Search the scope that a ref names."""
-        variable, scope = self._fresh(ref)
-        return variable.search(query, scope)
+        variable, scope = self._resolve_ref(ref)
+        return variable.grep(query, scope)
 
-    def rank(self, question: str, ref: str, limit: int = 10) -> Sequence[Hit]:
+    def search(self, question: str, ref: str, limit: int = 10) -> Sequence[ContextHit]:
         """Return the passages under a ref that best fit a question."""
-        variable, scope = self._fresh(ref)
-        return variable.rank(question, scope, limit)
+        variable, scope = self._resolve_ref(ref)
+        return variable.search(question, scope, limit)
 
     def outline(self, ref: str, limit: int = 60) -> Outline:
         """Return the structure of a ref."""
-        variable, scope = self._fresh(ref)
+        variable, scope = self._resolve_ref(ref)
         return variable.outline(scope, limit)
 
-    def chunk(self, ref: str, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
+    def chunk(self, ref: str, by: str = "auto", tokens: int = 4000) -> Sequence[ContextChunk]:
         """Return the parts of a ref on natural borders."""
         if tokens < 1:
             raise BadRequest(f"tokens is {tokens}; a chunk has at least one.")
-        variable, scope = self._fresh(ref)
+        variable, scope = self._resolve_ref(ref)
         return variable.chunk(scope, by, tokens)
 
-    def call(self, name: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def call_method(
+        self, name: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
         """Call a method of a variable for a cell; raises BadRequest with a did-you-mean."""
-        variable = self.get(name)
+        variable = self.get_variable(name)
         variable.refresh()
         known = variable.methods
         if method not in known:
@@ -229,11 +235,11 @@ class Catalog:
                 f"{name} ({variable.kind}) has no method {method!r}."
                 f"{did_you_mean(method, known)} It has: {', '.join(sorted(known))}."
             )
-        return names.call(f"{name}.{method}", known[method], args, kwargs)
+        return arguments.call_checked(f"{name}.{method}", known[method], args, kwargs)
 
-    def _fresh(self, text: str) -> tuple[Variable, Ref]:
-        ref = refs.parse(text)
-        variable = self.get(ref.variable)
+    def _resolve_ref(self, text: str) -> tuple[Variable, Ref]:
+        ref = refs.parse_ref(text)
+        variable = self.get_variable(ref.variable)
         variable.refresh()
         return variable, ref
 
@@ -241,14 +247,14 @@ class Catalog:
         if self._closed:
             raise BadRequest("The server is closing; nothing can be opened.")
 
-    def _key(self, source: str) -> str:
+    def _source_key(self, source: str) -> str:
         """Return what makes two sources the same: the resolved path where it is one."""
         try:
-            return str(self.confine.resolve(source))
+            return str(self.confine.resolve_path(source))
         except RlmError:
             return source
 
-    def _known(self, source: str, key: str, name: str) -> Variable | None:
+    def _find_open(self, source: str, key: str, name: str) -> Variable | None:
         """Return what is already open under this source or name; raises where they disagree."""
         if not name and source in self._open:
             return self._open[source]
@@ -263,7 +269,7 @@ class Catalog:
         return None
 
     def _open_default(self, name: str) -> Variable | None:
-        from rlm_mcp.contexts import sources  # numpy, RE2 and sqlite3 cost 150 ms
+        from rlm_mcp.contexts import open_source  # numpy, RE2 and sqlite3 cost 150 ms
 
         with self._lock:
             if name in self._open:
@@ -272,20 +278,20 @@ class Catalog:
         variable: Variable | None
         if name == "session" and running is not None:
             # The agent may keep it under another project than the first root.
-            variable = sources.open_source(_RUNNING, name, self.settings, self.confine)
+            variable = open_source.open_context(_CURRENT_SESSION, name, self.settings, self.confine)
         else:
-            variable = sources.open_default(name, self.settings, self.confine)
+            variable = open_source.open_default(name, self.settings, self.confine)
         with self._lock:
             overtaken = name == "session" and running != self._running
             if variable is not None and not overtaken:
-                self._add(name, variable, "")
+                self._add_variable(name, variable, "")
         if not overtaken:
             return variable
         if variable is not None:
             variable.close()
         return self._open_default(name)
 
-    def _add(self, name: str, variable: Variable, key: str) -> None:
+    def _add_variable(self, name: str, variable: Variable, key: str) -> None:
         with self._lock:
             if not self._closed:
                 self._open[name] = variable
@@ -296,7 +302,7 @@ class Catalog:
         self._check_open()
 
     @contextmanager
-    def _turn(self, key: str) -> Iterator[None]:
+    def _opening_turn(self, key: str) -> Iterator[None]:
         """Let one thread at a time open a source; a slow clone holds up nothing else."""
         with self._lock:
             turn = self._turns.setdefault(key, threading.RLock())
@@ -304,13 +310,13 @@ class Catalog:
             yield
 
     @contextmanager
-    def _naming(self, source: str, name: str) -> Iterator[str]:
+    def _reserve_name(self, source: str, name: str) -> Iterator[str]:
         """Give the name for a source, and keep it from others while the source is opened."""
         with self._lock:
             taken = {*self._open, *self._coming}
             if name in taken:
                 raise BadRequest(f"The name {name!r} is taken; choose another.")
-            wanted = name or names.derive(source, taken)
+            wanted = name or arguments.derive_name(source, taken)
             self._coming.add(wanted)
         try:
             yield wanted

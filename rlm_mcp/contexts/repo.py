@@ -11,35 +11,38 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rlm_mcp.confine import Confine
-from rlm_mcp.contexts import window
-from rlm_mcp.contexts.text import Text
-from rlm_mcp.contexts.variable import (
-    Chunk,
+from rlm_mcp.contexts.text import TextVariable
+from rlm_mcp.corpus.store import open_corpus, safe_files
+from rlm_mcp.errors import BadRequest
+from rlm_mcp.git import GitRepository, commits, patches, renames
+from rlm_mcp.refs import Ref, rev_as_path
+from rlm_mcp.variable import window
+from rlm_mcp.variable.protocol import (
+    ContextChunk,
+    ContextHit,
+    ContextPassage,
     Description,
-    Found,
-    Hit,
+    HitPage,
     Kind,
-    Listed,
     Method,
     Outline,
-    Passage,
     Query,
+    ResultList,
 )
-from rlm_mcp.corpus import files, load
-from rlm_mcp.corpus.pack import Corpus
-from rlm_mcp.errors import BadRequest
-from rlm_mcp.git import Repository, commits, patches, renames
-from rlm_mcp.refs import Ref, literal
+
+if TYPE_CHECKING:
+    from rlm_mcp.confine import Confine
+    from rlm_mcp.corpus.store.corpus import Corpus
 
 MAX_BLOB = 64 << 20
 """Bytes of a file at a revision that is read without packing the whole revision."""
-REVISIONS = 4
+MAX_OPEN_REVISIONS = 4
 """Packed revisions that one variable keeps open beside its own."""
 
 
-class Repo(Text):
+class Repo(TextVariable):
     """A working tree (`rev` is empty) or a revision (`rev` is a full commit id)."""
 
     kind: Kind = "repo"
@@ -50,7 +53,7 @@ class Repo(Text):
         source: str,
         corpus: Corpus,
         confine: Confine,
-        repository: Repository,
+        repository: GitRepository,
         *,
         cache: Path,
         rev: str = "",
@@ -61,7 +64,7 @@ class Repo(Text):
         self.repository = repository
         self.rev = rev
         self._cache = cache
-        self._revisions: OrderedDict[str, Text] = OrderedDict()
+        self._revisions: OrderedDict[str, TextVariable] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -76,13 +79,13 @@ class Repo(Text):
 
     def describe(self) -> Description:
         base = super().describe()
-        head = self.rev or self.repository.head()
+        head = self.rev or self.repository.head_commit()
         facts: dict[str, str | int] = {"commit": head[:12] or "none yet"}
-        if not self.rev and (branch := self.repository.branch()):
+        if not self.rev and (branch := self.repository.branch_name()):
             facts["branch"] = branch
         notes = list(base.notes)
         if not self.rev:
-            notes.extend(self.repository.notes())
+            notes.extend(self.repository.state_notes())
         if self.repository.top is None:
             notes.append("A bare repository: its files are those of HEAD.")
         if self.repository.prefix:
@@ -101,51 +104,51 @@ class Repo(Text):
             self._revisions.clear()
 
     def documents(self, scope: Ref) -> Sequence[str]:
-        scope, text = self._at(scope)
+        scope, text = self._at_revision(scope)
         return super().documents(scope) if text is None else text.documents(scope)
 
-    def read(self, ref: Ref, limit: int = 80) -> Passage:
-        ref = self._settle(ref)
+    def peek(self, ref: Ref, limit: int = 80) -> ContextPassage:
+        ref = self._resolve_revision(ref)
         if ref.rev and ref.path and not ref.is_glob and ref.rev not in self._revisions:
-            data, note = self._blob(ref)
+            data, note = self._read_blob(ref)
             if data is not None:
-                passage = window.window(ref, window.Plain(data), limit)
+                passage = window.cut_window(ref, window.BytesDocument(data), limit)
                 return replace(passage, note=f"{note} {passage.note}".strip())
-        ref, text = self._at(ref)
-        return super().read(ref, limit) if text is None else text.read(ref, limit)
+        ref, text = self._at_revision(ref)
+        return super().peek(ref, limit) if text is None else text.peek(ref, limit)
 
-    def text(self, ref: Ref) -> str:
-        ref = self._settle(ref)
+    def full_text(self, ref: Ref) -> str:
+        ref = self._resolve_revision(ref)
         if ref.rev and ref.path and not ref.is_glob and ref.rev not in self._revisions:
-            data, _ = self._blob(ref)
+            data, _ = self._read_blob(ref)
             if data is not None:
-                return window.text_of(ref, window.Plain(data))
-        ref, text = self._at(ref)
-        return super().text(ref) if text is None else text.text(ref)
+                return window.ref_text(ref, window.BytesDocument(data))
+        ref, text = self._at_revision(ref)
+        return super().full_text(ref) if text is None else text.full_text(ref)
 
-    def search(self, query: Query, scope: Ref) -> Found:
-        scope, text = self._at(scope)
-        return super().search(query, scope) if text is None else text.search(query, scope)
+    def grep(self, query: Query, scope: Ref) -> HitPage:
+        scope, text = self._at_revision(scope)
+        return super().grep(query, scope) if text is None else text.grep(query, scope)
 
-    def rank(self, question: str, scope: Ref, limit: int = 10) -> Sequence[Hit]:
-        scope, text = self._at(scope)
+    def search(self, question: str, scope: Ref, limit: int = 10) -> Sequence[ContextHit]:
+        scope, text = self._at_revision(scope)
         if text is None:
-            return super().rank(question, scope, limit)
-        return text.rank(question, scope, limit)
+            return super().search(question, scope, limit)
+        return text.search(question, scope, limit)
 
     def outline(self, scope: Ref, limit: int = 60) -> Outline:
-        scope, text = self._at(scope)
+        scope, text = self._at_revision(scope)
         return super().outline(scope, limit) if text is None else text.outline(scope, limit)
 
-    def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[Chunk]:
-        scope, text = self._at(scope)
+    def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[ContextChunk]:
+        scope, text = self._at_revision(scope)
         return super().chunk(scope, by, tokens) if text is None else text.chunk(scope, by, tokens)
 
     def changed(self) -> list[dict[str, str]]:
         """changed() -> files that differ from the last commit: path and status"""
         if self.repository.top is None or self.rev:
             return []
-        return commits.status(self.repository.git)
+        return commits.read_status(self.repository.git)
 
     def diff(self, path: str = "", staged: bool = False) -> str:
         """diff(path="", staged=False) -> the patch of what is not committed, or of what is staged;
@@ -157,41 +160,45 @@ class Repo(Text):
         if path:
             self.confine.refuse_name(path)
         git = self.repository.git
-        base = self.repository.head() or git.text("hash-object", "-t", "tree", "--stdin")
+        base = self.repository.head_commit() or git.read_text(
+            "hash-object", "-t", "tree", "--stdin"
+        )
         secrets = self.confine.secrets
-        return window.shown(patches.uncommitted(git, base, path, staged=staged, secrets=secrets))
+        return window.shown(patches.diff_worktree(git, base, path, staged=staged, secrets=secrets))
 
-    def log(self, path: str = "", limit: int = 20) -> Listed[commits.Commit]:
+    def log(self, path: str = "", limit: int = 20) -> ResultList[commits.Commit]:
         """log(path="", limit=20) -> commits that touched a path, newest first; a file is followed
         through its renames"""
-        rev = self.rev or self.repository.head()
+        rev = self.rev or self.repository.head_commit()
         if not rev:
-            return Listed()
+            return ResultList()
         git, limit = self.repository.git, max(0, limit)
         if path:
             self.confine.refuse_name(path)
-            found = renames.commits_of(git, renames.follow(git, rev, path, limit + 1))
+            found = renames.step_commits(git, renames.follow_renames(git, rev, path, limit + 1))
         else:
-            found = commits.log(git, rev, limit + 1)
+            found = commits.log_commits(git, rev, limit + 1)
         if len(found) <= limit:
-            return Listed(found)
-        return Listed(found[:limit], limit + 1, False, "A larger limit goes further back.")
+            return ResultList(found)
+        return ResultList(found[:limit], limit + 1, False, "A larger limit goes further back.")
 
-    def blame(self, path: str, start: int = 1, end: int = 0) -> list[commits.Blamed]:
+    def blame(self, path: str, start: int = 1, end: int = 0) -> list[commits.BlamedLine]:
         """blame(path, start=1, end=0) -> who last changed each line, in which commit"""
         self.confine.refuse_name(path)
         inside = self.repository.top is not None and not self.rev
-        return commits.blame(self.repository.git, path, start, end, "" if inside else self.rev)
+        return commits.blame_lines(
+            self.repository.git, path, start, end, "" if inside else self.rev
+        )
 
-    def _settle(self, ref: Ref) -> Ref:
+    def _resolve_revision(self, ref: Ref) -> Ref:
         """Return `ref` with its revision as a commit id; `@` may be a part of the path."""
         if not ref.rev or ref.rev in self._revisions:
             return ref
-        plain = literal(ref)
-        if self.corpus.document(plain.path) is not None:
+        plain = rev_as_path(ref)
+        if self.corpus.find_document(plain.path) is not None:
             return plain
         try:
-            commit = self.repository.git.resolve(ref.rev)
+            commit = self.repository.git.resolve_commit(ref.rev)
         except BadRequest:
             if ref.path and ref.path.endswith("/") and self._has_folder(plain.path):
                 return plain
@@ -200,36 +207,36 @@ class Repo(Text):
 
     def _has_folder(self, path: str) -> bool:
         prefix = path.rstrip("/") + "/"
-        return any(other.startswith(prefix) for other in self.corpus.paths())
+        return any(other.startswith(prefix) for other in self.corpus.document_paths())
 
-    def _at(self, ref: Ref) -> tuple[Ref, Text | None]:
+    def _at_revision(self, ref: Ref) -> tuple[Ref, TextVariable | None]:
         """Return the settled ref, and the packed revision that it names (None: this one)."""
-        ref = self._settle(ref)
+        ref = self._resolve_revision(ref)
         if not ref.rev:
             return ref, None
         with self._lock:
             text = self._revisions.get(ref.rev)
             if text is None:
-                commit = self.repository.git.resolve(ref.rev)
-                corpus = load.revision(
+                commit = self.repository.git.resolve_commit(ref.rev)
+                corpus = open_corpus.open_revision(
                     self.repository.git_dir,
-                    self.repository.tree(commit),
+                    self.repository.visible_tree(commit),
                     cache=self._cache,
-                    admit=self.confine.admit,
+                    admit=self.confine.exclude_reason,
                 )
                 source, fixed = f"{self.origin}@{ref.rev}", f"fixed at {commit[:12]}"
-                text = Text(self.name, source, corpus, self.confine, None, fixed=fixed)
+                text = TextVariable(self.name, source, corpus, self.confine, None, fixed=fixed)
                 self._revisions[ref.rev] = text
-                if len(self._revisions) > REVISIONS:
+                if len(self._revisions) > MAX_OPEN_REVISIONS:
                     self._revisions.popitem(last=False)[1].close()
             self._revisions.move_to_end(ref.rev)
         return ref, text
 
-    def _blob(self, ref: Ref) -> tuple[bytes | None, str]:
+    def _read_blob(self, ref: Ref) -> tuple[bytes | None, str]:
         """Return one file at a revision and a note on it; None for a folder."""
         self.confine.refuse_name(ref.path)
         git = self.repository.git
-        entry = commits.tree_entry(git, git.resolve(ref.rev), ref.path)
+        entry = commits.tree_entry(git, git.resolve_commit(ref.rev), ref.path)
         if entry is None:
             raise BadRequest(f"{ref.path!r} does not exist at {ref.rev}.")
         if entry.kind == "tree":
@@ -240,10 +247,10 @@ class Repo(Text):
             )
         if entry.size > MAX_BLOB:
             raise BadRequest(f"{ref.path!r} at {ref.rev} is too large: {entry.size:,} bytes.")
-        data = git.run("cat-file", "blob", entry.blob)
+        data = git.read_output("cat-file", "blob", entry.blob)
         if entry.mode == "120000":
             return data, "A link, shown and not followed."
-        text = files.as_text(data)
+        text = safe_files.searchable_text(data)
         if text is None:
             raise BadRequest(f"{ref.path!r} at {ref.rev} is binary: {entry.size:,} bytes.")
         return text, ""

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rlm_mcp.engine.job import Result
     from rlm_mcp.engine.rlm import RLM
-    from rlm_mcp.engine.run import Result
     from rlm_mcp.engine.trajectory import Event
     from rlm_mcp.engine.workspace import Workspace
 
@@ -19,7 +19,7 @@ __all__ = ["RLM", "Event", "Result", "Workspace"]
 _HOMES = {
     "RLM": "rlm_mcp.engine.rlm",
     "Event": "rlm_mcp.engine.trajectory",
-    "Result": "rlm_mcp.engine.run",
+    "Result": "rlm_mcp.engine.job",
     "Workspace": "rlm_mcp.engine.workspace",
 }
 

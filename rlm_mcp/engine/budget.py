@@ -14,14 +14,17 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
-from rlm_mcp.config import Settings
-from rlm_mcp.counts import counted
 from rlm_mcp.errors import BadRequest, BudgetSpent, did_you_mean
-from rlm_mcp.models.model import Price, Usage
+from rlm_mcp.models.model import Price, TokenUsage
+from rlm_mcp.plurals import count_noun
+
+if TYPE_CHECKING:
+    from rlm_mcp.config import Settings
 
 NANO = 1_000_000_000
-LATE = 0.1
+ANSWER_TIME_SHARE = 0.1
 """Share of a run's time that is kept back for asking for the answer: a call that stalls is given
 up before, so that what the others said is not lost with it."""
 
@@ -40,11 +43,11 @@ class Allowance:
     errors: int = 8
 
     @classmethod
-    def of(cls, settings: Settings) -> Allowance:
+    def from_settings(cls, settings: Settings) -> Allowance:
         """Return the limits that the user has set."""
         return cls(**{f.name: getattr(settings, f"max_{f.name}") for f in fields(cls)})
 
-    def narrowed(self, **limits: float | None) -> Allowance:
+    def with_limits(self, **limits: float | None) -> Allowance:
         """Return these limits, lowered where `limits` are lower. Raises BadRequest."""
         names = [field.name for field in fields(self)]
         for name in limits:
@@ -62,7 +65,7 @@ class Allowance:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class WorstCase:
     """The worst case of one call. `usd_nano` is None where no price is known."""
 
     usd_nano: int | None
@@ -71,24 +74,24 @@ class Need:
     calls: int = 1
 
 
-def worst_case(price: Price | None, input_tokens: int, max_tokens: int) -> Need:
+def worst_case(price: Price | None, input_tokens: int, max_tokens: int) -> WorstCase:
     """Return the most that a call can cost: writing its whole input to the cache included."""
     if price is None:
-        return Need(None, input_tokens, max_tokens)
+        return WorstCase(None, input_tokens, max_tokens)
     dearest = max(
-        price.cost(Usage(input=input_tokens, output=max_tokens)),
-        price.cost(Usage(cache_write=input_tokens, output=max_tokens)),
+        price.cost_usd(TokenUsage(input=input_tokens, output=max_tokens)),
+        price.cost_usd(TokenUsage(cache_write=input_tokens, output=max_tokens)),
     )
-    return Need(nano(dearest), input_tokens, max_tokens)
+    return WorstCase(to_nano(dearest), input_tokens, max_tokens)
 
 
-def nano(usd: float) -> int:
+def to_nano(usd: float) -> int:
     """Return dollars as whole nano-dollars, rounded up."""
     return math.ceil(round(usd * NANO, 3))
 
 
 @dataclass(slots=True)
-class Spent:
+class SpendTotals:
     """Sums over settled calls, or over those in flight."""
 
     usd_nano: int = 0
@@ -96,7 +99,7 @@ class Spent:
     input_tokens: int = 0
     output_tokens: int = 0
 
-    def add(self, usd_nano: int, calls: int, input_tokens: int, output_tokens: int) -> None:
+    def add_call(self, usd_nano: int, calls: int, input_tokens: int, output_tokens: int) -> None:
         """Add one call's amounts (negative ones take them back)."""
         self.usd_nano += usd_nano
         self.calls += calls
@@ -105,44 +108,46 @@ class Spent:
 
 
 @dataclass(slots=True, eq=False)
-class Hold:
+class BudgetHold:
     """A call's worst case, taken out of the budget until `settle` or `release`."""
 
     budget: Budget
-    need: Need
+    need: WorstCase
     open: bool = True
 
-    def settle(self, usage: Usage, cost_usd: float | None) -> None:
+    def settle_call(self, usage: TokenUsage, cost_usd: float | None) -> None:
         """Replace the worst case by what the call really used."""
-        self._close()
-        cost = 0 if cost_usd is None else nano(cost_usd)
+        self._end_hold()
+        cost = 0 if cost_usd is None else to_nano(cost_usd)
         read = usage.input + usage.cache_read + usage.cache_write
-        for budget in self.budget.line():
-            budget.spent.add(cost, self.need.calls, read, usage.output)
+        for budget in self.budget.with_ancestors():
+            budget.spent.add_call(cost, self.need.calls, read, usage.output)
             budget.unpriced += cost_usd is None
-        self.budget.wake()
+        self.budget.wake_waiters()
 
-    def forfeit(self) -> None:
+    def forfeit_hold(self) -> None:
         """Count the worst case as spent: nobody knows whether the call will be billed."""
-        self._close()
+        self._end_hold()
         need = self.need
-        for budget in self.budget.line():
-            budget.spent.add(need.usd_nano or 0, need.calls, need.input_tokens, need.output_tokens)
+        for budget in self.budget.with_ancestors():
+            budget.spent.add_call(
+                need.usd_nano or 0, need.calls, need.input_tokens, need.output_tokens
+            )
             budget.unpriced += need.usd_nano is None
-        self.budget.wake()
+        self.budget.wake_waiters()
 
-    def release(self) -> None:
+    def release_hold(self) -> None:
         """Give everything back: the call never left this machine."""
-        self._close()
-        self.budget.wake()
+        self._end_hold()
+        self.budget.wake_waiters()
 
-    def _close(self) -> None:
+    def _end_hold(self) -> None:
         if not self.open:
             raise RuntimeError("a hold is settled once")
         self.open = False
         need = self.need
-        for budget in self.budget.line():
-            budget.held.add(
+        for budget in self.budget.with_ancestors():
+            budget.held.add_call(
                 -(need.usd_nano or 0), -need.calls, -need.input_tokens, -need.output_tokens
             )
 
@@ -159,7 +164,7 @@ class Budget:
     ) -> None:
         self.allowance = allowance
         self.parent = parent
-        self.spent, self.held = Spent(), Spent()
+        self.spent, self.held = SpendTotals(), SpendTotals()
         self.unpriced = 0
         """Calls whose price is not known."""
         self.turns = 0
@@ -167,14 +172,14 @@ class Budget:
         self._started = clock()
         self._waiters: list[asyncio.Future[None]] = []
 
-    def line(self) -> Iterator[Budget]:
+    def with_ancestors(self) -> Iterator[Budget]:
         """Yield this budget, then its ancestors."""
         budget: Budget | None = self
         while budget is not None:
             yield budget
             budget = budget.parent
 
-    def child(self, **limits: float | None) -> Budget:
+    def child_budget(self, **limits: float | None) -> Budget:
         """Return the budget of a child run. Raises BudgetSpent where it would be too deep."""
         depth = self.allowance.depth
         if depth < 1:
@@ -184,9 +189,9 @@ class Budget:
                 limit="depth",
                 value=depth,
             )
-        narrowed = replace(self.allowance.narrowed(**limits), depth=depth - 1)
+        narrowed = replace(self.allowance.with_limits(**limits), depth=depth - 1)
         if limits.get("depth") is not None:
-            narrowed = narrowed.narrowed(depth=limits["depth"])
+            narrowed = narrowed.with_limits(depth=limits["depth"])
         return Budget(narrowed, parent=self, clock=self._clock)
 
     def take_turn(self) -> None:
@@ -194,7 +199,7 @@ class Budget:
         limit = self.allowance.iterations
         if self.turns >= limit:
             raise BudgetSpent(
-                f"This run has used its {counted(limit, 'turn')}; raise max_iterations.",
+                f"This run has used its {count_noun(limit, 'turn')}; raise max_iterations.",
                 limit="iterations",
                 value=limit,
             )
@@ -203,23 +208,26 @@ class Budget:
     def seconds_left(self) -> float:
         """Return the wall-clock time that is left to this run and its ancestors."""
         now = self._clock()
-        return min(b.allowance.seconds - (now - b._started) for b in self.line())
+        return min(b.allowance.seconds - (now - b._started) for b in self.with_ancestors())
 
     def seconds_to_work(self) -> float:
         """Return the time that is left before only the answer may still be asked for."""
         now = self._clock()
-        return min((1 - LATE) * b.allowance.seconds - (now - b._started) for b in self.line())
+        return min(
+            (1 - ANSWER_TIME_SHARE) * b.allowance.seconds - (now - b._started)
+            for b in self.with_ancestors()
+        )
 
-    def hold(self, need: Need) -> Hold | None:
+    def try_hold(self, need: WorstCase) -> BudgetHold | None:
         """Take `need`; None where it must wait for calls in flight.
 
         Raises BudgetSpent where it would not fit even if those cost nothing.
         """
         must_wait = False
-        for budget in self.line():
-            for name, spent, held, wanted, limit in budget._columns(need):
+        for budget in self.with_ancestors():
+            for name, spent, held, wanted, limit in budget._limit_rows(need):
                 if spent + wanted > limit:
-                    raise _refusal(name, limit, spent, wanted)
+                    raise _spent_error(name, limit, spent, wanted)
                 must_wait |= spent + held + wanted > limit
         if self.seconds_left() <= 0:
             seconds = self.allowance.seconds
@@ -230,15 +238,17 @@ class Budget:
             )
         if must_wait:
             return None
-        for budget in self.line():
-            budget.held.add(need.usd_nano or 0, need.calls, need.input_tokens, need.output_tokens)
-        return Hold(self, need)
+        for budget in self.with_ancestors():
+            budget.held.add_call(
+                need.usd_nano or 0, need.calls, need.input_tokens, need.output_tokens
+            )
+        return BudgetHold(self, need)
 
-    async def hold_soon(self, need: Need) -> Hold:
+    async def wait_hold(self, need: WorstCase) -> BudgetHold:
         """Take `need`, after calls in flight were settled where that is needed."""
-        while (hold := self.hold(need)) is None:
+        while (hold := self.try_hold(need)) is None:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._top()._waiters.append(waiter)
+            self._root_budget()._waiters.append(waiter)
             try:
                 async with asyncio.timeout(max(0.0, self.seconds_left())):
                     await waiter
@@ -246,33 +256,34 @@ class Budget:
                 continue
         return hold
 
-    def wake(self) -> None:
+    def wake_waiters(self) -> None:
         """Let those that wait try again, in their order."""
-        waiters, self._top()._waiters = self._top()._waiters, []
+        waiters, self._root_budget()._waiters = self._root_budget()._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def left(self) -> str:
+    def left_text(self) -> str:
         """Return one line for the root model: what it may still spend."""
         a, s = self.allowance, self.spent
-        usd = min(b.allowance.usd - b.spent.usd_nano / NANO for b in self.line())
-        calls = min(b.allowance.calls - b.spent.calls for b in self.line())
+        usd = min(b.allowance.usd - b.spent.usd_nano / NANO for b in self.with_ancestors())
+        calls = min(b.allowance.calls - b.spent.calls for b in self.with_ancestors())
         unknown = (
-            f" ({counted(self.unpriced, 'call')} without a known price)" if self.unpriced else ""
+            f" ({count_noun(self.unpriced, 'call')} without a known price)" if self.unpriced else ""
         )
         return (
-            f"turn {self.turns} of {a.iterations}; left: {calls:,} of {counted(a.calls, 'call')}, "
+            f"turn {self.turns} of {a.iterations}; left: {calls:,} of "
+            f"{count_noun(a.calls, 'call')}, "
             f"${max(0.0, usd):.2f} of ${a.usd:.2f}{unknown}, "
             f"{max(0, a.output_tokens - s.output_tokens):,} output tokens, "
-            f"about {_rounded(self.seconds_left())}"
+            f"about {_rounded_minutes(self.seconds_left())}"
         )
 
-    def _top(self) -> Budget:
-        *_, top = self.line()
+    def _root_budget(self) -> Budget:
+        *_, top = self.with_ancestors()
         return top
 
-    def _columns(self, need: Need) -> Iterator[tuple[str, int, int, int, int]]:
+    def _limit_rows(self, need: WorstCase) -> Iterator[tuple[str, int, int, int, int]]:
         a, s, h = self.allowance, self.spent, self.held
         yield "usd", s.usd_nano, h.usd_nano, need.usd_nano or 0, math.floor(a.usd * NANO)
         yield "calls", s.calls, h.calls, need.calls, a.calls
@@ -280,7 +291,7 @@ class Budget:
         yield "output_tokens", s.output_tokens, h.output_tokens, need.output_tokens, a.output_tokens
 
 
-def _refusal(name: str, limit: int, spent: int, wanted: int) -> BudgetSpent:
+def _spent_error(name: str, limit: int, spent: int, wanted: int) -> BudgetSpent:
     if name == "usd":
         said = (
             f"a call may cost up to ${wanted / NANO:.4f} and ${spent / NANO:.4f} of "
@@ -288,7 +299,9 @@ def _refusal(name: str, limit: int, spent: int, wanted: int) -> BudgetSpent:
         )
         return BudgetSpent(f"The budget does not allow it: {said}.", limit=name, value=limit / NANO)
     if name == "calls":
-        said = f"budget of {counted(limit, 'call')} spent; ask for fewer chunks or raise max_calls"
+        said = (
+            f"budget of {count_noun(limit, 'call')} spent; ask for fewer chunks or raise max_calls"
+        )
     else:
         said = (
             f"{spent:,} of {limit:,} {name.replace('_', ' ')} are used and a call may take "
@@ -297,7 +310,7 @@ def _refusal(name: str, limit: int, spent: int, wanted: int) -> BudgetSpent:
     return BudgetSpent(f"The budget does not allow it: {said}.", limit=name, value=limit)
 
 
-def _rounded(seconds: float) -> str:
+def _rounded_minutes(seconds: float) -> str:
     """Return a time that is coarse on purpose: it goes into prompts."""
     minutes = max(0.0, seconds) / 60
     return f"{minutes:.0f} min" if minutes >= 1 else "less than a minute"

@@ -13,8 +13,8 @@ import json
 import time
 from pathlib import Path
 
-from rlm_mcp.engine.disk import opened
-from rlm_mcp.models.model import Reply, Request, Usage
+from rlm_mcp.engine.write_queue import open_store
+from rlm_mcp.models.model import ModelReply, ModelRequest, TokenUsage
 
 KEEP_BYTES = 512 << 20
 """Size of the file from which the replies that were not used for longest are dropped."""
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS reply (
 """
 
 
-def key(spec: str, request: Request, texts: tuple[str, ...] | None = None) -> bytes:
+def request_key(spec: str, request: ModelRequest, texts: tuple[str, ...] | None = None) -> bytes:
     """Return the digest of a request.
 
     `texts` stands for the messages where parts of them must not count (what a root is told of
@@ -45,15 +45,15 @@ def key(spec: str, request: Request, texts: tuple[str, ...] | None = None) -> by
     return digest.digest()
 
 
-class Cache:
+class ReplyCache:
     """The stored replies."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.db = opened(path, _SCHEMA)
-        self._trim()
+        self.db = open_store(path, _SCHEMA)
+        self._trim_file()
 
-    def get(self, wanted: bytes) -> Reply | None:
+    def get_reply(self, wanted: bytes) -> ModelReply | None:
         """Return the stored reply, as it came."""
         row = self.db.execute(
             "SELECT text, usage, model, cost, stop FROM reply WHERE key = ?", (wanted,)
@@ -61,9 +61,9 @@ class Cache:
         if row is None:
             return None
         text, usage, model, cost, stop = row
-        return Reply(text, Usage(*json.loads(usage)), model, cost, stop)
+        return ModelReply(text, TokenUsage(*json.loads(usage)), model, cost, stop)
 
-    def put(self, wanted: bytes, reply: Reply) -> None:
+    def put_reply(self, wanted: bytes, reply: ModelReply) -> None:
         """Store a reply."""
         usage = reply.usage
         numbers = [usage.input, usage.output, usage.cache_read, usage.cache_write]
@@ -80,7 +80,7 @@ class Cache:
             ),
         )
 
-    def _trim(self) -> None:
+    def _trim_file(self) -> None:
         if self._path.stat().st_size <= KEEP_BYTES:
             return
         with self.db:

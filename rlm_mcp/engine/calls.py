@@ -11,28 +11,30 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import redact
 from rlm_mcp.engine import cache as stored
-from rlm_mcp.engine import schema as schemas
-from rlm_mcp.engine.budget import NANO, Budget, Hold, nano, worst_case
-from rlm_mcp.engine.cache import Cache
-from rlm_mcp.engine.disk import Disk
-from rlm_mcp.engine.lanes import Breaker, Lanes
-from rlm_mcp.engine.ratios import Bulk, Ratios
-from rlm_mcp.engine.replay import Record
-from rlm_mcp.engine.spending import Day
-from rlm_mcp.engine.trajectory import brief
+from rlm_mcp.engine import json_schema as schemas
+from rlm_mcp.engine.budget import NANO, Budget, BudgetHold, to_nano, worst_case
+from rlm_mcp.engine.concurrency import Breaker, ConcurrencyLimits
+from rlm_mcp.engine.trajectory import text_digest
+from rlm_mcp.engine.write_queue import WriteQueue
 from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
-from rlm_mcp.models.model import Message, Model, Reply, Request, Usage
+from rlm_mcp.models.model import ChatMessage, Model, ModelReply, ModelRequest, TokenUsage
+
+if TYPE_CHECKING:
+    from rlm_mcp.engine.cache import ReplyCache
+    from rlm_mcp.engine.ratios import Bulk, TokenRatios
+    from rlm_mcp.engine.replay import RecordedRun
+    from rlm_mcp.engine.spending import DailySpend
 
 NOT_STORED = frozenset({"extractive:"})
 """Models whose replies cost nothing: asked again, they are right for the release that runs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedCall:
     """A call without an answer: a sentence, and the kind of failure."""
 
     reason: str
@@ -40,10 +42,10 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class SubCall:
     """One request of a fan-out. `part` names what it is about: a ref, or a number."""
 
-    request: Request
+    request: ModelRequest
     part: str
     schema: Mapping[str, Any] | None = None
     bulk: Bulk | None = None
@@ -54,7 +56,7 @@ class Answer:
     """What came back: the text, or with a schema its JSON value."""
 
     value: Any
-    reply: Reply
+    reply: ModelReply
 
 
 @dataclass
@@ -67,11 +69,11 @@ class Account:
     """`record(type, **fields)` adds an event to the trajectory."""
     fresh: bool = False
     """Whether stored replies are passed over."""
-    recorded: Record | None = None
+    recorded: RecordedRun | None = None
     """The outcomes of an earlier run; where given, nothing is ever sent."""
     parent: Account | None = None
     """The account of the run that started this one: its sums hold those of its children."""
-    usage: Usage = field(default_factory=Usage)
+    usage: TokenUsage = field(default_factory=TokenUsage)
     cached: int = 0
 
     @property
@@ -79,7 +81,7 @@ class Account:
         """What this run and its children cost; None where a price is not known."""
         return None if self.budget.unpriced else self.budget.spent.usd_nano / NANO
 
-    def count(self, usage: Usage, cached: int = 0) -> None:
+    def add_usage(self, usage: TokenUsage, cached: int = 0) -> None:
         """Add what one call used, here and in all that stand above."""
         account: Account | None = self
         while account is not None:
@@ -88,87 +90,88 @@ class Account:
             account = account.parent
 
 
-class Calls:
+class ModelCalls:
     """The calls of one process."""
 
-    def __init__(self, cache: Cache, day: Day, ratios: Ratios, width: int) -> None:
+    def __init__(self, cache: ReplyCache, day: DailySpend, ratios: TokenRatios, width: int) -> None:
         self._cache, self._day, self._ratios = cache, day, ratios
-        self._lanes = Lanes(width)
-        self._disk = Disk(cache.db, day.db, ratios.db)
+        self._limits = ConcurrencyLimits(width)
+        self._disk = WriteQueue(cache.db, day.db, ratios.db)
         self._day_waiters: list[asyncio.Future[None]] = []
         self._day_held = 0
 
-    async def reply(
+    async def get_reply(
         self,
         model: Model,
-        request: Request,
+        request: ModelRequest,
         account: Account,
         *,
         part: str = "",
         texts: tuple[str, ...] | None = None,
         bulk: Bulk | None = None,
         key: bytes = b"",
-    ) -> Reply:
+    ) -> ModelReply:
         """Return the reply to one request. Raises ModelError or BudgetSpent.
 
         `texts` are the messages as the cache should know them (see `cache.key`), `key` their
         digest where it is known; `bulk` is what the request is mostly about: its count of tokens
         teaches what a token holds.
         """
-        key = key or stored.key(model.spec, request, texts)
+        key = key or stored.request_key(model.spec, request, texts)
         started = time.monotonic()
-        known = await self._known(model, key, account)
+        known = await self._stored_reply(model, key, account)
         if known is not None:
-            account.count(Usage(), cached=1)
-            self._tell(account, model, request, part, key, started, reply=known, cached=True)
+            account.add_usage(TokenUsage(), cached=1)
+            self._record_call(account, model, request, part, key, started, reply=known, cached=True)
             return known
         try:
-            reply = await self._send(model, request, account, key)
+            reply = await self._send_request(model, request, account, key)
         except RlmError as error:
-            self._tell(account, model, request, part, key, started, error=error)
+            self._record_call(account, model, request, part, key, started, error=error)
             raise
         if bulk is not None and reply.prompt_tokens is not None:
-            self._disk.do(self._ratios.learn, bulk, request, reply)
-        self._tell(account, model, request, part, key, started, reply=reply)
+            self._disk.submit_work(self._ratios.learn_ratio, bulk, request, reply)
+        self._record_call(account, model, request, part, key, started, reply=reply)
         return reply
 
-    async def each(
+    async def answer_all(
         self,
         model: Model,
-        asks: Sequence[Ask],
+        asks: Sequence[SubCall],
         account: Account,
         tell: Callable[[float, float | None, str], None] = lambda done, total, said: None,
-    ) -> list[Answer | Failed]:
+    ) -> list[Answer | FailedCall]:
         """Ask all at once and return the answers in the order of `asks`; `tell` hears progress.
 
         The same request is asked once. Where several share a first message that is marked for
         caching, one of them goes ahead and fills the provider's cache for the others.
         """
-        keys = [stored.key(model.spec, ask.request) for ask in asks]
+        keys = [stored.request_key(model.spec, ask.request) for ask in asks]
         first: dict[bytes, int] = {}
         place = [
-            first.setdefault(keys[number] + _shape(ask), number) for number, ask in enumerate(asks)
+            first.setdefault(keys[number] + _schema_key(ask), number)
+            for number, ask in enumerate(asks)
         ]
         groups: defaultdict[str, list[int]] = defaultdict(list)
         for number in first.values():
             head = asks[number].request.messages[0]
             shared = head.text if head.cache and len(asks[number].request.messages) > 1 else ""
             groups[shared or f"\0{number}"].append(number)
-        got: dict[int, Answer | Failed] = {}
+        got: dict[int, Answer | FailedCall] = {}
 
-        async def one(number: int) -> None:
-            got[number] = await self._answer(model, asks[number], account, keys[number])
+        async def answer_one(number: int) -> None:
+            got[number] = await self._answer_call(model, asks[number], account, keys[number])
             tell(len(got), len(first), "sub-calls answered")
 
-        async def group(numbers: list[int]) -> None:
-            await one(numbers[0])
+        async def answer_group(numbers: list[int]) -> None:
+            await answer_one(numbers[0])
             async with asyncio.TaskGroup() as rest:
                 for number in numbers[1:]:
-                    rest.create_task(one(number))
+                    rest.create_task(answer_one(number))
 
         async with asyncio.TaskGroup() as tasks:
             for numbers in groups.values():
-                tasks.create_task(group(numbers))
+                tasks.create_task(answer_group(numbers))
         return [got[number] for number in place]
 
     async def close(self) -> None:
@@ -177,35 +180,35 @@ class Calls:
 
     async def spent_today(self) -> float:
         """Return what all runs of this user have spent today, in USD."""
-        return await self._disk.do(self._day.spent_usd)
+        return await self._disk.submit_work(self._day.spent_usd)
 
-    async def _answer(
-        self, model: Model, ask: Ask, account: Account, key: bytes
-    ) -> Answer | Failed:
+    async def _answer_call(
+        self, model: Model, ask: SubCall, account: Account, key: bytes
+    ) -> Answer | FailedCall:
         try:
-            reply = await self.reply(
+            reply = await self.get_reply(
                 model, ask.request, account, part=ask.part, bulk=ask.bulk, key=key
             )
-            wrong = _flaw(reply)
+            wrong = _reply_flaw(reply)
             if wrong:
                 return wrong
             if ask.schema is None:
                 return Answer(reply.text, reply)
-            return await self._fitting(model, ask, reply, account)
+            return await self._fit_schema(model, ask, reply, account)
         except ModelError as error:
-            return Failed(str(error), error.kind)
+            return FailedCall(str(error), error.kind)
         except BudgetSpent as error:
-            return Failed(str(error), "budget")
+            return FailedCall(str(error), "budget")
 
-    async def _fitting(
-        self, model: Model, ask: Ask, reply: Reply, account: Account
-    ) -> Answer | Failed:
+    async def _fit_schema(
+        self, model: Model, ask: SubCall, reply: ModelReply, account: Account
+    ) -> Answer | FailedCall:
         """Return the JSON value of a reply; one that does not fit is sent back once."""
         schema = dict(ask.schema or {})
         for last in (False, True):
             try:
                 value = schemas.value_in(reply.text)
-                wrong = list(schemas.errors(value, schema))[:8]
+                wrong = list(schemas.schema_errors(value, schema))[:8]
             except ValueError as error:
                 wrong = [f"it is not JSON ({error})"]
             if not wrong:
@@ -215,48 +218,52 @@ class Calls:
             said = "; ".join(wrong)
             again = [
                 *ask.request.messages,
-                Message("assistant", reply.text or "(empty)"),
-                Message("user", f"That does not fit the schema: {said}. Reply with the JSON only."),
+                ChatMessage("assistant", reply.text or "(empty)"),
+                ChatMessage(
+                    "user", f"That does not fit the schema: {said}. Reply with the JSON only."
+                ),
             ]
             request = replace(ask.request, messages=again)
-            reply = await self.reply(model, request, account, part=ask.part)
-            if flaw := _flaw(reply):
+            reply = await self.get_reply(model, request, account, part=ask.part)
+            if flaw := _reply_flaw(reply):
                 return flaw
         said = (
             f"The reply did not fit the schema, twice: {'; '.join(wrong)}; ask for a simpler form."
         )
-        return Failed(said, "malformed")
+        return FailedCall(said, "malformed")
 
-    async def _known(self, model: Model, key: bytes, account: Account) -> Reply | None:
+    async def _stored_reply(self, model: Model, key: bytes, account: Account) -> ModelReply | None:
         if account.recorded is not None:
-            return account.recorded.take(key.hex())
+            return account.recorded.take_reply(key.hex())
         if account.fresh or model.spec in NOT_STORED:
             return None
-        return await self._disk.do(self._cache.get, key)
+        return await self._disk.submit_work(self._cache.get_reply, key)
 
-    async def _send(self, model: Model, request: Request, account: Account, key: bytes) -> Reply:
-        account.breaker.check()
-        counted = await model.count(request)
+    async def _send_request(
+        self, model: Model, request: ModelRequest, account: Account, key: bytes
+    ) -> ModelReply:
+        account.breaker.check_closed()
+        counted = await model.count_tokens(request)
         need = worst_case(model.price, counted, request.max_tokens)
-        lane = self._lanes.of(model)
-        async with account.breaker.watch(model, request.purpose, lane) as sends:
-            hold = await account.budget.hold_soon(need)
+        lane = self._limits.limit_for(model)
+        async with account.breaker.watch_call(model, request.purpose, lane) as sends:
+            hold = await account.budget.wait_hold(need)
             try:
                 day = await self._hold_day(need.usd_nano or 0)
             except BaseException:
-                hold.release()
+                hold.release_hold()
                 raise
-            reply = await self._paid(model, request, account, hold, day)
-            sends.answered()
-            reply = replace(reply, text=redact.redact(_printable(reply.text)))
+            reply = await self._complete_paid(model, request, account, hold, day)
+            sends.note_reply()
+            reply = replace(reply, text=redact.redact(_without_surrogates(reply.text)))
             # A call counts as in flight until its reply is safe: a kill loses no more than those.
             if model.spec not in NOT_STORED:
-                await asyncio.shield(self._disk.do(self._cache.put, key, reply))
+                await asyncio.shield(self._disk.submit_work(self._cache.put_reply, key, reply))
             return reply
 
-    async def _paid(
-        self, model: Model, request: Request, account: Account, hold: Hold, day: str
-    ) -> Reply:
+    async def _complete_paid(
+        self, model: Model, request: ModelRequest, account: Account, hold: BudgetHold, day: str
+    ) -> ModelReply:
         worst = hold.need.usd_nano or 0
         cost = worst
         root = request.purpose == "root"
@@ -264,23 +271,23 @@ class Calls:
         left_s = max(0.1, left_s)
         try:
             reply = await model.complete(replace(request, timeout_s=min(request.timeout_s, left_s)))
-            hold.settle(reply.usage, reply.cost_usd)
-            account.count(reply.usage)
-            cost = nano(reply.cost_usd or 0.0)
+            hold.settle_call(reply.usage, reply.cost_usd)
+            account.add_usage(reply.usage)
+            cost = to_nano(reply.cost_usd or 0.0)
             return reply
         except ModelError as error:
             if error.attempts and error.spent_usd is None:
-                hold.forfeit()  # nobody said what it cost
+                hold.forfeit_hold()  # nobody said what it cost
             else:
-                cost = nano(error.spent_usd or 0.0)
+                cost = to_nano(error.spent_usd or 0.0)
                 if error.attempts:
-                    hold.settle(Usage(), error.spent_usd)
+                    hold.settle_call(TokenUsage(), error.spent_usd)
                 else:
-                    hold.release()
+                    hold.release_hold()
             raise
         finally:
             if hold.open:  # cancelled in flight: the provider may bill it
-                hold.forfeit()
+                hold.forfeit_hold()
             self._settle_day(day, worst, cost)
 
     async def _hold_day(self, amount: int) -> str:
@@ -301,11 +308,13 @@ class Calls:
         if not day:
             return
         self._day_held -= 1
-        self._disk.do(self._day.settle, day, held, cost).add_done_callback(self._wake_day)
+        self._disk.submit_work(self._day.settle_nano, day, held, cost).add_done_callback(
+            self._wake_day
+        )
 
     async def _held_today(self, amount: int) -> str:
         """Hold an amount; one that nobody waits for any more is given back."""
-        held = self._disk.do(self._day.hold, amount)
+        held = self._disk.submit_work(self._day.hold_nano, amount)
         try:
             return await asyncio.shield(held)
         except asyncio.CancelledError:
@@ -314,7 +323,7 @@ class Calls:
 
     def _give_back(self, held: asyncio.Future[str], amount: int) -> None:
         if held.exception() is None:
-            self._disk.do(self._day.settle, held.result(), amount, 0)
+            self._disk.submit_work(self._day.settle_nano, held.result(), amount, 0)
 
     def _wake_day(self, settled: asyncio.Future[None]) -> None:
         settled.exception()  # the day stays counted too high, which is safe
@@ -323,16 +332,16 @@ class Calls:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _tell(
+    def _record_call(
         self,
         account: Account,
         model: Model,
-        request: Request,
+        request: ModelRequest,
         part: str,
         key: bytes,
         started: float,
         *,
-        reply: Reply | None = None,
+        reply: ModelReply | None = None,
         error: RlmError | None = None,
         cached: bool = False,
     ) -> None:
@@ -346,7 +355,7 @@ class Calls:
         if part:
             event["part"] = part
         if request.purpose == "sub":
-            event["prompt"] = brief("\n".join(message.text for message in request.messages))
+            event["prompt"] = text_digest("\n".join(message.text for message in request.messages))
         if reply is not None:
             usage = reply.usage
             event |= {
@@ -361,23 +370,23 @@ class Calls:
         account.record("call", **event)
 
 
-def _flaw(reply: Reply) -> Failed | None:
+def _reply_flaw(reply: ModelReply) -> FailedCall | None:
     """Return why a reply is no whole answer, if it is none."""
     if reply.stop == "refused":
-        return Failed("The model refused to answer this; reword the prompt.", "refused")
+        return FailedCall("The model refused to answer this; reword the prompt.", "refused")
     if reply.stop == "max_tokens":
-        return Failed(
+        return FailedCall(
             "The reply was cut at its limit of tokens; ask for a shorter one.", "truncated"
         )
     if not reply.text.strip():
-        return Failed("The reply was empty; ask again, or reword the prompt.", "malformed")
+        return FailedCall("The reply was empty; ask again, or reword the prompt.", "malformed")
     return None
 
 
-def _shape(ask: Ask) -> bytes:
+def _schema_key(ask: SubCall) -> bytes:
     return repr(ask.schema).encode() if ask.schema is not None else b""
 
 
-def _printable(text: str) -> str:
+def _without_surrogates(text: str) -> str:
     """Return `text` without lone surrogates, which no file and no request can hold."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from rlm_mcp import redact
 from rlm_mcp.errors import BadRequest, RlmError
-from rlm_mcp.refs import Lines, Ref, parse
+from rlm_mcp.refs import LineSpan, Ref, parse_ref
 
-MOST = 64
+MAX_REFS = 64
 """Refs of one answer that are checked."""
-LONGEST_QUOTE = 2_000
+MAX_QUOTE_CHARS = 2_000
 SHOWN_LINES = 3
 
 _REF = re.compile(
@@ -38,17 +38,17 @@ class Evidence:
     verified: bool
 
 
-Opener = Callable[[Ref], str]
+RefOpener = Callable[[Ref], str]
 """Returns the whole text of a ref, or raises an RlmError."""
 
 
-def check(
-    answer: str, names: frozenset[str], text_of: Opener, stale: Opener = lambda _: ""
+def check_evidence(
+    answer: str, names: frozenset[str], text_of: RefOpener, stale: RefOpener = lambda _: ""
 ) -> tuple[Evidence, ...]:
     """Return the evidence of an answer. May take long: it opens every ref."""
     found: dict[tuple[str, str], Evidence] = {}
-    for ref, quotes in _cited(answer, names):
-        if len(found) >= MOST:
+    for ref, quotes in _cited_refs(answer, names):
+        if len(found) >= MAX_REFS:
             break
         text: str | None
         try:
@@ -56,45 +56,45 @@ def check(
         except RlmError:
             text = None
         for quote in quotes or [""]:
-            evidence = _judge(ref, quote, text, text_of)
+            evidence = _judge_quote(ref, quote, text, text_of)
             found.setdefault((evidence.ref, evidence.quote), evidence)
     return tuple(found.values())
 
 
-def _judge(ref: Ref, quote: str, text: str | None, text_of: Opener) -> Evidence:
+def _judge_quote(ref: Ref, quote: str, text: str | None, text_of: RefOpener) -> Evidence:
     if text is None:
         return Evidence(str(ref), quote, False)
     if not quote:
-        shown = "\n".join(text.split("\n")[:SHOWN_LINES])[:LONGEST_QUOTE]
+        shown = "\n".join(text.split("\n")[:SHOWN_LINES])[:MAX_QUOTE_CHARS]
         return Evidence(str(ref), shown, True)
     for form in (quote, quote.strip(), redact.redact(quote)):
         at = text.find(form)
         if form and at >= 0:
-            return Evidence(str(_narrowed(ref, text, at, form, text_of)), form, True)
+            return Evidence(str(_narrow_ref(ref, text, at, form, text_of)), form, True)
     return Evidence(str(ref), quote, False)
 
 
-def _narrowed(ref: Ref, text: str, at: int, quote: str, text_of: Opener) -> Ref:
+def _narrow_ref(ref: Ref, text: str, at: int, quote: str, text_of: RefOpener) -> Ref:
     """Return the ref of the very lines of a quote, where it can be opened so."""
-    if ref.span is not None and not isinstance(ref.span, Lines):
+    if ref.span is not None and not isinstance(ref.span, LineSpan):
         return ref
     if ref.span is None and not ref.path:
         return ref
     first = (ref.span.start if ref.span else 1) + text.count("\n", 0, at)
-    lines = ref.at(Lines(first, first + quote.rstrip("\n").count("\n")))
+    lines = ref.with_span(LineSpan(first, first + quote.rstrip("\n").count("\n")))
     try:
         return lines if quote.rstrip("\n") in text_of(lines) else ref
     except RlmError:
         return ref
 
 
-def _cited(answer: str, names: frozenset[str]) -> Iterator[tuple[Ref, list[str]]]:
+def _cited_refs(answer: str, names: frozenset[str]) -> Iterator[tuple[Ref, list[str]]]:
     """Yield each ref with a span (or a commit), and the quotes that belong to it."""
     lines = answer.split("\n")
     for number, line in enumerate(lines):
         matches = list(_REF.finditer(line))
         for place, match in enumerate(matches):
-            ref = _ref(match[1], names)
+            ref = _parse_ref(match[1], names)
             if ref is None:
                 continue
             last = place == len(matches) - 1
@@ -105,11 +105,11 @@ def _cited(answer: str, names: frozenset[str]) -> Iterator[tuple[Ref, list[str]]
                 if (quote := next(filter(None, groups), ""))[:1] and not _REF.fullmatch(quote)
             ]
             if last and not quotes:
-                quotes = _below(lines, number + 1)
-            yield ref, [quote[:LONGEST_QUOTE] for quote in quotes]
+                quotes = _quoted_block(lines, number + 1)
+            yield ref, [quote[:MAX_QUOTE_CHARS] for quote in quotes]
 
 
-def _ref(text: str, names: frozenset[str]) -> Ref | None:
+def _parse_ref(text: str, names: frozenset[str]) -> Ref | None:
     name = re.match(r"\w+", text)
     if name is None or name[0] not in names:
         return None
@@ -119,13 +119,13 @@ def _ref(text: str, names: frozenset[str]) -> Ref | None:
     elif "#" in text:
         text = text.partition("#")[0]
     try:
-        ref = parse(text)
+        ref = parse_ref(text)
     except BadRequest:
         return None
     return ref if ref.span is not None or ref.path else None
 
 
-def _below(lines: list[str], start: int) -> list[str]:
+def _quoted_block(lines: list[str], start: int) -> list[str]:
     """Return the block quote or the fenced block that follows a ref, as one quote."""
     if start >= len(lines):
         return []

@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from rlm_mcp.engine.tree import Node, walk
+from rlm_mcp.engine.run_tree import RunNode, walk_runs
 from rlm_mcp.viewer import page
 
 _ROOT = ("purpose", "model", "seconds", "cached", "cost_usd", "usage")
 
 
-def messages(node: Node) -> list[dict[str, str]]:
+def chat_messages(node: RunNode) -> list[dict[str, str]]:
     """Return a run as the conversation that its root model had."""
     found = []
     if node.prompt.get("system"):
@@ -33,15 +33,15 @@ def messages(node: Node) -> list[dict[str, str]]:
     return found
 
 
-def lines(node: Node, *, unfinished: bool = False) -> Iterator[str]:
+def jsonl_lines(node: RunNode, *, unfinished: bool = False) -> Iterator[str]:
     """Yield a line for the run and for each of its child runs."""
-    for each in walk(node):
+    for each in walk_runs(node):
         status = each.status
         if not unfinished and status not in ("complete", "partial"):
             continue
         yield json.dumps(
             {
-                "messages": messages(each),
+                "messages": chat_messages(each),
                 "run": each.id,
                 "depth": each.depth,
                 "status": status,
@@ -64,12 +64,12 @@ def _sub_call(call: dict[str, Any]) -> dict[str, Any]:
     return {name: call[name] for name in names if name in call}
 
 
-def html(node: Node) -> str:
+def run_page(node: RunNode) -> str:
     """Return the run as one HTML page that needs no network."""
-    return page.page(as_json(node))
+    return page.run_page(tree_json(node))
 
 
-def as_json(node: Node) -> dict[str, Any]:
+def tree_json(node: RunNode) -> dict[str, Any]:
     """Return a run tree as JSON types."""
     return {
         "id": node.id,
@@ -95,5 +95,5 @@ def as_json(node: Node) -> dict[str, Any]:
             }
             for turn in node.turns
         ],
-        "children": [as_json(child) for child in node.children],
+        "children": [tree_json(child) for child in node.children],
     }

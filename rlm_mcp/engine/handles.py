@@ -14,32 +14,34 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from rlm_mcp.contexts import window
-from rlm_mcp.contexts.variable import Passage
 from rlm_mcp.errors import BadRequest, Unavailable
-from rlm_mcp.refs import Block, Ref
+from rlm_mcp.refs import Ref, TurnSpan
+from rlm_mcp.variable import window
 
-Kind = Literal["text", "refs", "answers"]
+if TYPE_CHECKING:
+    from rlm_mcp.variable.protocol import ContextPassage
 
-IN_MEMORY = 64 << 10
+HandleKind = Literal["text", "refs", "answers"]
+
+MAX_MEMORY_CHARS = 64 << 10
 """Characters up to which a text stays in memory."""
-MOST = 1_000
-MOST_BYTES = 1 << 30
+MAX_HANDLES = 1_000
+MAX_HANDLES_BYTES = 1 << 30
 
 
 @dataclass(slots=True)
-class Kept:
+class StoredResult:
     """One whole result."""
 
-    kind: Kind
+    kind: HandleKind
     size: int
     refs: tuple[str, ...]
     text: str | None
     path: Path | None
 
-    def whole(self) -> str:
+    def full_text(self) -> str:
         """Return the text."""
         if self.text is not None:
             return self.text
@@ -47,7 +49,7 @@ class Kept:
         return self.path.read_bytes().decode("utf-8", "surrogatepass")
 
 
-def missing(name: str, known: Sequence[str]) -> BadRequest:
+def missing_handle(name: str, known: Sequence[str]) -> BadRequest:
     """Return the error for a handle that was never made here."""
     there = "none is kept yet"
     if known:
@@ -65,25 +67,27 @@ class Handles:
         self._parent = folder
         self._folder: Path | None = None
         self._prefix = prefix
-        self._kept: dict[str, Kept] = {}
+        self._results: dict[str, StoredResult] = {}
         self._made = 0
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def keep(self, text: str, kind: Kind = "text", refs: Sequence[str] = ()) -> str:
+    def store_text(self, text: str, kind: HandleKind = "text", refs: Sequence[str] = ()) -> str:
         """Keep a text (or the table of `refs`) and return its handle."""
         data = text.encode("utf-8", "surrogatepass")
         with self._lock:
             self._made += 1
             name = f"{self._prefix}{self._made}"
-            kept = Kept(kind, len(data), tuple(refs), text, None)
-            if len(text) > IN_MEMORY:
-                kept.path = self._write(name, data)
+            kept = StoredResult(kind, len(data), tuple(refs), text, None)
+            if len(text) > MAX_MEMORY_CHARS:
+                kept.path = self._write_file(name, data)
                 kept.text = None
-            self._kept[name] = kept
+            self._results[name] = kept
             self._bytes += kept.size
-            while len(self._kept) > MOST or (self._bytes > MOST_BYTES and len(self._kept) > 1):
-                self._drop(next(iter(self._kept)))
+            while len(self._results) > MAX_HANDLES or (
+                self._bytes > MAX_HANDLES_BYTES and len(self._results) > 1
+            ):
+                self._drop_result(next(iter(self._results)))
         return name
 
     def __contains__(self, name: str) -> bool:
@@ -93,51 +97,55 @@ class Handles:
             return False
         return 1 <= int(number) <= self._made
 
-    def names(self) -> list[str]:
+    def handle_names(self) -> list[str]:
         """Return the handles that can be opened, oldest first."""
         with self._lock:
-            return list(self._kept)
+            return list(self._results)
 
-    def get(self, name: str) -> Kept:
+    def get_result(self, name: str) -> StoredResult:
         """Return a kept result. Raises BadRequest or, for a dropped one, Unavailable."""
         with self._lock:
-            kept = self._kept.get(name)
-            known = list(self._kept)
+            kept = self._results.get(name)
+            known = list(self._results)
         if kept is not None:
             return kept
         if name in self:
             raise Unavailable(f"{name} was dropped to make room; repeat the call that made it.")
-        raise missing(name, known)
+        raise missing_handle(name, known)
 
-    def text(self, ref: Ref | str) -> str:
+    def full_text(self, ref: Ref | str) -> str:
         """Return the whole text of a handle, or of a span of it."""
         ref = Ref(ref) if isinstance(ref, str) else ref
-        return window.text_of(_checked(ref), self._document(ref))
+        return window.ref_text(_checked_ref(ref), self._as_document(ref))
 
-    def read(self, ref: Ref, limit: int = 80) -> Passage:
+    def peek(self, ref: Ref, limit: int = 80) -> ContextPassage:
         """Return at most `limit` lines from the start of `ref`."""
-        return window.window(_checked(ref), self._document(ref), limit)
+        return window.cut_window(_checked_ref(ref), self._as_document(ref), limit)
 
-    def file(self, name: str) -> Path:
+    def text_file(self, name: str) -> Path:
         """Return a file that holds the text of a handle."""
-        kept = self.get(name)
+        kept = self.get_result(name)
         with self._lock:
             if kept.path is None:
-                kept.path = self._write(name, (kept.text or "").encode("utf-8", "surrogatepass"))
+                kept.path = self._write_file(
+                    name, (kept.text or "").encode("utf-8", "surrogatepass")
+                )
             return kept.path
 
     def close(self) -> None:
         """Forget everything, files included."""
         with self._lock:
-            self._kept.clear()
+            self._results.clear()
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder = None
 
-    def _document(self, ref: Ref) -> window.Plain:
-        return window.Plain(self.get(ref.variable).whole().encode("utf-8", "surrogatepass"))
+    def _as_document(self, ref: Ref) -> window.BytesDocument:
+        return window.BytesDocument(
+            self.get_result(ref.variable).full_text().encode("utf-8", "surrogatepass")
+        )
 
-    def _write(self, name: str, data: bytes) -> Path:
+    def _write_file(self, name: str, data: bytes) -> Path:
         if self._folder is None:
             self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self._parent))
@@ -146,14 +154,14 @@ class Handles:
             file.write(data)
         return path
 
-    def _drop(self, name: str) -> None:
-        kept = self._kept.pop(name)
+    def _drop_result(self, name: str) -> None:
+        kept = self._results.pop(name)
         self._bytes -= kept.size
         if kept.path is not None:
             kept.path.unlink(missing_ok=True)
 
 
-def _checked(ref: Ref) -> Ref:
-    if ref.path not in ("", ref.variable) or ref.rev or isinstance(ref.span, Block):
+def _checked_ref(ref: Ref) -> Ref:
+    if ref.path not in ("", ref.variable) or ref.rev or isinstance(ref.span, TurnSpan):
         raise BadRequest(f"{ref}: a handle is opened as {ref.variable} or {ref.variable}#L1-L80.")
     return ref

@@ -10,69 +10,124 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rlm_mcp.contexts.variable import Query, Variable, wire
-from rlm_mcp.counts import counted
-from rlm_mcp.engine import arguments, asking, observe, redaction, replies
-from rlm_mcp.engine import schema as schemas
-from rlm_mcp.engine.calls import Account, Answer, Ask, Failed
-from rlm_mcp.engine.environment import Flights, attachment
-from rlm_mcp.engine.handles import Handles
-from rlm_mcp.engine.reader import Reader
-from rlm_mcp.engine.run import Coverage, Job, Result
-from rlm_mcp.engine.shared import Shared
-from rlm_mcp.errors import BadRequest, BudgetSpent, Denied
-from rlm_mcp.models.model import Model
-from rlm_mcp.sandbox import Bound
+from rlm_mcp.engine import host_arguments, redaction, render
+from rlm_mcp.engine import json_schema as schemas
+from rlm_mcp.engine import sub_calls as asking
+from rlm_mcp.engine.calls import Account, Answer, FailedCall, SubCall
+from rlm_mcp.engine.job import Result, RunCoverage, RunJob
+from rlm_mcp.engine.repl import PendingWork, make_attachment
+from rlm_mcp.engine.trajectory import text_digest
+from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
+from rlm_mcp.plurals import count_noun
+from rlm_mcp.sandbox import BindingAnswer
+from rlm_mcp.variable.protocol import Query, Variable, to_wire
 
-Starter = Callable[
-    [Sequence[Job], Mapping[str, float | None]], Coroutine[Any, Any, list[Result | Failed]]
+if TYPE_CHECKING:
+    from rlm_mcp.engine.handles import Handles
+    from rlm_mcp.engine.ref_reader import RefReader
+    from rlm_mcp.engine.services import Services
+    from rlm_mcp.models.model import Model
+
+
+MAX_SHEET_CHARS = 20_000_000
+"""Characters of a sheet that are kept."""
+
+
+def answers_json(
+    given: Sequence[Any], failed: Sequence[str], handle: str, spent: str
+) -> dict[str, Any]:
+    failures = [
+        [place, item.reason, item.kind]
+        for place, item in enumerate(given)
+        if isinstance(item, FailedCall)
+    ]
+    return {
+        "answers": [None if isinstance(item, FailedCall) else item for item in given],
+        "failures": failures,
+        "asked": len(given),
+        "done": len(given) - len(failures),
+        "failed": list(failed),
+        "handle": handle,
+        "spent": spent,
+    }
+
+
+def no_answer(got: Sequence[Answer | FailedCall]) -> None:
+    """Raise where not one of the answers came: silence is no result."""
+    reasons = dict.fromkeys(
+        (item.reason, item.kind) for item in got if isinstance(item, FailedCall)
+    )
+    reason, kind = next(iter(reasons))
+    said = f"None of {len(got)} calls was answered: {reason}" if len(got) > 1 else reason
+    if kind == "budget":
+        raise BudgetSpent(said, limit="calls", value=0)
+    raise ModelError(said, kind=kind)
+
+
+def answer_sheet(asks: Sequence[SubCall], got: Sequence[Answer | FailedCall]) -> str:
+    """Return all answers whole, each under what it is about."""
+    parts = []
+    for number, (ask, item) in enumerate(zip(asks, got, strict=True), 1):
+        text = item.reply.text if isinstance(item, Answer) else f"<NO ANSWER: {item.reason}>"
+        parts.append(f"[{number}] {ask.part}\n{text}\n")
+    return "\n".join(parts)[:MAX_SHEET_CHARS]
+
+
+def prompt_name(ask: SubCall) -> str:
+    """Return a name for a prompt, the same when it is asked again."""
+    text = "".join(message.text for message in ask.request.messages)
+    return f"{text.strip().partition(chr(10))[0][:80]} #{text_digest(text)['hash'][:6]}"
+
+
+StartRuns = Callable[
+    [Sequence[RunJob], Mapping[str, float | None]], Coroutine[Any, Any, list[Result | FailedCall]]
 ]
 """Runs child runs (or, for an agent, a run) and returns their results in order."""
 
-HOOK = "session:hook:"
+HOOK_PREFIX = "session:hook:"
 """How the source begins that a client's hook opens: `session:hook:<event>:<transcript>`."""
 LONGEST_CELL_S = 600.0
 """The most time that an agent can ask for a cell to compute."""
 
 
 @dataclass
-class Scope:
+class HostScope:
     """On whose behalf the functions work."""
 
-    shared: Shared
-    reader: Reader
+    services: Services
+    reader: RefReader
     handles: Handles
     account: Account
     models: Callable[[], tuple[Model, Model]]
     """Returns root model and sub-model; chosen only when one is needed."""
-    start: Starter
+    start_runs: StartRuns
     question: str = ""
     """The run's question, redacted; it goes with every sub-call."""
-    agent: bool = False
+    is_agent: bool = False
     """Whether a coding agent calls, not the cell of a run."""
     sub_calls: bool = True
-    coverage: Coverage = field(default_factory=Coverage)
-    looked: bool = False
+    coverage: RunCoverage = field(default_factory=RunCoverage)
+    has_looked: bool = False
     """Whether anything was opened or asked yet."""
-    run_cell: Callable[[str, str, float], Coroutine[Any, Any, str]] | None = None
-    wait_for: Callable[[str, float, bool], Coroutine[Any, Any, str]] | None = None
-    opened: Callable[[], None] = lambda: None
+    execute: Callable[[str, str, float], Coroutine[Any, Any, str]] | None = None
+    wait_for_run: Callable[[str, float, bool], Coroutine[Any, Any, str]] | None = None
+    on_opened: Callable[[], None] = lambda: None
     """Called after a context was opened."""
-    tell: Callable[[float, float | None, str], None] = lambda done, total, said: None
+    report_progress: Callable[[float, float | None, str], None] = lambda done, total, said: None
     """Reports progress; called from the event loop."""
 
 
 class Host:
     """The functions of one environment; `scope` may change between two calls, never in one."""
 
-    def __init__(self, shared: Shared, scope: Scope) -> None:
+    def __init__(self, shared: Services, scope: HostScope) -> None:
         self.scope = scope
-        self.flights = Flights(shared.loop)
+        self.pending_work = PendingWork(shared.loop)
         self.failure: Exception | None = None
         """The last error that a function raised."""
-        self.bound: dict[str, Variable] = {}
+        self.bound_variables: dict[str, Variable] = {}
         """The variables that the last cell opened; each is bound where it was opened."""
 
     @property
@@ -80,238 +135,248 @@ class Host:
         """Return the functions by the names that the sdk calls."""
         lent: dict[str, Callable[..., Any]] = {
             "describe": self.describe,
-            "open_source": self.open_source,
-            "read": self.read,
-            "scan": self.scan,
-            "rank": self.rank,
+            "open_source": self.open_context,
+            "read": self.peek,
+            "scan": self.grep,
+            "rank": self.search,
             "outline": self.outline,
-            "split": self.split,
-            "run_cell": self.run_cell,
-            "ask": self.ask,
-            "run": self.run,
+            "split": self.chunk,
+            "run_cell": self.execute,
+            "ask": self.llm_query,
+            "run": self.rlm_query,
             "wait": self.wait,
-            "variable": self.variable,
+            "variable": self.call_method,
         }
-        return {name: self._noted(function) for name, function in lent.items()}
+        return {name: self._note_failure(function) for name, function in lent.items()}
 
-    def _noted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(**values: Any) -> Any:
+    def _note_failure(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call_function(**values: Any) -> Any:
             try:
-                return function(arguments.Arguments(values))
+                return function(host_arguments.Arguments(values))
             except Exception as error:
                 self.failure = error
                 raise
 
-        return call
+        return call_function
 
-    def describe(self, given: arguments.Arguments) -> str:
+    def describe(self, given: host_arguments.Arguments) -> str:
         """Return what is open, or one variable in full."""
-        name = given.text("name", "")
+        name = given.get_text("name", "")
         reader = self.scope.reader
         if name:
-            return observe.describe_text(reader.variable(name).describe())
-        lines = [observe.describe_brief(reader.variable(n).describe()) for n in reader.opened()]
-        lines += [f"- {name} (not open yet): {said}" for name, said in reader.openable()]
-        kept = self.scope.handles.names()
+            return render.describe_text(reader.get_variable(name).describe())
+        lines = [
+            render.describe_brief(reader.get_variable(n).describe()) for n in reader.open_names()
+        ]
+        lines += [f"- {name} (not open yet): {said}" for name, said in reader.openable_defaults()]
+        kept = self.scope.handles.handle_names()
         if kept:
-            lines.append(f"handles: {kept[0]} to {kept[-1]} ({counted(len(kept), 'kept result')})")
+            lines.append(
+                f"handles: {kept[0]} to {kept[-1]} ({count_noun(len(kept), 'kept result')})"
+            )
         return "\n".join(lines) or "Nothing is open; open_context(source) opens something."
 
-    def open_source(self, given: arguments.Arguments) -> str | Bound:
+    def open_context(self, given: host_arguments.Arguments) -> str | BindingAnswer:
         """Open a source. A run may not: its variables are given."""
-        if not self.scope.agent:
+        if not self.scope.is_agent:
             raise Denied("A run works on the variables that it was given; it opens no sources.")
-        source, name = given.text("source"), given.text("name", "")
-        if source.startswith(HOOK):
-            event, _, transcript = source.removeprefix(HOOK).partition(":")
-            return self.scope.shared.contexts.hook(event, transcript)
-        variable = self.scope.shared.contexts.open(source, name)
-        self.scope.opened()
-        said = observe.describe_text(variable.describe())
-        if self.scope.run_cell is not None:  # a tool call: no cell goes on that could use it
+        source, name = given.get_text("source"), given.get_text("name", "")
+        if source.startswith(HOOK_PREFIX):
+            event, _, transcript = source.removeprefix(HOOK_PREFIX).partition(":")
+            return self.scope.services.contexts.handle_hook(event, transcript)
+        variable = self.scope.services.contexts.open_context(source, name)
+        self.scope.on_opened()
+        said = render.describe_text(variable.describe())
+        if self.scope.execute is not None:  # a tool call: no cell goes on that could use it
             return said
-        self.bound[variable.name] = variable
-        return Bound(said, variable.name, attachment(variable))
+        self.bound_variables[variable.name] = variable
+        return BindingAnswer(said, variable.name, make_attachment(variable))
 
-    def read(self, given: arguments.Arguments) -> Any:
+    def peek(self, given: host_arguments.Arguments) -> Any:
         """Return a window."""
-        self.scope.looked = True
-        return wire(self.scope.reader.read(given.text("ref"), given.count("limit", 80)))
+        self.scope.has_looked = True
+        return to_wire(self.scope.reader.peek(given.get_text("ref"), given.get_count("limit", 80)))
 
-    def scan(self, given: arguments.Arguments) -> Any:
+    def grep(self, given: host_arguments.Arguments) -> Any:
         """Search."""
-        self.scope.looked = True
+        self.scope.has_looked = True
         query = Query(
-            pattern=given.text("pattern"),
-            limit=given.count("limit", 30),
-            ignore_case=given.flag("ignore_case"),
-            before=given.count("before", 0),
-            after=given.count("after", 0),
-            cursor=given.text("cursor", ""),
+            pattern=given.get_text("pattern"),
+            limit=given.get_count("limit", 30),
+            ignore_case=given.get_flag("ignore_case"),
+            before=given.get_count("before", 0),
+            after=given.get_count("after", 0),
+            cursor=given.get_text("cursor", ""),
         )
-        return wire(self.scope.reader.search(query, self._where(given)))
+        return to_wire(self.scope.reader.grep(query, self._scope_ref(given)))
 
-    def rank(self, given: arguments.Arguments) -> Any:
+    def search(self, given: host_arguments.Arguments) -> Any:
         """Return the passages that best fit a question."""
-        self.scope.looked = True
-        ref, limit = self._where(given), given.count("limit", 10)
-        return wire(self.scope.reader.rank(given.text("question"), ref, limit))
+        self.scope.has_looked = True
+        ref, limit = self._scope_ref(given), given.get_count("limit", 10)
+        return to_wire(self.scope.reader.search(given.get_text("question"), ref, limit))
 
-    def outline(self, given: arguments.Arguments) -> Any:
+    def outline(self, given: host_arguments.Arguments) -> Any:
         """Return the structure of a scope."""
-        self.scope.looked = True
-        found = self.scope.reader.outline(self._where(given), given.count("limit", 60))
-        return redaction.hide_in_answer(wire(found), self.scope.reader.text)
+        self.scope.has_looked = True
+        found = self.scope.reader.outline(self._scope_ref(given), given.get_count("limit", 60))
+        return redaction.hide_in_answer(to_wire(found), self.scope.reader.full_text)
 
-    def _where(self, given: arguments.Arguments) -> str:
+    def _scope_ref(self, given: host_arguments.Arguments) -> str:
         """Return the ref to look at; none given means the main variable."""
-        return given.text("ref", "") or self.scope.reader.main
+        return given.get_text("ref", "") or self.scope.reader.main_name
 
-    def split(self, given: arguments.Arguments) -> Any:
+    def chunk(self, given: host_arguments.Arguments) -> Any:
         """Return the parts of a scope, and a handle for them."""
-        self.scope.looked = True
-        by, tokens = given.text("by", "auto"), given.count("tokens", 4_000)
-        chunks = self.scope.reader.chunk(given.text("ref"), by, tokens)
-        rows = redaction.hide_in_answer(wire(chunks), self.scope.reader.text)
+        self.scope.has_looked = True
+        by, tokens = given.get_text("by", "auto"), given.get_count("tokens", 4_000)
+        chunks = self.scope.reader.chunk(given.get_text("ref"), by, tokens)
+        rows = redaction.hide_in_answer(to_wire(chunks), self.scope.reader.full_text)
         table = "\n".join(f"{row['ref']}  ~{row['tokens']} tokens  {row['title']}" for row in rows)
-        handle = self.scope.handles.keep(table, "refs", [chunk.ref for chunk in chunks])
+        handle = self.scope.handles.store_text(table, "refs", [chunk.ref for chunk in chunks])
         return {"chunks": rows, "handle": handle}
 
-    def variable(self, given: arguments.Arguments) -> Any:
+    def call_method(self, given: host_arguments.Arguments) -> Any:
         """Call a method of a variable."""
-        self.scope.looked = True
-        return self.scope.reader.call(
-            given.text("name"), given.text("method"), given.items("args"), given.record("kwargs")
+        self.scope.has_looked = True
+        return self.scope.reader.call_method(
+            given.get_text("name"),
+            given.get_text("method"),
+            given.get_list("args"),
+            given.get_mapping("kwargs"),
         )
 
-    def run_cell(self, given: arguments.Arguments) -> str:
+    def execute(self, given: host_arguments.Arguments) -> str:
         """Run a cell in one of the agent's lasting environments."""
-        if self.scope.run_cell is None:
+        if self.scope.execute is None:
             raise BadRequest("A cell cannot run another cell; write the code directly.")
-        code, repl = given.text("code"), given.text("repl", "main")
-        seconds = min(LONGEST_CELL_S, given.number("timeout_s", 30.0))
-        work = self.scope.run_cell(code, repl, seconds)
-        return str(self.flights.wait(work))
+        code, repl = given.get_text("code"), given.get_text("repl", "main")
+        seconds = min(LONGEST_CELL_S, given.get_number("timeout_s", 30.0))
+        work = self.scope.execute(code, repl, seconds)
+        return str(self.pending_work.wait_for(work))
 
-    def wait(self, given: arguments.Arguments) -> str:
+    def wait(self, given: host_arguments.Arguments) -> str:
         """Wait for a run."""
-        if self.scope.wait_for is None:
+        if self.scope.wait_for_run is None:
             raise BadRequest(
                 "A cell gets the results of its child runs directly; nothing to wait for."
             )
-        seconds = min(100.0, given.number("seconds", 60.0))
+        seconds = min(100.0, given.get_number("seconds", 60.0))
         return str(
-            self.flights.wait(self.scope.wait_for(given.text("run"), seconds, given.flag("cancel")))
+            self.pending_work.wait_for(
+                self.scope.wait_for_run(given.get_text("run"), seconds, given.get_flag("cancel"))
+            )
         )
 
-    def ask(self, given: arguments.Arguments) -> Any:
+    def llm_query(self, given: host_arguments.Arguments) -> Any:
         """Ask sub-models, once per prompt and part."""
         scope = self.scope
-        scope.looked = True
-        self._may_ask()
-        prompts = given.texts("prompts")
-        model = self._model(given.text("model", ""), 1)
-        schema_text = given.text("schema", "")
-        schema = schemas.parse(schema_text) if schema_text else None
-        system = scope.shared.prompts["sub"]
-        refs = given.texts("refs")
+        scope.has_looked = True
+        self._check_sub_calls()
+        prompts = given.get_texts("prompts")
+        model = self._resolve_model(given.get_text("model", ""), 1)
+        schema_text = given.get_text("schema", "")
+        schema = schemas.parse_schema(schema_text) if schema_text else None
+        system = scope.services.prompts["sub"]
+        refs = given.get_texts("refs")
         if refs:
-            names = scope.reader.parts(refs)
-            self._afford(len(names) * len(prompts))
-            parts = asking.parts(names, scope.reader)
-            asks = asking.about_parts(prompts, parts, system, scope.question, schema)
+            names = scope.reader.split_parts(refs)
+            self._check_affordable(len(names) * len(prompts))
+            parts = asking.read_parts(names, scope.reader)
+            asks = asking.part_calls(prompts, parts, system, scope.question, schema)
         else:
-            self._afford(len(prompts))
-            asks = asking.plain(prompts, system, scope.question, schema)
+            self._check_affordable(len(prompts))
+            asks = asking.prompt_calls(prompts, system, scope.question, schema)
         if not asks:
-            return replies.answers([], [], "", "")
-        return self._told(model, asks, bool(refs))
+            return answers_json([], [], "", "")
+        return self._fan_out(model, asks, bool(refs))
 
-    def run(self, given: arguments.Arguments) -> Any:
+    def rlm_query(self, given: host_arguments.Arguments) -> Any:
         """Start child runs and return their answers."""
-        self._may_ask()
-        jobs = self._jobs(given)
+        self._check_sub_calls()
+        jobs = self._make_jobs(given)
         if not jobs:
-            return replies.answers([], [], "", "")
-        self._afford(len(jobs))
+            return answers_json([], [], "", "")
+        self._check_affordable(len(jobs))
         limits = {
-            name: given.optional(f"max_{name}") for name in ("usd", "calls", "seconds", "depth")
+            name: given.optional_number(f"max_{name}")
+            for name in ("usd", "calls", "seconds", "depth")
         }
-        results = self.flights.wait(self.scope.start(jobs, limits))
+        results = self.pending_work.wait_for(self.scope.start_runs(jobs, limits))
         answers = [
-            result if isinstance(result, Failed) else self._answer_of(result, job)
+            result if isinstance(result, FailedCall) else self._child_answer(result, job)
             for result, job in zip(results, jobs, strict=True)
         ]
-        failed = [str(n) for n, result in enumerate(results, 1) if isinstance(result, Failed)]
-        return replies.answers(answers, failed, "", "")
+        failed = [str(n) for n, result in enumerate(results, 1) if isinstance(result, FailedCall)]
+        return answers_json(answers, failed, "", "")
 
-    def _jobs(self, given: arguments.Arguments) -> list[Job]:
-        prompts, texts = given.texts("prompts"), given.optional_texts("contexts")
+    def _make_jobs(self, given: host_arguments.Arguments) -> list[RunJob]:
+        prompts, texts = given.get_texts("prompts"), given.optional_texts("contexts")
         if any(not prompt.strip() for prompt in prompts):
             raise BadRequest("The question is empty.")
         if texts is not None and len(texts) not in (1, len(prompts)):
             raise BadRequest(
-                f"{counted(len(prompts), 'prompt')} and {counted(len(texts), 'context')}: "
+                f"{count_noun(len(prompts), 'prompt')} and {count_noun(len(texts), 'context')}: "
                 "give one context for all, or one for each."
             )
         scope = self.scope
-        schema_text = given.text("schema", "")
-        schema = schemas.parse(schema_text) if schema_text else None
-        root = self._model(given.text("model", ""), 0)
-        sub = root if given.text("model", "") and scope.agent else scope.models()[1]
+        schema_text = given.get_text("schema", "")
+        schema = schemas.parse_schema(schema_text) if schema_text else None
+        root = self._resolve_model(given.get_text("model", ""), 0)
+        sub = root if given.get_text("model", "") and scope.is_agent else scope.models()[1]
         jobs = []
         for number, prompt in enumerate(prompts):
             variables = {}
             if texts is not None:
                 text = texts[number if len(texts) > 1 else 0]
                 data = text.encode("utf-8", "surrogatepass")
-                variables["context"] = scope.shared.texts(
+                variables["context"] = scope.services.open_texts(
                     "context", "a text that was handed over", [("text", data)]
                 )
             jobs.append(
-                Job(
+                RunJob(
                     question=prompt,
                     root=root,
                     sub=sub,
-                    refs=("context",) if texts is not None else tuple(given.texts("refs")),
+                    refs=("context",) if texts is not None else tuple(given.get_texts("refs")),
                     contexts=() if texts is not None else None,
                     variables=variables,
-                    mode=arguments.mode(given.text("mode", "auto")),
+                    mode=host_arguments.mode(given.get_text("mode", "auto")),
                     schema=schema,
                 )
             )
         return jobs
 
-    def _told(self, model: Model, asks: Sequence[Ask], by_ref: bool) -> Any:
+    def _fan_out(self, model: Model, asks: Sequence[SubCall], by_ref: bool) -> Any:
         """Send a fan-out and return what came back as the sdk reads it."""
         scope = self.scope
         account = scope.account
         before = (account.budget.spent.calls, account.cached, account.budget.spent.usd_nano)
-        got: list[Answer | Failed] = self.flights.wait(
-            scope.shared.calls.each(model, asks, account, scope.tell)
+        got: list[Answer | FailedCall] = self.pending_work.wait_for(
+            scope.services.calls.answer_all(model, asks, account, scope.report_progress)
         )
         good = [isinstance(item, Answer) for item in got]
-        named = [ask.part if by_ref else replies.name_of(ask) for ask in asks]
-        scope.coverage.note(named, good)
+        named = [ask.part if by_ref else prompt_name(ask) for ask in asks]
+        scope.coverage.add_outcomes(named, good)
         if not any(good):
-            replies.no_answer(got)
+            no_answer(got)
         answers = [item.value if isinstance(item, Answer) else item for item in got]
         failed = [ask.part for ask, ok in zip(asks, good, strict=True) if not ok]
         handle = ""
         if len(asks) > 1:
-            handle = scope.handles.keep(replies.sheet(asks, got), "answers")
+            handle = scope.handles.store_text(answer_sheet(asks, got), "answers")
         spent = ""
-        if scope.agent:
+        if scope.is_agent:
             unpriced = account.budget.unpriced
             cost = None if unpriced else (account.budget.spent.usd_nano - before[2]) / 1e9
             calls = account.budget.spent.calls - before[0]
-            spent = observe.spent_text(calls, account.cached - before[1], cost)
-        return replies.answers(answers, failed, handle, spent)
+            spent = render.spent_text(calls, account.cached - before[1], cost)
+        return answers_json(answers, failed, handle, spent)
 
-    def _answer_of(self, result: Result, job: Job) -> Any:
+    def _child_answer(self, result: Result, job: RunJob) -> Any:
         if job.schema is not None and result.status in ("complete", "partial"):
             return schemas.value_in(result.answer)
-        if self.scope.agent:
+        if self.scope.is_agent:
             return f"{result.text()}\n{result.spent}"
         if result.status == "forced":
             return f"{result.answer}\n[this child run was stopped early: {result.reason}]"
@@ -319,22 +384,22 @@ class Host:
             return f"{result.answer}\n[{result.done} of {result.total} parts were answered]"
         return result.answer
 
-    def _may_ask(self) -> None:
+    def _check_sub_calls(self) -> None:
         if not self.scope.sub_calls:
             raise Denied("This run has no sub-calls (mode environment); answer with code alone.")
 
-    def _afford(self, calls: int) -> None:
+    def _check_affordable(self, calls: int) -> None:
         """Refuse a fan-out that can never fit, before its texts are read."""
         allowance = self.scope.account.budget.allowance
         if calls > allowance.calls:
             raise BudgetSpent(
-                f"That is {counted(calls, 'call')} and the run may make {allowance.calls:,}; "
+                f"That is {count_noun(calls, 'call')} and the run may make {allowance.calls:,}; "
                 "ask for fewer chunks or raise max_calls.",
                 limit="calls",
                 value=allowance.calls,
             )
 
-    def _model(self, spec: str, place: int) -> Model:
+    def _resolve_model(self, spec: str, place: int) -> Model:
         """Return the model of a call; an empty spec is the root model (0) or sub-model (1)."""
         scope, spec = self.scope, spec.strip()
         pair = scope.models()
@@ -342,9 +407,9 @@ class Host:
         known |= {model.spec: model for model in pair}
         if spec in known:
             return known[spec]
-        settings = scope.shared.settings
-        if not scope.agent and spec not in (settings.model, settings.sub_model):
+        settings = scope.services.settings
+        if not scope.is_agent and spec not in (settings.model, settings.sub_model):
             raise BadRequest(
                 f"This run's models are {pair[0].spec} and {pair[1].spec}; leave model empty."
             )
-        return scope.shared.asked_for(spec)
+        return scope.services.permitted_model(spec)

@@ -12,23 +12,24 @@ import json
 import re
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import redact
-from rlm_mcp.counts import counted
-from rlm_mcp.engine import observe
-from rlm_mcp.engine import schema as schemas
-from rlm_mcp.engine.compaction import Compaction
-from rlm_mcp.engine.environment import Environment, Step
-from rlm_mcp.engine.history import History
-from rlm_mcp.engine.host import Scope
-from rlm_mcp.engine.run import Job
+from rlm_mcp.engine import json_schema as schemas
+from rlm_mcp.engine import render
+from rlm_mcp.engine.conversation import Compaction, Conversation
 from rlm_mcp.errors import BudgetSpent, ModelError, SandboxError
-from rlm_mcp.models.model import Reply
-from rlm_mcp.sandbox import Outcome
+from rlm_mcp.plurals import count_noun
+
+if TYPE_CHECKING:
+    from rlm_mcp.engine.host import HostScope
+    from rlm_mcp.engine.job import RunJob
+    from rlm_mcp.engine.repl import CellStep, Repl
+    from rlm_mcp.models.model import ModelReply
+    from rlm_mcp.sandbox import SandboxOutcome
 
 ROOT_MAX_TOKENS = 8_192
-HISTORY_TOKENS = 100_000
+CONVERSATION_TOKENS = 100_000
 """Size from which a root's history is compacted, whatever its window may hold."""
 PROSE_TURNS = 3
 """Replies in a row without a cell after which the last one is taken, as forced."""
@@ -37,7 +38,7 @@ PAUSES_S = (1.0, 4.0)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-OVER = "The time of this run is nearly over; raise max_seconds for more."
+TIME_OVER = "The time of this run is nearly over; raise max_seconds for more."
 NO_CELL = (
     "Your reply had no cell, so nothing was run. Write Python in a ```repl fence; when you know "
     "the answer, set answer['content'] and answer['ready'] = True in a cell."
@@ -49,14 +50,14 @@ TOO_SOON = (
 NOT_WITH_ERROR = (
     "The cell set the answer and then failed; set answer['ready'] = True again if it holds."
 )
-LAST = (
+LAST_REPLY = (
     "{why} This is your last reply: write one cell that sets answer['content'] to the best answer "
     "that what you have seen supports, says what is missing, and sets answer['ready'] = True."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class LoopEnd:
     """How the loop ended: `forced` is the reason why it was not by itself."""
 
     answer: str
@@ -66,21 +67,25 @@ class End:
     """Whether it was a budget that left no answer."""
 
 
-class Loop:
+class RootLoop:
     """One root model in one environment."""
 
-    def __init__(self, job: Job, scope: Scope, environment: Environment, first: str) -> None:
+    def __init__(self, job: RunJob, scope: HostScope, environment: Repl, first: str) -> None:
         self._job, self._scope, self._environment = job, scope, environment
-        prompts, mode = scope.shared.prompts, "root" if scope.sub_calls else "root-environment"
-        limit = min(HISTORY_TOKENS, job.root.window // 2)
-        self.history = History(
-            prompts[mode], first, self._note(), limit, lambda text: scope.handles.keep(text)
+        prompts, mode = scope.services.prompts, "root" if scope.sub_calls else "root-environment"
+        limit = min(CONVERSATION_TOKENS, job.root.window_tokens // 2)
+        self.history = Conversation(
+            prompts[mode],
+            first,
+            self._budget_note(),
+            limit,
+            lambda text: scope.handles.store_text(text),
         )
         self.compaction = Compaction(
             self.history,
             job.sub if scope.sub_calls else job.root,
             prompts["compact"],
-            scope.shared.calls,
+            scope.services.calls,
             scope.account,
         )
         self.content = ""
@@ -88,50 +93,52 @@ class Loop:
         self._prose = self._errors = self._turn = 0
         self._questioned = False
 
-    async def run(self) -> End:
+    async def run_loop(self) -> LoopEnd:
         """Return the end. Raises only what is nobody's fault but ours, and cancellation."""
         try:
-            await self._environment.set("answer", {"content": "", "ready": False})
-            return await self._turns()
+            await self._environment.set_value("answer", {"content": "", "ready": False})
+            return await self._take_turns()
         except SandboxError as error:
-            return End("", failed=f"The environment was lost: {error} Ask again.")
+            return LoopEnd("", failed=f"The environment was lost: {error} Ask again.")
 
-    async def _turns(self) -> End:
+    async def _take_turns(self) -> LoopEnd:
         budget = self._scope.account.budget
         while True:
             if budget.seconds_to_work() <= 0:
-                return await self._force(OVER)
+                return await self._force_answer(TIME_OVER)
             try:
                 budget.take_turn()
-                reply = await self._ask(budget.seconds_to_work())
+                reply = await self._root_reply(budget.seconds_to_work())
             except BudgetSpent as error:
-                forced = await self._force(str(error))
+                forced = await self._force_answer(str(error))
                 return replace(forced, over_budget=bool(forced.failed))
             except ModelError as error:
                 if budget.seconds_to_work() <= 0:
-                    return await self._force(OVER)
-                return End(self.content, failed=str(error))
-            end = await self._step(reply)
+                    return await self._force_answer(TIME_OVER)
+                return LoopEnd(self.content, failed=str(error))
+            end = await self._run_reply(reply)
             if end is not None:
                 return end
             if self._scope.account.breaker.reason:
                 reason = f"Too many calls in a row failed: {self._scope.account.breaker.reason}"
-                return End(self.content, failed=reason)
+                return LoopEnd(self.content, failed=reason)
 
-    async def _ask(self, seconds: float) -> Reply:
+    async def _root_reply(self, seconds: float) -> ModelReply:
         """Return the root's next reply in that time; a failure that may pass is waited for."""
         scope = self._scope
         account = scope.account
         pauses = iter(PAUSES_S)
         until = time.monotonic() + seconds
         while True:
-            await self.compaction.fit()
+            await self.compaction.fit_window()
             left_s = max(0.1, until - time.monotonic())
-            request, texts = self.history.request(self._max_tokens(), left_s)
+            request, texts = self.history.next_request(self._max_tokens(), left_s)
             try:
-                return await scope.shared.calls.reply(self._job.root, request, account, texts=texts)
+                return await scope.services.calls.get_reply(
+                    self._job.root, request, account, texts=texts
+                )
             except ModelError as error:
-                if error.kind == "too_long" and self.compaction.lower():
+                if error.kind == "too_long" and self.compaction.lower_limit():
                     continue
                 pause = next(pauses, None)
                 left_s = until - time.monotonic()
@@ -141,122 +148,130 @@ class Loop:
 
     def _max_tokens(self) -> int:
         left = self._scope.account.budget.allowance.output_tokens
-        return max(256, min(ROOT_MAX_TOKENS, left, self._job.root.window // 4))
+        return max(256, min(ROOT_MAX_TOKENS, left, self._job.root.window_tokens // 4))
 
-    async def _step(self, reply: Reply) -> End | None:
+    async def _run_reply(self, reply: ModelReply) -> LoopEnd | None:
         """Run the cell of a reply and add what the model is shown; an end where there is one."""
-        cells = observe.Cells(reply.text)
-        code = cells.code or observe.final_in(reply.text) or ""
+        cells = render.ReplyCells(reply.text)
+        code = cells.code or render.final_cell(reply.text) or ""
         if not code:
             return await self._without_cell(reply)
         self._prose = 0
         if reply.stop == "max_tokens" and reply.text.count("```") % 2:
             said = "Your reply was cut before the cell ended, so nothing was run; write less."
-            self._add(reply.text, "", said)
+            self._add_turn(reply.text, "", said)
             return None
-        step = await self._cell(code)
-        shown = self._shown(step, cells.more)
+        step = await self._run_cell(code)
+        shown = self._render_step(step, cells.more)
         self._errors = self._errors + 1 if step.outcome.error else 0
         if step.ready:
-            problem = self._problem(step.outcome)
+            problem = self._answer_problem(step.outcome)
             if not problem:
-                self._add(reply.text, code, shown, ready=True)
-                return End(self.content)
-            await self._environment.set("answer", {"content": "", "ready": False})
+                self._add_turn(reply.text, code, shown, ready=True)
+                return LoopEnd(self.content)
+            await self._environment.set_value("answer", {"content": "", "ready": False})
             shown += f"\n{problem}"
-        self._add(reply.text, code, shown)
+        self._add_turn(reply.text, code, shown)
         if self._errors >= max(1, self._scope.account.budget.allowance.errors):
-            return await self._force(f"{counted(self._errors, 'cell')} in a row failed.")
+            return await self._force_answer(f"{count_noun(self._errors, 'cell')} in a row failed.")
         return None
 
-    async def _cell(self, code: str) -> Step:
+    async def _run_cell(self, code: str) -> CellStep:
         self._scope.account.record("cell", turn=self._turn + 1, code=code)
-        seconds = self._scope.shared.settings.cell_seconds
-        step = await self._environment.step(code, self._scope.reader.mentioned, seconds)
-        self._scope.looked |= step.looked
-        self.content = text_of(step.content)
+        seconds = self._scope.services.settings.cell_seconds
+        step = await self._environment.run_step(
+            code, self._scope.reader.mentioned_variables, seconds
+        )
+        self._scope.has_looked |= step.mentions_variable
+        self.content = content_text(step.content)
         return step
 
-    def _shown(self, step: Step, more: int) -> str:
+    def _render_step(self, step: CellStep, more: int) -> str:
         outcome, handle = step.outcome, ""
-        if outcome.stdout_chars > observe.SHOWN:
-            handle = self._scope.handles.keep(redact.redact(outcome.stdout))
-        shown = observe.outcome_text(outcome, observe.SHOWN, handle)
+        if outcome.stdout_chars > render.SHOWN_CHARS:
+            handle = self._scope.handles.store_text(redact.redact(outcome.stdout))
+        shown = render.outcome_text(outcome, render.SHOWN_CHARS, handle)
         if more:
             shown += f"\nOnly the first cell was run; {more} more in the same reply were not."
-        listed = observe.listing(step.names, frozenset({"answer", *self._scope.reader.names()}))
+        listed = render.list_variables(
+            step.names, frozenset({"answer", *self._scope.reader.citable_names()})
+        )
         return redact.redact(f"{shown}\n{listed}".rstrip())
 
-    def _problem(self, outcome: Outcome) -> str:
+    def _answer_problem(self, outcome: SandboxOutcome) -> str:
         """Return why a set answer is not taken yet, or nothing."""
         content = self.content
         if outcome.error:
             return NOT_WITH_ERROR
         if not content.strip():
             return "answer['content'] is empty; set it before answer['ready']."
-        if self._turn == 0 and not self._scope.looked and not self._questioned:
+        if self._turn == 0 and not self._scope.has_looked and not self._questioned:
             self._questioned = True
             return TOO_SOON
         if self._job.schema is not None:
             try:
-                wrong = list(schemas.errors(schemas.value_in(content), dict(self._job.schema)))
+                wrong = list(
+                    schemas.schema_errors(schemas.value_in(content), dict(self._job.schema))
+                )
             except ValueError as error:
                 wrong = [f"it is not JSON ({error})"]
             if wrong:
                 return f"The answer does not fit the schema: {'; '.join(wrong[:8])}."
         return ""
 
-    async def _without_cell(self, reply: Reply) -> End | None:
+    async def _without_cell(self, reply: ModelReply) -> LoopEnd | None:
         self._prose += 1
-        self._add(reply.text, "", NO_CELL)
+        self._add_turn(reply.text, "", NO_CELL)
         if self._prose < PROSE_TURNS:
             return None
         reason = f"{PROSE_TURNS} replies in a row had no cell"
         if self.content.strip():
-            return End(self.content, forced=f"{reason}.")
+            return LoopEnd(self.content, forced=f"{reason}.")
         if reply.stop == "refused":
-            return End(
+            return LoopEnd(
                 "", failed=f"{reason}; in the last one the model refused to answer; reword it."
             )
         cut = ", which was cut at its limit of tokens" if reply.stop == "max_tokens" else ""
-        return self._forced(reply.text.strip(), f"{reason}; the last one was taken{cut}.")
+        return self._forced_end(reply.text.strip(), f"{reason}; the last one was taken{cut}.")
 
-    async def _force(self, why: str) -> End:
+    async def _force_answer(self, why: str) -> LoopEnd:
         """Ask once more for the answer, with what is left; never take code for an answer."""
-        self.history.add("(stopped)", "", LAST.format(why=why), "")
+        self.history.add_turn("(stopped)", "", LAST_REPLY.format(why=why), "")
         try:
-            reply = await self._ask(self._scope.account.budget.seconds_left())
+            reply = await self._root_reply(self._scope.account.budget.seconds_left())
         except (BudgetSpent, ModelError):
-            return self._forced(self.content, why)
-        cells = observe.Cells(reply.text)
-        code = cells.code or observe.final_in(reply.text) or ""
+            return self._forced_end(self.content, why)
+        cells = render.ReplyCells(reply.text)
+        code = cells.code or render.final_cell(reply.text) or ""
         if not code:
-            return self._forced(reply.text.strip() or self.content, why)
-        step = await self._cell(code)
-        self._add(reply.text, code, self._shown(step, cells.more))
-        return self._forced(self.content, why)
+            return self._forced_end(reply.text.strip() or self.content, why)
+        step = await self._run_cell(code)
+        self._add_turn(reply.text, code, self._render_step(step, cells.more))
+        return self._forced_end(self.content, why)
 
-    def _forced(self, answer: str, why: str) -> End:
+    def _forced_end(self, answer: str, why: str) -> LoopEnd:
         if not answer.strip():
-            return End("", failed=f"{why} There was no answer yet; `rlm-mcp runs show` tells why.")
-        return End(answer, forced=why)
+            return LoopEnd(
+                "", failed=f"{why} There was no answer yet; `rlm-mcp runs show` tells why."
+            )
+        return LoopEnd(answer, forced=why)
 
-    def _add(self, reply: str, code: str, shown: str, *, ready: bool = False) -> None:
+    def _add_turn(self, reply: str, code: str, shown: str, *, ready: bool = False) -> None:
         self._turn += 1
         self._scope.account.record(
             "turn",
             turn=self._turn,
             shown=shown,
-            left=self._note(),
+            left=self._budget_note(),
             ready=ready,
         )
-        self.history.add(reply, code, shown, self._note())
+        self.history.add_turn(reply, code, shown, self._budget_note())
 
-    def _note(self) -> str:
-        return self._scope.account.budget.left()
+    def _budget_note(self) -> str:
+        return self._scope.account.budget.left_text()
 
 
-def text_of(value: Any) -> str:
+def content_text(value: Any) -> str:
     """Return an answer's content as text that can be encoded: no half of a character."""
     if value is None:
         return ""

@@ -9,13 +9,15 @@ chunks end, so a run that is repeated or resumed would otherwise ask other quest
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from rlm_mcp.contexts import kinds
-from rlm_mcp.engine.disk import opened
-from rlm_mcp.engine.spending import today
-from rlm_mcp.models.estimate import PER_MESSAGE
-from rlm_mcp.models.model import Reply, Request
+from rlm_mcp.corpus.code import tokens
+from rlm_mcp.engine.spending import utc_today
+from rlm_mcp.engine.write_queue import open_store
+from rlm_mcp.models.token_estimate import TOKENS_PER_MESSAGE
+
+if TYPE_CHECKING:
+    from rlm_mcp.models.model import ModelReply, ModelRequest
 
 LEAST_BYTES = 4_096
 """Size of a part from which its tokens are worth learning from."""
@@ -46,44 +48,46 @@ class Bulk(NamedTuple):
     size_bytes: int
 
 
-class Ratios:
+class TokenRatios:
     """The stored ratios. Nothing here commits: `disk` does."""
 
     def __init__(self, path: Path) -> None:
-        self.db = opened(path, _SCHEMA)
+        self.db = open_store(path, _SCHEMA)
 
-    def learn(self, part: Bulk, request: Request, reply: Reply) -> None:
+    def learn_ratio(self, part: Bulk, request: ModelRequest, reply: ModelReply) -> None:
         """Move the ratio of a part's kind towards what a reply's count says, if it says it."""
         seen = bytes_per_token(part, request, reply)
         if seen is None:
             return
-        seed, day = kinds.BYTES_PER_TOKEN[part.kind], today()
+        seed, day = tokens.BYTES_PER_TOKEN[part.kind], utc_today()
         self.db.execute(
             "INSERT OR IGNORE INTO ratio VALUES (?, ?, ?, ?)", (part.kind, seed, seed, day)
         )
-        bounds = {"least": kinds.LEAST, "most": kinds.MOST}
+        bounds = {"least": tokens.MIN_RATIO, "most": tokens.MAX_RATIO}
         steps = {"weight": WEIGHT, "step": STEP, "slack": SLACK}
         self.db.execute(_LEARN, {"kind": part.kind, "seen": seen, "day": day, **bounds, **steps})
 
     def in_use(self, day: str = "") -> dict[str, float]:
         """Return the ratios that hold on a day (empty: today)."""
         rows = self.db.execute(
-            f"SELECT kind, {_USED} FROM ratio", {"day": day or today(), "slack": SLACK}
+            f"SELECT kind, {_USED} FROM ratio", {"day": day or utc_today(), "slack": SLACK}
         )
         return dict(rows.fetchall())
 
 
-def bytes_per_token(part: Bulk, request: Request, reply: Reply) -> float | None:
+def bytes_per_token(part: Bulk, request: ModelRequest, reply: ModelReply) -> float | None:
     """Return what a token of the part holds by a reply's count; None where it does not say."""
     counted = reply.prompt_tokens
     texts = [request.system, *(message.text for message in request.messages)]
     rest = sum(len(text.encode("utf-8", "replace")) for text in texts) - part.size_bytes
-    if counted is None or part.kind not in kinds.BYTES_PER_TOKEN:
+    if counted is None or part.kind not in tokens.BYTES_PER_TOKEN:
         return None
     if part.size_bytes < LEAST_BYTES or rest > MOST_REST * part.size_bytes:
         return None
-    counted -= round(rest / kinds.BYTES_PER_TOKEN["prose"]) + PER_MESSAGE * len(request.messages)
+    counted -= round(rest / tokens.BYTES_PER_TOKEN["prose"]) + TOKENS_PER_MESSAGE * len(
+        request.messages
+    )
     # A count that no tokenizer gives is a mistake or a lie, and no measurement.
-    if not kinds.LEAST / 2 <= part.size_bytes / max(counted, 1) <= kinds.MOST * 2:
+    if not tokens.MIN_RATIO / 2 <= part.size_bytes / max(counted, 1) <= tokens.MAX_RATIO * 2:
         return None
     return part.size_bytes / counted

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rlm_mcp.contexts.variable import Hit
 from rlm_mcp.errors import RlmError
 from rlm_mcp.redact import redact, redact_lines, window
-from rlm_mcp.refs import Lines, Ref, parse
+from rlm_mcp.refs import LineSpan, Ref, parse_ref
+
+if TYPE_CHECKING:
+    from rlm_mcp.variable.protocol import ContextHit
 
 NEAR = 200
 """Lines between two hits up to which their document is read once for both."""
@@ -31,7 +33,7 @@ TextOf = Callable[[Ref], str]
 """Returns the text of a ref without secrets, or raises an RlmError."""
 
 
-def hide_in_hits(hits: Sequence[Hit], text_of: TextOf) -> tuple[Hit, ...]:
+def hide_in_hits(hits: Sequence[ContextHit], text_of: TextOf) -> tuple[ContextHit, ...]:
     """Return hits without secrets."""
     blocks = ["\n".join((*hit.before, hit.text, *hit.after)) for hit in hits]
     clean, parts = redact_lines(blocks)
@@ -49,7 +51,7 @@ def hide_in_hits(hits: Sequence[Hit], text_of: TextOf) -> tuple[Hit, ...]:
         first = max(1, min(at - len(hits[number].before) for number, (_, at) in cluster))
         last = max(at + _height(hits[number]) for number, (_, at) in cluster)
         try:
-            lines = text_of(ref.at(Lines(first, last))).split("\n")
+            lines = text_of(ref.with_span(LineSpan(first, last))).split("\n")
         except (RlmError, ValueError):
             lines = []
         for number, (_, at) in cluster:
@@ -87,13 +89,13 @@ def _in_lines(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _height(hit: Hit) -> int:
+def _height(hit: ContextHit) -> int:
     return hit.text.count("\n") + len(hit.after)
 
 
-def _span(hit: Hit) -> tuple[Ref, int]:
+def _span(hit: ContextHit) -> tuple[Ref, int]:
     """Return the document of a hit and its line."""
-    return parse(hit.ref).at(None), hit.line
+    return parse_ref(hit.ref).with_span(None), hit.line
 
 
 def _clusters(
@@ -110,7 +112,7 @@ def _clusters(
         yield group
 
 
-def _hidden(hit: Hit, lines: Sequence[str], at: int) -> Hit:
+def _hidden(hit: ContextHit, lines: Sequence[str], at: int) -> ContextHit:
     """Return a hit whose line is number `at` of some lines without secrets."""
     first = at - len(hit.before)
     below = at + hit.text.count("\n") + 1
@@ -151,10 +153,10 @@ def _place(quoted: str, source: str) -> int:
 def _settled(text: str, ref: str, text_of: TextOf, *, part: bool) -> str:
     """Return a text of a record without secrets; `part`: it may go on with one from above."""
     try:
-        at = parse(ref)
+        at = parse_ref(ref)
         span = at.span
-        if isinstance(span, Lines):
-            at = at.at(Lines(span.start, min(span.end, span.start + NEAR)))
+        if isinstance(span, LineSpan):
+            at = at.with_span(LineSpan(span.start, min(span.end, span.start + NEAR)))
         source = text_of(at) if span is not None else None
     except (RlmError, ValueError):
         source = None

@@ -9,25 +9,27 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rlm_mcp.engine.trajectory import Event
 from rlm_mcp.errors import BadRequest, BudgetSpent, ModelError, RlmError
-from rlm_mcp.models.model import Price, Reply, Request, Usage
+from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
+
+if TYPE_CHECKING:
+    from rlm_mcp.engine.trajectory import Event
 
 
-class Record:
+class RecordedRun:
     """The outcomes of a run's calls, by key; the same key's outcomes in their order."""
 
     def __init__(self, events: Iterable[Event]) -> None:
-        self._outcomes: defaultdict[str, deque[Reply | RlmError]] = defaultdict(deque)
+        self._outcomes: defaultdict[str, deque[ModelReply | RlmError]] = defaultdict(deque)
         self.start: dict[str, Any] = {}
         self.end: dict[str, Any] = {}
         for number, event in enumerate(events):
             data = dict(event.data)
             top = "." not in event.run
             if event.type == "call":
-                self._outcomes[str(data.get("key"))].append(_outcome(data))
+                self._outcomes[str(data.get("key"))].append(_recorded_outcome(data))
             elif event.type == "run.start" and number == 0:
                 self.start = data
             elif event.type == "run.end" and top:
@@ -35,7 +37,7 @@ class Record:
         if not self.start.get("question"):
             raise BadRequest("This record is no run of a question, so it cannot be replayed.")
 
-    def take(self, key: str) -> Reply:
+    def take_reply(self, key: str) -> ModelReply:
         """Return the next recorded reply to a request; the last one stays. Raises its failure."""
         known = self._outcomes.get(key)
         if not known:
@@ -51,22 +53,22 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Silent:
+class RecordedModel:
     """Stands for a model whose replies are recorded: it keeps the spec, and is never asked."""
 
     spec: str
-    window: int
+    window_tokens: int
     price: Price | None = None
     concurrency: int | None = None
 
-    async def ready(self) -> None:
+    async def check_ready(self) -> None:
         """Need nothing."""
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: ModelRequest) -> ModelReply:
         """Refuse: a replay sends nothing."""
         raise ModelError("A replay calls no model.", kind="network", attempts=0)
 
-    async def count(self, request: Request) -> int:
+    async def count_tokens(self, request: ModelRequest) -> int:
         """Return nothing to count."""
         return 0
 
@@ -85,7 +87,7 @@ class Replay:
     recorded_status: str
 
 
-def compare(record: Record, answer: str, status: str) -> Replay:
+def compare_replay(record: RecordedRun, answer: str, status: str) -> Replay:
     """Return whether a replay came to what was recorded (long answers by their beginning)."""
     told, ended = str(record.end.get("answer", "")), str(record.end.get("status", "running"))
     length = int(record.end.get("answer_chars", len(told)))
@@ -93,12 +95,12 @@ def compare(record: Record, answer: str, status: str) -> Replay:
     return Replay(same, answer, status, told, ended)
 
 
-def _outcome(data: dict[str, Any]) -> Reply | RlmError:
+def _recorded_outcome(data: dict[str, Any]) -> ModelReply | RlmError:
     failure = data.get("failure")
     if failure is not None:
         reason, kind = str(failure["reason"]), str(failure["kind"])
         if kind == "budget":
             return BudgetSpent(reason, limit="recorded", value=0)
         return ModelError(reason, kind=kind, attempts=0)
-    usage = Usage(*data.get("usage", (0, 0, 0, 0)))
-    return Reply(str(data["reply"]), usage, str(data["model"]), 0.0, data.get("stop", "end"))
+    usage = TokenUsage(*data.get("usage", (0, 0, 0, 0)))
+    return ModelReply(str(data["reply"]), usage, str(data["model"]), 0.0, data.get("stop", "end"))

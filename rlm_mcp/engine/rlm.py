@@ -13,13 +13,16 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlm_mcp import config, promptbook, toolbox
-from rlm_mcp.contexts.variable import Variable
 from rlm_mcp.engine.budget import Allowance
-from rlm_mcp.engine.run import Result
 from rlm_mcp.engine.workspace import Workspace
 from rlm_mcp.errors import BadRequest
+
+if TYPE_CHECKING:
+    from rlm_mcp.engine.job import Result
+    from rlm_mcp.variable.protocol import Variable
 
 Context = str | Path | Sequence[str | Path] | None
 
@@ -48,9 +51,11 @@ class RLM:
         settings: config.Settings | None = None,
     ) -> None:
         self.model, self.sub_model, self.mode = model, sub_model, mode
-        self.settings = settings if settings is not None else config.load()
+        self.settings = settings if settings is not None else config.load_settings()
         self.budget = dict(budget or {})
-        Allowance.of(self.settings).narrowed(**self.budget)  # a wrong name is told here
+        Allowance.from_settings(self.settings).with_limits(
+            **self.budget
+        )  # a wrong name is told here
 
     def complete(self, prompt: str, context: Context = None) -> Completion:
         """Return the answer. Raises RlmError; inside a running event loop use `acomplete`."""
@@ -64,14 +69,14 @@ class RLM:
 
     async def acomplete(self, prompt: str, context: Context = None) -> Completion:
         """Return the answer; cancelling the task stops the run."""
-        paths, texts = _sorted(context)
+        paths, texts = _split_context(context)
         roots = tuple(path if path.is_dir() else path.parent for path in paths)
         settings = replace(self.settings, roots=roots or (Path.cwd(),))
-        tools = {tool.name: tool.source for tool in toolbox.read()}
-        workspace = Workspace(settings, tools, promptbook.read().texts)
+        tools = {tool.name: tool.source for tool in toolbox.read_tools()}
+        workspace = Workspace(settings, tools, promptbook.read_prompts().texts_by_name)
         try:
-            opened = await asyncio.to_thread(_opened, workspace, paths, texts)
-            result = await workspace.ask(
+            opened = await asyncio.to_thread(_open_variables, workspace, paths, texts)
+            result = await workspace.run_query(
                 prompt,
                 refs=tuple(opened),
                 contexts=tuple(opened),
@@ -88,7 +93,7 @@ class RLM:
         return completion
 
 
-def _sorted(context: Context) -> tuple[list[Path], list[str]]:
+def _split_context(context: Context) -> tuple[list[Path], list[str]]:
     items: object = [context] if isinstance(context, str | Path) else context or []
     if not isinstance(items, Sequence) or not all(isinstance(item, str | Path) for item in items):
         raise BadRequest(
@@ -102,7 +107,7 @@ def _sorted(context: Context) -> tuple[list[Path], list[str]]:
     return paths, [item for item in items if isinstance(item, str)]
 
 
-def _opened(
+def _open_variables(
     workspace: Workspace, paths: Sequence[Path], texts: Sequence[str]
 ) -> dict[str, Variable | None]:
     """Return the variables of a completion by name; None for those that the catalog holds."""
@@ -112,7 +117,9 @@ def _opened(
             (f"text{number}" if len(texts) > 1 else "text", text.encode("utf-8", "surrogatepass"))
             for number, text in enumerate(texts, 1)
         ]
-        opened["context"] = workspace.shared.texts("context", "texts that were handed over", items)
+        opened["context"] = workspace.services.open_texts(
+            "context", "texts that were handed over", items
+        )
     for path in paths:
-        opened[workspace.catalog.open(str(path)).name] = None
+        opened[workspace.catalog.open_context(str(path)).name] = None
     return opened

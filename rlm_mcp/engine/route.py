@@ -42,7 +42,7 @@ class Route(NamedTuple):
     reason: str
 
 
-def check(mode: str) -> Mode:
+def check_mode(mode: str) -> Mode:
     """Return `mode` as it is. Raises BadRequest."""
     for known in MODES:
         if mode == known:
@@ -52,7 +52,7 @@ def check(mode: str) -> Mode:
     )
 
 
-def choose(mode: Mode, question: str, tokens: int, window: int, sub_calls: bool) -> Route:
+def choose_route(mode: Mode, question: str, tokens: int, window: int, sub_calls: bool) -> Route:
     """Return the route for a question over a scope of `tokens`. Raises BadRequest."""
     room = min(DIRECT_TOKENS, window // 4)
     if mode == "direct" and tokens > window // 2:
@@ -71,7 +71,7 @@ def choose(mode: Mode, question: str, tokens: int, window: int, sub_calls: bool)
     return Route("recursive", f"~{tokens:,} tokens, and the question may need reading by meaning")
 
 
-def escalate(route: Route, problem: str) -> Route | None:
+def escalate_route(route: Route, problem: str) -> Route | None:
     """Return the dearer route to try after `problem`, if there is one."""
     after: dict[str, Literal["environment", "recursive"]] = {
         "direct": "recursive",
@@ -82,7 +82,7 @@ def escalate(route: Route, problem: str) -> Route | None:
     return Route(after[route.mode], f"{route.reason}; then {route.mode} gave {problem}")
 
 
-def fall_back(route: Route, tried: Route, why: str) -> Route:
+def fallback_route(route: Route, tried: Route, why: str) -> Route:
     """Return the cheaper route again, whose forced answer is more than none."""
     said = f"{route.reason}; then {tried.mode} gave no answer ({why.rstrip('.')})"
     return Route(route.mode, said)

@@ -10,22 +10,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rlm_mcp.engine.budget import NANO
-from rlm_mcp.engine.disk import opened
+from rlm_mcp.engine.write_queue import open_store
 from rlm_mcp.errors import BudgetSpent
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS day (day TEXT PRIMARY KEY, nano INTEGER NOT NULL) STRICT"
 
 
-class Day:
+class DailySpend:
     """The sum of today (UTC). Nothing here commits: `disk` does."""
 
     def __init__(self, path: Path, limit_usd: float) -> None:
         self._limit = int(limit_usd * NANO)
-        self.db = opened(path, _SCHEMA)
+        self.db = open_store(path, _SCHEMA)
 
-    def hold(self, nano: int) -> str:
+    def hold_nano(self, nano: int) -> str:
         """Add a call's worst case and return the day it counts for. Raises BudgetSpent."""
-        day = today()
+        day = utc_today()
         self.db.execute("INSERT OR IGNORE INTO day VALUES (?, 0)", (day,))
         changed = self.db.execute(
             "UPDATE day SET nano = nano + ?1 WHERE day = ?2 AND nano + ?1 <= ?3",
@@ -41,16 +41,16 @@ class Day:
             )
         return day
 
-    def settle(self, day: str, held: int, nano: int) -> None:
+    def settle_nano(self, day: str, held: int, nano: int) -> None:
         """Replace a call's worst case by what it cost."""
         self.db.execute("UPDATE day SET nano = nano + ? WHERE day = ?", (nano - held, day))
 
     def spent_usd(self) -> float:
         """Return what today's calls cost, those in flight at their worst case."""
-        row = self.db.execute("SELECT nano FROM day WHERE day = ?", (today(),)).fetchone()
+        row = self.db.execute("SELECT nano FROM day WHERE day = ?", (utc_today(),)).fetchone()
         return row[0] / NANO if row else 0.0
 
 
-def today() -> str:
+def utc_today() -> str:
     """Return today's date (UTC)."""
     return datetime.now(UTC).date().isoformat()

@@ -21,10 +21,10 @@ from typing import IO, Any
 from rlm_mcp import redact
 from rlm_mcp.errors import BadRequest, did_you_mean
 
-VERSION = 1
-PREVIEW = 120
+TRAJECTORY_VERSION = 1
+PREVIEW_CHARS = 120
 """Characters of a text that is kept by its digest."""
-WHOLE = 20_000
+MAX_WHOLE_CHARS = 20_000
 """Characters up to which an answer is kept whole."""
 
 
@@ -38,9 +38,9 @@ class Event:
     type: str
     data: Mapping[str, Any] = field(default_factory=dict)
 
-    def line(self) -> str:
+    def to_json_line(self) -> str:
         """Return the event as one line of JSON."""
-        head = {"v": VERSION, "run": self.run, "n": self.n, "t": round(self.t, 4)}
+        head = {"v": TRAJECTORY_VERSION, "run": self.run, "n": self.n, "t": round(self.t, 4)}
         return json.dumps(
             {**head, "type": self.type, **self.data}, ensure_ascii=False, separators=(",", ":")
         )
@@ -49,16 +49,16 @@ class Event:
 Listener = Callable[[Event], None]
 
 
-def new_id() -> str:
+def new_run_id() -> str:
     """Return an id that sorts by time: 1121-095103-3f9a2c."""
     return f"{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
-def brief(text: str) -> dict[str, Any]:
+def text_digest(text: str) -> dict[str, Any]:
     """Return a text by digest, length and preview."""
     data = text.encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-    return {"hash": digest, "chars": len(text), "preview": text[:PREVIEW]}
+    return {"hash": digest, "chars": len(text), "preview": text[:PREVIEW_CHARS]}
 
 
 class Recorder:
@@ -74,15 +74,15 @@ class Recorder:
         self._file: IO[str] | None = None
         self._n = 0
 
-    def write(self, type: str, run: str = "", **data: Any) -> Event:
+    def write_event(self, type: str, run: str = "", **data: Any) -> Event:
         """Add one event; it is in the file (not only in a buffer) when this returns."""
-        event = Event(run or self.run, self._n, time.time(), type, _clean(data))
+        event = Event(run or self.run, self._n, time.time(), type, _redact_values(data))
         self._n += 1
         if self._file is None and self._path is not None:
             fd = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
             self._file = os.fdopen(fd, "w", encoding="utf-8", errors="replace")
         if self._file is not None:
-            self._file.write(event.line() + "\n")
+            self._file.write(event.to_json_line() + "\n")
             self._file.flush()
         for listener in self._listeners:
             listener(event)
@@ -96,17 +96,17 @@ class Recorder:
             self._file = None
 
 
-def _clean(value: Any) -> Any:
+def _redact_values(value: Any) -> Any:
     if isinstance(value, str):
         return redact.redact(value)
     if isinstance(value, Mapping):
-        return {key: _clean(item) for key, item in value.items()}
+        return {key: _redact_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_clean(item) for item in value]
+        return [_redact_values(item) for item in value]
     return value
 
 
-def read(path: Path) -> Iterator[Event]:
+def read_events(path: Path) -> Iterator[Event]:
     """Yield the events of a file. A torn last line (a killed run) is left out.
 
     Raises BadRequest for a file that is no trajectory of a version known here.
@@ -120,12 +120,12 @@ def read(path: Path) -> Iterator[Event]:
                 if not line.endswith("\n"):
                     return
                 raise BadRequest(f"{path.name}, line {number}: not an event.") from error
-            if head.pop("v") != VERSION:
+            if head.pop("v") != TRAJECTORY_VERSION:
                 raise BadRequest(f"{path.name}, line {number}: of a version not known here.")
             yield Event(**head, data=values)
 
 
-def find(folder: Path, run: str) -> Path:
+def find_trajectory(folder: Path, run: str) -> Path:
     """Return the file of a run (or of the run that a child belongs to); a unique start is enough.
 
     Raises BadRequest with a did-you-mean.

@@ -8,40 +8,169 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from rlm_mcp import config
-from rlm_mcp.config import Settings
-from rlm_mcp.contexts import given, kinds
+from rlm_mcp import config, redact
+from rlm_mcp.contexts import inline_text
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.variable import Variable
-from rlm_mcp.engine import cells, observe, route, spans, statefiles, trajectory
+from rlm_mcp.corpus.code import tokens
+from rlm_mcp.engine import render, route, state_files, telemetry, trajectory
+from rlm_mcp.engine import repl as cells
 from rlm_mcp.engine.budget import Allowance, Budget
-from rlm_mcp.engine.cache import Cache
-from rlm_mcp.engine.calls import Account, Calls, Failed
-from rlm_mcp.engine.environment import Environment
+from rlm_mcp.engine.cache import ReplyCache
+from rlm_mcp.engine.calls import Account, FailedCall, ModelCalls
+from rlm_mcp.engine.concurrency import Breaker
 from rlm_mcp.engine.handles import Handles
-from rlm_mcp.engine.host import Host, Scope
-from rlm_mcp.engine.lanes import Breaker
-from rlm_mcp.engine.ratios import Ratios
-from rlm_mcp.engine.reader import Reader
-from rlm_mcp.engine.replay import Record, Replay, Silent, compare
-from rlm_mcp.engine.run import Job, Result
-from rlm_mcp.engine.runs import Live, Runs
-from rlm_mcp.engine.shared import Shared
-from rlm_mcp.engine.spending import Day
-from rlm_mcp.engine.trajectory import Event, Recorder, new_id
-from rlm_mcp.errors import BadRequest, RlmError, SandboxError
-from rlm_mcp.sandbox import Limits, Outcome
+from rlm_mcp.engine.host import Host, HostScope
+from rlm_mcp.engine.job import Result, RunJob
+from rlm_mcp.engine.ratios import TokenRatios
+from rlm_mcp.engine.ref_reader import RefReader
+from rlm_mcp.engine.repl import Repl
+from rlm_mcp.engine.replay import RecordedModel, RecordedRun, Replay, compare_replay
+from rlm_mcp.engine.run import Run
+from rlm_mcp.engine.services import Services
+from rlm_mcp.engine.spending import DailySpend
+from rlm_mcp.engine.trajectory import Event, Recorder, new_run_id
+from rlm_mcp.errors import BadRequest, RlmError, SandboxError, did_you_mean
+from rlm_mcp.plurals import count_noun
+from rlm_mcp.sandbox import SandboxLimits, SandboxOutcome
+
+if TYPE_CHECKING:
+    from rlm_mcp.config import Settings
+    from rlm_mcp.variable.protocol import Variable
+
+
+MAX_FINISHED = 200
+"""Finished runs whose results stay at hand."""
+
+
+@dataclass
+class ActiveRun:
+    """A run that this process began."""
+
+    id: str
+    question: str
+    budget: Budget
+    task: asyncio.Task[Result]
+    started: float = field(default_factory=time.time)
+
+    @property
+    def is_running(self) -> bool:
+        return not self.task.done()
+
+    def progress_line(self) -> str:
+        """Return one line about where it is."""
+        calls = count_noun(self.budget.spent.calls, "call")
+        return f"run {self.id}: {self.budget.left_text()}; {calls} so far"
+
+
+class RunRegistry:
+    """The runs of one process, newest last."""
+
+    def __init__(self, shared: Services) -> None:
+        self._shared = shared
+        self._live: dict[str, ActiveRun] = {}
+
+    def start_run(
+        self,
+        job: RunJob,
+        allowance: Allowance,
+        on_event: Callable[[Event], None] | None = None,
+        record: RecordedRun | None = None,
+        parent: Budget | None = None,
+    ) -> ActiveRun:
+        """Start a run as a task of its own; with a record, it is a replay and leaves no file.
+
+        What it spends is drawn from `parent` as well, where there is one.
+        """
+        if not job.question.strip():
+            raise BadRequest("The question is empty.")
+        id = new_run_id()
+        budget = Budget(allowance, parent=parent)
+        extra = () if on_event is None else (on_event,)
+        folder = None if record else self._shared.state_folder / "runs"
+        recorder = Recorder(folder, id, (*self._shared.listeners, *extra))
+        above = [self._shared.handles]
+        conduct = Run(
+            self._shared, job, budget, recorder, id, ancestor_handles=above, recorded=record
+        )
+        live = ActiveRun(
+            id, redact.redact(job.question), budget, asyncio.create_task(_run_and_close(conduct))
+        )
+        self._live[id] = live
+        for old in [run for run in self._live.values() if not run.is_running][:-MAX_FINISHED]:
+            del self._live[old.id]
+        return live
+
+    def forecast_run(self, job: RunJob, allowance: Allowance) -> dict[str, Any]:
+        """Return what a run may cost (see `forecast`); takes as long as opening its variables."""
+        recorder = Recorder(None, "forecast")
+        above = [self._shared.handles]
+        conduct = Run(
+            self._shared, job, Budget(allowance), recorder, "forecast", ancestor_handles=above
+        )
+        return conduct.forecast_cost()
+
+    async def run_and_wait(
+        self,
+        job: RunJob,
+        allowance: Allowance,
+        on_event: Callable[[Event], None] | None = None,
+        record: RecordedRun | None = None,
+    ) -> Result:
+        """Start a run and await it; cancelling the caller cancels the run."""
+        live = self.start_run(job, allowance, on_event, record)
+        try:
+            return await live.task
+        finally:
+            if live.is_running:
+                await stop_run(live)
+
+    def get_run(self, id: str) -> ActiveRun:
+        """Return a run of this process. Raises BadRequest with a did-you-mean."""
+        if id not in self._live:
+            hint = did_you_mean(id, self._live)
+            raise BadRequest(f"There is no run {id!r} in this server.{hint}")
+        return self._live[id]
+
+    def list_runs(self) -> list[ActiveRun]:
+        """Return the runs that were begun here, oldest first."""
+        return [*self._live.values()]
+
+    async def cancel_run(self, id: str) -> None:
+        """Stop a run and everything that it waits for."""
+        await stop_run(self.get_run(id))
+
+    async def close(self) -> None:
+        """Stop all runs."""
+        await asyncio.gather(*(stop_run(live) for live in self._live.values()))
+
+
+async def stop_run(live: ActiveRun) -> None:
+    """Cancel a run and wait until it has ended."""
+    live.task.cancel()
+    await asyncio.wait([live.task])
+
+
+async def _run_and_close(conduct: Run) -> Result:
+    try:
+        return await conduct.run_to_end()
+    finally:
+        conduct.close()
+        for variable in conduct.job.variables.values():
+            variable.close()
+        conduct.recorder.close()
+
 
 Progress = Callable[[float, float | None, str], Awaitable[None]]
 
 TOOL_WORKERS = 8
 """Tool calls that work at once; further ones wait."""
-REPLS = 8
+MAX_REPLS = 8
 """Lasting environments that an agent may have."""
 CELL_CHARS = 200_000
 LONGEST_WAIT_S = 100.0
@@ -61,61 +190,63 @@ class Workspace:
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self.settings = settings
-        self.state = config.state_dir()
+        self.state_folder = config.state_dir()
         for folder in ("runs", "servers", "handles"):
-            (self.state / folder).mkdir(mode=0o700, exist_ok=True)
-        self.handles = Handles(self.state / "handles")
+            (self.state_folder / folder).mkdir(mode=0o700, exist_ok=True)
+        self.handles = Handles(self.state_folder / "handles")
         self.catalog = Catalog(settings)
-        listeners = tuple(listener for listener in (on_event, spans.listener()) if listener)
-        ratios = Ratios(self.state / "ratios.sqlite")
-        kinds.use(ratios.in_use())
-        self._calls = Calls(
-            Cache(self.state / "answers.sqlite"),
-            Day(self.state / "spend.sqlite", settings.max_usd_day),
+        listeners = tuple(
+            listener for listener in (on_event, telemetry.span_listener()) if listener
+        )
+        ratios = TokenRatios(self.state_folder / "ratios.sqlite")
+        tokens.set_ratios(ratios.in_use())
+        self._calls = ModelCalls(
+            ReplyCache(self.state_folder / "answers.sqlite"),
+            DailySpend(self.state_folder / "spend.sqlite", settings.max_usd_day),
             ratios,
             settings.concurrency,
         )
-        self.shared = Shared(
+        self.services = Services(
             settings=settings,
             contexts=self.catalog,
-            texts=given.texts,
+            open_texts=inline_text.open_texts,
             calls=self._calls,
             handles=self.handles,
             tools=tools,
             prompts=prompts,
-            state=self.state,
+            state_folder=self.state_folder,
             loop=asyncio.get_running_loop(),
             listeners=listeners,
         )
-        self.runs = Runs(self.shared)
-        self._agent = Recorder(self.state / "runs", new_id(), listeners)
+        self.runs = RunRegistry(self.services)
+        self._agent = Recorder(self.state_folder / "runs", new_run_id(), listeners)
         self._agent_began = False
-        self._idle: list[tuple[Environment, Host]] = []
+        self._idle: list[tuple[Repl, Host]] = []
         self._workers = asyncio.Semaphore(TOOL_WORKERS)
-        self._repls: dict[str, tuple[Environment, Host, asyncio.Lock]] = {}
+        self._repls: dict[str, tuple[Repl, Host, asyncio.Lock]] = {}
         self._background: set[asyncio.Task[Any]] = set()
-        self._files = statefiles.Files(self.state, settings)
+        self._files = state_files.StateFiles(self.state_folder, settings)
         # Two processes writing one small file take turns: never on the event loop.
         self._writer = ThreadPoolExecutor(1, "rlm-state")
-        self._told: list[str] = []
+        self._written_names: list[str] = []
         """The contexts that the state files name; used by the writer alone."""
-        self._opened()
+        self._contexts_changed()
 
-    async def call(
+    async def call_tool(
         self, tool: str, arguments: dict[str, Any], *, progress: Progress | None = None
     ) -> str:
         """Run a tool in a worker and return what an agent is shown, whole.
 
         Raises RlmError. Cancelling the task stops the work and the model calls in flight.
         """
-        if tool not in self.shared.tools:
+        if tool not in self.services.tools:
             raise BadRequest(f"There is no tool {tool!r}.")
         async with self._workers:
-            environment, host = self._idle.pop() if self._idle else self._worker()
-            host.scope = self._scope(progress)
+            environment, host = self._idle.pop() if self._idle else self._new_worker()
+            host.scope = self._tool_scope(progress)
             host.failure = None
             try:
-                outcome = await environment.tool(tool, arguments, TOOL_SECONDS)
+                outcome = await environment.call_tool(tool, arguments, TOOL_SECONDS)
             except SandboxError:
                 environment.broken = True
                 raise
@@ -125,10 +256,10 @@ class Workspace:
                     await environment.close()
                 else:
                     self._idle.append((environment, host))
-        self._writer.submit(self._write_new)
-        return _shown(outcome, host.failure)
+        self._writer.submit(self._write_if_changed)
+        return _tool_text(outcome, host.failure)
 
-    async def ask(
+    async def run_query(
         self,
         question: str,
         *,
@@ -147,14 +278,14 @@ class Workspace:
         Raises RlmError for what is wrong with the request. Cancelling stops everything.
         """
         job = replace(
-            self._job(question, refs, contexts, mode, model, sub_model),
+            self._make_job(question, refs, contexts, mode, model, sub_model),
             variables=dict(variables or {}),
             fresh=fresh,
         )
-        allowance = Allowance.of(self.settings).narrowed(**(budget or {}))
-        return await self.runs.carry_out(job, allowance, on_event)
+        allowance = Allowance.from_settings(self.settings).with_limits(**(budget or {}))
+        return await self.runs.run_and_wait(job, allowance, on_event)
 
-    async def estimate(
+    async def forecast_run(
         self,
         question: str,
         *,
@@ -166,40 +297,42 @@ class Workspace:
         budget: Mapping[str, float | None] | None = None,
     ) -> dict[str, Any]:
         """Return what `ask` with the same arguments may cost; calls no model."""
-        job = self._job(question, refs, contexts, mode, model, sub_model)
-        allowance = Allowance.of(self.settings).narrowed(**(budget or {}))
-        return await asyncio.to_thread(self.runs.forecast, job, allowance)
+        job = self._make_job(question, refs, contexts, mode, model, sub_model)
+        allowance = Allowance.from_settings(self.settings).with_limits(**(budget or {}))
+        return await asyncio.to_thread(self.runs.forecast_run, job, allowance)
 
-    def permit(self, model: str, mode: str) -> None:
+    def check_permitted(self, model: str, mode: str) -> None:
         """Raise BadRequest or Denied for what a client over HTTP may not ask for."""
-        route.check(mode)
+        route.check_mode(mode)
         if model:
-            self.shared.asked_for(model)
+            self.services.permitted_model(model)
 
-    async def replay(self, run: str) -> Replay:
+    async def replay_run(self, run: str) -> Replay:
         """Repeat a recorded run without a model (see `replay`). Raises BadRequest."""
-        record = Record(trajectory.read(trajectory.find(self.state / "runs", run)))
+        record = RecordedRun(
+            trajectory.read_events(trajectory.find_trajectory(self.state_folder / "runs", run))
+        )
         start = record.start
         for item in start["variables"]:
-            if item["name"] not in self.catalog.names():
-                await asyncio.to_thread(_reopen, self.catalog, item)
+            if item["name"] not in self.catalog.open_names():
+                await asyncio.to_thread(_reopen_context, self.catalog, item)
         windows = start["windows"]
-        job = Job(
+        job = RunJob(
             start["question"],
-            Silent(start["model"], windows[0]),
-            Silent(start["sub_model"], windows[1]),
+            RecordedModel(start["model"], windows[0]),
+            RecordedModel(start["sub_model"], windows[1]),
             tuple(start["refs"]),
             None if start["contexts"] is None else tuple(start["contexts"]),
-            mode=route.check(start["asked"]),
+            mode=route.check_mode(start["asked"]),
         )
-        result = await self.runs.carry_out(
+        result = await self.runs.run_and_wait(
             job,
             Allowance(**{**start["budget"], "seconds": self.settings.max_seconds}),
             record=record,
         )
-        return compare(record, result.answer, result.status)
+        return compare_replay(record, result.answer, result.status)
 
-    def _job(
+    def _make_job(
         self,
         question: str,
         refs: Sequence[str],
@@ -207,178 +340,183 @@ class Workspace:
         mode: str,
         model: str,
         sub_model: str,
-    ) -> Job:
+    ) -> RunJob:
         if not question.strip():
             raise BadRequest("The question is empty.")
-        root, sub = self.shared.pair(model, sub_model)
+        root, sub = self.services.model_pair(model, sub_model)
         named = None if contexts is None else tuple(contexts)
-        return Job(question, root, sub, tuple(refs), named, mode=route.check(mode))
+        return RunJob(question, root, sub, tuple(refs), named, mode=route.check_mode(mode))
 
     async def close(self) -> None:
         """End every run, worker and file."""
         await self.runs.close()
         if self._agent_began:
-            self._agent.write("run.end", status="complete", reason="the server ended")
+            self._agent.write_event("run.end", status="complete", reason="the server ended")
             self._agent.close()
-        flushed = asyncio.create_task(asyncio.to_thread(spans.flush))
+        flushed = asyncio.create_task(asyncio.to_thread(telemetry.flush_spans))
         for task in self._background:
             task.cancel()
         environments = [environment for environment, _ in self._idle]
         environments += [environment for environment, _, _ in self._repls.values()]
         await asyncio.gather(*(environment.close() for environment in environments))
-        await asyncio.gather(*self.shared.closing)
-        for model in self.shared.chosen.values():
+        await asyncio.gather(*self.services.closing)
+        for model in self.services.loaded_models.values():
             await model.close()
         await self._calls.close()
         await asyncio.to_thread(self.catalog.close)
         self.handles.close()
-        self._writer.submit(self._files.remove)
+        self._writer.submit(self._files.remove_own)
         self._writer.shutdown(wait=True)
         await flushed
 
-    def _worker(self) -> tuple[Environment, Host]:
-        host = Host(self.shared, self._scope(None))
-        tools = cells.tools(self.shared.tools, sub_calls=True, agent=True)
-        limits = Limits(TOOL_SECONDS, self.settings.cell_memory_mb, CELL_CHARS, 8 << 20)
-        return Environment(host, tools, limits, reduced=self.settings.reduced_sandbox), host
+    def _new_worker(self) -> tuple[Repl, Host]:
+        host = Host(self.services, self._tool_scope(None))
+        tools = cells.cell_tools(self.services.tools, sub_calls=True, agent=True)
+        limits = SandboxLimits(TOOL_SECONDS, self.settings.cell_memory_mb, CELL_CHARS, 8 << 20)
+        return Repl(host, tools, limits, reduced=self.settings.reduced_sandbox), host
 
-    def _scope(self, progress: Progress | None) -> Scope:
+    def _tool_scope(self, progress: Progress | None) -> HostScope:
         """Return the scope of one tool call: a budget of its own, the agent's handles."""
-        allowance = Allowance.of(self.settings)
-        account = Account(Budget(allowance), Breaker(allowance.errors), self._record)
-        scope = Scope(
-            shared=self.shared,
-            reader=Reader(self.catalog, [self.handles], {}, given.texts),
+        allowance = Allowance.from_settings(self.settings)
+        account = Account(Budget(allowance), Breaker(allowance.errors), self._record_event)
+        scope = HostScope(
+            services=self.services,
+            reader=RefReader(self.catalog, [self.handles], {}, inline_text.open_texts),
             handles=self.handles,
             account=account,
-            models=lambda: self.shared.pair("", ""),
-            start=lambda jobs, limits: self._start_runs(account.budget, jobs, limits),
-            agent=True,
-            opened=self._opened,
-            tell=self._teller(progress),
-            wait_for=self._wait_for,
+            models=lambda: self.services.model_pair("", ""),
+            start_runs=lambda jobs, limits: self._start_runs(account.budget, jobs, limits),
+            is_agent=True,
+            on_opened=self._contexts_changed,
+            report_progress=self._progress_reporter(progress),
+            wait_for_run=self._wait_for_run,
         )
-        scope.run_cell = lambda code, repl, seconds: self._run_cell(scope, code, repl, seconds)
+        scope.execute = lambda code, repl, seconds: self._execute_cell(scope, code, repl, seconds)
         return scope
 
-    def _teller(self, progress: Progress | None) -> Callable[[float, float | None, str], None]:
+    def _progress_reporter(
+        self, progress: Progress | None
+    ) -> Callable[[float, float | None, str], None]:
         if progress is None:
             return lambda done, total, said: None
-        return lambda done, total, said: self._later(progress(done, total, said))
+        return lambda done, total, said: self._spawn_task(progress(done, total, said))
 
-    def _later(self, work: Awaitable[Any]) -> None:
+    def _spawn_task(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _run_cell(self, scope: Scope, code: str, repl: str, seconds: float) -> str:
+    async def _execute_cell(self, scope: HostScope, code: str, repl: str, seconds: float) -> str:
         """Run a cell of a lasting environment on behalf of one tool call."""
-        environment, host, lock = self._repl(repl)
+        environment, host, lock = self._get_repl(repl)
         async with lock:
-            host.scope = replace(scope, run_cell=None)
+            host.scope = replace(scope, execute=None)
             try:
-                outcome = await environment.cell(code, scope.reader.mentioned, seconds)
+                outcome = await environment.run_cell(
+                    code, scope.reader.mentioned_variables, seconds
+                )
             finally:
                 if environment.broken:
                     del self._repls[repl]
                     await environment.close()
         if outcome.error:
-            outcome = replace(outcome, error=scope.reader.explained(outcome.error))
-        return observe.outcome_text(outcome, CELL_CHARS)
+            outcome = replace(outcome, error=scope.reader.explain_error(outcome.error))
+        return render.outcome_text(outcome, CELL_CHARS)
 
-    def _repl(self, name: str) -> tuple[Environment, Host, asyncio.Lock]:
+    def _get_repl(self, name: str) -> tuple[Repl, Host, asyncio.Lock]:
         if name not in self._repls:
-            if len(self._repls) >= REPLS:
+            if len(self._repls) >= MAX_REPLS:
                 raise BadRequest(
-                    f"There are {REPLS} environments already: {', '.join(self._repls)}; use one."
+                    f"There are {MAX_REPLS} environments already: "
+                    f"{', '.join(self._repls)}; use one."
                 )
-            environment, host = self._worker()
+            environment, host = self._new_worker()
             self._repls[name] = environment, host, asyncio.Lock()
         return self._repls[name]
 
     async def _start_runs(
-        self, budget: Budget, jobs: Sequence[Job], limits: Mapping[str, float | None]
-    ) -> list[Result | Failed]:
+        self, budget: Budget, jobs: Sequence[RunJob], limits: Mapping[str, float | None]
+    ) -> list[Result | FailedCall]:
         """Begin a run for each job; one that takes long goes on, and its id is given.
 
         However many there are, together they spend no more than one call of a tool may.
         """
-        allowance = Allowance.of(self.settings).narrowed(**limits)
-        begun = [self.runs.begin(job, allowance, parent=budget) for job in jobs]
-        self._opened()
+        allowance = Allowance.from_settings(self.settings).with_limits(**limits)
+        begun = [self.runs.start_run(job, allowance, parent=budget) for job in jobs]
+        self._contexts_changed()
         try:
             await asyncio.wait([live.task for live in begun], timeout=LONGEST_WAIT_S)
         except asyncio.CancelledError:
-            await asyncio.gather(*(self.runs.cancel(live.id) for live in begun))
+            await asyncio.gather(*(self.runs.cancel_run(live.id) for live in begun))
             raise
-        return [_outcome_of(live) for live in begun]
+        return [_run_outcome(live) for live in begun]
 
-    async def _wait_for(self, id: str, seconds: float, cancel: bool) -> str:
-        live = self.runs.get(id.strip())
-        if cancel and live.going:
-            await self.runs.cancel(live.id)
-            return f"{live.progress()}; cancelled."
+    async def _wait_for_run(self, id: str, seconds: float, cancel: bool) -> str:
+        live = self.runs.get_run(id.strip())
+        if cancel and live.is_running:
+            await self.runs.cancel_run(live.id)
+            return f"{live.progress_line()}; cancelled."
         await asyncio.wait([live.task], timeout=seconds)
-        if live.going:
-            return f"{live.progress()}; still going, wait({live.id!r}) again."
-        found = _outcome_of(live)
-        return found.reason if isinstance(found, Failed) else f"{found.text()}\n{found.spent}"
+        if live.is_running:
+            return f"{live.progress_line()}; still going, wait({live.id!r}) again."
+        found = _run_outcome(live)
+        return found.reason if isinstance(found, FailedCall) else f"{found.text()}\n{found.spent}"
 
-    def _record(self, type: str, **data: Any) -> None:
+    def _record_event(self, type: str, **data: Any) -> None:
         """Add an event to the record of what the agent's own calls cost."""
         if not self._agent_began:
             self._agent_began = True
-            self._agent.write("run.start", mode="agent", question="", depth=0)
-        self._agent.write(type, **data)
+            self._agent.write_event("run.start", mode="agent", question="", depth=0)
+        self._agent.write_event(type, **data)
 
-    def _opened(self) -> None:
+    def _contexts_changed(self) -> None:
         """Tell the state files what is open now; from any thread."""
-        self._writer.submit(self._write_files)
+        self._writer.submit(self._write_state_files)
 
-    def _write_new(self) -> None:
+    def _write_if_changed(self) -> None:
         """Write the files if a first use opened something."""
-        if self.catalog.names() != self._told:
-            self._write_files()
+        if self.catalog.open_names() != self._written_names:
+            self._write_state_files()
 
-    def _write_files(self) -> None:
+    def _write_state_files(self) -> None:
         described = []
-        self._told = self.catalog.names()
-        for name in self._told:
+        self._written_names = self.catalog.open_names()
+        for name in self._written_names:
             with contextlib.suppress(RlmError):
                 described.append(self.catalog.describe(name))
-        runs = [live.id for live in self.runs.list()]
-        self._files.write(described, [self._agent.run, *runs])
+        runs = [live.id for live in self.runs.list_runs()]
+        self._files.write_all(described, [self._agent.run, *runs])
 
 
-def _reopen(catalog: Catalog, item: Mapping[str, Any]) -> None:
+def _reopen_context(catalog: Catalog, item: Mapping[str, Any]) -> None:
     """Open what a recorded run was about. Raises BadRequest where that cannot be done."""
     if item["name"] in ("repo", "history", "session", "logs"):
-        catalog.get(item["name"])
+        catalog.get_variable(item["name"])
     elif item["name"] == "context":
         raise BadRequest("This run was about a text that was handed over, which is not recorded.")
     else:
-        catalog.open(item["source"], item["name"])
+        catalog.open_context(item["source"], item["name"])
 
 
-def _outcome_of(live: Live) -> Result | Failed:
-    if live.going:
-        return Failed(
-            f"{live.progress()}; still going after {LONGEST_WAIT_S:.0f} s: "
+def _run_outcome(live: ActiveRun) -> Result | FailedCall:
+    if live.is_running:
+        return FailedCall(
+            f"{live.progress_line()}; still going after {LONGEST_WAIT_S:.0f} s: "
             f"wait({live.id!r}) gives its result.",
             "running",
         )
     if live.task.cancelled():
-        return Failed(f"run {live.id} was cancelled.", "cancelled")
+        return FailedCall(f"run {live.id} was cancelled.", "cancelled")
     error = live.task.exception()
     if isinstance(error, RlmError):
-        return Failed(str(error), getattr(error, "kind", "failed"))
+        return FailedCall(str(error), getattr(error, "kind", "failed"))
     result = live.task.result()
     if result.status == "failed":
-        return Failed(f"{result.text()}\n{result.spent}", "failed")
+        return FailedCall(f"{result.text()}\n{result.spent}", "failed")
     return result
 
 
-def _shown(outcome: Outcome, failure: Exception | None) -> str:
+def _tool_text(outcome: SandboxOutcome, failure: Exception | None) -> str:
     """Return what an agent is shown of a tool call. Raises the error that ended it."""
     if outcome.error is None:
         return outcome.shown if outcome.shown is not None else (outcome.value_repr or "")

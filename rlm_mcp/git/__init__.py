@@ -9,7 +9,7 @@ that reaches another machine, and only for a source that was asked for.
 from rlm_mcp.git import clone, command, commits, dates, numstat, patches, renames
 from rlm_mcp.git.commits import Commit
 from rlm_mcp.git.repository import (
-    Repository,
+    GitRepository,
     RepositoryPaths,
     discover_paths,
     find_repository,
@@ -17,7 +17,7 @@ from rlm_mcp.git.repository import (
 
 __all__ = [
     "Commit",
-    "Repository",
+    "GitRepository",
     "RepositoryPaths",
     "clone",
     "command",

@@ -10,23 +10,26 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rlm_mcp.confine import Confine
 from rlm_mcp.errors import Denied
 
-_PARTS = ("objects", "refs", "refs/heads", "packed-refs", "HEAD", "index")
+if TYPE_CHECKING:
+    from rlm_mcp.confine import Confine
+
+_MAY_BE_LINKS = ("objects", "refs", "refs/heads", "packed-refs", "HEAD", "index")
 """What may be a link in a git folder, and must not lead out."""
-_FILES = (
+_PLAIN_FILES = (
     "HEAD", "commondir", "config", "config.worktree", "index", "packed-refs", "shallow",
     "info/attributes", "info/exclude", "info/grafts", "info/sparse-checkout",
     "objects/info/alternates",
 )  # fmt: skip
 """What git waits for without an end where it is a pipe."""
-MOST_BYTES = 65_536
+MAX_FILE_BYTES = 65_536
 """Bytes that one of the small files may have."""
 
 
-def content(path: Path) -> str:
+def read_small_file(path: Path) -> str:
     """Return the text of a small file without its last newlines; empty where there is none.
 
     Raises Denied for a pipe, a device or a file too large to be what it should be.
@@ -38,45 +41,45 @@ def content(path: Path) -> str:
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise Denied(f"{path.name!r} of a git folder is not a plain file.")
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise Denied(f"{path.name!r} of a git folder has more than {MOST_BYTES:,} bytes.")
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise Denied(f"{path.name!r} of a git folder has more than {MAX_FILE_BYTES:,} bytes.")
     return data.decode("utf-8", "surrogateescape").rstrip("\r\n")
 
 
-def refuse(git_dir: Path, confine: Confine) -> None:
+def check_git_dir(git_dir: Path, confine: Confine) -> None:
     """Raise Denied where a git folder takes its objects or refs from outside the roots.
 
     A linked worktree lies in its repository's own folder, which is its own in this sense.
     """
     common = git_dir
-    if text := content(git_dir / "commondir"):
+    if text := read_small_file(git_dir / "commondir"):
         common = Path(os.path.realpath(git_dir / text))
-        if git_dir.parent.parent != common and not confine.within(common):
-            raise Denied(_sentence(git_dir))
+        if git_dir.parent.parent != common and not confine.is_within(common):
+            raise Denied(_borrowing_sentence(git_dir))
 
-    def own(path: Path) -> bool:
+    def is_own(path: Path) -> bool:
         real = Path(os.path.realpath(path))
-        return real.is_relative_to(common) or confine.within(real)
+        return real.is_relative_to(common) or confine.is_within(real)
 
     for folder in dict.fromkeys((git_dir, common)):
         _refuse_special(folder)
-        if not all(own(folder / name) for name in _PARTS):
-            raise Denied(_sentence(git_dir))
+        if not all(is_own(folder / name) for name in _MAY_BE_LINKS):
+            raise Denied(_borrowing_sentence(git_dir))
     waiting, seen = [common / "objects"], set[Path]()
     while waiting:
         store = Path(os.path.realpath(waiting.pop()))
         if store in seen:
             continue
         seen.add(store)
-        lent = list(_alternates(store))
-        if not all(map(own, (store, *_links(store), *lent))):
-            raise Denied(_sentence(git_dir))
+        lent = list(_read_alternates(store))
+        if not all(map(is_own, (store, *_symlinks_in(store), *lent))):
+            raise Denied(_borrowing_sentence(git_dir))
         waiting += lent
 
 
 def _refuse_special(folder: Path) -> None:
-    for name in _FILES:
+    for name in _PLAIN_FILES:
         try:
             mode = os.stat(folder / name).st_mode
         except OSError:
@@ -85,12 +88,12 @@ def _refuse_special(folder: Path) -> None:
             raise Denied(f"{name!r} of the git folder of {folder.parent.name!r} is no plain file.")
 
 
-def _alternates(store: Path) -> Iterator[Path]:
+def _read_alternates(store: Path) -> Iterator[Path]:
     """Yield the object folders that one borrows from, as git reads them.
 
     Git resolves `..` by the text alone, before it follows links: both readings count.
     """
-    for line in content(store / "info" / "alternates").split("\n"):
+    for line in read_small_file(store / "info" / "alternates").split("\n"):
         if line.startswith('"'):
             raise Denied("A repository that borrows objects by a quoted path is not opened.")
         if line and not line.startswith("#"):
@@ -98,7 +101,7 @@ def _alternates(store: Path) -> Iterator[Path]:
             yield Path(os.path.normpath(store / line))
 
 
-def _links(store: Path) -> Iterator[Path]:
+def _symlinks_in(store: Path) -> Iterator[Path]:
     """Yield every link in an object folder: its folders, its packs, single objects."""
     waiting = [os.fspath(store)]
     while waiting:
@@ -113,7 +116,7 @@ def _links(store: Path) -> Iterator[Path]:
             continue  # git cannot read it either
 
 
-def _sentence(git_dir: Path) -> str:
+def _borrowing_sentence(git_dir: Path) -> str:
     return (
         f"The repository of {git_dir.parent.name!r} borrows objects from outside the roots; "
         "start the server with --root for that folder as well."

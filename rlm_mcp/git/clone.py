@@ -11,17 +11,20 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from rlm_mcp.config import cache_dir
-from rlm_mcp.confine import Confine
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
-from rlm_mcp.git.command import Git, stream
-from rlm_mcp.git.repository import Repository, find_repository
+from rlm_mcp.git.command import GitCommand, stream_git
+from rlm_mcp.git.repository import GitRepository, find_repository
+
+if TYPE_CHECKING:
+    from rlm_mcp.confine import Confine
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:(?://|:)")
 _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^\s]+\Z")
-TIMEOUT_S = 600.0
+CLONE_TIMEOUT_S = 600.0
 
 
 def is_url(source: str) -> bool:
@@ -35,10 +38,10 @@ def fetch_clone(source: str, confine: Confine) -> Path:
     Raises Denied for a protocol that is not allowed, Unavailable where the other side cannot be
     reached.
     """
-    protocol, address = _allowed(source, confine)
+    protocol, address = _check_source(source, confine)
     folder = cache_dir() / "clones" / hashlib.sha256(address.encode()).hexdigest()[:24]
     if folder.is_dir():
-        _update(folder, protocol)
+        _fetch_updates(folder, protocol)
         return folder
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = folder.with_name(f"{folder.name}.{os.getpid()}")
@@ -47,22 +50,24 @@ def fetch_clone(source: str, confine: Confine) -> Path:
         "--config=core.symlinks=false", "--end-of-options", address, os.fspath(part),
     ]  # fmt: skip
     try:
-        with stream(arguments, folder.parent, timeout_s=TIMEOUT_S, protocols=protocol) as out:
+        with stream_git(
+            arguments, folder.parent, timeout_s=CLONE_TIMEOUT_S, protocols=protocol
+        ) as out:
             out.read()
         os.rename(part, folder)
     except Unavailable as error:
-        raise Unavailable(_explain(source, str(error))) from None
+        raise Unavailable(_explain_failure(source, str(error))) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
-def open_clone(folder: Path) -> Repository:
+def open_clone(folder: Path) -> GitRepository:
     """Return the repository of a clone."""
-    return Repository(folder / ".git", folder, folder)
+    return GitRepository(folder / ".git", folder, folder)
 
 
-def _allowed(source: str, confine: Confine) -> tuple[str, str]:
+def _check_source(source: str, confine: Confine) -> tuple[str, str]:
     if source.startswith("-"):
         raise BadRequest(f"{source!r} is not a URL.")
     if _SCP.match(source) and "::" not in source:
@@ -75,13 +80,15 @@ def _allowed(source: str, confine: Confine) -> tuple[str, str]:
             raise Denied("A URL that carries a password is not opened; use a credential of git's.")
         return parts.scheme, source
     if parts.scheme == "file":
-        return "file", os.fspath(_near(confine.resolve(unquote(parts.path)), source, confine))
+        return "file", os.fspath(
+            _local_git_dir(confine.resolve_path(unquote(parts.path)), source, confine)
+        )
     raise Denied(
         f"Repositories are cloned over https or ssh only, not {parts.scheme or 'this'}: {source!r}."
     )
 
 
-def _near(path: Path, source: str, confine: Confine) -> Path:
+def _local_git_dir(path: Path, source: str, confine: Confine) -> Path:
     """Return the git folder of a repository under the roots that takes nothing from elsewhere.
 
     Given a git folder, git looks for a `.git` inside it first, which may be a link.
@@ -94,20 +101,20 @@ def _near(path: Path, source: str, confine: Confine) -> Path:
     return known.git_dir
 
 
-def _update(folder: Path, protocol: str) -> None:
+def _fetch_updates(folder: Path, protocol: str) -> None:
     """Take over what is new on the other side; without a network the clone stays as it is."""
-    git = Git(folder / ".git", folder, folder)
+    git = GitCommand(folder / ".git", folder, folder)
     where = [f"--git-dir={git.git_dir}", f"--work-tree={folder}"]
     try:
-        with stream([*where, "fetch", "--quiet", "--no-recurse-submodules", "origin"], folder,
-                     timeout_s=TIMEOUT_S, protocols=protocol) as out:  # fmt: skip
+        with stream_git([*where, "fetch", "--quiet", "--no-recurse-submodules", "origin"], folder,
+                     timeout_s=CLONE_TIMEOUT_S, protocols=protocol) as out:  # fmt: skip
             out.read()
-        git.run("reset", "--quiet", "--hard", "origin/HEAD")
+        git.read_output("reset", "--quiet", "--hard", "origin/HEAD")
     except Unavailable:
         return  # offline, or the other side is gone: what was cloned stays usable
 
 
-def _explain(source: str, said: str) -> str:
+def _explain_failure(source: str, said: str) -> str:
     if "resolve host" in said or "unreachable" in said or "timed out" in said or "Connect" in said:
         return f"{source!r} cannot be cloned: there is no network here, or the host is unknown."
     return f"{source!r} cannot be cloned: {said}"

@@ -26,7 +26,7 @@ from rlm_mcp.programs import find_program, search_path
 PATCH_FLAGS = ("--no-ext-diff", "--no-textconv", "--no-color", "-O/dev/null", "--full-index")
 """Flags of every command that prints a patch."""
 
-_CONFIG = (
+_SAFE_CONFIG = (
     "safe.directory=*", "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.pager=cat",
     "core.quotePath=false", "core.attributesFile=/dev/null", "core.untrackedCache=false",
     "core.sshCommand=false", "core.gitProxy=", "core.askPass=", "credential.helper=",
@@ -44,11 +44,11 @@ _CONFIG = (
     "fetch.writeCommitGraph=false", "protocol.allow=never", "protocol.ext.allow=never",
 )  # fmt: skip
 
-NOTHING = "RLM_MCP_NOTHING"
+EMPTY_VARIABLE = "RLM_MCP_NOTHING"
 """A variable that is empty in every git child; as a setting it means no program, and no."""
 
 _ENVIRONMENT = {
-    NOTHING: "",
+    EMPTY_VARIABLE: "",
     "GIT_ATTR_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_OPTIONAL_LOCKS": "0",
@@ -63,29 +63,29 @@ _ENVIRONMENT = {
     "TZ": "UTC",
 }
 
-_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+_REPOSITORY_CONFIG_ONLY = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 """No configuration but the repository's, so that history reads the same for everyone."""
 
-_SYSTEM = ("SYSTEMROOT", "TMPDIR", "TEMP", "TMP")
+_SYSTEM_VARIABLES = ("SYSTEMROOT", "TMPDIR", "TEMP", "TMP")
 """Variables that say nothing of the user, for every child."""
-_HOME = ("HOME", "XDG_CONFIG_HOME", "USERPROFILE")
+_HOME_VARIABLES = ("HOME", "XDG_CONFIG_HOME", "USERPROFILE")
 """Variables of a child that reads the user's own settings, or fetches as the user asked for."""
 
-MAX_OUTPUT = 256 << 20
-_PART = 1 << 20
+MAX_OUTPUT_BYTES = 256 << 20
+_READ_BYTES = 1 << 20
 
 
-class Slow(Unavailable):
+class GitTimeout(Unavailable):
     """git took longer than it was given."""
 
 
-def run(
+def run_git(
     arguments: Sequence[str],
     folder: Path,
     stdin: bytes = b"",
     timeout_s: float = 60.0,
     *,
-    limit_bytes: int = MAX_OUTPUT,
+    limit_bytes: int = MAX_OUTPUT_BYTES,
     ok: Sequence[int] = (0,),
     alone: bool = True,
 ) -> bytes:
@@ -94,21 +94,22 @@ def run(
     Raises Unavailable where it fails or prints more than `limit_bytes`, Slow where it takes
     too long.
     """
-    with stream(arguments, folder, stdin, timeout_s, ok=ok, alone=alone) as out:
+    with stream_git(arguments, folder, stdin, timeout_s, ok=ok, alone=alone) as out:
         parts, room = [], limit_bytes
-        while part := out.read(min(room + 1, _PART)):
+        while part := out.read(min(room + 1, _READ_BYTES)):
             parts.append(part)
             room -= len(part)
             if room < 0:
                 raise Unavailable(
-                    f"git {_verb(arguments)} printed more than {limit_bytes:,} bytes; narrow the "
+                    f"git {_subcommand_of(arguments)} printed more than {limit_bytes:,} "
+                    "bytes; narrow the "
                     "request to a path or a range."
                 )
     return b"".join(parts)
 
 
 @contextmanager
-def stream(
+def stream_git(
     arguments: Sequence[str],
     folder: Path,
     stdin: bytes = b"",
@@ -126,9 +127,9 @@ def stream(
     """
     pipe = subprocess.PIPE
     feed = pipe if stdin else subprocess.DEVNULL
-    child = _start(arguments, folder, environment(protocols, alone), feed, pipe)
+    child = _start_git(arguments, folder, git_environment(protocols, alone), feed, pipe)
     assert child.stdout is not None and child.stderr is not None
-    errors = _Drain(child.stderr, stdin, child.stdin)
+    errors = _PipeDrain(child.stderr, stdin, child.stdin)
     late = threading.Timer(timeout_s, child.kill)
     late.daemon = True
     late.start()
@@ -143,18 +144,22 @@ def stream(
         code = child.wait()
         expired = not late.is_alive()
         late.cancel()
-        said = errors.finish()
+        said = errors.error_text()
     if finished and code not in ok:
         if expired:
-            raise Slow(f"git {_verb(arguments)} took more than {timeout_s:.0f} s and was stopped.")
-        raise Unavailable(f"git {_verb(arguments)} failed: {_complaint(said, code)}.")
+            raise GitTimeout(
+                f"git {_subcommand_of(arguments)} took more than {timeout_s:.0f} s and was stopped."
+            )
+        raise Unavailable(f"git {_subcommand_of(arguments)} failed: {_first_error(said, code)}.")
 
 
 @contextmanager
-def batch(folder: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+def cat_file_batch(folder: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Give the input and the output of `git cat-file --batch`, and end it."""
     pipe = subprocess.PIPE
-    process = _start(["cat-file", "--batch"], folder, environment(), pipe, subprocess.DEVNULL)
+    process = _start_git(
+        ["cat-file", "--batch"], folder, git_environment(), pipe, subprocess.DEVNULL
+    )
     assert process.stdin is not None and process.stdout is not None
     with process:
         try:
@@ -164,7 +169,7 @@ def batch(folder: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Git:
+class GitCommand:
     """The git command line for one repository.
 
     `top` is its working tree, None when bare; commands run in `folder`, which lies in it.
@@ -174,34 +179,38 @@ class Git:
     top: Path | None
     folder: Path
 
-    def run(
+    def read_output(
         self,
         *arguments: str,
         stdin: bytes = b"",
         timeout_s: float = 120.0,
-        limit_bytes: int = MAX_OUTPUT,
+        limit_bytes: int = MAX_OUTPUT_BYTES,
         ok: Sequence[int] = (0,),
     ) -> bytes:
         """Return what the command prints.
 
         Raises Unavailable where it fails, prints more than `limit_bytes` or takes too long.
         """
-        line = [*self._where(), *arguments]
-        return run(line, self.folder, stdin, timeout_s, limit_bytes=limit_bytes, ok=ok)
+        line = [*self._location_flags(), *arguments]
+        return run_git(line, self.folder, stdin, timeout_s, limit_bytes=limit_bytes, ok=ok)
 
-    def text(self, *arguments: str, timeout_s: float = 60.0) -> str:
+    def read_text(self, *arguments: str, timeout_s: float = 60.0) -> str:
         """Return the command's output as text, its last newline cut."""
-        return self.run(*arguments, timeout_s=timeout_s).decode("utf-8", "replace").rstrip("\n")
+        return (
+            self.read_output(*arguments, timeout_s=timeout_s)
+            .decode("utf-8", "replace")
+            .rstrip("\n")
+        )
 
-    def probe(self, *arguments: str) -> str:
+    def text_or_empty(self, *arguments: str) -> str:
         """Return the command's output, or an empty string where it fails."""
         try:
-            return self.text(*arguments, timeout_s=30.0)
+            return self.read_text(*arguments, timeout_s=30.0)
         except Unavailable:
             return ""
 
     @contextmanager
-    def stream(
+    def stream_output(
         self,
         *arguments: str,
         stdin: bytes = b"",
@@ -209,8 +218,8 @@ class Git:
         ok: Sequence[int] = (0,),
     ) -> Iterator[IO[bytes]]:
         """Give the command's output while it runs; it is killed where the block ends early."""
-        line = [*self._where(), *arguments]
-        with stream(line, self.folder, stdin, timeout_s, ok=ok) as out:
+        line = [*self._location_flags(), *arguments]
+        with stream_git(line, self.folder, stdin, timeout_s, ok=ok) as out:
             yield out
 
     @property
@@ -220,67 +229,71 @@ class Git:
             return ""
         return self.folder.relative_to(self.top).as_posix() + "/"
 
-    def shallow(self) -> frozenset[str]:
+    def shallow_commits(self) -> frozenset[str]:
         """Return the commits whose parents a shallow clone does not have."""
-        name = self.probe("rev-parse", "--git-path", "shallow")
+        name = self.text_or_empty("rev-parse", "--git-path", "shallow")
         try:
             text = (self.folder / name).read_text("ascii") if name else ""
         except (OSError, UnicodeDecodeError):
             return frozenset()
         return frozenset(text.split())
 
-    def _where(self) -> list[str]:
+    def _location_flags(self) -> list[str]:
         tree = [] if self.top is None else [f"--work-tree={self.top}"]
         return [f"--git-dir={self.git_dir}", *tree]
 
-    def resolve(self, rev: str) -> str:
+    def resolve_commit(self, rev: str) -> str:
         """Return the full commit id of `rev`; raises BadRequest for an unknown one."""
         if rev.startswith("-") or not rev.isprintable():
             raise BadRequest(f"{rev!r} is not a revision.")
-        name = self.probe(
+        name = self.text_or_empty(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"
         )
         if not name:
             raise BadRequest(f"{rev!r} is no branch, tag or commit of this repository.")
         return name
 
-    def between(self, revs: str) -> list[str]:
+    def resolve_range(self, revs: str) -> list[str]:
         """Return what `git log` takes for a revision (its history) or a range A..B, as ids.
 
         Raises BadRequest for an unknown one.
         """
         first, dots, last = revs.partition("..")
         if not dots:
-            return [self.resolve(revs)]
+            return [self.resolve_commit(revs)]
         if last.startswith("."):
             raise BadRequest(f"{revs!r} has three dots; write A..B.")
-        return [self.resolve(last or "HEAD"), f"^{self.resolve(first or 'HEAD')}"]
+        return [self.resolve_commit(last or "HEAD"), f"^{self.resolve_commit(first or 'HEAD')}"]
 
-    def inert(self) -> list[str]:
+    def no_filter_flags(self) -> list[str]:
         """Return flags that switch off the filter programs which this repository names.
 
         Commands that compare or read working files (status, blame) would run them. A driver may
         have any name, `a=b` and an empty one too, so its settings are not given by `-c`, which
         ends a name at the first equals sign. Raises Unavailable where they cannot be listed.
         """
-        out = self.run(
+        out = self.read_output(
             "config", "--name-only", "-z", "--get-regexp", r"^filter\.", timeout_s=30.0, ok=(0, 1)
         )
         names = (os.fsdecode(name)[len("filter.") :] for name in out.split(b"\0"))
         drivers = {name.rpartition(".")[0] for name in names if "." in name}
         return [
-            f"--config-env=filter.{driver}.{key}={NOTHING}"
+            f"--config-env=filter.{driver}.{key}={EMPTY_VARIABLE}"
             for driver in sorted(drivers)
             for key in ("clean", "smudge", "process", "required")
         ]
 
 
-def environment(protocols: str = "none", alone: bool = True) -> dict[str, str]:
+def git_environment(protocols: str = "none", alone: bool = True) -> dict[str, str]:
     """Return the environment of a git child; `protocols` may be fetched from."""
     reads, ssh = protocols == "none", protocols == "ssh"
-    names = [*_SYSTEM, *(() if reads and alone else _HOME), *(("SSH_AUTH_SOCK",) if ssh else ())]
+    names = [
+        *_SYSTEM_VARIABLES,
+        *(() if reads and alone else _HOME_VARIABLES),
+        *(("SSH_AUTH_SOCK",) if ssh else ()),
+    ]
     kept = {name: os.environ[name] for name in names if name in os.environ}
-    own = _ALONE if alone else {}
+    own = _REPOSITORY_CONFIG_ONLY if alone else {}
     # Nothing that a child reads for needs another program: it finds none, whatever names one.
     way = {"PATH": search_path()}
     if reads and os.name != "nt":
@@ -292,27 +305,27 @@ def environment(protocols: str = "none", alone: bool = True) -> dict[str, str]:
 
 
 @cache
-def _program(path: str) -> str:
+def _git_program(path: str) -> str:
     """Return the git that a search path leads to; a script that wraps it is looked through."""
     found = find_program("git")
     if found is None:
         raise Unavailable("git is not installed or not on PATH; install git to open repositories.")
     nothing = subprocess.DEVNULL
     line = [found, "--exec-path"]
-    with _spawn(line, Path(found).parent, {"PATH": path}, nothing, nothing) as child:
+    with _spawn_process(line, Path(found).parent, {"PATH": path}, nothing, nothing) as child:
         folder = child.stdout.read() if child.stdout is not None else b""
     inner = os.path.join(os.fsdecode(folder.strip()), "git")
     return inner if os.access(inner, os.X_OK) else found
 
 
-def _start(
+def _start_git(
     arguments: Sequence[str], folder: Path, variables: dict[str, str], stdin: int, stderr: int
 ) -> subprocess.Popen[bytes]:
-    program = _program(search_path())
-    flags = [part for setting in _CONFIG for part in ("-c", setting)]
+    program = _git_program(search_path())
+    flags = [part for setting in _SAFE_CONFIG for part in ("-c", setting)]
     line = [program, "--no-pager", *flags, *arguments]
     try:
-        return _spawn(line, folder, variables, stdin, stderr)
+        return _spawn_process(line, folder, variables, stdin, stderr)
     except FileNotFoundError:
         raise Unavailable(f"{folder} does not exist any more, or did not a moment ago.") from None
     except NotADirectoryError:
@@ -321,7 +334,7 @@ def _start(
         raise Unavailable(f"git cannot be started in {folder}: {error.strerror}.") from None
 
 
-def _spawn(
+def _spawn_process(
     line: Sequence[str], folder: Path, variables: dict[str, str], stdin: int, stderr: int
 ) -> subprocess.Popen[bytes]:
     """Start a process; nothing else in this room does."""
@@ -330,30 +343,32 @@ def _spawn(
     )
 
 
-class _Drain:
+class _PipeDrain:
     """Feeds a child's input and collects its complaints, so that neither pipe can block it."""
 
     def __init__(self, stderr: IO[bytes], stdin: bytes, sink: IO[bytes] | None) -> None:
         self._said = b""
         self._stderr = stderr
-        self._threads = [threading.Thread(target=self._collect, daemon=True)]
+        self._threads = [threading.Thread(target=self._collect_errors, daemon=True)]
         if sink is not None:
-            self._threads.append(threading.Thread(target=_feed, args=(sink, stdin), daemon=True))
+            self._threads.append(
+                threading.Thread(target=_feed_stdin, args=(sink, stdin), daemon=True)
+            )
         for thread in self._threads:
             thread.start()
 
-    def _collect(self) -> None:
+    def _collect_errors(self) -> None:
         while part := self._stderr.read1(4096):  # type: ignore[attr-defined]
             self._said = (self._said + part)[:4096]
 
-    def finish(self) -> str:
+    def error_text(self) -> str:
         for thread in self._threads:
             thread.join()
         self._stderr.close()
         return self._said.decode("utf-8", "replace")
 
 
-def _feed(sink: IO[bytes], data: bytes) -> None:
+def _feed_stdin(sink: IO[bytes], data: bytes) -> None:
     try:
         sink.write(data)
         sink.close()
@@ -361,12 +376,12 @@ def _feed(sink: IO[bytes], data: bytes) -> None:
         pass  # the child ended before it read everything; its exit code tells why
 
 
-def _verb(arguments: Sequence[str]) -> str:
+def _subcommand_of(arguments: Sequence[str]) -> str:
     words = [part for part in arguments if not part.startswith("-")]
     return words[0] if words else "git"
 
 
-def _complaint(said: str, code: int) -> str:
+def _first_error(said: str, code: int) -> str:
     """Return git's first complaint, without its prefix."""
     lines = said.strip().splitlines()
     told = [line for line in lines if line.startswith(("fatal:", "error:"))]

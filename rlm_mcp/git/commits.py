@@ -16,14 +16,14 @@ from typing import IO, TypedDict
 
 from rlm_mcp.confine import is_denied
 from rlm_mcp.errors import BadRequest, Denied
-from rlm_mcp.git.command import PATCH_FLAGS, Git
+from rlm_mcp.git.command import PATCH_FLAGS, GitCommand
 
-FIELDS = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%B%x00%x1f"
+COMMIT_FORMAT = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%B%x00%x1f"
 """The format of a commit: what `parse` reads, up to the last NUL."""
-SHORT = 12
+SHORT_ID_DIGITS = 12
 """Hexadecimal digits of a commit in a ref."""
-MAX_MESSAGE = 64 << 10
-MAX_TOGETHER = 500
+MAX_MESSAGE_CHARS = 64 << 10
+MAX_COMMIT_FILES = 500
 """Files of a commit above which it says nothing about what belongs together."""
 
 
@@ -47,7 +47,7 @@ class Commit:
         return self.message.split("\n", 1)[0]
 
     @property
-    def shown(self) -> str:
+    def log_text(self) -> str:
         """Return the header and the message as `git log` shows them."""
         lines = [f"commit {self.commit}"]
         if len(self.parents) > 1:
@@ -58,7 +58,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class Blamed:
+class BlamedLine:
     """One line, and the commit that last changed it (empty: not committed yet)."""
 
     line: int
@@ -69,7 +69,7 @@ class Blamed:
     text: str
 
 
-class Author(TypedDict):
+class CommitAuthor(TypedDict):
     """Who wrote commits; `first` and `last` are days, `ref` is the last commit."""
 
     author: str
@@ -81,7 +81,7 @@ class Author(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """An entry of a tree: mode (120000 a link, 160000 a submodule), kind, id, size."""
 
     mode: str
@@ -90,40 +90,42 @@ class Entry:
     size: int
 
 
-def log(git: Git, rev: str, limit: int = 0) -> list[Commit]:
+def log_commits(git: GitCommand, rev: str, limit: int = 0) -> list[Commit]:
     """Return commits from `rev` (an id), newest first."""
-    return list(stream(git, [rev], limit))
+    return list(stream_commits(git, [rev], limit))
 
 
-def stream(git: Git, revs: Sequence[str], limit: int = 0) -> Iterator[Commit]:
+def stream_commits(git: GitCommand, revs: Sequence[str], limit: int = 0) -> Iterator[Commit]:
     """Give commits one by one; memory stays bounded however long the history is."""
-    arguments = [*_LOG]
+    arguments = [*_LOG_COMMAND]
     if limit:
         arguments.append(f"--max-count={limit}")
     where = ["--", "."] if git.folder != git.top else ["--"]
-    with git.stream("--literal-pathspecs", *arguments, "--end-of-options", *revs, *where) as out:
-        yield from _parsed(out)
+    with git.stream_output(
+        "--literal-pathspecs", *arguments, "--end-of-options", *revs, *where
+    ) as out:
+        yield from _parse_stream(out)
 
 
-def named(git: Git, ids: Sequence[str]) -> Iterator[Commit]:
+def commits_by_id(git: GitCommand, ids: Sequence[str]) -> Iterator[Commit]:
     """Give the commits of these ids, in their order."""
     if not ids:
         return
     text = "\n".join(ids).encode() + b"\n"
-    with git.stream(*_LOG, "--no-walk=unsorted", "--stdin", stdin=text) as out:
-        yield from _parsed(out)
+    with git.stream_output(*_LOG_COMMAND, "--no-walk=unsorted", "--stdin", stdin=text) as out:
+        yield from _parse_stream(out)
 
 
-_LOG = ("log", f"--format={FIELDS}", "--no-notes", "--encoding=UTF-8")
+_LOG_COMMAND = ("log", f"--format={COMMIT_FORMAT}", "--no-notes", "--encoding=UTF-8")
 
 
-def _parsed(out: IO[bytes]) -> Iterator[Commit]:
-    for record in _records(out):
-        if (commit := parse(record)) is not None:
+def _parse_stream(out: IO[bytes]) -> Iterator[Commit]:
+    for record in _log_records(out):
+        if (commit := parse_commit(record)) is not None:
             yield commit
 
 
-def _records(out: IO[bytes]) -> Iterator[bytes]:
+def _log_records(out: IO[bytes]) -> Iterator[bytes]:
     rest = b""
     while block := out.read(1 << 20):
         *whole, rest = (rest + block).split(b"\0\x1f\n")
@@ -132,39 +134,39 @@ def _records(out: IO[bytes]) -> Iterator[bytes]:
         yield rest.removesuffix(b"\0\x1f")
 
 
-def parse(record: bytes) -> Commit | None:
+def parse_commit(record: bytes) -> Commit | None:
     """Return the commit that git wrote as FIELDS, or None for anything else."""
     fields = record.decode("utf-8", "replace").split("\0", 5)
     if len(fields) != 6:
         return None
     commit, parents, author, email, date, message = fields
-    message = message[:MAX_MESSAGE].strip("\n")
+    message = message[:MAX_MESSAGE_CHARS].strip("\n")
     return Commit(commit, tuple(parents.split()), author, email, date, message)
 
 
-def authors(name: str, found: Sequence[Commit]) -> list[Author]:
+def count_authors(name: str, found: Sequence[Commit]) -> list[CommitAuthor]:
     """Return who wrote commits (newest first), those with most first; a name is one author."""
     mine: dict[str, list[Commit]] = {}
     for commit in found:
         mine.setdefault(commit.author.strip().lower() or commit.email.lower(), []).append(commit)
     most = sorted(mine.values(), key=lambda own: (-len(own), own[0].author))
     return [
-        Author(
+        CommitAuthor(
             author=own[0].author or own[0].email,
             emails=sorted({commit.email for commit in own})[:5],
             commits=len(own),
             first=min(commit.date for commit in own)[:10],
             last=max(commit.date for commit in own)[:10],
-            ref=f"{name}:{own[0].commit[:SHORT]}",
+            ref=f"{name}:{own[0].commit[:SHORT_ID_DIGITS]}",
         )
         for own in most
     ]
 
 
-def status(git: Git) -> list[dict[str, str]]:
+def read_status(git: GitCommand) -> list[dict[str, str]]:
     """Return the paths that differ from the last commit, with git's two letters for how."""
-    out = git.run(
-        *git.inert(), "status", "--porcelain=v1", "-z", "--untracked-files=all",
+    out = git.read_output(
+        *git.no_filter_flags(), "status", "--porcelain=v1", "-z", "--untracked-files=all",
         "--ignore-submodules=all", "--no-renames", "--", ".",
     )  # fmt: skip
     changes = []
@@ -175,7 +177,7 @@ def status(git: Git) -> list[dict[str, str]]:
     return changes
 
 
-def blame(git: Git, path: str, start: int, end: int, rev: str) -> list[Blamed]:
+def blame_lines(git: GitCommand, path: str, start: int, end: int, rev: str) -> list[BlamedLine]:
     """Return the last change of each line; with no `rev`, of the working file.
 
     Raises BadRequest for lines outside the file, Unavailable for a path git does not know,
@@ -183,9 +185,9 @@ def blame(git: Git, path: str, start: int, end: int, rev: str) -> list[Blamed]:
     """
     if start < 1 or (end and end < start):
         raise BadRequest("blame: lines count from 1 and the end is not before the start.")
-    _check_ignored(git)
+    _check_ignore_revs(git)
     arguments = [
-        *git.inert(),
+        *git.no_filter_flags(),
         "blame",
         "--no-textconv",
         "--line-porcelain",
@@ -194,17 +196,17 @@ def blame(git: Git, path: str, start: int, end: int, rev: str) -> list[Blamed]:
         arguments.append(f"-L{start},{end or ''}")
     if rev or git.top is None:
         arguments.append(rev or "HEAD")
-    out = git.run(*arguments, "--", path, timeout_s=120)
-    return list(_blamed(out))
+    out = git.read_output(*arguments, "--", path, timeout_s=120)
+    return list(_parse_blame(out))
 
 
-def _check_ignored(git: Git) -> None:
+def _check_ignore_revs(git: GitCommand) -> None:
     """Raise Denied where a list of commits to pass over is no file that may be shown.
 
     git reads every list that is configured, whatever a later setting says, and its complaint
     quotes what it does not understand.
     """
-    out = git.run("config", "-z", "--path", "--get-all", "blame.ignoreRevsFile", ok=(0, 1))
+    out = git.read_output("config", "-z", "--path", "--get-all", "blame.ignoreRevsFile", ok=(0, 1))
     for name in filter(None, map(os.fsdecode, out.split(b"\0"))):
         path = Path(os.path.realpath((git.top or git.git_dir) / name))
         inside = path.is_relative_to(os.path.realpath(git.folder))
@@ -215,17 +217,17 @@ def _check_ignored(git: Git) -> None:
             )
 
 
-def _blamed(out: bytes) -> Iterator[Blamed]:
+def _parse_blame(out: bytes) -> Iterator[BlamedLine]:
     number, commit = 0, ""
     facts: dict[str, str] = {}
     for raw in out.split(b"\n"):
         if raw.startswith(b"\t"):
             known = commit.strip("0") != ""
-            yield Blamed(
+            yield BlamedLine(
                 number,
                 commit if known else "",
                 facts.get("author", "") if known else "",
-                _day(facts.get("author-time", "")),
+                _utc_day(facts.get("author-time", "")),
                 facts.get("summary", "") if known else "not committed yet",
                 raw[1:].decode("utf-8", "replace"),
             )
@@ -238,25 +240,25 @@ def _blamed(out: bytes) -> Iterator[Blamed]:
             facts[key] = value
 
 
-def _day(seconds: str) -> str:
+def _utc_day(seconds: str) -> str:
     return datetime.fromtimestamp(int(seconds or 0), UTC).date().isoformat() if seconds else ""
 
 
-def tree_entry(git: Git, commit: str, path: str) -> Entry | None:
+def tree_entry(git: GitCommand, commit: str, path: str) -> TreeEntry | None:
     """Return what `path` (relative to the git's folder) is in a commit, or None."""
     name = path.rstrip("/")
     if not name or name.startswith("/") or ".." in name.split("/"):
         raise BadRequest(f"{path!r} leaves the repository; its paths are relative to its top.")
-    out = git.run("--literal-pathspecs", "ls-tree", "-z", "-l", commit, "--", name)
+    out = git.read_output("--literal-pathspecs", "ls-tree", "-z", "-l", commit, "--", name)
     for record in out.split(b"\0"):
         head, tab, found = record.partition(b"\t")
         if tab and found.decode("utf-8", "surrogateescape") == name:
             mode, kind, blob, size = head.decode("ascii").split()
-            return Entry(mode, kind, blob, int(size) if size.isdigit() else 0)
+            return TreeEntry(mode, kind, blob, int(size) if size.isdigit() else 0)
     return None
 
 
-class Companion(TypedDict):
+class CoChangedFile(TypedDict):
     """A file that changed with another: in how many commits, and in what share of the other's."""
 
     path: str
@@ -264,7 +266,9 @@ class Companion(TypedDict):
     share: float
 
 
-def together(git: Git, ids: Sequence[str], own: Collection[str]) -> list[Companion]:
+def co_changed_files(
+    git: GitCommand, ids: Sequence[str], own: Collection[str]
+) -> list[CoChangedFile]:
     """Return the files that changed in some commits beside `own` names, most often first."""
     if not ids:
         return []
@@ -272,20 +276,20 @@ def together(git: Git, ids: Sequence[str], own: Collection[str]) -> list[Compani
     arguments += ["--no-renames", *PATCH_FLAGS]
     if git.prefix:
         arguments.append("--relative")
-    out = git.run(*arguments, stdin="\n".join(ids).encode() + b"\n")
+    out = git.read_output(*arguments, stdin="\n".join(ids).encode() + b"\n")
     counts: Counter[str] = Counter()
     changes = 0
-    for names in _changed(out):
+    for names in _changed_paths(out):
         changes += 1
-        if len(names) <= MAX_TOGETHER:
+        if len(names) <= MAX_COMMIT_FILES:
             counts.update(name for name in names.difference(own) if not is_denied(name))
     return [
-        Companion(path=name, commits=count, share=round(count / changes, 3))
+        CoChangedFile(path=name, commits=count, share=round(count / changes, 3))
         for name, count in counts.most_common()
     ]
 
 
-def _changed(out: bytes) -> Iterator[set[str]]:
+def _changed_paths(out: bytes) -> Iterator[set[str]]:
     """Give the paths of each commit from `--raw -z`: a path is what follows a line of facts.
 
     So no name of a file can be taken for the head of a commit.

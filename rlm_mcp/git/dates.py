@@ -9,11 +9,18 @@ from rlm_mcp.errors import BadRequest
 
 _ISO = re.compile(r"\d{4}(?:-\d\d(?:-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d)?)?)?)?)?\Z")
 _AGO = re.compile(r"(\d{1,4}) ?(minute|hour|day|week|month|year)s?(?: ago)?\Z")
-_DAYS = {"minute": 1 / 1440, "hour": 1 / 24, "day": 1, "week": 7, "month": 30.44, "year": 365.25}
-_NAMED = {"now": 0, "today": 0, "yesterday": 1}
+_UNIT_DAYS = {
+    "minute": 1 / 1440,
+    "hour": 1 / 24,
+    "day": 1,
+    "week": 7,
+    "month": 30.44,
+    "year": 365.25,
+}
+_NAMED_DAYS = {"now": 0, "today": 0, "yesterday": 1}
 
 
-def begin(text: str) -> str:
+def parse_date(text: str) -> str:
     """Return a date as the beginning of one in ISO form; nothing for nothing.
 
     Raises BadRequest for what is no date.
@@ -23,14 +30,14 @@ def begin(text: str) -> str:
         return text.replace(" ", "T")
     word = text.lower().removeprefix("last ")
     now = datetime.now()
-    if word in _NAMED:
-        return f"{now - timedelta(days=_NAMED[word]):%Y-%m-%d}"
-    if word in _DAYS:
+    if word in _NAMED_DAYS:
+        return f"{now - timedelta(days=_NAMED_DAYS[word]):%Y-%m-%d}"
+    if word in _UNIT_DAYS:
         word = f"1 {word}"
     if match := _AGO.match(word):
         try:
-            then = now - timedelta(days=int(match[1]) * _DAYS[match[2]])
+            then = now - timedelta(days=int(match[1]) * _UNIT_DAYS[match[2]])
         except OverflowError:
             return "0001"
-        return f"{then:%Y-%m-%d}" if _DAYS[match[2]] >= 1 else f"{then:%Y-%m-%dT%H:%M}"
+        return f"{then:%Y-%m-%d}" if _UNIT_DAYS[match[2]] >= 1 else f"{then:%Y-%m-%dT%H:%M}"
     raise BadRequest(f"{text!r} is no date; write 2026-03-14, yesterday or 2 weeks ago.")

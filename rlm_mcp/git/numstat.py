@@ -15,14 +15,16 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from rlm_mcp.confine import is_denied
 from rlm_mcp.errors import RlmError
-from rlm_mcp.git.command import Git
-from rlm_mcp.git.renames import DETECT
+from rlm_mcp.git.renames import RENAME_FLAGS
 
-BATCH = 200
+if TYPE_CHECKING:
+    from rlm_mcp.git.command import GitCommand
+
+BATCH_COMMITS = 200
 _HEAD = re.compile(rb"\x1e([0-9a-f]{40,64})")
 _SCHEMA = """
 create table if not exists commits(id integer primary key, name text unique);
@@ -32,11 +34,11 @@ create table if not exists files(
 create index if not exists by_commit on files(commit_id);
 """
 
-Change = tuple[str, int, int, str]
+NumstatRow = tuple[str, int, int, str]
 """A path, lines added, lines removed, and the path before where it was renamed."""
 
 
-class Row(TypedDict):
+class FileChurn(TypedDict):
     """A file under its present name."""
 
     path: str
@@ -45,104 +47,109 @@ class Row(TypedDict):
     removed: int
 
 
-class Churned(TypedDict):
+class ChurnTable(TypedDict):
     """Files by changed lines; `total` counts all files, `commits` those that were counted."""
 
-    files: list[Row]
+    files: list[FileChurn]
     total: int
     commits: int
     note: str
 
 
-class Churn:
+class ChurnCounter:
     """The changes of some commits, newest first. Safe from several threads."""
 
-    def __init__(self, git: Git, commits: Sequence[str], cache: Path) -> None:
+    def __init__(self, git: GitCommand, commits: Sequence[str], cache: Path) -> None:
         self._git, self._scope = git, f":{git.prefix}" if git.prefix else ""
         self._commits = commits
-        self._ends: frozenset[str] = frozenset()
+        self._shallow_ends: frozenset[str] = frozenset()
         self._path = cache / "numstat-3.sqlite"
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._done = False
         self._stop = False
         self._failure = ""
 
-    def stop(self) -> None:
+    def stop_counting(self) -> None:
         """End the work in the background after the batch that it is at."""
         self._stop = True
 
     def close(self) -> None:
-        self.stop()
+        self.stop_counting()
         if self._thread is not None:
             self._thread.join(timeout=10)
 
-    def files(self, path: str, limit: int, wait_s: float) -> Churned:
+    def churned_files(self, path: str, limit: int, wait_s: float) -> ChurnTable:
         """Return files by how many lines changed, and over how many of the commits."""
-        self._start(wait_s)
-        base = self._open()
+        self._await_counting(wait_s)
+        base = self._open_cache()
         try:
             names = {
                 f"{commit}{self._scope}": number for number, commit in enumerate(self._commits)
             }
-            known = _known(base, names)
-            totals = _totals(base, [known[number] for number in sorted(known)])
+            known = _counted_commits(base, names)
+            totals = _sum_by_file(base, [known[number] for number in sorted(known)])
         finally:
             base.close()
         below = path.rstrip("/") + "/"
         rows = [
-            Row(path=name, commits=commits, added=added, removed=removed)
+            FileChurn(path=name, commits=commits, added=added, removed=removed)
             for name, (commits, added, removed) in totals.items()
             if (not path or name == path or name.startswith(below)) and not is_denied(name)
         ]
         rows.sort(key=lambda row: (-row["added"] - row["removed"], row["path"]))
         counted, every = len(known), len(self._commits)
         note = self._failure
-        if counted < every - len(self._ends) and not note:
+        if counted < every - len(self._shallow_ends) and not note:
             note = f"Counted over the newest {counted:,} of {every:,} commits; ask again for more."
-        elif self._ends and not note:
+        elif self._shallow_ends and not note:
             note = (
-                f"Left out where the shallow clone ends: {len(self._ends):,} of {every:,} commits."
+                f"Left out where the shallow clone ends: {len(self._shallow_ends):,} "
+                f"of {every:,} commits."
             )
         shown = rows[: max(0, limit)]
-        return Churned(files=shown, total=len(rows), commits=counted, note=note)
+        return ChurnTable(files=shown, total=len(rows), commits=counted, note=note)
 
-    def _start(self, wait_s: float) -> None:
+    def _await_counting(self, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
-        with self._news:
+        with self._changed:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="numstat", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._count_commits, name="numstat", daemon=True
+                )
                 self._thread.start()
             while not self._done and (left := deadline - time.monotonic()) > 0:
-                self._news.wait(left)
+                self._changed.wait(left)
 
-    def _work(self) -> None:
+    def _count_commits(self) -> None:
         try:
-            self._ends = self._git.shallow() & frozenset(self._commits)
-            base = self._open()
+            self._shallow_ends = self._git.shallow_commits() & frozenset(self._commits)
+            base = self._open_cache()
             try:
-                for start in range(0, len(self._commits), BATCH):
+                for start in range(0, len(self._commits), BATCH_COMMITS):
                     some = [
                         commit
-                        for commit in self._commits[start : start + BATCH]
-                        if commit not in self._ends
+                        for commit in self._commits[start : start + BATCH_COMMITS]
+                        if commit not in self._shallow_ends
                     ]
-                    missing = _missing(base, some, self._scope)
+                    missing = _uncounted_commits(base, some, self._scope)
                     if self._stop:
                         return
                     if missing:
-                        found = list(numstat(self._git, missing))
-                        _keep(base, [(f"{name}{self._scope}", rows) for name, rows in found])
+                        found = list(read_numstat(self._git, missing))
+                        _store_counts(
+                            base, [(f"{name}{self._scope}", rows) for name, rows in found]
+                        )
             finally:
                 base.close()
         except (RlmError, OSError, sqlite3.Error) as error:
             self._failure = str(error)
         finally:
-            with self._news:
+            with self._changed:
                 self._done = True
-                self._news.notify_all()
+                self._changed.notify_all()
 
-    def _open(self) -> sqlite3.Connection:
+    def _open_cache(self) -> sqlite3.Connection:
         base = sqlite3.connect(self._path, timeout=30)
         base.execute("pragma journal_mode = wal")
         base.execute("pragma synchronous = off")
@@ -150,14 +157,14 @@ class Churn:
         return base
 
 
-def numstat(git: Git, commits: Sequence[str]) -> Iterator[tuple[str, list[Change]]]:
+def read_numstat(git: GitCommand, commits: Sequence[str]) -> Iterator[tuple[str, list[NumstatRow]]]:
     """Give (commit, [(path, lines added, lines removed, path before)]); a binary counts as 0."""
     arguments = ["log", "--no-walk=unsorted", "--stdin", "--format=%x1e%H", "--numstat", "-z"]
-    arguments += [*DETECT, "--no-ext-diff", "--no-textconv", "--no-notes"]
+    arguments += [*RENAME_FLAGS, "--no-ext-diff", "--no-textconv", "--no-notes"]
     if git.prefix:
         arguments.append("--relative")
-    out = git.run(*arguments, stdin="\n".join(commits).encode() + b"\n", timeout_s=600)
-    commit, rows = "", list[Change]()
+    out = git.read_output(*arguments, stdin="\n".join(commits).encode() + b"\n", timeout_s=600)
+    commit, rows = "", list[NumstatRow]()
     records = iter(out.split(b"\0"))
     for record in records:
         # A path stands behind its counts, so no name of a file looks like the head of a commit.
@@ -177,7 +184,7 @@ def numstat(git: Git, commits: Sequence[str]) -> Iterator[tuple[str, list[Change
         yield commit, rows
 
 
-def _known(base: sqlite3.Connection, names: Mapping[str, int]) -> dict[int, int]:
+def _counted_commits(base: sqlite3.Connection, names: Mapping[str, int]) -> dict[int, int]:
     """Return the ids of the commits that are counted, by their numbers."""
     found = {}
     every = list(names)
@@ -189,7 +196,7 @@ def _known(base: sqlite3.Connection, names: Mapping[str, int]) -> dict[int, int]
     return found
 
 
-def _totals(base: sqlite3.Connection, ids: Sequence[int]) -> dict[str, list[int]]:
+def _sum_by_file(base: sqlite3.Connection, ids: Sequence[int]) -> dict[str, list[int]]:
     """Sum up commits, newest first, under the names that files have now."""
     totals: dict[str, list[int]] = {}
     present: dict[bytes, bytes] = {}
@@ -214,7 +221,7 @@ def _totals(base: sqlite3.Connection, ids: Sequence[int]) -> dict[str, list[int]
     return totals
 
 
-def _missing(base: sqlite3.Connection, commits: Sequence[str], scope: str) -> list[str]:
+def _uncounted_commits(base: sqlite3.Connection, commits: Sequence[str], scope: str) -> list[str]:
     marks = ",".join("?" * len(commits))
     names = [f"{commit}{scope}" for commit in commits]
     rows = base.execute(f"select name from commits where name in ({marks})", names)
@@ -222,7 +229,7 @@ def _missing(base: sqlite3.Connection, commits: Sequence[str], scope: str) -> li
     return [commit for commit in commits if f"{commit}{scope}" not in known]
 
 
-def _keep(base: sqlite3.Connection, found: list[tuple[str, list[Change]]]) -> None:
+def _store_counts(base: sqlite3.Connection, found: list[tuple[str, list[NumstatRow]]]) -> None:
     with base:
         for commit, rows in found:
             done = base.execute("insert or ignore into commits(name) values(?)", (commit,))

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import IO
 
 from rlm_mcp.confine import is_denied
-from rlm_mcp.git.command import PATCH_FLAGS, Git
-from rlm_mcp.git.commits import FIELDS, Commit, parse
+from rlm_mcp.git.command import PATCH_FLAGS, GitCommand
+from rlm_mcp.git.commits import COMMIT_FORMAT, Commit, parse_commit
 
-MAX_PATCH = 1 << 20
+MAX_PATCH_BYTES = 1 << 20
 """Bytes of one commit's patch that are kept in bulk; opening the commit itself shows more."""
-MAX_SINGLE = 32 << 20
+MAX_SINGLE_BYTES = 32 << 20
 """Bytes of a patch that is asked for by itself."""
 
 _MARK = b"\x1e\x00"
@@ -26,7 +26,7 @@ _RENAMED = re.compile(rb"^(?:rename|copy) (?:from|to) ([^\n]*)$", re.M)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class CommitPatch:
     """A commit and its patch, secrets left out."""
 
     commit: Commit
@@ -36,11 +36,11 @@ class Change:
     cut: bool
 
     @property
-    def text(self) -> bytes:
+    def document_bytes(self) -> bytes:
         """Return the document: header, message, notes, patch."""
-        parts = [self.commit.shown.encode("utf-8", "replace")]
+        parts = [self.commit.log_text.encode("utf-8", "replace")]
         if self.omitted:
-            parts.append(f"{_left_out(self.omitted)}\n".encode())
+            parts.append(f"{_omitted_note(self.omitted)}\n".encode())
         if self.patch:
             parts.append(self.patch)
         if self.cut:
@@ -48,55 +48,69 @@ class Change:
         return b"\n".join(parts)
 
 
-def stream(
-    git: Git, revs: list[str], *, secrets: bool, paths: Sequence[str] = (), limit: int = 0
-) -> Iterator[Change]:
+def stream_patches(
+    git: GitCommand, revs: list[str], *, secrets: bool, paths: Sequence[str] = (), limit: int = 0
+) -> Iterator[CommitPatch]:
     """Give commits with their patches, newest first; nothing waits for the end of the history.
 
     The patch of a merge is what it has of its own: what differs from all of its parents.
     """
-    arguments = ["log", f"--format=%x1e%x00{FIELDS}", "--cc", "--no-notes", *flags(git)]
+    arguments = [
+        "log",
+        f"--format=%x1e%x00{COMMIT_FORMAT}",
+        "--cc",
+        "--no-notes",
+        *patch_flags(git),
+    ]
     if limit:
         arguments.append(f"--max-count={limit}")
-    cap = MAX_SINGLE if limit == 1 else MAX_PATCH
-    with git.stream(
+    cap = MAX_SINGLE_BYTES if limit == 1 else MAX_PATCH_BYTES
+    with git.stream_output(
         "--literal-pathspecs", *arguments, "--end-of-options", *revs, "--", *paths, timeout_s=3600
     ) as out:
-        for record, cut in _records(out, cap):
+        for record, cut in _split_records(out, cap):
             head, _, patch = record.partition(b"\x00\x1f")
-            commit = parse(head)
+            commit = parse_commit(head)
             if commit is not None:
-                kept, omitted = censor(patch.lstrip(b"\n"), secrets=secrets)
-                yield Change(commit, kept, omitted, cut)
+                kept, omitted = drop_denied_files(patch.lstrip(b"\n"), secrets=secrets)
+                yield CommitPatch(commit, kept, omitted, cut)
 
 
-def between(git: Git, a: str, b: str, path: str, *, secrets: bool) -> bytes:
+def diff_commits(git: GitCommand, a: str, b: str, path: str, *, secrets: bool) -> bytes:
     """Return the patch from commit `a` to commit `b`, of one path or of all."""
-    return _patch(git, [a, b], path, secrets=secrets)
+    return _run_diff(git, [a, b], path, secrets=secrets)
 
 
-def uncommitted(git: Git, base: str, path: str, *, staged: bool, secrets: bool) -> bytes:
+def diff_worktree(git: GitCommand, base: str, path: str, *, staged: bool, secrets: bool) -> bytes:
     """Return the patch from `base` to the working tree, or to what of it is staged.
 
     Files that git does not track yet are in neither.
     """
     cached = ["--cached"] if staged else []
-    return _patch(git, ["--ignore-submodules=all", *cached, base], path, secrets=secrets)
+    return _run_diff(git, ["--ignore-submodules=all", *cached, base], path, secrets=secrets)
 
 
-def _patch(git: Git, what: Sequence[str], path: str, *, secrets: bool) -> bytes:
+def _run_diff(git: GitCommand, what: Sequence[str], path: str, *, secrets: bool) -> bytes:
     where = [path] if path else []
-    patch = git.run(*git.inert(), "--literal-pathspecs", "diff", *flags(git), *what, "--", *where)
-    kept, omitted = censor(patch, secrets=secrets)
-    return (f"{_left_out(omitted)}\n".encode() if omitted else b"") + kept
+    patch = git.read_output(
+        *git.no_filter_flags(),
+        "--literal-pathspecs",
+        "diff",
+        *patch_flags(git),
+        *what,
+        "--",
+        *where,
+    )
+    kept, omitted = drop_denied_files(patch, secrets=secrets)
+    return (f"{_omitted_note(omitted)}\n".encode() if omitted else b"") + kept
 
 
-def flags(git: Git) -> list[str]:
+def patch_flags(git: GitCommand) -> list[str]:
     """Return the flags that make patches plain, and keep them to what may be shown."""
     return [*PATCH_FLAGS, "--relative"] if git.prefix else [*PATCH_FLAGS]
 
 
-def censor(patch: bytes, *, secrets: bool) -> tuple[bytes, int]:
+def drop_denied_files(patch: bytes, *, secrets: bool) -> tuple[bytes, int]:
     """Return a patch without the files that are denied by their names, and how many those were."""
     starts = [match.start() for match in _SECTION.finditer(patch)]
     if secrets or not starts:
@@ -104,14 +118,14 @@ def censor(patch: bytes, *, secrets: bool) -> tuple[bytes, int]:
     kept, omitted = [patch[: starts[0]]], 0
     for start, end in zip(starts, [*starts[1:], len(patch)], strict=True):
         section = patch[start:end]
-        if any(map(is_denied, _paths(section))):
+        if any(map(is_denied, _section_paths(section))):
             omitted += 1
         else:
             kept.append(section)
     return b"".join(kept), omitted
 
 
-def _paths(section: bytes) -> list[str]:
+def _section_paths(section: bytes) -> list[str]:
     """Return every path that a section of a patch may be about.
 
     The line that starts it joins two unquoted paths by a space, so each way to split it counts.
@@ -125,7 +139,7 @@ def _paths(section: bytes) -> list[str]:
     return [text.removeprefix("a/").removeprefix("b/") for text in texts]
 
 
-def _records(out: IO[bytes], cap: int) -> Iterator[tuple[bytes, bool]]:
+def _split_records(out: IO[bytes], cap: int) -> Iterator[tuple[bytes, bool]]:
     """Split at marks that stand at the start of a line: no line of a patch can begin with one."""
     mark = b"\n" + _MARK
     record, cut, started = bytearray(), False, False
@@ -133,25 +147,25 @@ def _records(out: IO[bytes], cap: int) -> Iterator[tuple[bytes, bool]]:
     while block := out.read(1 << 20):
         *ended, rest = (rest + block).split(mark)
         for piece in ended:
-            cut |= _extend(record, piece, cap)
+            cut |= _append_capped(record, piece, cap)
             if started:
                 yield bytes(record), cut
             record.clear()
             cut, started = False, True
-        cut |= _extend(record, rest[:-2], cap)
+        cut |= _append_capped(record, rest[:-2], cap)
         rest = rest[-2:]
-    cut |= _extend(record, rest, cap)
+    cut |= _append_capped(record, rest, cap)
     if started:
         yield bytes(record), cut
 
 
-def _extend(record: bytearray, piece: bytes, cap: int) -> bool:
+def _append_capped(record: bytearray, piece: bytes, cap: int) -> bool:
     """Append to a record up to its cap; say whether something was left out."""
     room = cap - len(record)
     record += piece[: max(0, room)]
     return len(piece) > room
 
 
-def _left_out(count: int) -> str:
+def _omitted_note(count: int) -> str:
     files = "1 file that holds" if count == 1 else f"{count} files that hold"
     return f"[{files} secrets by name left out]"

@@ -19,15 +19,15 @@ from rlm_mcp.errors import Unavailable
 if TYPE_CHECKING:
     import git
 
-MAX_PACKED = 64 << 10
+MAX_PACKED_BYTES = 64 << 10
 """Bytes of packed refs that are read here: GitPython reads all of them again for each one."""
-MAX_REF = 4096
+MAX_REF_BYTES = 4096
 """Bytes of a loose ref."""
-MAX_OBJECT = 1 << 20
+MAX_TAG_BYTES = 1 << 20
 """Bytes of a tag, which is read whole to learn what it names."""
 
 
-class _Folders(NamedTuple):
+class _RefFolders(NamedTuple):
     """All that GitPython is given of a repository; there is no `git` to start in it."""
 
     git_dir: str
@@ -42,8 +42,8 @@ def read_references(git_dir: Path, common_dir: Path) -> dict[str, str]:
     Raises Unavailable where GitPython cannot read all of them as they are.
     """
     _check_files(common_dir)
-    python_git = _gitpython()
-    place = _Folders(
+    python_git = _load_gitpython()
+    place = _RefFolders(
         os.fspath(git_dir),
         os.fspath(common_dir),
         python_git.GitDB(os.fspath(common_dir / "objects")),
@@ -56,7 +56,7 @@ def read_references(git_dir: Path, common_dir: Path) -> dict[str, str]:
             for _ in range(5):
                 if target.type != "tag":
                     break
-                if place.odb.info(target.binsha).size > MAX_OBJECT:
+                if place.odb.info(target.binsha).size > MAX_TAG_BYTES:
                     raise Unavailable(f"The tag {str(ref.path)!r} is very large.")
                 target = target.object
             if not any(target.binsha):
@@ -77,14 +77,14 @@ def _check_files(common_dir: Path) -> None:
         raise Unavailable("The references are kept in a reftable.")
     try:
         packed = common_dir / "packed-refs"
-        if os.path.lexists(packed) and not _is_small(packed.lstat(), MAX_PACKED):
+        if os.path.lexists(packed) and not _is_small(packed.lstat(), MAX_PACKED_BYTES):
             raise Unavailable("The packed references are no small file.")
         while waiting:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(Path(entry.path))
-                    elif not _is_small(entry.stat(follow_symlinks=False), MAX_REF):
+                    elif not _is_small(entry.stat(follow_symlinks=False), MAX_REF_BYTES):
                         raise Unavailable(f"The reference {entry.name!r} is no small file.")
     except OSError as error:
         raise Unavailable(f"The references cannot be read: {error.strerror}.") from None
@@ -95,7 +95,7 @@ def _is_small(status: os.stat_result, limit_bytes: int) -> bool:
 
 
 @cache
-def _gitpython() -> ModuleType:
+def _load_gitpython() -> ModuleType:
     """Return GitPython, unable to start anything.
 
     It runs `git version` when it is imported, whatever is set; so its program is then one that
@@ -115,13 +115,13 @@ def _gitpython() -> ModuleType:
             else:
                 os.environ[name] = value
     for module in (git.cmd, git.index.fun):
-        vars(module)["safer_popen"] = _refuse
-    vars(git.cmd)["Popen"] = _refuse
+        vars(module)["safer_popen"] = _refuse_process
+    vars(git.cmd)["Popen"] = _refuse_process
     for method in ("execute", "_call_process", "get_object_header", "get_object_data"):
-        setattr(git.cmd.Git, method, _refuse)
+        setattr(git.cmd.Git, method, _refuse_process)
     git.cmd.Git.GIT_PYTHON_GIT_EXECUTABLE = os.devnull
     return git
 
 
-def _refuse(*arguments: object, **named: object) -> NoReturn:
+def _refuse_process(*arguments: object, **named: object) -> NoReturn:
     raise Unavailable("GitPython starts no process here.")

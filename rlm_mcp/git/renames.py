@@ -9,38 +9,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rlm_mcp.confine import is_denied
 from rlm_mcp.git import commits
-from rlm_mcp.git.command import Git
-from rlm_mcp.git.commits import Commit
 
-DETECT = ("-M", "-l2000")
+if TYPE_CHECKING:
+    from rlm_mcp.git.command import GitCommand
+    from rlm_mcp.git.commits import Commit
+
+RENAME_FLAGS = ("-M", "-l2000")
 """Flags that have git look for renames, whatever the repository's configuration says."""
 _HEAD = re.compile(rb"\x1e([0-9a-f]{40,64})")
 
 
-class Step(NamedTuple):
+class RenameStep(NamedTuple):
     """A commit that touched a file, and what the file was called after it."""
 
     commit: str
     path: str
 
 
-def follow(git: Git, rev: str, path: str, limit: int = 0) -> list[Step]:
+def follow_renames(git: GitCommand, rev: str, path: str, limit: int = 0) -> list[RenameStep]:
     """Return the commits up to `rev` (an id) that touched a file or folder, newest first."""
-    arguments = ["log", "--format=%x1e%H", "--name-status", "-z", *DETECT, "--no-ext-diff"]
+    arguments = ["log", "--format=%x1e%H", "--name-status", "-z", *RENAME_FLAGS, "--no-ext-diff"]
     if limit:
         arguments.append(f"--max-count={limit}")
     entry = commits.tree_entry(git, rev, path) if path.strip("/") else None
     if entry is None or entry.kind != "tree":
         arguments.append("--follow")
-    out = git.run("--literal-pathspecs", *arguments, rev, "--", path)
+    out = git.read_output("--literal-pathspecs", *arguments, rev, "--", path)
     steps = []
     name = path
-    for commit, old in _read(out):
-        steps.append(Step(commit, name))
+    for commit, old in _parse_steps(out):
+        steps.append(RenameStep(commit, name))
         if old is not None:
             if is_denied(old) or not old.startswith(git.prefix):
                 break
@@ -48,19 +50,19 @@ def follow(git: Git, rev: str, path: str, limit: int = 0) -> list[Step]:
     return steps
 
 
-def commits_of(git: Git, steps: Sequence[Step]) -> list[Commit]:
+def step_commits(git: GitCommand, steps: Sequence[RenameStep]) -> list[Commit]:
     """Return the commits of some steps, each with the name that the file had then."""
     paths = dict(steps)
-    found = commits.named(git, [step.commit for step in steps])
+    found = commits.commits_by_id(git, [step.commit for step in steps])
     return [replace(commit, path=paths[commit.commit]) for commit in found]
 
 
-def names(steps: Sequence[Step], path: str) -> list[str]:
+def past_names(steps: Sequence[RenameStep], path: str) -> list[str]:
     """Return all names that a file had, its present one first."""
     return list(dict.fromkeys([path, *(step.path for step in steps)]))
 
 
-def _read(out: bytes) -> Iterator[tuple[str, str | None]]:
+def _parse_steps(out: bytes) -> Iterator[tuple[str, str | None]]:
     """Give (commit, the name before where it renamed the file), by where each record stands."""
     commit, old = "", None
     records = iter(out.split(b"\0"))

@@ -1,5 +1,5 @@
 """Models: one protocol, `Model.complete(request) -> reply`, and its providers."""
 
-from rlm_mcp.models.choose import available, choose, default
+from rlm_mcp.models.model_choice import available_models, choose_model, default_model
 
-__all__ = ["available", "choose", "default"]
+__all__ = ["available_models", "choose_model", "default_model"]

@@ -15,16 +15,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models import estimate, prices
-from rlm_mcp.models.model import Price, Reply, Request, Usage
+from rlm_mcp.models import prices, token_estimate
+from rlm_mcp.models.http_errors import (
+    checked_usage,
+    failure_kind,
+    failure_sentence,
+    parse_retry_after,
+    unreadable_reply,
+)
+from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import counted, kind_of, seconds, sentence, unreadable
 
-URL = "RLM_MCP_BRIDGE_URL"
-TOKEN = "RLM_MCP_BRIDGE_TOKEN"
-VERSION = "1"
-WHO, DOCS = "The editor's bridge", "see docs/bridge.md"
-LONGEST_REPLY = 64 * 1024 * 1024
+URL_VARIABLE = "RLM_MCP_BRIDGE_URL"
+TOKEN_VARIABLE = "RLM_MCP_BRIDGE_TOKEN"
+BRIDGE_VERSION = "1"
+PROVIDER_NAME, DOCS_HINT = "The editor's bridge", "see docs/bridge.md"
+MAX_REPLY_BYTES = 64 * 1024 * 1024
 
 
 class Bridge:
@@ -38,19 +44,19 @@ class Bridge:
         self._retry = Retry()
 
     @property
-    def window(self) -> int:
-        return prices.card(self.model).window
+    def window_tokens(self) -> int:
+        return prices.model_card(self.model).window
 
     @property
     def price(self) -> Price | None:
         """Return None: what the editor's provider charges is not known here."""
         return None
 
-    async def ready(self) -> None:
+    async def check_ready(self) -> None:
         """Raise ModelError where no editor lends a model."""
-        where()
+        bridge_address()
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: ModelRequest) -> ModelReply:
         """Return the model's reply. Raises ModelError; a cancelled call closes its connection."""
         body = {
             "model": self.model,
@@ -61,38 +67,47 @@ class Bridge:
             "stop": list(request.stop),
             "purpose": request.purpose,
         }
-        return await self._retry.run(lambda: self._send(body, request), request.timeout_s)
+        return await self._retry.send_with_retry(
+            lambda: self._send_request(body, request), request.timeout_s
+        )
 
-    async def count(self, request: Request) -> int:
+    async def count_tokens(self, request: ModelRequest) -> int:
         """Return the input tokens of `request`, estimated."""
-        return estimate.request_tokens(request)
+        return token_estimate.estimate_request(request)
 
     async def close(self) -> None:
         """Hold nothing between calls, so release nothing."""
 
-    async def _send(self, body: Mapping[str, Any], request: Request) -> Reply:
-        status, headers, said = await _post("/v1/complete", body)
+    async def _send_request(self, body: Mapping[str, Any], request: ModelRequest) -> ModelReply:
+        status, headers, said = await _post_json("/v1/complete", body)
         if status != 200:
-            raise _failure(status, headers, said)
+            raise _status_error(status, headers, said)
         if not isinstance(said, dict) or not isinstance(text := said.get("text"), str):
-            raise unreadable(WHO, f"it holds no text ({DOCS})")
+            raise unreadable_reply(PROVIDER_NAME, f"it holds no text ({DOCS_HINT})")
         stop = said.get("stop", "end")
         if stop not in ("end", "max_tokens", "stop", "refused"):
-            raise unreadable(WHO, f"its stop is none that is known, {stop!r} ({DOCS})")
+            raise unreadable_reply(
+                PROVIDER_NAME, f"its stop is none that is known, {stop!r} ({DOCS_HINT})"
+            )
         model = str(said.get("model") or self.model)
         if not (used := said.get("usage")):
-            usage = Usage(estimate.request_tokens(request), estimate.tokens(text))
-            return Reply(text, usage, model, None, stop)
-        usage = counted(WHO, lambda: Usage(**{name: int(used[name]) for name in used}))
-        return Reply(text, usage, model, None, stop, prompt_tokens=usage.prompt)
+            usage = TokenUsage(
+                token_estimate.estimate_request(request), token_estimate.estimate_tokens(text)
+            )
+            return ModelReply(text, usage, model, None, stop)
+        usage = checked_usage(
+            PROVIDER_NAME, lambda: TokenUsage(**{name: int(used[name]) for name in used})
+        )
+        return ModelReply(text, usage, model, None, stop, prompt_tokens=usage.prompt_tokens)
 
 
-def where() -> tuple[str, int, str]:
+def bridge_address() -> tuple[str, int, str]:
     """Return host, port and token of the editor's bridge. Raises ModelError where there is none."""
-    url, token = os.environ.get(URL, ""), os.environ.get(TOKEN, "")
+    url, token = os.environ.get(URL_VARIABLE, ""), os.environ.get(TOKEN_VARIABLE, "")
     if not url or not token:
         raise ModelError(
-            f"No editor has lent a model: {URL} and {TOKEN} are not both set; start rlm-mcp from "
+            f"No editor has lent a model: {URL_VARIABLE} and {TOKEN_VARIABLE} are not "
+            "both set; start rlm-mcp from "
             "the editor's extension, or use another model.",
             kind="auth",
             attempts=0,
@@ -105,21 +120,21 @@ def where() -> tuple[str, int, str]:
         near = False
     if not near or parts.scheme != "http" or not port or any(c.isspace() for c in token):
         raise ModelError(
-            f"{URL} must be http://127.0.0.1:<port>; the bridge never leaves this machine.",
+            f"{URL_VARIABLE} must be http://127.0.0.1:<port>; the bridge stays on this machine.",
             kind="refused",
             attempts=0,
         )
     return host, port, token
 
 
-async def _post(path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], Any]:
+async def _post_json(path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], Any]:
     """Send one request on a connection of its own; return status, headers and JSON."""
-    host, port, token = where()
+    host, port, token = bridge_address()
     raw = json.dumps(body).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(raw)}\r\n"
-        f"X-Rlm-Bridge: {VERSION}\r\nConnection: close\r\n\r\n"
+        f"X-Rlm-Bridge: {BRIDGE_VERSION}\r\nConnection: close\r\n\r\n"
     )
     try:
         reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
@@ -133,7 +148,7 @@ async def _post(path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, s
     try:
         writer.write(head.encode() + raw)
         await writer.drain()
-        return await _receive(reader)
+        return await _read_response(reader)
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         raise ModelError(
             "The editor's bridge closed the connection before its reply was whole; try again.",
@@ -145,41 +160,43 @@ async def _post(path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, s
         writer.transport.abort()
 
 
-async def _receive(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str], Any]:
+async def _read_response(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str], Any]:
     first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
     pairs = (line.partition(":") for line in lines)
     headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
     try:
         status = int(first.split(" ")[1])
-        body = await _body(reader, headers)
+        body = await _read_body(reader, headers)
         return status, headers, json.loads(body)
     except (ValueError, LookupError) as error:
-        raise unreadable(WHO, f"it is no HTTP reply with JSON ({DOCS})") from error
+        raise unreadable_reply(
+            PROVIDER_NAME, f"it is no HTTP reply with JSON ({DOCS_HINT})"
+        ) from error
 
 
-async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
+async def _read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
     if headers.get("transfer-encoding", "").lower() == "chunked":
         parts, size = [], 0
         while chunk := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
             size += chunk
-            if size > LONGEST_REPLY:
+            if size > MAX_REPLY_BYTES:
                 raise ValueError("too long")
             parts.append((await reader.readexactly(chunk + 2))[:-2])
         return b"".join(parts)
     length = int(headers["content-length"])
-    if length > LONGEST_REPLY:
+    if length > MAX_REPLY_BYTES:
         raise ValueError("too long")
     return await reader.readexactly(length)
 
 
-def _failure(status: int, headers: Mapping[str, str], said: Any) -> ModelError:
+def _status_error(status: int, headers: Mapping[str, str], said: Any) -> ModelError:
     error = said.get("error") if isinstance(said, dict) else None
     words = str(error.get("message", "")) if isinstance(error, dict) else ""
-    kind, retryable = kind_of(status, words)
+    kind, retryable = failure_kind(status, words)
     return ModelError(
-        sentence(WHO, kind, words),
+        failure_sentence(PROVIDER_NAME, kind, words),
         kind=kind,
         retryable=retryable,
-        retry_after_s=seconds(headers.get("retry-after")),
+        retry_after_s=parse_retry_after(headers.get("retry-after")),
         status=status,
     )

@@ -26,31 +26,38 @@ from weakref import WeakKeyDictionary
 
 from rlm_mcp import config
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models import estimate, prices
-from rlm_mcp.models.model import Price, Reply, Request, Usage
-from rlm_mcp.models.status import counted, dollars, kind_of, sentence, unreadable, words
+from rlm_mcp.models import prices, token_estimate
+from rlm_mcp.models.http_errors import (
+    checked_cost_usd,
+    checked_usage,
+    failure_kind,
+    failure_sentence,
+    safe_excerpt,
+    unreadable_reply,
+)
+from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 from rlm_mcp.programs import find_program, search_path
 
-WHO = "`claude`"
-AT_ONCE = 4
-DEPTH = "RLM_MCP_DEPTH"
+PROVIDER_NAME = "`claude`"
+MAX_PROCESSES = 4
+DEPTH_VARIABLE = "RLM_MCP_DEPTH"
 OWN_TOKENS = 400
 """What the command line adds to each prompt by itself (about 1.1 kB)."""
 
-FOLDER = "claude-"
+FOLDER_PREFIX = "claude-"
 """How the folder of a call begins, in the cache folder; it holds the system text."""
 
 STALE_S = 24 * 3600.0
 
-RETRIES = 2
+CLI_RETRIES = 2
 """How often the command line itself sends again; it does not say how often it did."""
 
-LEAN = (
+LEAN_FLAGS = (
     "-p", "--output-format", "json", "--tools", "", "--strict-mcp-config", "--safe-mode",
     "--no-session-persistence", "--disable-slash-commands",
 )  # fmt: skip
 
-KEPT = frozenset(
+KEPT_VARIABLES = frozenset(
     {
         "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TEMP", "TMP",
         "APPDATA", "LOCALAPPDATA", "USERPROFILE", "SYSTEMROOT", "COMSPEC", "PATHEXT", "WINDIR",
@@ -67,7 +74,7 @@ KEPT_PREFIXES = ("ANTHROPIC_", "CLAUDE_CODE_USE_", "XDG_", "LC_", "AWS_", "GOOGL
 class ClaudeCli:
     """One model behind the `claude` command."""
 
-    concurrency: int | None = AT_ONCE
+    concurrency: int | None = MAX_PROCESSES
 
     def __init__(self, model: str, command: str = "claude") -> None:
         self.model = model or "sonnet"
@@ -75,24 +82,24 @@ class ClaudeCli:
         self.command = command
 
     @property
-    def window(self) -> int:
-        return prices.card(self.model).window
+    def window_tokens(self) -> int:
+        return prices.model_card(self.model).window
 
     @property
     def price(self) -> Price | None:
-        return prices.card(self.model).price
+        return prices.model_card(self.model).price
 
-    async def ready(self) -> None:
+    async def check_ready(self) -> None:
         """Raise ModelError where there is no such command, or this process may not start it."""
-        self._found()
+        self._find_command()
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: ModelRequest) -> ModelReply:
         """Return the model's reply. Raises ModelError; a cancelled call ends its process."""
-        found = self._found()
+        found = self._find_command()
         try:
             async with asyncio.timeout(request.timeout_s):
-                async with _turnstile():
-                    code, out, err = await self._run(found, request)
+                async with _process_semaphore():
+                    code, out, err = await self._run_command(found, request)
         except TimeoutError as error:
             raise ModelError(
                 f"`claude` gave no reply within {request.timeout_s:g} s and was ended; ask for "
@@ -101,18 +108,18 @@ class ClaudeCli:
                 retryable=True,
                 spent_usd=None,
             ) from error
-        return self._reply(_parse(code, out, err, self.model), request)
+        return self._parse_reply(_parse_output(code, out, err, self.model), request)
 
-    async def count(self, request: Request) -> int:
+    async def count_tokens(self, request: ModelRequest) -> int:
         """Return the input tokens of `request`, estimated."""
-        return estimate.request_tokens(request) + OWN_TOKENS
+        return token_estimate.estimate_request(request) + OWN_TOKENS
 
     async def close(self) -> None:
         """Hold nothing between calls, so release nothing."""
 
-    def _found(self) -> str:
+    def _find_command(self) -> str:
         """Return the command's path. Raises ModelError."""
-        if depth() > 0:
+        if sub_call_depth() > 0:
             raise ModelError(
                 "This copy of rlm-mcp was started below a sub-call and starts no further `claude`; "
                 "use another model here.",
@@ -129,43 +136,45 @@ class ClaudeCli:
             )
         return found
 
-    async def _run(self, found: str, request: Request) -> tuple[int, bytes, bytes]:
-        with tempfile.TemporaryDirectory(prefix=FOLDER, dir=_swept()) as folder:
+    async def _run_command(self, found: str, request: ModelRequest) -> tuple[int, bytes, bytes]:
+        with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=_clean_cache_folder()) as folder:
             # A file, not an argument: arguments are bounded and visible to other users.
             system = Path(folder) / "system.txt"
             system.write_text(request.system or "Answer the user's prompt.", "utf-8", "replace")
-            arguments = [*LEAN, "--model", self.model, "--system-prompt-file", str(system)]
+            arguments = [*LEAN_FLAGS, "--model", self.model, "--system-prompt-file", str(system)]
             if self.price is not None:
                 # A reply that meets its output limit would be continued up to three times.
-                most = self.price.worst(await self.count(request), request.max_tokens)
+                most = self.price.worst_cost_usd(
+                    await self.count_tokens(request), request.max_tokens
+                )
                 arguments += ["--max-budget-usd", f"{max(most, 1e-6):.6f}"]
             child = await asyncio.create_subprocess_exec(
-                *_guard(),
+                *_kill_guard(),
                 found,
                 *arguments,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=environment(request.max_tokens),
+                env=child_environment(request.max_tokens),
                 cwd=folder,
                 start_new_session=True,
             )
             try:
-                prompt = prompt_of(request).encode("utf-8", "replace")
+                prompt = conversation_prompt(request).encode("utf-8", "replace")
                 out, err = await child.communicate(prompt)
             finally:
-                await _end(child)
+                await _kill_child(child)
             return child.returncode or 0, out, err
 
-    def _reply(self, said: Mapping[str, Any], request: Request) -> Reply:
+    def _parse_reply(self, said: Mapping[str, Any], request: ModelRequest) -> ModelReply:
         text = said.get("result")
         if not isinstance(text, str):
-            raise unreadable(WHO, "its JSON holds no result", retryable=False)
-        usage = counted(WHO, lambda: _usage(said["usage"]), retryable=False)
+            raise unreadable_reply(PROVIDER_NAME, "its JSON holds no result", retryable=False)
+        usage = checked_usage(PROVIDER_NAME, lambda: _parse_usage(said["usage"]), retryable=False)
         models = said.get("modelUsage")
         model = str(next(iter(models), self.model)) if isinstance(models, dict) else self.model
-        paid = dollars(said.get("total_cost_usd"))
-        cost = prices.cost(model, usage) if paid is None else paid
+        paid = checked_cost_usd(said.get("total_cost_usd"))
+        cost = prices.request_cost_usd(model, usage) if paid is None else paid
         stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
         if said.get("stop_reason") in ("max_tokens", "model_context_window_exceeded"):
             stop = "max_tokens"
@@ -174,12 +183,12 @@ class ClaudeCli:
         ends = [at for word in request.stop if (at := text.find(word)) >= 0]
         if ends:
             text, stop = text[: min(ends)], "stop"
-        own = usage.prompt - OWN_TOKENS
-        return Reply(text, usage, model, cost, stop, prompt_tokens=own)
+        own = usage.prompt_tokens - OWN_TOKENS
+        return ModelReply(text, usage, model, cost, stop, prompt_tokens=own)
 
 
-def _usage(used: Any) -> Usage:
-    return Usage(
+def _parse_usage(used: Any) -> TokenUsage:
+    return TokenUsage(
         int(used["input_tokens"]),
         int(used["output_tokens"]),
         int(used.get("cache_read_input_tokens") or 0),
@@ -187,33 +196,33 @@ def _usage(used: Any) -> Usage:
     )
 
 
-def depth() -> int:
+def sub_call_depth() -> int:
     """Return how many sub-calls this process stands below."""
     try:
-        return int(os.environ.get(DEPTH, "0"))
+        return int(os.environ.get(DEPTH_VARIABLE, "0"))
     except ValueError:
         return 1
 
 
-def environment(max_tokens: int) -> dict[str, str]:
+def child_environment(max_tokens: int) -> dict[str, str]:
     """Return what the child may know."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name in KEPT or name.startswith(KEPT_PREFIXES)
+        if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)
     }
     return {
         **kept,
         "PATH": search_path(),
-        DEPTH: str(depth() + 1),
+        DEPTH_VARIABLE: str(sub_call_depth() + 1),
         "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(max_tokens),
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "DISABLE_AUTOUPDATER": "1",
-        "CLAUDE_CODE_MAX_RETRIES": str(RETRIES),
+        "CLAUDE_CODE_MAX_RETRIES": str(CLI_RETRIES),
     }
 
 
-def prompt_of(request: Request) -> str:
+def conversation_prompt(request: ModelRequest) -> str:
     """Return a conversation as one prompt; a single message stays as it is."""
     if len(request.messages) == 1:
         return request.messages[0].text
@@ -223,17 +232,17 @@ def prompt_of(request: Request) -> str:
     )
 
 
-def login(command: str = "claude") -> tuple[bool, str]:
+def login_state(command: str = "claude") -> tuple[bool, str]:
     """Say whether the command is there and logged in; takes 0.2 to 1 s and spends nothing."""
     found = find_program(command)
     if found is None:
         return False, f"There is no `{command}` command on the PATH."
-    if depth() > 0:
+    if sub_call_depth() > 0:
         return False, "This process stands below a sub-call."
     try:
         ran = subprocess.run(
             [found, "auth", "status"],
-            env=environment(1),
+            env=child_environment(1),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=10.0,
@@ -248,31 +257,31 @@ def login(command: str = "claude") -> tuple[bool, str]:
     return False, f"`{command}` is installed but not logged in; run `{command}` and log in."
 
 
-_turnstiles: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_semaphores: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-def _turnstile() -> asyncio.Semaphore:
+def _process_semaphore() -> asyncio.Semaphore:
     """Return the one gate of this event loop that all models' calls pass."""
-    return _turnstiles.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
+    return _semaphores.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_PROCESSES))
 
 
-def _swept() -> Path:
+def _clean_cache_folder() -> Path:
     """Return the cache folder, without what killed servers have left in it."""
     place = config.cache_dir()
-    for folder in place.glob(f"{FOLDER}*"):
+    for folder in place.glob(f"{FOLDER_PREFIX}*"):
         with contextlib.suppress(OSError):
             if folder.stat().st_mtime < time.time() - STALE_S:
                 shutil.rmtree(folder)
     return place
 
 
-def _guard() -> list[str]:
+def _kill_guard() -> list[str]:
     """Return a prefix that makes the kernel end the child with us, where util-linux has one."""
     setpriv = find_program("setpriv") if sys.platform == "linux" else None
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def _kill_child(child: asyncio.subprocess.Process) -> None:
     """End the child's whole process group, and wait until it is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":  # unverified
@@ -282,38 +291,38 @@ async def _end(child: asyncio.subprocess.Process) -> None:
     await asyncio.shield(child.wait())
 
 
-def _parse(code: int, out: bytes, err: bytes, model: str) -> Mapping[str, Any]:
+def _parse_output(code: int, out: bytes, err: bytes, model: str) -> Mapping[str, Any]:
     """Read what the command printed. Raises ModelError where it reports a failure."""
     try:
         said = json.loads(out)
         failed = said["is_error"]
     except (ValueError, KeyError, TypeError) as error:
-        printed = words((err or out).decode("utf-8", "replace"))
+        printed = safe_excerpt((err or out).decode("utf-8", "replace"))
         what = f"not its JSON but {printed or 'nothing'} (exit code {code})"
-        raise unreadable(WHO, what, retryable=False) from error
+        raise unreadable_reply(PROVIDER_NAME, what, retryable=False) from error
     if not failed and code == 0:
         return dict(said)
     status = said.get("api_error_status")
     status = status if isinstance(status, int) else None
-    text = words(str(said.get("result") or "; ".join(map(str, said.get("errors") or []))))
-    kind, retryable = _failure(said, status, text.lower())
+    text = safe_excerpt(str(said.get("result") or "; ".join(map(str, said.get("errors") or []))))
+    kind, retryable = _output_failure(said, status, text.lower())
     if kind == "truncated":
         text = "the reply met its output limit, and a cut one is not handed out"
     raise ModelError(
-        sentence(f"{WHO} ({model})", kind, text),
+        failure_sentence(f"{PROVIDER_NAME} ({model})", kind, text),
         kind=kind,
         retryable=retryable,
         status=status,
-        spent_usd=dollars(said.get("total_cost_usd")),
+        spent_usd=checked_cost_usd(said.get("total_cost_usd")),
     )
 
 
-def _failure(said: Mapping[str, Any], status: int | None, text: str) -> tuple[str, bool]:
+def _output_failure(said: Mapping[str, Any], status: int | None, text: str) -> tuple[str, bool]:
     """Return the kind of a failure, and whether trying again can help."""
     if said.get("api_error") == "max_output_tokens" or "budget" in str(said.get("subtype")):
         return "truncated", False
     if status is not None:
-        return kind_of(status, text)
+        return failure_kind(status, text)
     if "log in" in text or "/login" in text or "api key" in text:
         return "auth", False
     if "too long" in text:

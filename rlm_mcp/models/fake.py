@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.errors import BadRequest, ModelError
-from rlm_mcp.models import estimate
-from rlm_mcp.models.model import Price, Reply, Request, Usage
+from rlm_mcp.models import token_estimate
+from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 
-Step = str | Reply | ModelError
+ScriptedOutcome = str | ModelReply | ModelError
 """One scripted outcome: a text, a whole reply, or a failure to raise."""
 
-Script = Callable[[Request], Step | Awaitable[Step]]
+Script = Callable[[ModelRequest], ScriptedOutcome | Awaitable[ScriptedOutcome]]
 
 _KINDS = frozenset(
     {
@@ -43,43 +43,43 @@ _RETRYABLE = frozenset({"rate", "overloaded", "server", "network", "timeout"})
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ScriptRule:
     """Answers every request whose last message matches."""
 
     match: re.Pattern[str]
-    reply: Step
+    reply: ScriptedOutcome
 
 
 @dataclass
 class Fake:
     """A scripted model. `requests` keeps what it was asked, `peak` the most calls at once."""
 
-    replies: Sequence[Step] | Script = ()
+    replies: Sequence[ScriptedOutcome] | Script = ()
     latency_s: float = 0.0
-    usage: Usage | None = None
+    usage: TokenUsage | None = None
     """What each call is said to have used; by default it is counted from the texts."""
-    rules: Sequence[Rule] = ()
+    rules: Sequence[ScriptRule] = ()
     repeat: bool = False
     """Whether to begin again at the end of the list."""
     spec: str = "fake:"
-    window: int = 200_000
+    window_tokens: int = 200_000
     price: Price | None = None
     concurrency: int | None = None
-    requests: list[Request] = field(default_factory=list)
+    requests: list[ModelRequest] = field(default_factory=list)
     peak: int = 0
     _used: int = 0
     _active: int = 0
 
-    async def ready(self) -> None:
+    async def check_ready(self) -> None:
         """Need nothing."""
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: ModelRequest) -> ModelReply:
         """Return the next scripted reply, or raise the scripted failure."""
         self.requests.append(request)
         self._active += 1
         self.peak = max(self.peak, self._active)
         try:
-            step = self._next(request)
+            step = self._next_outcome(request)
             if self.latency_s:
                 await asyncio.sleep(self.latency_s)
             if inspect.isawaitable(step):
@@ -87,17 +87,17 @@ class Fake:
         finally:
             self._active -= 1
         if isinstance(step, ModelError):
-            raise _again(step)
-        return step if isinstance(step, Reply) else self._reply(step, request)
+            raise _copy_error(step)
+        return step if isinstance(step, ModelReply) else self._make_reply(step, request)
 
-    async def count(self, request: Request) -> int:
+    async def count_tokens(self, request: ModelRequest) -> int:
         """Return the input tokens of `request`, estimated from its texts."""
-        return estimate.request_tokens(request)
+        return token_estimate.estimate_request(request)
 
     async def close(self) -> None:
         """Hold nothing, so release nothing."""
 
-    def _next(self, request: Request) -> Step | Awaitable[Step]:
+    def _next_outcome(self, request: ModelRequest) -> ScriptedOutcome | Awaitable[ScriptedOutcome]:
         if callable(self.replies):
             return self.replies(request)
         last = request.messages[-1].text if request.messages else ""
@@ -115,13 +115,15 @@ class Fake:
         self._used += 1
         return self.replies[self._used - 1]
 
-    def _reply(self, text: str, request: Request) -> Reply:
-        usage = self.usage or Usage(estimate.request_tokens(request), estimate.tokens(text))
-        cost = 0.0 if self.price is None else self.price.cost(usage)
-        return Reply(text, usage, self.spec, cost)
+    def _make_reply(self, text: str, request: ModelRequest) -> ModelReply:
+        usage = self.usage or TokenUsage(
+            token_estimate.estimate_request(request), token_estimate.estimate_tokens(text)
+        )
+        cost = 0.0 if self.price is None else self.price.cost_usd(usage)
+        return ModelReply(text, usage, self.spec, cost)
 
 
-def _again(error: ModelError) -> ModelError:
+def _copy_error(error: ModelError) -> ModelError:
     """Return a copy: one scripted error may be raised by many calls at once."""
     return ModelError(
         str(error),
@@ -132,7 +134,7 @@ def _again(error: ModelError) -> ModelError:
     )
 
 
-def load(path: Path) -> Fake:
+def load_script(path: Path) -> Fake:
     """Read a script. Raises BadRequest with the place of what is wrong."""
     try:
         script = json.loads(path.read_text("utf-8"))
@@ -141,32 +143,32 @@ def load(path: Path) -> Fake:
     except (OSError, ValueError) as error:
         raise BadRequest(f"Cannot read the fake model's script {path}: {error}.") from error
     try:
-        return _fake(script, f"fake:{path}")
+        return _parse_script(script, f"fake:{path}")
     except (KeyError, TypeError, ValueError, re.error) as error:
         raise BadRequest(f"The fake model's script {path} is not right: {error!r}.") from error
 
 
-def _fake(script: Any, spec: str) -> Fake:
+def _parse_script(script: Any, spec: str) -> Fake:
     if not isinstance(script, dict):
         raise TypeError("a script is an object")
     unknown = set(script) - {"replies", "rules", "latency_s", "repeat", "window", "usage"}
     if unknown:
         raise ValueError(f"unknown keys {sorted(unknown)}")
     return Fake(
-        replies=[_step(step, spec) for step in script.get("replies", [])],
+        replies=[_parse_outcome(step, spec) for step in script.get("replies", [])],
         latency_s=float(script.get("latency_s", 0.0)),
-        usage=Usage(**script["usage"]) if "usage" in script else None,
+        usage=TokenUsage(**script["usage"]) if "usage" in script else None,
         rules=[
-            Rule(re.compile(rule["match"], re.DOTALL), _step(rule["reply"], spec))
+            ScriptRule(re.compile(rule["match"], re.DOTALL), _parse_outcome(rule["reply"], spec))
             for rule in script.get("rules", [])
         ],
         repeat=bool(script.get("repeat", False)),
         spec=spec,
-        window=int(script.get("window", 200_000)),
+        window_tokens=int(script.get("window", 200_000)),
     )
 
 
-def _step(step: Any, spec: str) -> Step:
+def _parse_outcome(step: Any, spec: str) -> ScriptedOutcome:
     if isinstance(step, str):
         return step
     if "error" in step:
@@ -181,5 +183,9 @@ def _step(step: Any, spec: str) -> Step:
     text, stop = step["text"], step.get("stop", "end")
     if stop not in _STOPS:
         raise ValueError(f"unknown stop {stop!r}")
-    usage = Usage(**step["usage"]) if "usage" in step else Usage(0, estimate.tokens(text))
-    return Reply(text, usage, spec, float(step.get("cost_usd", 0.0)), stop)
+    usage = (
+        TokenUsage(**step["usage"])
+        if "usage" in step
+        else TokenUsage(0, token_estimate.estimate_tokens(text))
+    )
+    return ModelReply(text, usage, spec, float(step.get("cost_usd", 0.0)), stop)

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class ChatMessage:
     """One turn of a conversation. `cache` marks the end of a prefix worth caching."""
 
     role: Literal["user", "assistant"]
@@ -21,10 +21,10 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ModelRequest:
     """One model call. `system` is marked for caching where the provider can."""
 
-    messages: Sequence[Message]
+    messages: Sequence[ChatMessage]
     system: str = ""
     max_tokens: int = 4096
     temperature: float | None = None
@@ -34,7 +34,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class TokenUsage:
     """Tokens as the provider counted them. `input` leaves out cached ones."""
 
     input: int = 0
@@ -43,12 +43,12 @@ class Usage:
     cache_write: int = 0
 
     @property
-    def prompt(self) -> int:
+    def prompt_tokens(self) -> int:
         """Return the input tokens, cached ones counted too."""
         return self.input + self.cache_read + self.cache_write
 
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(
             self.input + other.input,
             self.output + other.output,
             self.cache_read + other.cache_read,
@@ -72,10 +72,14 @@ class Price:
     long_over: int | None = None
     long: Price | None = None
 
-    def cost(self, usage: Usage) -> float:
+    def cost_usd(self, usage: TokenUsage) -> float:
         """Return what one request of `usage` costs, in USD (never sum usages first)."""
-        if self.long is not None and self.long_over is not None and usage.prompt > self.long_over:
-            return self.long.cost(usage)
+        if (
+            self.long is not None
+            and self.long_over is not None
+            and usage.prompt_tokens > self.long_over
+        ):
+            return self.long.cost_usd(usage)
         return (
             usage.input * self.input
             + usage.output * self.output
@@ -83,21 +87,21 @@ class Price:
             + usage.cache_write * self.cache_write
         ) / 1e6
 
-    def worst(self, input_tokens: int, output_tokens: int) -> float:
+    def worst_cost_usd(self, input_tokens: int, output_tokens: int) -> float:
         """Return the most that one request may cost, in USD: all of its input written to a cache.
 
         Tokens are the request's counted input and its max_tokens.
         """
-        plain = self.cost(Usage(input=input_tokens, output=output_tokens))
-        return max(plain, self.cost(Usage(cache_write=input_tokens, output=output_tokens)))
+        plain = self.cost_usd(TokenUsage(input=input_tokens, output=output_tokens))
+        return max(plain, self.cost_usd(TokenUsage(cache_write=input_tokens, output=output_tokens)))
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ModelReply:
     """What came back. `cost_usd` is None where the price is not known: never zero by default."""
 
     text: str
-    usage: Usage
+    usage: TokenUsage
     model: str
     cost_usd: float | None
     stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
@@ -117,7 +121,7 @@ class Model(Protocol):
     @property
     def spec(self) -> str: ...
     @property
-    def window(self) -> int:
+    def window_tokens(self) -> int:
         """Tokens that one request may hold, prompt and reply together."""
         ...
 
@@ -128,10 +132,10 @@ class Model(Protocol):
         """The most calls at once that make sense here (claude-cli: 4); None: the user's setting."""
         ...
 
-    async def ready(self) -> None:
+    async def check_ready(self) -> None:
         """Raise ModelError where it cannot be asked at all (no key, no command); sends nothing."""
         ...
 
-    async def complete(self, request: Request) -> Reply: ...
-    async def count(self, request: Request) -> int: ...
+    async def complete(self, request: ModelRequest) -> ModelReply: ...
+    async def count_tokens(self, request: ModelRequest) -> int: ...
     async def close(self) -> None: ...

@@ -25,13 +25,13 @@ from typing import Any, NamedTuple
 
 from rlm_mcp import config
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.models.model import Price, Usage
+from rlm_mcp.models.model import Price, TokenUsage
 
 AS_OF = "2026-11-21"
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ModelCard:
     """What is known about a model."""
 
     price: Price | None = None
@@ -41,7 +41,7 @@ class Card:
     """Whether it takes a temperature; newer Claude models answer one with status 400."""
 
 
-UNKNOWN = Card()
+UNKNOWN_CARD = ModelCard()
 """What is assumed of a model that no table names; its price is not known."""
 
 ALIASES = {
@@ -52,107 +52,113 @@ ALIASES = {
 }
 
 
-def _price(input_usd: float, output_usd: float, read_share: float = 0.1) -> Price:
+def _list_price(input_usd: float, output_usd: float, read_share: float = 0.1) -> Price:
     return Price(input_usd, output_usd, input_usd * read_share, input_usd * 1.25, AS_OF)
 
 
-def _modern(price: Price) -> Card:
-    return Card(price, window=1_000_000, max_output=128_000, sampling=False)
+def _modern_card(price: Price) -> ModelCard:
+    return ModelCard(price, window=1_000_000, max_output=128_000, sampling=False)
 
 
-def _gpt(input_usd: float, output_usd: float) -> Card:
-    longer = _price(2 * input_usd, 1.5 * output_usd)
-    price = replace(_price(input_usd, output_usd), long_over=272_000, long=longer)
-    return Card(price, window=1_050_000, max_output=128_000, sampling=False)
+def _gpt_card(input_usd: float, output_usd: float) -> ModelCard:
+    longer = _list_price(2 * input_usd, 1.5 * output_usd)
+    price = replace(_list_price(input_usd, output_usd), long_over=272_000, long=longer)
+    return ModelCard(price, window=1_050_000, max_output=128_000, sampling=False)
 
 
-_HAIKU = replace(_price(0.10, 0.50), long_over=100_000, long=_price(0.50, 2.50))
+_HAIKU_PRICE = replace(_list_price(0.10, 0.50), long_over=100_000, long=_list_price(0.50, 2.50))
 
-TABLE: dict[str, Card] = {
-    "claude-fable-5-1": _modern(_price(10, 50, 0.025)),
-    "claude-mythos-5-1": _modern(_price(10, 50, 0.025)),
-    "claude-fable-5": _modern(_price(10, 50)),
-    "claude-mythos-5": _modern(_price(10, 50)),
-    "claude-opus-5-5": _modern(_price(4, 20, 0.05)),
-    "claude-opus-5": _modern(_price(5, 25)),
-    "claude-opus-4-8": _modern(_price(5, 25)),
-    "claude-opus-4-7": _modern(_price(5, 25)),
-    "claude-opus-4-6": Card(_price(5, 25), 1_000_000, 128_000),
-    "claude-opus-4-5": Card(_price(5, 25)),
-    "claude-sonnet-5-5": _modern(_price(2, 10, 0.05)),
-    "claude-sonnet-5": _modern(_price(2, 10)),
-    "claude-sonnet-4-6": Card(_price(3, 15), 1_000_000, 64_000),
-    "claude-sonnet-4-5": Card(_price(3, 15)),
-    "claude-haiku-5-5": _modern(_HAIKU),
-    "claude-haiku-4-5": Card(_price(1, 5)),
-    "gpt-6-sol": _gpt(2, 10),
-    "gpt-6-luna": _gpt(0.10, 0.50),
+MODEL_CARDS: dict[str, ModelCard] = {
+    "claude-fable-5-1": _modern_card(_list_price(10, 50, 0.025)),
+    "claude-mythos-5-1": _modern_card(_list_price(10, 50, 0.025)),
+    "claude-fable-5": _modern_card(_list_price(10, 50)),
+    "claude-mythos-5": _modern_card(_list_price(10, 50)),
+    "claude-opus-5-5": _modern_card(_list_price(4, 20, 0.05)),
+    "claude-opus-5": _modern_card(_list_price(5, 25)),
+    "claude-opus-4-8": _modern_card(_list_price(5, 25)),
+    "claude-opus-4-7": _modern_card(_list_price(5, 25)),
+    "claude-opus-4-6": ModelCard(_list_price(5, 25), 1_000_000, 128_000),
+    "claude-opus-4-5": ModelCard(_list_price(5, 25)),
+    "claude-sonnet-5-5": _modern_card(_list_price(2, 10, 0.05)),
+    "claude-sonnet-5": _modern_card(_list_price(2, 10)),
+    "claude-sonnet-4-6": ModelCard(_list_price(3, 15), 1_000_000, 64_000),
+    "claude-sonnet-4-5": ModelCard(_list_price(3, 15)),
+    "claude-haiku-5-5": _modern_card(_HAIKU_PRICE),
+    "claude-haiku-4-5": ModelCard(_list_price(1, 5)),
+    "gpt-6-sol": _gpt_card(2, 10),
+    "gpt-6-luna": _gpt_card(0.10, 0.50),
 }
 
 _SUFFIX = re.compile(r"(?:-20[0-9]{6}|-latest|@20[0-9]{6}|\[1m\])$")
 _PREFIX = re.compile(r"^(?:[a-z]{2,6}\.)?anthropic[./]")
 
 
-def resolve(model: str) -> str:
+def resolve_alias(model: str) -> str:
     """Return the full name behind a short one ("haiku"), or `model` itself."""
     return ALIASES.get(model, model)
 
 
-def card(model: str) -> Card:
+def model_card(model: str) -> ModelCard:
     """Return what is known about `model`: the user's figures first, then the table's.
 
     Raises BadRequest where prices.toml cannot be read.
     """
-    read = _last_read()
+    read = _current_prices()
     if model not in read.cards:
-        read.cards[model] = _card(model, read.overrides)
+        read.cards[model] = _make_card(model, read.overrides)
     return read.cards[model]
 
 
-def _card(model: str, overrides: Mapping[str, Any]) -> Card:
-    name = _PREFIX.sub("", _SUFFIX.sub("", resolve(model)))
-    known = TABLE.get(name, UNKNOWN)
+def _make_card(model: str, overrides: Mapping[str, Any]) -> ModelCard:
+    name = _PREFIX.sub("", _SUFFIX.sub("", resolve_alias(model)))
+    known = MODEL_CARDS.get(name, UNKNOWN_CARD)
     for pattern, values in overrides.items():
         if fnmatch.fnmatchcase(model, pattern) or fnmatch.fnmatchcase(name, pattern):
-            return _merge(known, values, pattern)
+            return _merge_card(known, values, pattern)
     return known
 
 
-def cost(model: str, usage: Usage) -> float | None:
+def request_cost_usd(model: str, usage: TokenUsage) -> float | None:
     """Return what one request of `usage` costs in USD, or None where the price is not known."""
-    price = card(model).price
-    return None if price is None else price.cost(usage)
+    price = model_card(model).price
+    return None if price is None else price.cost_usd(usage)
 
 
-class _Read(NamedTuple):
+class _PricesFile(NamedTuple):
     """prices.toml as it was last read, and the cards that were made of it."""
 
     folder: str | None
     path: Path
     changed_ns: int
     overrides: Mapping[str, Any]
-    cards: dict[str, Card]
+    cards: dict[str, ModelCard]
 
 
-_read: _Read | None = None
+_prices_file: _PricesFile | None = None
 """Every call asks for a price four times: the file is looked at each time, and read when it
 changed."""
 
 
-def _last_read() -> _Read:
-    global _read
+def _current_prices() -> _PricesFile:
+    global _prices_file
     folder = os.environ.get("RLM_MCP_CONFIG_DIR")
-    path = _read.path if _read and _read.folder == folder else config.config_dir() / "prices.toml"
+    path = (
+        _prices_file.path
+        if _prices_file and _prices_file.folder == folder
+        else config.config_dir() / "prices.toml"
+    )
     try:
         changed_ns = os.stat(path).st_mtime_ns
     except OSError:
         changed_ns = 0
-    if _read is None or (_read.path, _read.changed_ns) != (path, changed_ns):
-        _read = _Read(folder, path, changed_ns, _overrides(path) if changed_ns else {}, {})
-    return _read
+    if _prices_file is None or (_prices_file.path, _prices_file.changed_ns) != (path, changed_ns):
+        _prices_file = _PricesFile(
+            folder, path, changed_ns, _read_overrides(path) if changed_ns else {}, {}
+        )
+    return _prices_file
 
 
-def _overrides(path: Path) -> Mapping[str, Any]:
+def _read_overrides(path: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -161,7 +167,7 @@ def _overrides(path: Path) -> Mapping[str, Any]:
         raise BadRequest(f"Cannot read the prices in {path}: {error}.") from error
 
 
-def _merge(known: Card, values: Any, pattern: str) -> Card:
+def _merge_card(known: ModelCard, values: Any, pattern: str) -> ModelCard:
     try:
         rest = dict(values)
         sizes = {name: int(rest.pop(name)) for name in ("window", "max_output") if name in rest}

@@ -15,35 +15,37 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models.model import Reply
 
-ATTEMPTS = 4
+if TYPE_CHECKING:
+    from rlm_mcp.models.model import ModelReply
+
+MAX_ATTEMPTS = 4
 """The most times that one call is sent."""
 
-QUIET = 4
+DEAD_AFTER_FAILURES = 4
 """Failures in a row, over all calls, after which none is sent again."""
 
 FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 30.0
+MAX_WAIT_S = 30.0
 """A provider that asks for more than this gets no second try here; the caller is told."""
 
 
-class Watcher(Protocol):
+class RetryWatcher(Protocol):
     """Who looks after the sends of one call."""
 
-    def failed(self, error: ModelError) -> None:
+    def on_failure(self, error: ModelError) -> None:
         """Hear of a failed send; raise to have it not repeated."""
         ...
 
-    async def again(self) -> None:
+    async def wait_to_resend(self) -> None:
         """Return when the call may be sent again; raise ModelError where it may not."""
         ...
 
 
-WATCH: ContextVar[Watcher | None] = ContextVar("watch", default=None)
+CURRENT_WATCHER: ContextVar[RetryWatcher | None] = ContextVar("watch", default=None)
 """The watcher of the call that is being made."""
 
 
@@ -51,23 +53,25 @@ WATCH: ContextVar[Watcher | None] = ContextVar("watch", default=None)
 class Retry:
     """What the calls of one provider know together: how it fares, and when to send again."""
 
-    attempts: int = ATTEMPTS
+    max_attempts: int = MAX_ATTEMPTS
     failures: int = 0
     not_before: float = 0.0
-    chance: random.Random = field(default_factory=random.Random)
+    jitter: random.Random = field(default_factory=random.Random)
 
-    async def run(self, send: Callable[[], Awaitable[Reply]], timeout_s: float) -> Reply:
+    async def send_with_retry(
+        self, send: Callable[[], Awaitable[ModelReply]], timeout_s: float
+    ) -> ModelReply:
         """Return the reply of `send`, called at most `attempts` times within `timeout_s`.
 
         Raises ModelError, whose `attempts` says how often the call was sent.
         """
-        sent, watch = 0, WATCH.get()
+        sent, watch = 0, CURRENT_WATCHER.get()
         try:
             async with asyncio.timeout(timeout_s):
-                for tries in range(1, self.attempts + 1):
-                    await self._hold()
+                for tries in range(1, self.max_attempts + 1):
+                    await self._wait_not_before()
                     if watch is not None and sent:
-                        await self._allowed(watch, sent)
+                        await self._check_resend(watch, sent)
                     sent += 1
                     try:
                         reply = await send()
@@ -76,8 +80,8 @@ class Retry:
                         sent -= unsent
                         error.attempts = sent
                         if watch is not None:
-                            watch.failed(error)
-                        await self._pause(error, tries, unsent)
+                            watch.on_failure(error)
+                        await self._wait_or_raise(error, tries, unsent)
                     else:
                         self.failures = 0
                         return replace(reply, attempts=sent)
@@ -92,28 +96,28 @@ class Retry:
                 spent_usd=None,
             ) from error
 
-    async def _allowed(self, watch: Watcher, sent: int) -> None:
+    async def _check_resend(self, watch: RetryWatcher, sent: int) -> None:
         try:
-            await watch.again()
+            await watch.wait_to_resend()
         except ModelError as error:
             error.attempts = sent
             raise
 
-    async def _hold(self) -> None:
+    async def _wait_not_before(self) -> None:
         """Wait while the provider has asked all of us to wait."""
         while (wait_s := self.not_before - time.monotonic()) > 0:
-            await asyncio.sleep(wait_s + self.chance.uniform(0, 0.1 * wait_s))
+            await asyncio.sleep(wait_s + self.jitter.uniform(0, 0.1 * wait_s))
 
-    async def _pause(self, error: ModelError, tries: int, unsent: bool) -> None:
+    async def _wait_or_raise(self, error: ModelError, tries: int, unsent: bool) -> None:
         """Wait before the next try, or raise `error` where there is to be none."""
         if error.kind in ("server", "network"):
             self.failures += 1
-        wait_s = FIRST_WAIT_S * 2 ** (tries - 1) * self.chance.uniform(0.5, 1.0)
+        wait_s = FIRST_WAIT_S * 2 ** (tries - 1) * self.jitter.uniform(0.5, 1.0)
         if error.retry_after_s is not None:
-            wait_s = error.retry_after_s + self.chance.uniform(0, 0.1)
+            wait_s = error.retry_after_s + self.jitter.uniform(0, 0.1)
         safe = unsent or error.kind in ("rate", "overloaded", "server")
-        hopeless = self.failures >= QUIET or wait_s > LONGEST_WAIT_S
-        if not error.retryable or not safe or tries >= self.attempts or hopeless:
+        hopeless = self.failures >= DEAD_AFTER_FAILURES or wait_s > MAX_WAIT_S
+        if not error.retryable or not safe or tries >= self.max_attempts or hopeless:
             raise error
         if error.kind == "rate":
             self.not_before = max(self.not_before, time.monotonic() + wait_s)

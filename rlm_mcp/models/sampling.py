@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlm_mcp.errors import ModelError, RlmError
-from rlm_mcp.models import estimate
-from rlm_mcp.models.model import Price, Reply, Request, Usage
-from rlm_mcp.models.status import words
+from rlm_mcp.models import token_estimate
+from rlm_mcp.models.http_errors import safe_excerpt
+from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
+class SampledReply:
     """What a client answered."""
 
     text: str
@@ -28,64 +28,64 @@ class Sampled:
     stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
 
 
-Ask = Callable[[Request], Awaitable[Sampled]]
+SamplingCall = Callable[[ModelRequest], Awaitable[SampledReply]]
 
-_lent: list[Ask] = []
-_own: ContextVar[Ask | None] = ContextVar("_own", default=None)
+_lent_clients: list[SamplingCall] = []
+_own_client: ContextVar[SamplingCall | None] = ContextVar("_own", default=None)
 
 
 @contextmanager
-def lend(ask: Ask) -> Iterator[None]:
+def lend_client(ask: SamplingCall) -> Iterator[None]:
     """Serve `sampling:` by `ask` while the context lasts, to calls that are made within it."""
-    _lent.append(ask)
-    token = _own.set(ask)
+    _lent_clients.append(ask)
+    token = _own_client.set(ask)
     try:
         yield
     finally:
-        _own.reset(token)
-        _lent.remove(ask)
+        _own_client.reset(token)
+        _lent_clients.remove(ask)
 
 
-def _lender() -> Ask:
+def _find_lender() -> SamplingCall:
     """Return the model of the client whose call this is. Raises ModelError.
 
     A call from a thread of ours may have lost its context: then the only client that lends is
     the one; with several, one client's prompts could be shown to another, so none is asked.
     """
-    own = _own.get()
-    if own in _lent:
+    own = _own_client.get()
+    if own in _lent_clients:
         return own
-    if own is None and len(_lent) == 1:
-        return _lent[0]
+    if own is None and len(_lent_clients) == 1:
+        return _lent_clients[0]
     raise ModelError(
         "Several clients lend a model, and this call cannot be told to be one's; use another model."
-        if own is None and _lent
+        if own is None and _lent_clients
         else "This client lends no model (no sampling); configure another one.",
         kind="auth",
         attempts=0,
     )
 
 
-def offered() -> bool:
+def is_offered() -> bool:
     """Say whether a client lends a model now."""
-    return bool(_lent)
+    return bool(_lent_clients)
 
 
 class Sampling:
     """The client's model. Clients ask their user about each call, so one at a time."""
 
     spec = "sampling:"
-    window = 200_000
+    window_tokens = 200_000
     price: Price | None = None
     concurrency: int | None = 1
 
-    async def ready(self) -> None:
+    async def check_ready(self) -> None:
         """Raise ModelError where the client lends no model."""
-        _lender()
+        _find_lender()
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: ModelRequest) -> ModelReply:
         """Return the client's reply. Raises ModelError."""
-        ask = _lender()
+        ask = _find_lender()
         try:
             async with asyncio.timeout(request.timeout_s):
                 said = await ask(request)
@@ -99,18 +99,20 @@ class Sampling:
         except RlmError:
             raise
         except Exception as error:  # whatever the client's side raises is its refusal
-            reason = words(str(error))
+            reason = safe_excerpt(str(error))
             raise ModelError(
                 f"The client refused the call ({reason or 'it did not say why'}); its user can "
                 "allow it, or use another model.",
                 kind="refused",
             ) from error
-        usage = Usage(estimate.request_tokens(request), estimate.tokens(said.text))
-        return Reply(said.text, usage, said.model, None, said.stop)
+        usage = TokenUsage(
+            token_estimate.estimate_request(request), token_estimate.estimate_tokens(said.text)
+        )
+        return ModelReply(said.text, usage, said.model, None, said.stop)
 
-    async def count(self, request: Request) -> int:
+    async def count_tokens(self, request: ModelRequest) -> int:
         """Return the input tokens of `request`, estimated."""
-        return estimate.request_tokens(request)
+        return token_estimate.estimate_request(request)
 
     async def close(self) -> None:
         """Hold nothing between calls, so release nothing."""

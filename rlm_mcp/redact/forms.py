@@ -5,8 +5,8 @@ an URL, on a command line, in the files of programs that keep them.
 from __future__ import annotations
 
 from rlm_mcp.redact import checks
-from rlm_mcp.redact.known import DETECT_SECRETS, GITLEAKS, NOSEY_PARKER, OWN, TOKENS
 from rlm_mcp.redact.rules import Rule, Rules
+from rlm_mcp.redact.token_forms import DETECT_SECRETS, GITLEAKS, NOSEY_PARKER, OWN, TOKENS
 
 _NAME = (
     r"(?:pass(?:w(?:or)?d|phrase|wd)?|pwd|secret(?:_?(?:access_?)?key)?|token|credentials?"

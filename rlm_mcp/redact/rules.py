@@ -138,18 +138,20 @@ class Rules:
     @functools.cached_property
     def places(self) -> Callable[[bytes], Iterator[int]]:
         """Return a function that gives the places of bytes at which a secret may begin."""
-        from rlm_mcp.corpus.starts import finder  # RE2 takes 15 ms to import, the pattern 10
+        from rlm_mcp.corpus.search.multi_pattern import (
+            compile_finder,  # RE2 takes 15 ms to import, the pattern 10
+        )
 
-        return finder({rule.signs for rule in self.all})
+        return compile_finder({rule.signs for rule in self.all})
 
     @functools.cached_property
     def places_of_parts(self) -> Callable[[bytes], Iterator[int]]:
         """Return the same function for lines: it also gives the newline before a line that may be
         a part of a secret from above.
         """
-        from rlm_mcp.corpus.starts import finder
+        from rlm_mcp.corpus.search.multi_pattern import compile_finder
 
-        return finder({*(rule.signs for rule in self.all), *_CONTINUED})
+        return compile_finder({*(rule.signs for rule in self.all), *_CONTINUED})
 
     def secrets(self, text: str) -> list[Secret]:
         """Return the secrets in a text, in order, none overlapping another.

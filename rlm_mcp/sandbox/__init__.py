@@ -5,17 +5,25 @@ The security boundary is the worker process and its kernel layer (jail/). The la
 A cell may be told what its contexts hold, and may say it to sub-models: that is not prevented here.
 """
 
-from rlm_mcp.sandbox.sandbox import Sandbox, layers
-from rlm_mcp.sandbox.values import LONG, After, Attachment, Bound, HostError, Limits, Outcome
+from rlm_mcp.sandbox.sandbox import Sandbox, sandbox_layers
+from rlm_mcp.sandbox.wire_values import (
+    LONG_ANSWER_NAME,
+    AfterCell,
+    Attachment,
+    BindingAnswer,
+    HostFunctionError,
+    SandboxLimits,
+    SandboxOutcome,
+)
 
 __all__ = [
-    "LONG",
-    "After",
+    "LONG_ANSWER_NAME",
+    "AfterCell",
     "Attachment",
-    "Bound",
-    "HostError",
-    "Limits",
-    "Outcome",
+    "BindingAnswer",
+    "HostFunctionError",
     "Sandbox",
-    "layers",
+    "SandboxLimits",
+    "SandboxOutcome",
+    "sandbox_layers",
 ]

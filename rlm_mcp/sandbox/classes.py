@@ -11,8 +11,8 @@ import enum
 import typing
 from typing import Any
 
-from rlm_mcp.sandbox import names
-from rlm_mcp.sandbox.guards import adopt, check_words, is_made, shown_name
+from rlm_mcp.sandbox import allowed_names
+from rlm_mcp.sandbox.guards import adopt_class, check_words, is_made, shown_name
 
 _NOTHING = object()
 allowed_bases: set[type] = set()
@@ -32,13 +32,13 @@ class PlainEnumMeta(enum.EnumMeta):
         """Let `__new__` of a cell give members alone: the library writes to what it gives."""
         new, *more = super()._find_new_(*given)  # type: ignore[misc]
 
-        def member(made_of: Any, *values: Any) -> Any:
+        def make_member(made_of: Any, *values: Any) -> Any:
             made = new(made_of, *values)
             if not isinstance(made, made_of):
                 raise TypeError("__new__ of an Enum gives a member of it")
             return made
 
-        return (member if new is not object.__new__ else new, *more)
+        return (make_member if new is not object.__new__ else new, *more)
 
 
 def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **options: Any) -> type:
@@ -63,7 +63,7 @@ def make_class(name: str, bases: tuple[Any, ...], body: dict[str, Any], **option
         made = meta(name, bases, body, **options)  # type: ignore[arg-type]
     else:
         made = _make_enum(name, bases, body, options)
-    adopt(check_fields(made))
+    adopt_class(check_fields(made))
     return made
 
 
@@ -71,7 +71,7 @@ def _make_tuple(name: str, bases: tuple[Any, ...], body: dict[str, Any]) -> type
     _check_body(body)
     check_words(list(body.get("__annotations__", ())))
     made: type = typing.NamedTupleMeta(name, bases, body)  # type: ignore[attr-defined]
-    adopt(made)
+    adopt_class(made)
     return made
 
 
@@ -91,7 +91,9 @@ def _make_enum(
 def check_fields(cls: type) -> type:
     """Check that no generated method of a dataclass reads what the guard would not."""
     if issubclass(cls, (str, AttributeError)):
-        for word in names.GUARDED.intersection(getattr(cls, "__dataclass_fields__", ())):
+        for word in allowed_names.GUARDED_NAMES.intersection(
+            getattr(cls, "__dataclass_fields__", ())
+        ):
             raise TypeError(f'"{word}" cannot be a field of this class')
     return cls
 
@@ -99,14 +101,16 @@ def check_fields(cls: type) -> type:
 def _without_trace(own: Any) -> Any:
     """Keep the traceback from `__exit__`: it is None there."""
 
-    def leave(self: Any, kind: Any = None, error: Any = None, trace: Any = None) -> Any:
+    def exit_without_trace(
+        self: Any, kind: Any = None, error: Any = None, trace: Any = None
+    ) -> Any:
         bind = getattr(type(own), "__get__", None)
         return (own if bind is None else bind(own, self, type(self)))(kind, error, None)
 
-    leave.__name__ = leave.__qualname__ = "__exit__"
+    exit_without_trace.__name__ = exit_without_trace.__qualname__ = "__exit__"
     if getattr(own, "__isabstractmethod__", False):
-        leave.__isabstractmethod__ = True  # type: ignore[attr-defined]
-    return leave
+        exit_without_trace.__isabstractmethod__ = True  # type: ignore[attr-defined]
+    return exit_without_trace
 
 
 def _check_body(body: dict[str, Any]) -> None:
@@ -117,13 +121,15 @@ def _check_body(body: dict[str, Any]) -> None:
         given = body[field]
         words = (given,) if isinstance(given, str) else tuple(given)
         for word in words:
-            fault = names.attribute_fault(word) if type(word) is str else "a name is no string"
+            fault = (
+                allowed_names.attribute_fault(word) if type(word) is str else "a name is no string"
+            )
             if fault:
                 raise TypeError(fault)
         if field != "__annotations__":
             body[field] = words  # what was checked, whatever it would give the next time
     for key in body:
-        if key in names.HIDDEN:
+        if key in allowed_names.HIDDEN_NAMES:
             raise TypeError(f'"{key}" is a reserved name')
     for key in ("__exit__", "__aexit__"):
         if key in body:

@@ -17,11 +17,11 @@ from rlm_mcp.sandbox.wire import (
     HEADER,
     MAX_TO_WORKER,
     SMALL,
-    Closed,
-    Late,
+    ChannelClosed,
+    DeadlinePassed,
     Message,
-    Violation,
-    decode,
+    ProtocolViolation,
+    decode_message,
 )
 
 
@@ -56,7 +56,7 @@ class Line:
             except BlockingIOError:
                 self._wait(deadline, writing=True)
             except OSError:
-                raise Closed from None
+                raise ChannelClosed from None
 
     def receive(
         self, deadline: float, json_limit: int, raw_limit: int = 0, chars: int = MAX_TO_WORKER
@@ -79,9 +79,9 @@ class Line:
                 self._wait(deadline, writing=False)
                 continue
             except OSError:
-                raise Closed from None
+                raise ChannelClosed from None
             if not count:
-                raise Closed
+                raise ChannelClosed
 
     def _take(self, json_limit: int, raw_limit: int, chars: int) -> tuple[Message, bytes] | None:
         buffer = self._buffer
@@ -91,7 +91,7 @@ class Line:
             return None
         size, raw_size = HEADER.unpack_from(buffer)
         if size > json_limit or raw_size > raw_limit:
-            raise Violation(f"a frame of {size:,} + {raw_size:,} bytes")
+            raise ProtocolViolation(f"a frame of {size:,} + {raw_size:,} bytes")
         end = HEADER.size + size + raw_size
         if size + raw_size > SMALL:
             self._large, self._sizes = bytearray(size + raw_size), (size, raw_size)
@@ -101,7 +101,7 @@ class Line:
             return self._take_large(chars)
         if len(buffer) < end:
             return None
-        message = decode(buffer[HEADER.size : HEADER.size + size])
+        message = decode_message(buffer[HEADER.size : HEADER.size + size])
         raw = bytes(buffer[HEADER.size + size : end])
         del buffer[:end]
         self.taken = size
@@ -115,21 +115,21 @@ class Line:
         self.taken, _ = self._sizes
         raw = bytes(memoryview(body)[self.taken :])
         del body[self.taken :]
-        return decode(body, chars), raw
+        return decode_message(body, chars), raw
 
     def _wait(self, deadline: float, *, writing: bool) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise Late
+            raise DeadlinePassed
         if self._poll is None:
             ends = [self._socket]
             ready = select.select([] if writing else ends, ends if writing else [], [], left)
             if not (ready[0] or ready[1]):
-                raise Late
+                raise DeadlinePassed
             return
         self._poll.register(self._socket, select.POLLOUT if writing else select.POLLIN)
         if not self._poll.poll(max(1, round(left * 1000))):
-            raise Late
+            raise DeadlinePassed
 
     def close(self) -> None:
         """Close the socket; the worker sees the end of its input."""
@@ -161,7 +161,7 @@ class Inside:
         raw = bytes(self._buffer[HEADER.size + size : HEADER.size + size + raw_size])
         del self._buffer[: HEADER.size + size + raw_size]
         fds, self._fds = self._fds, []
-        return decode(body), raw, fds
+        return decode_message(body), raw, fds
 
     def _receive(self, wanted: int) -> tuple[bytes, list[tuple[int, int, bytes]]]:
         if not hasattr(socket, "CMSG_SPACE"):  # Windows: no descriptors come this way
@@ -174,7 +174,7 @@ class Inside:
             wanted = max(1 << 16, min(size - len(self._buffer), 1 << 20))
             data, rights = self._receive(wanted)
             if not data:
-                raise Closed
+                raise ChannelClosed
             for _, _, passed in rights:
                 fds = array.array("i")
                 fds.frombytes(passed[: len(passed) - len(passed) % fds.itemsize])

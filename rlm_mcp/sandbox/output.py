@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-KEPT = 8_000_000
+KEPT_CHARS = 8_000_000
 """Characters of output that stay readable in the environment as `_stdout`."""
-_TAIL = 100_000
+_TAIL_CHARS = 100_000
 
 
-class Output:
+class CellOutput:
     """Collects text; counts all of it, keeps the head and the tail of too much."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.start()
+        self.start_cell()
 
-    def start(self) -> None:
+    def start_cell(self) -> None:
         """Begin a new cell."""
         self.chars = 0
         self._head: list[str] = []
@@ -32,19 +32,19 @@ class Output:
         text = str.__str__(text)
         size = len(text)
         self.chars += size
-        room = KEPT - self._head_chars
+        room = KEPT_CHARS - self._head_chars
         if room > 0:
             self._head.append(text[:room])
             self._head_chars += min(size, room)
             text = text[room:]
         if text:
-            self._tail.append(text[-_TAIL:])
+            self._tail.append(text[-_TAIL_CHARS:])
             self._tail_chars += len(self._tail[-1])
-            while self._tail_chars - len(self._tail[0]) >= _TAIL:
+            while self._tail_chars - len(self._tail[0]) >= _TAIL_CHARS:
                 self._tail_chars -= len(self._tail.popleft())
         return size
 
-    def whole(self) -> str:
+    def kept_text(self) -> str:
         """Return everything that was kept."""
         head, tail = "".join(self._head), "".join(self._tail)
         if self.chars > self._head_chars:
@@ -52,9 +52,9 @@ class Output:
             return f"{head}\n… {left:,} characters not kept …\n{tail}"
         return head
 
-    def shown(self) -> str:
+    def shown_text(self) -> str:
         """Return what goes to the model: head and tail, with counts between them."""
-        whole = self.whole()
+        whole = self.kept_text()
         if self.chars <= self.limit:
             return whole
         head = self.limit * 2 // 3
@@ -68,39 +68,39 @@ class Output:
 
 def short_repr(value: object, limit: int) -> str:
     """Return `repr(value)`, cut to about `limit` characters before it is built."""
-    return _Repr(limit).of(value)
+    return _BoundedRepr(limit).repr_value(value)
 
 
-class _Repr:
+class _BoundedRepr:
     def __init__(self, limit: int) -> None:
         self.left = limit
         self.inside: set[int] = set()
 
-    def of(self, value: Any) -> str:
+    def repr_value(self, value: Any) -> str:
         if self.left <= 0:
             return "…"
         cls = type(value)
         if cls is str or cls is bytes:
-            return self.text(value)
+            return self.repr_text(value)
         if cls in (list, tuple, set, frozenset, dict) and value:
-            return self.container(value, cls)
+            return self.repr_container(value, cls)
         text = repr(value)
-        return self.spend(text)
+        return self.spend_chars(text)
 
-    def text(self, value: Any) -> str:
+    def repr_text(self, value: Any) -> str:
         if len(value) <= self.left:
-            return self.spend(repr(value))
+            return self.spend_chars(repr(value))
         cut = repr(value[: self.left])
         self.left = 0
         return f"{cut}… ({len(value):,} {'characters' if isinstance(value, str) else 'bytes'})"
 
-    def spend(self, text: str) -> str:
+    def spend_chars(self, text: str) -> str:
         if len(text) > self.left:
             text = f"{text[: self.left]}… ({len(text):,} characters)"
         self.left -= len(text)
         return text
 
-    def container(self, value: Any, cls: type) -> str:
+    def repr_container(self, value: Any, cls: type) -> str:
         opening, closing = _BRACKETS[cls]
         if id(value) in self.inside:
             return f"{opening}...{closing}"
@@ -112,9 +112,9 @@ class _Repr:
                 break
             self.left -= 2
             if cls is dict:
-                parts.append(f"{self.of(item[0])}: {self.of(item[1])}")
+                parts.append(f"{self.repr_value(item[0])}: {self.repr_value(item[1])}")
             else:
-                parts.append(self.of(item))
+                parts.append(self.repr_value(item))
         self.inside.discard(id(value))
         body = ", ".join(parts)
         if cls is tuple and len(value) == 1:

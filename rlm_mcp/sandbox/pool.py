@@ -21,8 +21,8 @@ from pathlib import Path
 
 from rlm_mcp.errors import SandboxError
 from rlm_mcp.sandbox import wire
-from rlm_mcp.sandbox.jail import choose
-from rlm_mcp.sandbox.process import PidHandle, Process, Spawner
+from rlm_mcp.sandbox.jail import select
+from rlm_mcp.sandbox.process import PidHandle, Spawner, WorkerProcess
 
 START_SECONDS = 30.0
 """How long a zygote or a worker may take to answer on a machine under load."""
@@ -30,7 +30,7 @@ _START = "import sys; sys.path += {paths!r}; from rlm_mcp.sandbox import zygote;
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class WorkerConfig:
     """What a worker is told before its first cell."""
 
     memory_mb: int
@@ -61,7 +61,7 @@ class Zygote:
             )
         self._control = ours
         self._control.settimeout(START_SECONDS)
-        self._ordered: socket.socket | None = None
+        self._ordered_end: socket.socket | None = None
         self.owner = os.getpid()
         try:
             started = self._control.recv(1)
@@ -70,40 +70,40 @@ class Zygote:
         if started != b"+":
             self.close()
             raise SandboxError("The sandbox could not start its first process; run rlm-mcp doctor.")
-        self._order()
+        self._order_fork()
 
-    def take(self) -> Process:
+    def take_worker(self) -> WorkerProcess:
         """Return a fresh worker and order the next one."""
-        if self._ordered is None:
-            self._order()
-        end, self._ordered = self._ordered, None
+        if self._ordered_end is None:
+            self._order_fork()
+        end, self._ordered_end = self._ordered_end, None
         assert end is not None
         data, rights, _, _ = self._control.recvmsg(4, socket.CMSG_SPACE(4))
         if len(data) != 4:
             raise OSError("the zygote is gone")
         pidfd = array.array("i", rights[0][2][:4])[0] if rights else None
-        process = Process(end, PidHandle(struct.unpack(">I", data)[0], pidfd))
+        process = WorkerProcess(end, PidHandle(struct.unpack(">I", data)[0], pidfd))
         with contextlib.suppress(OSError):
-            self._order()
+            self._order_fork()
         return process
 
-    def _order(self) -> None:
+    def _order_fork(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             passed = array.array("i", [theirs.fileno()]).tobytes()
             self._control.sendmsg([b"f"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
-        self._ordered = ours
+        self._ordered_end = ours
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether it belongs to this process (not to one we were forked from) and runs."""
         return self.owner == os.getpid() and self._process.poll() is None
 
     def close(self) -> None:
         """End it; its workers end with it."""
         self._control.close()
-        if self._ordered is not None:
-            self._ordered.close()
+        if self._ordered_end is not None:
+            self._ordered_end.close()
         if self.owner == os.getpid():
             self._process.kill()
             self._process.wait()
@@ -113,13 +113,13 @@ _lock = threading.Lock()
 _zygote: Zygote | Spawner | None = None
 
 
-def take(config: Config, *, reduced: bool) -> tuple[Process, tuple[str, ...]]:
+def take_worker(config: WorkerConfig, *, reduced: bool) -> tuple[WorkerProcess, tuple[str, ...]]:
     """Return a locked and tested worker and its layers.
 
     Raises SandboxError where there is no kernel layer and the user has not opted for less, and
     for a worker whose self-test let anything through.
     """
-    process = _fork()
+    process = _fork_worker()
     try:
         deadline = time.monotonic() + START_SECONDS
         order = {
@@ -131,30 +131,30 @@ def take(config: Config, *, reduced: bool) -> tuple[Process, tuple[str, ...]]:
             "language": config.language,
             "kernel": config.kernel,
         }
-        process.line.send(wire.encode(order), deadline)
-        ready, _ = process.line.receive(deadline, 1 << 16)
-    except (wire.Closed, wire.Late, wire.Violation) as error:
-        process.kill()
+        process.channel.send(wire.encode_frame(order), deadline)
+        ready, _ = process.channel.receive(deadline, 1 << 16)
+    except (wire.ChannelClosed, wire.DeadlinePassed, wire.ProtocolViolation) as error:
+        process.kill_worker()
         raise SandboxError(
             f"A sandbox worker did not start with cell_memory_mb = {config.memory_mb}. If that is "
             "too little, raise it in the project's .rlm/config.toml or in your own config.toml; "
             "else run rlm-mcp doctor."
         ) from error
-    layers = _layers(ready)
+    layers = _ready_layers(ready)
     failed = ready.get("failed")
-    if config.kernel and not reduced and (failed != [] or not _enough(layers)):
-        process.kill()
+    if config.kernel and not reduced and (failed != [] or not _is_full(layers)):
+        process.kill_worker()
         raise SandboxError(
             f"The sandbox has no full kernel layer here (layers: {', '.join(layers) or 'none'}; "
             f"not refused: {', '.join(map(str, failed or [])) or 'nothing'}). To run with less, "
             "set reduced_sandbox in your own configuration or on the command line."
         )
     if any(name.startswith("linux") for name in layers):
-        process.memory_limit = config.memory_mb << 20
+        process.memory_limit_bytes = config.memory_mb << 20
     return process, layers
 
 
-def stop() -> None:
+def stop_pool() -> None:
     """End the zygote and every worker; the next `take` starts anew."""
     global _zygote
     with _lock:
@@ -163,16 +163,16 @@ def stop() -> None:
         _zygote = None
 
 
-def _fork() -> Process:
+def _fork_worker() -> WorkerProcess:
     global _zygote
     with _lock:
         for attempt in (1, 2):
-            if _zygote is None or not _zygote.alive:
+            if _zygote is None or not _zygote.is_alive:
                 if _zygote is not None:
                     _zygote.close()
                 _zygote = Zygote() if hasattr(os, "fork") else Spawner(_import_paths())
             try:
-                return _zygote.take()
+                return _zygote.take_worker()
             except OSError as error:
                 _zygote.close()
                 _zygote = None
@@ -181,15 +181,15 @@ def _fork() -> Process:
     raise AssertionError("unreachable")
 
 
-def _layers(ready: wire.Message) -> tuple[str, ...]:
+def _ready_layers(ready: wire.Message) -> tuple[str, ...]:
     layers = ready.get("layers")
     if ready.get("op") != "ready" or type(layers) is not list:
         return ()
     return tuple(str(name) for name in layers)
 
 
-def _enough(layers: tuple[str, ...]) -> bool:
-    return bool(choose.FULL.intersection(layers))
+def _is_full(layers: tuple[str, ...]) -> bool:
+    return bool(select.FULL_LAYERS.intersection(layers))
 
 
 def _import_paths() -> list[str]:
@@ -203,4 +203,4 @@ def _import_paths() -> list[str]:
     return list(dict.fromkeys([ours, str(Path(spec.origin).resolve().parents[1])]))
 
 
-atexit.register(stop)
+atexit.register(stop_pool)

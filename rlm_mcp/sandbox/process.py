@@ -35,20 +35,20 @@ _START = (
 )
 
 
-class Handle(Protocol):
+class ProcessHandle(Protocol):
     """What a worker is held by."""
 
     @property
     def pid(self) -> int: ...
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send a signal, unless the process is gone."""
         ...
 
-    def kill(self) -> None:
+    def kill_and_wait(self) -> None:
         """End the process and wait until it has ended."""
         ...
 
-    def widen(self, size: int) -> None:
+    def raise_limit(self, size: int) -> None:
         """Let the process map so many bytes more of files."""
         ...
 
@@ -62,12 +62,12 @@ class PidHandle:
         self._ended = False
         self._lock = threading.Lock()
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send a signal, unless the process is gone."""
         with self._lock:
-            self._signal(number)
+            self._send_locked(number)
 
-    def _signal(self, number: int) -> None:
+    def _send_locked(self, number: int) -> None:
         if self._ended:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -76,10 +76,10 @@ class PidHandle:
             else:
                 os.kill(self.pid, number)
 
-    def kill(self) -> None:
+    def kill_and_wait(self) -> None:
         """End the process and wait until it has ended."""
         with self._lock:
-            self._signal(_KILL)
+            self._send_locked(_KILL)
             if self._pidfd is not None and not self._ended:
                 waiting = select.poll()
                 waiting.register(self._pidfd, select.POLLIN)
@@ -87,7 +87,7 @@ class PidHandle:
                 os.close(self._pidfd)
             self._ended = True
 
-    def widen(self, size: int) -> None:
+    def raise_limit(self, size: int) -> None:
         """Raise the limit of the address space; the process itself cannot."""
         import resource  # absent on Windows, where this line is never reached
 
@@ -111,50 +111,50 @@ class ChildHandle:
         self._child = child
         self.pid = child.pid
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Only ending is possible: a cell that runs too long loses its worker."""
         if number == _KILL:
             self._child.kill()
 
-    def kill(self) -> None:
+    def kill_and_wait(self) -> None:
         """End the process and wait until it has ended."""
         self._child.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(END_SECONDS)
 
-    def widen(self, size: int) -> None:
+    def raise_limit(self, size: int) -> None:
         """Nothing to do: the job counts private memory, not addresses."""
 
 
-class Process:
+class WorkerProcess:
     """A worker: its line, and what it is held by."""
 
-    def __init__(self, end: socket.socket, handle: Handle) -> None:
-        self.line = Line(end)
+    def __init__(self, end: socket.socket, handle: ProcessHandle) -> None:
+        self.channel = Line(end)
         self.handle = handle
-        self.memory_limit = 0
+        self.memory_limit_bytes = 0
         """Bytes of memory, page tables included, above which it is killed; 0: none."""
-        self.held = 0
+        self.killed_bytes = 0
         """Bytes that it held when it was killed for them."""
 
     @property
     def pid(self) -> int:
         return self.handle.pid
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send a signal, unless the worker is gone."""
-        self.handle.signal(number)
+        self.handle.send_signal(number)
 
-    def widen(self, size: int) -> None:
+    def raise_limit(self, size: int) -> None:
         """Make room for a context of so many bytes, and for its page tables."""
-        self.handle.widen(size)
-        if self.memory_limit:
-            self.memory_limit += size >> 9
+        self.handle.raise_limit(size)
+        if self.memory_limit_bytes:
+            self.memory_limit_bytes += size >> 9
 
-    def kill(self) -> None:
+    def kill_worker(self) -> None:
         """End the worker now and release what it held here."""
-        self.handle.kill()
-        self.line.close()
+        self.handle.kill_and_wait()
+        self.channel.close()
 
 
 def memory_held(pid: int) -> int:
@@ -175,29 +175,31 @@ class MemoryWatch:
     """
 
     def __init__(self) -> None:
-        self._until: dict[Process, float] = {}
+        self._until: dict[WorkerProcess, float] = {}
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def begin(self, process: Process) -> None:
+    def watch_process(self, process: WorkerProcess) -> None:
         """Watch a worker until a while after `end`."""
-        if process.memory_limit:
+        if process.memory_limit_bytes:
             with self._lock:
                 self._until[process] = float("inf")
                 if self._thread is None or not self._thread.is_alive():
-                    self._thread = threading.Thread(target=self._run, daemon=True, name="rlm-watch")
+                    self._thread = threading.Thread(
+                        target=self._watch_loop, daemon=True, name="rlm-watch"
+                    )
                     self._thread.start()
             if not self._wanted.is_set():
                 self._wanted.set()
 
-    def end(self, process: Process) -> None:
+    def unwatch_soon(self, process: WorkerProcess) -> None:
         """Stop watching a worker soon."""
-        if process.memory_limit:
+        if process.memory_limit_bytes:
             with self._lock:
                 self._until[process] = time.monotonic() + LINGER_SECONDS
 
-    def _run(self) -> None:
+    def _watch_loop(self) -> None:
         while True:
             self._wanted.wait()
             time.sleep(WATCH_SECONDS)
@@ -209,9 +211,9 @@ class MemoryWatch:
                     self._wanted.clear()
             for process in watched:
                 held = memory_held(process.pid)
-                if held > process.memory_limit + MEMORY_SLACK_BYTES:
-                    process.held = held
-                    process.signal(_KILL)
+                if held > process.memory_limit_bytes + MEMORY_SLACK_BYTES:
+                    process.killed_bytes = held
+                    process.send_signal(_KILL)
 
 
 memory_watch = MemoryWatch()
@@ -222,9 +224,9 @@ class Spawner:
 
     def __init__(self, paths: list[str]) -> None:
         self._start = _START.format(paths=paths)
-        self.alive = True
+        self.is_alive = True
 
-    def take(self) -> Process:
+    def take_worker(self) -> WorkerProcess:
         """Start a worker and hand it its end of the line."""
         ours, theirs = socket.socketpair()
         child = subprocess.Popen(
@@ -240,8 +242,8 @@ class Spawner:
             assert child.stdin is not None
             child.stdin.write(base64.b64encode(share(child.pid)))
             child.stdin.close()
-        return Process(ours, ChildHandle(child))
+        return WorkerProcess(ours, ChildHandle(child))
 
     def close(self) -> None:
         """Nothing is kept: workers end when their lines are closed."""
-        self.alive = False
+        self.is_alive = False

@@ -17,9 +17,9 @@ from typing import Any
 
 from rlm_mcp.errors import BadRequest, SandboxError, did_you_mean
 from rlm_mcp.sandbox import pool, wire
-from rlm_mcp.sandbox.journal import Journal, rows
-from rlm_mcp.sandbox.link import INTERRUPT_SECONDS, Clock, Link, Unready
-from rlm_mcp.sandbox.values import Attachment, Limits, Outcome
+from rlm_mcp.sandbox.connection import INTERRUPT_SECONDS, CellClock, WorkerConnection, WorkerUnready
+from rlm_mcp.sandbox.namespace_journal import SandboxJournal, checked_rows
+from rlm_mcp.sandbox.wire_values import Attachment, SandboxLimits, SandboxOutcome
 
 ORDER_SECONDS = 20.0
 """How long a worker may take over what is no cell (binding, copying a variable)."""
@@ -39,7 +39,7 @@ class Sandbox:
     def __init__(
         self,
         *,
-        limits: Limits | None = None,
+        limits: SandboxLimits | None = None,
         host: Mapping[str, Callable[..., Any]] | None = None,
         tools: Mapping[str, str] | None = None,
         language: bool = True,
@@ -47,10 +47,10 @@ class Sandbox:
         reduced: bool = False,
         waited: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or SandboxLimits()
         self._waited = waited
         self._host = dict(host or {})
-        self._config = pool.Config(
+        self._config = pool.WorkerConfig(
             self.limits.memory_mb,
             self.limits.output_chars,
             self.limits.wire_bytes,
@@ -59,16 +59,16 @@ class Sandbox:
             kernel,
         )
         self._reduced = reduced
-        self._journal = Journal(list(self._host), dict(tools or {}))
+        self._journal = SandboxJournal(list(self._host), dict(tools or {}))
         self._lock = threading.Lock()
         self._runner: int | None = None
-        self._clock: Clock | None = None
+        self._clock: CellClock | None = None
         self._closed = False
-        self._link: Link | None = None
+        self._connection: WorkerConnection | None = None
         self.layers: tuple[str, ...] = ()
         """The active layers, by name, after the worker's self-test."""
-        with self._turn():
-            self._start()
+        with self._take_turn():
+            self._start_worker()
 
     def __enter__(self) -> Sandbox:
         return self
@@ -78,49 +78,49 @@ class Sandbox:
 
     # Cells and tools
 
-    def run(self, code: str, *, seconds: float | None = None, look: str = "") -> Outcome:
+    def execute(self, code: str, *, seconds: float | None = None, look: str = "") -> SandboxOutcome:
         """Run one cell; never raises for what the cell does.
 
         With `look`, the outcome tells what there was after it (`Outcome.after`): the names, and
         that variable. It comes in the cell's own reply: asking for both takes two more.
         """
-        return self._cell({"op": "run", "code": str(code), "look": look}, seconds)
+        return self._execute_order({"op": "run", "code": str(code), "look": look}, seconds)
 
-    def call(
+    def call_tool(
         self, tool: str, arguments: Mapping[str, Any], *, seconds: float | None = None
-    ) -> Outcome:
+    ) -> SandboxOutcome:
         """Call a tool's function; `Outcome.shown` is what an agent sees."""
         if tool not in self._journal.tools:
             raise BadRequest(f"There is no tool {tool!r}.{did_you_mean(tool, self._journal.tools)}")
-        order = {"op": "call", "tool": tool, "arguments": wire.plain(dict(arguments))}
-        return self._cell(order, seconds)
+        order = {"op": "call", "tool": tool, "arguments": wire.plain_copy(dict(arguments))}
+        return self._execute_order(order, seconds)
 
     def interrupt(self, reason: str) -> None:
         """Stop the running cell, from any thread; it is killed if it has not stopped after 1 s."""
-        clock, link = self._clock, self._link
+        clock, link = self._clock, self._connection
         if clock is not None and link is not None:
-            clock.stop(reason, INTERRUPT_SECONDS)
-            link.process.signal(signal.SIGINT)
+            clock.begin_stop(reason, INTERRUPT_SECONDS)
+            link.process.send_signal(signal.SIGINT)
 
     # Variables
 
-    def attach(self, name: str, attachment: Attachment) -> None:
+    def attach_variable(self, name: str, attachment: Attachment) -> None:
         """Bind or rebind a context variable; its text is mapped, not copied."""
-        with self._turn():
-            self._order(*self._journal.attached(name, attachment))
+        with self._take_turn():
+            self._send_order(*self._journal.remember_and_order(name, attachment))
 
-    def set(self, name: str, value: Any) -> None:
+    def set_variable(self, name: str, value: Any) -> None:
         """Bind a plain JSON value."""
-        with self._turn():
-            self._order({"op": "set", "name": name, "value": wire.plain(value)})
+        with self._take_turn():
+            self._send_order({"op": "set", "name": name, "value": wire.plain_copy(value)})
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get_variable(self, name: str, default: Any = None) -> Any:
         """Return a JSON copy of a variable; `default` if there is none.
 
         Raises BadRequest for a value that is not plain or is over the limit of the wire.
         """
-        with self._turn():
-            answer = self._order({"op": "get", "name": name})
+        with self._take_turn():
+            answer = self._send_order({"op": "get", "name": name})
         if answer.get("problem"):
             raise BadRequest(f"The variable {name!r} cannot be copied: {answer['problem']}.")
         return answer.get("value") if answer.get("found") is True else default
@@ -132,15 +132,15 @@ class Sandbox:
         """
         parts: list[str] = []
         step = self.limits.wire_bytes // 4
-        with self._turn():
+        with self._take_turn():
             while end is None or start < end:
                 stop = start + step if end is None else min(end, start + step)
-                answer = self._order({"op": "text", "name": name, "start": start, "end": stop})
+                answer = self._send_order({"op": "text", "name": name, "start": start, "end": stop})
                 text = answer.get("text")
                 if type(text) is not str:
                     return None
                 if len(text) > step:
-                    self._drop()
+                    self._drop_worker()
                     raise SandboxError("A sandbox worker sent more than it was asked for.")
                 parts.append(text)
                 start = stop
@@ -148,21 +148,21 @@ class Sandbox:
                     break
         return "".join(parts)
 
-    def names(self) -> list[dict[str, Any]]:
+    def list_variables(self) -> list[dict[str, Any]]:
         """Return the variables that cells have bound: name, type, size, preview."""
-        with self._turn():
-            answer = self._order({"op": "names"})
+        with self._take_turn():
+            answer = self._send_order({"op": "names"})
         try:
-            return rows(answer.get("names"))
-        except wire.Violation as error:
+            return checked_rows(answer.get("names"))
+        except wire.ProtocolViolation as error:
             raise SandboxError(f"The sandbox worker broke its protocol: {error}.") from None
 
     def close(self) -> None:
         """End the worker; a running cell ends as killed."""
         self._closed = True
-        link = self._link
+        link = self._connection
         if link is not None:
-            link.process.kill()
+            link.process.kill_worker()
         if self._lock.acquire(timeout=5.0):
             self._journal.close()
             self._lock.release()
@@ -170,7 +170,7 @@ class Sandbox:
     # One thing at a time
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _take_turn(self) -> Iterator[None]:
         if self._runner == threading.get_ident():
             raise SandboxError("This environment is busy with the cell that made this call.")
         with self._lock:
@@ -182,119 +182,121 @@ class Sandbox:
             finally:
                 self._runner = None
 
-    def _cell(self, order: wire.Message, seconds: float | None) -> Outcome:
+    def _execute_order(self, order: wire.Message, seconds: float | None) -> SandboxOutcome:
         seconds = self.limits.seconds if seconds is None else seconds
-        with self._turn():
-            if self._link is None:
-                self._start()
+        with self._take_turn():
+            if self._connection is None:
+                self._start_worker()
             try:
-                return self._attempt(order, seconds)
-            except Unready:  # nothing of the cell was done: its successor runs it
+                return self._attempt_order(order, seconds)
+            except WorkerUnready:  # nothing of the cell was done: its successor runs it
                 pass
-            self._drop()
-            lost = () if self._closed else self._start()
+            self._drop_worker()
+            lost = () if self._closed else self._start_worker()
             try:
-                again = self._attempt(order, seconds)
-            except Unready as error:
-                return self._replaced(error, Clock(seconds), 0.0)
+                again = self._attempt_order(order, seconds)
+            except WorkerUnready as error:
+                return self._replace_worker(error, CellClock(seconds), 0.0)
             return replace(again, killed=True, lost=tuple(dict.fromkeys([*lost, *again.lost])))
 
-    def _attempt(self, order: wire.Message, seconds: float) -> Outcome:
-        if self._link is None:
-            raise Unready("the environment is closed")
-        clock = self._clock = Clock(seconds)
+    def _attempt_order(self, order: wire.Message, seconds: float) -> SandboxOutcome:
+        if self._connection is None:
+            raise WorkerUnready("the environment is closed")
+        clock = self._clock = CellClock(seconds)
         started = time.monotonic()
         try:
-            done, snapshot = self._link.order(order, clock)
-            outcome = self._journal.outcome(done, snapshot, clock)
-        except (wire.Closed, wire.Late, wire.Violation) as error:
-            return self._replaced(error, clock, time.monotonic() - started)
-        except Unready as error:
-            if clock.reason is not None:
-                return self._replaced(error, clock, time.monotonic() - started)
+            done, snapshot = self._connection.send_order(order, clock)
+            outcome = self._journal.checked_outcome(done, snapshot, clock)
+        except (wire.ChannelClosed, wire.DeadlinePassed, wire.ProtocolViolation) as error:
+            return self._replace_worker(error, clock, time.monotonic() - started)
+        except WorkerUnready as error:
+            if clock.stop_reason is not None:
+                return self._replace_worker(error, clock, time.monotonic() - started)
             raise
         except BaseException:  # from a host function: the worker still waits for its answer
-            self._drop()
+            self._drop_worker()
             raise
         finally:
             self._clock = None
         return outcome(time.monotonic() - started)
 
-    def _order(
+    def _send_order(
         self, order: wire.Message, raw: bytes = b"", fds: tuple[int, ...] = ()
     ) -> wire.Message:
         try:
-            return self._ordered(order, raw, fds)
-        except Unready:
-            self._drop()
+            return self._send_once(order, raw, fds)
+        except WorkerUnready:
+            self._drop_worker()
         try:
-            return self._ordered(order, raw, fds)
-        except Unready as error:
-            self._drop()
+            return self._send_once(order, raw, fds)
+        except WorkerUnready as error:
+            self._drop_worker()
             raise SandboxError("A sandbox worker did not answer; it is replaced.") from error
 
-    def _ordered(self, order: wire.Message, raw: bytes, fds: tuple[int, ...]) -> wire.Message:
-        if self._link is None:
-            self._start()
-        assert self._link is not None
+    def _send_once(self, order: wire.Message, raw: bytes, fds: tuple[int, ...]) -> wire.Message:
+        if self._connection is None:
+            self._start_worker()
+        assert self._connection is not None
         try:
-            done, snapshot = self._link.order(order, Clock(ORDER_SECONDS), raw, fds)
-            self._journal.remember(done, snapshot)
+            done, snapshot = self._connection.send_order(order, CellClock(ORDER_SECONDS), raw, fds)
+            self._journal.remember_snapshot(done, snapshot)
             return done
-        except (wire.Closed, wire.Late, wire.Violation) as error:
-            self._drop()
+        except (wire.ChannelClosed, wire.DeadlinePassed, wire.ProtocolViolation) as error:
+            self._drop_worker()
             raise SandboxError("A sandbox worker did not answer; it is replaced.") from error
 
     # Workers
 
-    def _start(self) -> tuple[str, ...]:
+    def _start_worker(self) -> tuple[str, ...]:
         """Take a worker and give it everything that the journal holds; return what was lost."""
         lost: tuple[str, ...] = ()
         for with_snapshot in (True, False):
-            process, self.layers = pool.take(self._config, reduced=self._reduced)
-            link = Link(process, self._host, self.limits, self._journal.attached, self._waited)
+            process, self.layers = pool.take_worker(self._config, reduced=self._reduced)
+            link = WorkerConnection(
+                process, self._host, self.limits, self._journal.remember_and_order, self._waited
+            )
             try:
-                lost = self._journal.replay(link, with_snapshot=with_snapshot)
-            except (wire.Closed, wire.Late, wire.Violation, Unready):
-                process.kill()
+                lost = self._journal.replay_into(link, with_snapshot=with_snapshot)
+            except (wire.ChannelClosed, wire.DeadlinePassed, wire.ProtocolViolation, WorkerUnready):
+                process.kill_worker()
                 continue
             except BaseException:
-                process.kill()
+                process.kill_worker()
                 raise
-            self._link = link
+            self._connection = link
             if self._closed:
-                process.kill()
+                process.kill_worker()
             return lost
         raise SandboxError("A sandbox worker could not be prepared; run rlm-mcp doctor.")
 
-    def _drop(self) -> None:
-        if self._link is not None:
-            self._link.process.kill()
-        self._link = None
+    def _drop_worker(self) -> None:
+        if self._connection is not None:
+            self._connection.process.kill_worker()
+        self._connection = None
 
-    def _replaced(self, error: Exception, clock: Clock, seconds: float) -> Outcome:
-        held = self._link.process.held >> 20 if self._link is not None else 0
-        self._drop()
+    def _replace_worker(self, error: Exception, clock: CellClock, seconds: float) -> SandboxOutcome:
+        held = self._connection.process.killed_bytes >> 20 if self._connection is not None else 0
+        self._drop_worker()
         lost: tuple[str, ...] = ()
         if not self._closed:
-            lost = self._start()
+            lost = self._start_worker()
         if self._closed:
             why = "the environment was closed"
-        elif clock.reason is not None:
-            why = clock.reason
+        elif clock.stop_reason is not None:
+            why = clock.stop_reason
         elif held:
             why = f"it held {held:,} MB and the memory limit is {self.limits.memory_mb} MB"
-        elif isinstance(error, wire.Violation):
+        elif isinstance(error, wire.ProtocolViolation):
             why = f"its worker broke the protocol ({error})"
         else:
             why = f"its worker died (the memory limit is {self.limits.memory_mb} MB)"
         text = f"Killed: {why}. Variables are as they were before this cell."
         if lost:
             text += f" Lost: {', '.join(lost)}."
-        return Outcome("", None, text, True, seconds, lost)
+        return SandboxOutcome("", None, text, True, seconds, lost)
 
 
-def layers(*, reduced: bool = False) -> tuple[str, ...]:
+def sandbox_layers(*, reduced: bool = False) -> tuple[str, ...]:
     """Return the layers that a worker here has, by name, after its self-test."""
     with Sandbox(reduced=reduced) as sandbox:
         return sandbox.layers

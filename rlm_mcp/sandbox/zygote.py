@@ -22,7 +22,7 @@ def main(control_fd: int) -> None:
     control = socket.socket(fileno=control_fd)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker.preload()
+    worker.preload_worker()
     gc.collect()
     gc.freeze()
     control.sendall(b"+")
@@ -34,13 +34,13 @@ def main(control_fd: int) -> None:
         child = os.fork()
         if child == 0:
             control.close()
-            worker.main(end)
+            worker.serve_socket(end)
             os._exit(0)
         os.close(end)
-        _answer(control, child)
+        _send_child(control, child)
 
 
-def _answer(control: socket.socket, child: int) -> None:
+def _send_child(control: socket.socket, child: int) -> None:
     try:
         handle = os.pidfd_open(child)
     except (OSError, AttributeError):

@@ -58,11 +58,11 @@ Ref = Any
 An empty one means what a run is about, or the repository."""
 
 
-def _unbound(name: str, arguments: dict[str, Any]) -> Any:
+def _no_host(name: str, arguments: dict[str, Any]) -> Any:
     raise RuntimeError(f"{name} is answered by the host; this process has none.")
 
 
-host: Callable[[str, dict[str, Any]], Any] = _unbound
+host: Callable[[str, dict[str, Any]], Any] = _no_host
 """Set by the worker: sends one call to the host and returns its JSON answer."""
 
 
@@ -78,7 +78,7 @@ def open_source(source: str, name: str = "") -> Text:
 
 def read(ref: Ref, limit: int = 80) -> Passage:
     """Return a verbatim window of at most `limit` lines from the start of `ref`."""
-    got = host("read", {"ref": _ref(ref), "limit": limit})
+    got = host("read", {"ref": _ref_text(ref), "limit": limit})
     passage = Passage(got["text"])
     passage.ref, passage.next_ref = got["ref"], got["next_ref"]
     passage.first_line, passage.total, passage.note = got["first_line"], got["total"], got["note"]
@@ -99,7 +99,7 @@ def scan(
         "scan",
         {
             "pattern": pattern,
-            "ref": _ref(ref),
+            "ref": _ref_text(ref),
             "limit": limit,
             "ignore_case": ignore_case,
             "before": before,
@@ -107,7 +107,7 @@ def scan(
             "cursor": cursor,
         },
     )
-    hits = Hits(_hit(hit) for hit in got["hits"])
+    hits = Hits(_make_hit(hit) for hit in got["hits"])
     hits.total, hits.documents = got["total"], got["documents"]
     hits.cursor, hits.exact, hits.note = got["cursor"], got["exact"], got["note"]
     hits.per_folder = got["per_folder"]
@@ -116,8 +116,8 @@ def scan(
 
 def rank(question: str, ref: Ref = "", limit: int = 10) -> Hits:
     """Return the passages under `ref` that best fit a question, best first."""
-    found = host("rank", {"question": question, "ref": _ref(ref), "limit": limit})
-    hits = Hits(_hit(hit) for hit in found)
+    found = host("rank", {"question": question, "ref": _ref_text(ref), "limit": limit})
+    hits = Hits(_make_hit(hit) for hit in found)
     hits.total, hits.documents = len(hits), len({hit.path for hit in hits})
     hits.per_folder = {}
     return hits
@@ -125,7 +125,7 @@ def rank(question: str, ref: Ref = "", limit: int = 10) -> Hits:
 
 def outline_of(ref: Ref = "", limit: int = 60) -> Items:
     """Return the structure of `ref`: symbols, headings, templates or a session's brief."""
-    got = host("outline", {"ref": _ref(ref), "limit": limit})
+    got = host("outline", {"ref": _ref_text(ref), "limit": limit})
     items = Items(Item(**item) for item in got["items"])
     items.total, items.note = got["total"], got["note"]
     return items
@@ -133,7 +133,7 @@ def outline_of(ref: Ref = "", limit: int = 60) -> Items:
 
 def split(ref: Ref, by: str = "auto", tokens: int = 4000) -> Chunks:
     """Return the parts of `ref` on natural borders, and a handle for all of them."""
-    got = host("split", {"ref": _ref(ref), "by": by, "tokens": tokens})
+    got = host("split", {"ref": _ref_text(ref), "by": by, "tokens": tokens})
     chunks = Chunks(Chunk(**chunk) for chunk in got["chunks"])
     chunks.handle = got["handle"]
     return chunks
@@ -154,13 +154,13 @@ def ask(
     got = host(
         "ask",
         {
-            "prompts": _texts(prompts),
+            "prompts": _text_list(prompts),
             "model": model,
-            "refs": _refs(refs),
+            "refs": _ref_list(refs),
             "schema": schema,
         },
     )
-    return _answers(got)
+    return _make_answers(got)
 
 
 def run(
@@ -179,11 +179,11 @@ def run(
     got = host(
         "run",
         {
-            "prompts": _texts(prompts),
+            "prompts": _text_list(prompts),
             "model": model,
-            "refs": _refs(refs),
+            "refs": _ref_list(refs),
             "mode": mode,
-            "contexts": None if contexts is None else _texts(contexts),
+            "contexts": None if contexts is None else _text_list(contexts),
             "schema": schema,
             "max_usd": max_usd,
             "max_calls": max_calls,
@@ -191,7 +191,7 @@ def run(
             "max_depth": max_depth,
         },
     )
-    return _answers(got)
+    return _make_answers(got)
 
 
 def wait_for(run: str, seconds: float = 60.0, cancel: bool = False) -> Text:
@@ -199,32 +199,32 @@ def wait_for(run: str, seconds: float = 60.0, cancel: bool = False) -> Text:
     return Text(host("wait", {"run": run, "seconds": seconds, "cancel": cancel}))
 
 
-def _hit(values: dict[str, Any]) -> Hit:
+def _make_hit(values: dict[str, Any]) -> Hit:
     lines = {"before": tuple(values["before"]), "after": tuple(values["after"])}
     return Hit(**{**values, **lines})
 
 
-def _ref(value: Ref) -> str:
+def _ref_text(value: Ref) -> str:
     ref = getattr(value, "ref", None)
     return ref if isinstance(ref, str) else str(value)
 
 
-def _refs(refs: Ref | Iterable[Ref]) -> list[str]:
+def _ref_list(refs: Ref | Iterable[Ref]) -> list[str]:
     if hasattr(refs, "ref"):
-        return [_ref(refs)]
+        return [_ref_text(refs)]
     if isinstance(refs, str):
         return [part for part in refs.replace(",", " ").split() if part]
-    return [_ref(ref) for ref in refs]
+    return [_ref_text(ref) for ref in refs]
 
 
-def _texts(texts: str | Iterable[Any]) -> list[str]:
+def _text_list(texts: str | Iterable[Any]) -> list[str]:
     """Return texts as a list; a context variable is one text, though it gives lines when read."""
     if isinstance(texts, str) or getattr(type(texts), "shown_as", None) is str:
         return [str(texts)]
     return [str(text) for text in texts]
 
 
-def _answers(got: dict[str, Any]) -> Answers:
+def _make_answers(got: dict[str, Any]) -> Answers:
     answers = Answers(got["answers"])
     for place, reason, kind in got["failures"]:  # by place: an answer may be any JSON value
         answers[place] = Failure(reason, kind)

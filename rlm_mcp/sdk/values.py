@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rlm_mcp.counts import counted
+from rlm_mcp.plurals import count_noun
 
 WINDOW_CHARS = 5_400
 """Characters of a window that are shown: a reply with its refs stays within 6,000."""
@@ -46,7 +46,7 @@ class Passage(str):
             last = self.first_line + len(lines) - 1
             width = len(str(last))
             numbered = [f"{n:>{width}} {line}" for n, line in enumerate(lines, self.first_line)]
-            fit = _fitting(numbered)
+            fit = _fitting_count(numbered)
             if 0 < fit < len(numbered):
                 base = ref.partition("#")[0]
                 ref = f"{base}#L{self.first_line}-L{self.first_line + fit - 1}"
@@ -61,7 +61,7 @@ class Passage(str):
         return "\n".join(parts)
 
 
-def _fitting(lines: list[str]) -> int:
+def _fitting_count(lines: list[str]) -> int:
     room = WINDOW_CHARS
     for count, line in enumerate(lines):
         room -= len(line) + 1
@@ -87,7 +87,7 @@ class Hit:
     def __str__(self) -> str:
         return f"{self.ref}: {self.text}" + (f"  [{self.note}]" if self.note else "")
 
-    def around(self) -> tuple[list[str], list[str]]:
+    def numbered_context(self) -> tuple[list[str], list[str]]:
         """Return the lines before and after, with their numbers where these are known."""
         below = self.line + self.text.count("\n") + 1
         if not self.ref.endswith(f"#L{self.line}") or ("\n" in self.text and self.cut):
@@ -112,9 +112,9 @@ class Hits(list[Hit]):
     @property
     def shown(self) -> str:
         """Return counts first, then a line a hit, then how to get the rest."""
-        total = counted(self.total, "matching line")
+        total = count_noun(self.total, "matching line")
         total = total if self.exact else f"at least {total}"
-        head = f"{total} in {counted(self.documents, 'document')}; {len(self)} shown."
+        head = f"{total} in {count_noun(self.documents, 'document')}; {len(self)} shown."
         parts = [head]
         if self.note:
             parts.append(self.note)
@@ -122,7 +122,7 @@ class Hits(list[Hit]):
             top = sorted(self.per_folder.items(), key=lambda item: -item[1])[:8]
             parts.append("by folder: " + ", ".join(f"{name} {count:,}" for name, count in top))
         for hit in self:
-            before, after = hit.around()
+            before, after = hit.numbered_context()
             parts += [*before, str(hit), *after]
         if self.cursor:
             parts.append(f"more: the same call with cursor={self.cursor!r}")
@@ -150,7 +150,7 @@ class Chunks(list[Chunk]):
     def shown(self) -> str:
         """Return a table of the parts, without their text."""
         total = sum(chunk.tokens for chunk in self)
-        head = f"{self.handle}: {counted(len(self), 'chunk')}, ~{total:,} tokens in all."
+        head = f"{self.handle}: {count_noun(len(self), 'chunk')}, ~{total:,} tokens in all."
         use = f'Read one with peek(ref), ask all with llm_query(prompt, refs="{self.handle}").'
         return "\n".join([head, use, *(str(chunk) for chunk in self)])
 
@@ -179,7 +179,7 @@ class Items(list[Item]):
     @property
     def shown(self) -> str:
         """Return a line an item."""
-        parts = [f"{counted(self.total, 'item')}; {len(self)} shown."]
+        parts = [f"{count_noun(self.total, 'item')}; {len(self)} shown."]
         if self.note:
             parts.append(self.note)
         return "\n".join([*parts, *map(str, self)])

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -22,6 +23,8 @@ from mcp_types import (
     CallToolResult,
     GetPromptResult,
     PromptMessage,
+    Resource,
+    ResourceTemplate,
     TextContent,
     ToolAnnotations,
 )
@@ -33,28 +36,75 @@ from mcp_types import Tool as ToolType
 from pydantic.networks import AnyUrl
 
 import rlm_mcp
-from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest, Cancelled, RlmError
-from rlm_mcp.server import resources, sampling
-from rlm_mcp.server.office import Office
-from rlm_mcp.server.progress import Ticker
-from rlm_mcp.toolbox import Tool
+from rlm_mcp.server import client_sampling
+from rlm_mcp.server.progress import ProgressTicker
+from rlm_mcp.server.server_state import ServerState
 
-CORE = frozenset({"contexts", "grep", "execute", "rlm_query"})
+if TYPE_CHECKING:
+    from rlm_mcp.config import Settings
+    from rlm_mcp.engine import Workspace
+    from rlm_mcp.toolbox import Tool
+
+
+_SCHEME = "rlm://"
+_MAX_LISTED = 100
+
+RESOURCE_TEMPLATES = [
+    ResourceTemplate(
+        uri_template="rlm://ref/{+ref}",
+        name="ref",
+        title="Any ref",
+        description="A verbatim window: rlm://ref/repo:src/a.py%23L10-L42, rlm://ref/r7",
+        mime_type="text/plain",
+    )
+]
+
+
+def list_open_resources(workspace: Workspace | None) -> list[Resource]:
+    """Return what is open and what is kept, newest last, at most a hundred."""
+    found = [_make_resource("contexts", "contexts", "What is open, and what could be")]
+    if workspace is None:
+        return found
+    for name in workspace.catalog.open_names():
+        found.append(_make_resource(f"ref/{quote(name)}", name, f"The context variable {name}"))
+    for handle in list(workspace.handles.handle_names())[-_MAX_LISTED:]:
+        found.append(_make_resource(f"ref/{quote(handle)}", handle, "A whole result, kept"))
+    return found
+
+
+def resource_call(uri: str) -> tuple[str, dict[str, Any]]:
+    """Return the tool call that a resource stands for. Raises BadRequest."""
+    path = uri.removeprefix(_SCHEME)
+    if path.rstrip("/") == "contexts":
+        return "contexts", {}
+    kind, slash, rest = path.partition("/")
+    if path == uri or kind != "ref" or not slash or not rest:
+        raise BadRequest(f"There is no resource {uri[:80]!r}; rlm://ref/<ref> reads any ref.")
+    return "peek", {"ref": unquote(rest)}
+
+
+def _make_resource(path: str, name: str, description: str) -> Resource:
+    return Resource(
+        uri=f"{_SCHEME}{path}", name=name, description=description, mime_type="text/plain"
+    )
+
+
+ALWAYS_LOADED = frozenset({"contexts", "grep", "execute", "rlm_query"})
 """Tools whose definition a client with tool search is asked to load at once."""
 
-LARGEST_PROMPT_ARGUMENT = 8_000
+MAX_PROMPT_ARGUMENT_CHARS = 8_000
 """Characters: what a prompt echoes stays far below the largest reply."""
 
 log = logging.getLogger("rlm_mcp")
 
 
-class App(MCPServer[Any]):
+class RlmServer(MCPServer[Any]):
     """One server: any number of connections, one workspace."""
 
     def __init__(self, settings: Settings) -> None:
-        self.office = Office(settings)
-        instructions = self.office.prompts.texts.get("instructions", "")
+        self.server_state = ServerState(settings)
+        instructions = self.server_state.prompts.texts_by_name.get("instructions", "")
         super().__init__(
             "rlm",
             title="rlm-mcp",
@@ -62,7 +112,7 @@ class App(MCPServer[Any]):
             instructions=instructions.strip()[:2_000],
             log_level="WARNING",
         )
-        self._warming: asyncio.Task[None] | None = None
+        self._warm_up_task: asyncio.Task[None] | None = None
 
     async def serve_streams(self, messages: Any, replies: Any) -> None:
         """Serve one connection over a pair of the SDK's streams."""
@@ -71,11 +121,11 @@ class App(MCPServer[Any]):
 
     async def list_tools(self) -> list[ToolType]:
         """Describe every tool; then, while the client thinks, get the workspace ready."""
-        tools = [_tool_type(tool) for tool in self.office.tools]
-        for problem in [*self.office.tools.problems, *self.office.prompts.problems]:
+        tools = [_tool_type(tool) for tool in self.server_state.tools]
+        for problem in [*self.server_state.tools.problems, *self.server_state.prompts.problems]:
             log.warning("%s", problem)
-        if self._warming is None:
-            self._warming = asyncio.create_task(self._warm_up())
+        if self._warm_up_task is None:
+            self._warm_up_task = asyncio.create_task(self._warm_up())
         return tools
 
     async def call_tool(
@@ -86,30 +136,30 @@ class App(MCPServer[Any]):
         from rlm_mcp import reply
 
         try:
-            text = await self._run(name, arguments, context)
-            cap = self.office.settings.reply_chars
-            text = await asyncio.to_thread(reply.limit, text, cap, self._keep)
+            text = await self._run_tool(name, arguments, context)
+            cap = self.server_state.settings.reply_chars
+            text = await asyncio.to_thread(reply.limit_reply, text, cap, self._store_text)
         except RlmError as error:
-            return _result(reply.sentence(error), is_error=True)
+            return _tool_result(reply.error_sentence(error), is_error=True)
         except Exception as error:
             log.exception("Tool %r broke", name)
             kind = type(error).__name__
-            return _result(
+            return _tool_result(
                 f"{name[:80]} broke inside rlm-mcp ({kind}). This is a defect of ours, not of "
                 "your call; the server's log has the details.",
                 is_error=True,
             )
         if name == "open_context" and context is not None:
             await context.notify_resources_changed()
-        return _result(text, is_error=False)
+        return _tool_result(text, is_error=False)
 
     async def list_resources(self) -> list[ResourceType]:
         """Describe what is open now; listing opens nothing."""
-        return await asyncio.to_thread(resources.listed, self.office.opened)
+        return await asyncio.to_thread(list_open_resources, self.server_state.existing_workspace)
 
     async def list_resource_templates(self) -> list[ResourceTemplateType]:
         """Describe how any ref can be read."""
-        return resources.TEMPLATES
+        return RESOURCE_TEMPLATES
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
@@ -118,14 +168,14 @@ class App(MCPServer[Any]):
         from rlm_mcp import reply
 
         try:
-            name, arguments = resources.as_call(str(uri))
-            text = await self._run(name, arguments, context)
-            cap = self.office.settings.reply_chars
-            text = await asyncio.to_thread(reply.limit, text, cap, self._keep)
+            name, arguments = resource_call(str(uri))
+            text = await self._run_tool(name, arguments, context)
+            cap = self.server_state.settings.reply_chars
+            text = await asyncio.to_thread(reply.limit_reply, text, cap, self._store_text)
         except BadRequest as error:
-            raise ResourceNotFoundError(reply.sentence(error)) from error
+            raise ResourceNotFoundError(reply.error_sentence(error)) from error
         except RlmError as error:
-            raise ResourceError(reply.sentence(error)) from error
+            raise ResourceError(reply.error_sentence(error)) from error
         return [ReadResourceContents(content=text, mime_type="text/plain")]
 
     async def list_prompts(self) -> list[PromptType]:
@@ -144,8 +194,8 @@ class App(MCPServer[Any]):
                     for argument in prompt.arguments
                 ],
             )
-            for prompt in self.office.prompts
-            if prompt.offered
+            for prompt in self.server_state.prompts
+            if prompt.is_offered
         ]
 
     async def get_prompt(
@@ -156,15 +206,15 @@ class App(MCPServer[Any]):
     ) -> GetPromptResult:
         """Fill in a prompt."""
         try:
-            prompt = self.office.prompt(name)
+            prompt = self.server_state.find_prompt(name)
             given = {key: str(value) for key, value in (arguments or {}).items()}
             for key, value in given.items():
-                if len(value) > LARGEST_PROMPT_ARGUMENT:
+                if len(value) > MAX_PROMPT_ARGUMENT_CHARS:
                     raise BadRequest(
                         f"{key!r} has {len(value):,} characters, more than "
-                        f"{LARGEST_PROMPT_ARGUMENT:,}; name a file instead."
+                        f"{MAX_PROMPT_ARGUMENT_CHARS:,}; name a file instead."
                     )
-            text = prompt.fill(given)
+            text = prompt.fill_in(given)
         except BadRequest as error:
             raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
         message = PromptMessage(role="user", content=TextContent(type="text", text=text))
@@ -172,45 +222,45 @@ class App(MCPServer[Any]):
 
     async def close(self) -> None:
         """Stop what is under way and end every worker."""
-        if self._warming is not None:
-            self._warming.cancel()
-        await self.office.close()
+        if self._warm_up_task is not None:
+            self._warm_up_task.cancel()
+        await self.server_state.close()
 
-    async def _run(
+    async def _run_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None
     ) -> str:
-        tool = self.office.tool(name)
-        parsed = tool.parse(arguments)
+        tool = self.server_state.find_tool(name)
+        parsed = tool.check_arguments(arguments)
 
-        async def send(done: float, total: float | None, message: str) -> None:
+        async def send_progress(done: float, total: float | None, message: str) -> None:
             if context is not None:
                 await context.report_progress(done, total, message)
 
-        with sampling.borrowed(context):
-            async with Ticker(send, name) as ticker:
-                return await self.office.call(tool, parsed, ticker.report)
+        with client_sampling.lend_sampling(context):
+            async with ProgressTicker(send_progress, name) as ticker:
+                return await self.server_state.call_tool(tool, parsed, ticker.report_progress)
 
-    def _keep(self, text: str) -> str:
-        workspace = self.office.opened
+    def _store_text(self, text: str) -> str:
+        workspace = self.server_state.existing_workspace
         if workspace is None:
             raise Cancelled("The server is stopping.")
-        return str(workspace.handles.keep(text, "text"))
+        return str(workspace.handles.store_text(text, "text"))
 
     async def _warm_up(self) -> None:
         # The reply to tools/list leaves first.
         await asyncio.sleep(0.1)
-        await self.office.warm_up()
+        await self.server_state.warm_up()
 
 
 def _tool_type(tool: Tool) -> ToolType:
     return ToolType(
         name=tool.name,
         description=tool.description,
-        input_schema=tool.schema,
+        input_schema=tool.json_schema,
         annotations=ToolAnnotations(read_only_hint=True) if tool.read_only else None,
-        _meta={"anthropic/alwaysLoad": True} if tool.name in CORE else None,
+        _meta={"anthropic/alwaysLoad": True} if tool.name in ALWAYS_LOADED else None,
     )
 
 
-def _result(text: str, *, is_error: bool) -> CallToolResult:
+def _tool_result(text: str, *, is_error: bool) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)

@@ -16,7 +16,7 @@ import secrets
 import socket
 import sys
 import traceback
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 from mcp_types import INVALID_REQUEST, PARSE_ERROR
@@ -25,39 +25,41 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest, Unavailable
-from rlm_mcp.server import jsonrpc, log, messages
-from rlm_mcp.server.app import App
-from rlm_mcp.server.stdio import leave, on_signals
+from rlm_mcp.server import jsonrpc, log, messages_api
+from rlm_mcp.server.app import RlmServer
+from rlm_mcp.server.stdio import exit_now, stop_on_signals
+
+if TYPE_CHECKING:
+    from rlm_mcp.config import Settings
 
 TOKEN_VARIABLE = "RLM_MCP_HTTP_TOKEN"
-SHORTEST_TOKEN = 16
+MIN_TOKEN_CHARS = 16
 LARGEST_BODY = 4 << 20
 """Bytes of one MCP message over HTTP, as the SDK limits them."""
 _HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """A Host header: a name or an address and a port, no user and no path."""
 
 
-def serve(settings: Settings, address: str) -> NoReturn:
+def serve_http(settings: Settings, address: str) -> NoReturn:
     """Serve until SIGINT or SIGTERM. Does not return: the process ends here.
 
     Raises BadRequest for an address that is not on loopback, Unavailable for a port in use.
     """
-    host, port = parse(address)
+    host, port = parse_address(address)
     token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24)
-    if len(token) < SHORTEST_TOKEN:
-        raise BadRequest(f"{TOKEN_VARIABLE} needs at least {SHORTEST_TOKEN} characters.")
-    listening = _listen(host, port)
-    log.to_stderr()
+    if len(token) < MIN_TOKEN_CHARS:
+        raise BadRequest(f"{TOKEN_VARIABLE} needs at least {MIN_TOKEN_CHARS} characters.")
+    listening = _bind_socket(host, port)
+    log.log_to_stderr()
     try:
-        asyncio.run(_serve(settings, listening, token))
+        asyncio.run(_run_server(settings, listening, token))
     except BaseException:
         traceback.print_exc()
-    leave(1)
+    exit_now(1)
 
 
-def parse(address: str) -> tuple[str, int]:
+def parse_address(address: str) -> tuple[str, int]:
     """Return host and port of HOST:PORT, [::1]:PORT, :PORT or PORT."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
@@ -113,7 +115,7 @@ class Messages:
             self._under_way.discard(key)
 
 
-class Guard:
+class LoopbackGuard:
     """Lets a request through that carries the token and was meant for loopback."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
@@ -127,36 +129,40 @@ class Guard:
         if scope["type"] != "http":
             return  # no web sockets here
         request = Request(scope)
-        refusal = self._refusal(request)
+        refusal = self._refusal_for(request)
         if refusal is None:
             await self._app(scope, receive, send)
         else:
             await refusal(scope, receive, send)
 
-    def _refusal(self, request: Request) -> JSONResponse | None:
+    def _refusal_for(self, request: Request) -> JSONResponse | None:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         meant = _is_meant(host)
         if origin is not None:
             scheme, _, place = origin.partition("://")
             meant = meant and scheme in ("http", "https") and _is_meant(place)
         if not meant:
-            return _error(403, "permission_error", "This server answers loopback names only.")
+            return _error_response(
+                403, "permission_error", "This server answers loopback names only."
+            )
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             given = request.headers.get("x-api-key", "")
         if not hmac.compare_digest(given.strip().encode(), self._token):
-            refusal = _error(401, "authentication_error", "The bearer token is missing or wrong.")
+            refusal = _error_response(
+                401, "authentication_error", "The bearer token is missing or wrong."
+            )
             refusal.headers["WWW-Authenticate"] = "Bearer"
             return refusal
         return None
 
 
-async def _serve(settings: Settings, listening: socket.socket, token: str) -> NoReturn:
-    app = App(settings)
+async def _run_server(settings: Settings, listening: socket.socket, token: str) -> NoReturn:
+    app = RlmServer(settings)
     web = app.streamable_http_app()
-    web.router.routes.extend(messages.routes(app.office))
+    web.router.routes.extend(messages_api.messages_routes(app.server_state))
     config = uvicorn.Config(
-        Guard(Messages(web), token),
+        LoopbackGuard(Messages(web), token),
         ws="none",
         log_level="warning",
         access_log=False,
@@ -175,13 +181,13 @@ async def _serve(settings: Settings, listening: socket.socket, token: str) -> No
     serving = asyncio.create_task(server.serve([listening]))
     # Ours take the place of uvicorn's handlers, which know nothing of workers and runs.
     await asyncio.sleep(0)
-    on_signals(stop)
+    stop_on_signals(stop)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await app.close()
     await asyncio.wait({serving}, timeout=3)
-    leave(0)
+    exit_now(0)
 
 
 async def _body(request: Request) -> bytes:
@@ -211,7 +217,7 @@ def _replayed(message: JSONRPCMessage, receive: Receive) -> Receive:
     return replay
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     if os.name == "posix":
@@ -240,6 +246,6 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _error(status: int, kind: str, sentence: str) -> JSONResponse:
+def _error_response(status: int, kind: str, sentence: str) -> JSONResponse:
     body = {"type": "error", "error": {"type": kind, "message": sentence}}
     return JSONResponse(body, status_code=status)

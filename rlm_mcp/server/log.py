@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 
-class _Redacted(logging.Formatter):
+class _RedactingFormatter(logging.Formatter):
     """Takes secrets out of the whole line, a traceback's included."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -17,10 +17,10 @@ class _Redacted(logging.Formatter):
         return redact(super().format(record))
 
 
-def to_stderr() -> None:
+def log_to_stderr() -> None:
     """Send what this package logs to stderr, a line a message, and nowhere else."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Redacted("rlm-mcp: %(message)s"))
+    handler.setFormatter(_RedactingFormatter("rlm-mcp: %(message)s"))
     log = logging.getLogger("rlm_mcp")
     log.handlers[:] = [handler]
     log.propagate = False

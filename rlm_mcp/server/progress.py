@@ -10,18 +10,18 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-EVERY_S = 1.0
+TICK_S = 1.0
 """Seconds between signs of life, and before the first."""
-LEAST_S = 0.1
+MIN_GAP_S = 0.1
 """Seconds between two notifications."""
 
-Send = Callable[[float, float | None, str], Awaitable[None]]
+SendProgress = Callable[[float, float | None, str], Awaitable[None]]
 
 
-class Ticker:
+class ProgressTicker:
     """Sends progress while a call runs; use as an async context manager."""
 
-    def __init__(self, send: Send, name: str) -> None:
+    def __init__(self, send: SendProgress, name: str) -> None:
         self._send = send
         self._name = name
         self._begun = time.monotonic()
@@ -31,8 +31,8 @@ class Ticker:
         self._message = ""
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Ticker:
-        self._task = asyncio.create_task(self._tick())
+    async def __aenter__(self) -> ProgressTicker:
+        self._task = asyncio.create_task(self._tick_loop())
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -40,24 +40,24 @@ class Ticker:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def report(self, done: float, total: float | None, message: str) -> None:
+    async def report_progress(self, done: float, total: float | None, message: str) -> None:
         """Take what the engine says; it is sent now, or with the next sign of life."""
         if total is not None:
             self._total = total
         self._value = max(self._value, done)
         self._message = message
         now = time.monotonic()
-        if now - self._begun >= EVERY_S and now - self._sent >= LEAST_S:
-            await self._notify(now)
+        if now - self._begun >= TICK_S and now - self._sent >= MIN_GAP_S:
+            await self._send_notification(now)
 
-    async def _tick(self) -> None:
+    async def _tick_loop(self) -> None:
         while True:
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(TICK_S)
             now = time.monotonic()
-            if now - self._sent >= EVERY_S / 2:
-                await self._notify(now)
+            if now - self._sent >= TICK_S / 2:
+                await self._send_notification(now)
 
-    async def _notify(self, now: float) -> None:
+    async def _send_notification(self, now: float) -> None:
         self._sent = now
         elapsed = f"{now - self._begun:.0f} s"
         text = f"{self._message} ({elapsed})" if self._message else f"{self._name}: {elapsed}"

@@ -15,51 +15,53 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 import anyio
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 
-from rlm_mcp.config import Settings
 from rlm_mcp.server import jsonrpc, log
-from rlm_mcp.server.app import App
+from rlm_mcp.server.app import RlmServer
+
+if TYPE_CHECKING:
+    from rlm_mcp.config import Settings
 
 TAIL = 64 << 10
 """Bytes at the end of a message that is too large, in which its id may stand."""
 
 
-def serve(settings: Settings) -> NoReturn:
+def serve_stdio(settings: Settings) -> NoReturn:
     """Serve until the client goes. Does not return: the process ends here."""
-    log.to_stderr()
+    log.log_to_stderr()
     if sys.stdin is not None and sys.stdin.isatty():
         sys.stderr.write(
             "rlm-mcp: waiting for an MCP client on stdin; `rlm-mcp install` enters the server "
             "into your agent's configuration, `rlm-mcp ask` answers a person.\n"
         )
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(_run_server(settings))
     except BaseException:
         traceback.print_exc()
-    leave(1)
+    exit_now(1)
 
 
-async def _serve(settings: Settings) -> NoReturn:
-    app = App(settings)
+async def _run_server(settings: Settings) -> NoReturn:
+    app = RlmServer(settings)
     stop = asyncio.Event()
-    on_signals(stop)
+    stop_on_signals(stop)
     serving = asyncio.create_task(_converse(app))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     await app.close()
     if serving.done() and (error := serving.exception()) is not None:
         sys.stderr.write(f"rlm-mcp: the connection broke: {error!r}\n")
-        leave(1)
+        exit_now(1)
     # Leaving the loop in order would wait for the thread that reads stdin.
-    leave(0)
+    exit_now(0)
 
 
-async def _converse(app: App) -> None:
+async def _converse(app: RlmServer) -> None:
     lines = Lines(_own_stdin())
     stdin = cast("anyio.AsyncFile[str]", lines)  # of a file, the SDK uses the lines alone
     async with stdio_server(stdin=stdin) as (messages, replies):
@@ -117,7 +119,7 @@ def _own_stdin() -> BinaryIO:
     return os.fdopen(mine, "rb", closefd=False)
 
 
-def leave(code: int) -> NoReturn:
+def exit_now(code: int) -> NoReturn:
     """End the process now, with what was written written."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -125,7 +127,7 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def on_signals(stop: asyncio.Event) -> None:
+def stop_on_signals(stop: asyncio.Event) -> None:
     """Set `stop` on SIGINT and SIGTERM."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

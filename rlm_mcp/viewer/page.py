@@ -15,14 +15,15 @@ import json
 from typing import Any
 
 
-def page(run: dict[str, Any]) -> str:
+def run_page(run: dict[str, Any]) -> str:
     """Return the page for a run tree (see `engine.export.as_json`)."""
     files = importlib.resources.files("rlm_mcp.viewer")
     script = files.joinpath("page.js").read_text("utf-8")
     style = files.joinpath("page.css").read_text("utf-8")
     data = json.dumps(run, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     policy = (
-        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
+        f"default-src 'none'; script-src '{_csp_digest(script)}'; style-src "
+        f"'{_csp_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     title = html.escape(f"run {run.get('id', '')}")
@@ -37,5 +38,5 @@ def page(run: dict[str, Any]) -> str:
     )
 
 
-def _digest(text: str) -> str:
+def _csp_digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

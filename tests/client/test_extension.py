@@ -11,7 +11,7 @@ from typing import Any
 
 import rlm_mcp
 from rlm_mcp import config
-from rlm_mcp.server.office import Office
+from rlm_mcp.server.server_state import ServerState
 from tests.client.claude_code import ROOT
 
 HERE = ROOT / "vscode-extension"
@@ -57,12 +57,14 @@ def test_it_shows_what_the_engine_writes(npm: str, project: Path, own_folders: P
         return values
 
     async def work() -> tuple[dict[str, Any], str]:
-        office = Office(config.Settings(roots=(project,)))
+        office = ServerState(config.Settings(roots=(project,)))
         try:
-            workspace = await office.workspace()
-            await workspace.call("grep", {"pattern": "GAMMA"})
-            await workspace.call("grep", {"pattern": "GAMMA"})
-            result = await workspace.ask("Where is MAX_RETRIES_GAMMA set?", model="extractive:")
+            workspace = await office.get_workspace()
+            await workspace.call_tool("grep", {"pattern": "GAMMA"})
+            await workspace.call_tool("grep", {"pattern": "GAMMA"})
+            result = await workspace.run_query(
+                "Where is MAX_RETRIES_GAMMA set?", model="extractive:"
+            )
             return shown(), result.status
         finally:
             await office.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.clients import CLIENTS, claude_code, patch
-from rlm_mcp.clients.client import Client, Scope
+from rlm_mcp.clients.client import Client, InstallScope
 from rlm_mcp.config import state_dir
 from rlm_mcp.errors import Unavailable
 
@@ -37,9 +37,9 @@ BEFORE = {
 }
 
 
-def install(client: Client, scope: Scope, project: Path) -> patch.Change:
-    change = client.plan(scope, project, ("/opt/rlm-mcp",))
-    patch.carry_out(change)
+def install(client: Client, scope: InstallScope, project: Path) -> patch.ConfigChange:
+    change = client.plan_install(scope, project, ("/opt/rlm-mcp",))
+    patch.write_change(change)
     return change
 
 
@@ -47,55 +47,57 @@ def install(client: Client, scope: Scope, project: Path) -> patch.Change:
     ("client", "scope"), PLACES, ids=lambda value: str(getattr(value, "name", value))
 )
 def test_taking_out_what_was_put_in_gives_the_same_bytes(
-    client: Client, scope: Scope, tmp_path: Path
+    client: Client, scope: InstallScope, tmp_path: Path
 ) -> None:
-    path = client.path(scope, tmp_path)
+    path = client.config_path(scope, tmp_path)
     for before in BEFORE[client.format]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         if before is not None:
             path.write_bytes(before.encode())
         change = install(client, scope, tmp_path)
-        assert change.changes
-        assert client.has_us(scope, tmp_path)
-        assert not client.plan(scope, tmp_path, ("/opt/rlm-mcp",)).changes
-        patch.carry_out(client.plan_undo(scope, tmp_path))
+        assert change.has_changes
+        assert client.is_installed(scope, tmp_path)
+        assert not client.plan_install(scope, tmp_path, ("/opt/rlm-mcp",)).has_changes
+        patch.write_change(client.plan_uninstall(scope, tmp_path))
         after = path.read_bytes().decode() if path.exists() else None
         assert after == before
-        assert not client.plan_undo(scope, tmp_path).changes
+        assert not client.plan_uninstall(scope, tmp_path).has_changes
 
 
 @pytest.mark.parametrize(
     ("client", "scope"), PLACES, ids=lambda value: str(getattr(value, "name", value))
 )
-def test_what_the_user_adds_meanwhile_stays(client: Client, scope: Scope, tmp_path: Path) -> None:
+def test_what_the_user_adds_meanwhile_stays(
+    client: Client, scope: InstallScope, tmp_path: Path
+) -> None:
     install(client, scope, tmp_path)
-    path = client.path(scope, tmp_path)
+    path = client.config_path(scope, tmp_path)
     if client.format == "toml":
         path.write_text(path.read_text() + "\n# later\n[other]\na = 1\n")
     else:
         values = json.loads(path.read_text())
         values["later"] = [1]
         path.write_text(json.dumps(values))
-    patch.carry_out(client.plan_undo(scope, tmp_path))
-    assert not client.has_us(scope, tmp_path)
+    patch.write_change(client.plan_uninstall(scope, tmp_path))
+    assert not client.is_installed(scope, tmp_path)
     assert "later" in path.read_text()
 
 
 def test_a_file_that_cannot_be_read_stays_as_it_was(tmp_path: Path) -> None:
     client = CLIENTS["cursor"]
-    path = client.path("project", tmp_path)
+    path = client.config_path("project", tmp_path)
     path.parent.mkdir()
     for broken in (b"{ not json", b"\xff\xfe", b'{"mcpServers": 3}'):
         path.write_bytes(broken)
         with pytest.raises(Unavailable, match="nothing was changed"):
-            client.plan("project", tmp_path, ("rlm-mcp",))
+            client.plan_install("project", tmp_path, ("rlm-mcp",))
         assert path.read_bytes() == broken
 
 
 def test_toml_that_cannot_be_edited_safely_is_refused(tmp_path: Path) -> None:
     client = CLIENTS["codex"]
-    path = client.path("project", tmp_path)
+    path = client.config_path("project", tmp_path)
     path.parent.mkdir()
     for text in (
         'mcp_servers = { a = { command = "x" } }\n',
@@ -104,7 +106,7 @@ def test_toml_that_cannot_be_edited_safely_is_refused(tmp_path: Path) -> None:
     ):
         path.write_text(text)
         with pytest.raises(Unavailable):
-            client.plan("project", tmp_path, ("rlm-mcp",))
+            client.plan_install("project", tmp_path, ("rlm-mcp",))
         assert path.read_text() == text
 
 
@@ -112,7 +114,7 @@ def test_a_link_to_a_dotfile_stays_a_link_and_the_mode_stays(tmp_path: Path) -> 
     real = tmp_path / "dotfiles.json"
     real.write_text("{}\n")
     real.chmod(0o640)
-    path = CLIENTS["vscode"].path("project", tmp_path)
+    path = CLIENTS["vscode"].config_path("project", tmp_path)
     path.parent.mkdir()
     path.symlink_to(real)
     install(CLIENTS["vscode"], "project", tmp_path)
@@ -122,7 +124,7 @@ def test_a_link_to_a_dotfile_stays_a_link_and_the_mode_stays(tmp_path: Path) -> 
 
 
 def test_what_is_remembered_holds_nothing_of_the_users_file(tmp_path: Path) -> None:
-    path = CLIENTS["cursor"].path("project", tmp_path)
+    path = CLIENTS["cursor"].config_path("project", tmp_path)
     path.parent.mkdir()
     path.write_text('{"mcpServers": {"x": {"env": {"KEY": "sk-very-secret"}}}}')
     install(CLIENTS["cursor"], "project", tmp_path)
@@ -172,20 +174,22 @@ FOREIGN = {
 @pytest.mark.parametrize(
     ("client", "scope"), PLACES, ids=lambda value: str(getattr(value, "name", value))
 )
-def test_another_server_with_our_name_stays(client: Client, scope: Scope, tmp_path: Path) -> None:
-    path = client.path(scope, tmp_path)
+def test_another_server_with_our_name_stays(
+    client: Client, scope: InstallScope, tmp_path: Path
+) -> None:
+    path = client.config_path(scope, tmp_path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(FOREIGN[client.format])
     with pytest.raises(Unavailable, match="another server called rlm"):
-        client.plan(scope, tmp_path, ("/opt/rlm-mcp",))
+        client.plan_install(scope, tmp_path, ("/opt/rlm-mcp",))
     with pytest.raises(Unavailable, match="another server called rlm"):
-        client.plan_undo(scope, tmp_path)
+        client.plan_uninstall(scope, tmp_path)
     assert path.read_text() == FOREIGN[client.format]
 
 
 def test_an_older_entry_of_ours_is_replaced(tmp_path: Path) -> None:
     cursor = CLIENTS["cursor"]
-    path = cursor.path("project", tmp_path)
+    path = cursor.config_path("project", tmp_path)
     path.parent.mkdir()
     path.write_text('{"mcpServers": {"rlm": {"command": "uvx", "args": ["rlm-mcp@0.1.0"]}}}')
     install(cursor, "project", tmp_path)
@@ -196,21 +200,21 @@ def test_folders_that_were_made_go_again_unless_something_is_in_them(tmp_path: P
     for name, inside in (("cursor", ".cursor"), ("vscode", ".vscode"), ("codex", ".codex")):
         client = CLIENTS[name]
         install(client, "project", tmp_path)
-        patch.carry_out(client.plan_undo("project", tmp_path))
+        patch.write_change(client.plan_uninstall("project", tmp_path))
         assert not (tmp_path / inside).exists()
     install(CLIENTS["cursor"], "project", tmp_path)
     (tmp_path / ".cursor" / "rules.md").write_text("mine")
-    patch.carry_out(CLIENTS["cursor"].plan_undo("project", tmp_path))
+    patch.write_change(CLIENTS["cursor"].plan_uninstall("project", tmp_path))
     assert [path.name for path in (tmp_path / ".cursor").iterdir()] == ["rules.md"]
     (tmp_path / ".vscode").mkdir()
     install(CLIENTS["vscode"], "project", tmp_path)
-    patch.carry_out(CLIENTS["vscode"].plan_undo("project", tmp_path))
+    patch.write_change(CLIENTS["vscode"].plan_uninstall("project", tmp_path))
     assert (tmp_path / ".vscode").is_dir()
 
 
 def test_a_file_that_is_read_only_stays_as_it_was(tmp_path: Path) -> None:
     cursor = CLIENTS["cursor"]
-    path = cursor.path("project", tmp_path)
+    path = cursor.config_path("project", tmp_path)
     path.parent.mkdir()
     path.write_text("{}\n")
     path.chmod(0o444)
@@ -221,8 +225,8 @@ def test_a_file_that_is_read_only_stays_as_it_was(tmp_path: Path) -> None:
 
 def test_what_has_to_be_added_by_hand_is_said_in_the_files_own_notation(tmp_path: Path) -> None:
     codex = CLIENTS["codex"]
-    path = codex.path("project", tmp_path)
+    path = codex.config_path("project", tmp_path)
     path.parent.mkdir()
     path.write_text('mcp_servers = { other = { command = "x" } }\n')
     with pytest.raises(Unavailable, match=r'(?s)by hand: \n\[mcp_servers\.rlm\]\ncommand = "/opt'):
-        codex.plan("project", tmp_path, ("/opt/rlm-mcp",))
+        codex.plan_install("project", tmp_path, ("/opt/rlm-mcp",))

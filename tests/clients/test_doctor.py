@@ -22,7 +22,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def found(settings: Settings) -> dict[tuple[str, str], Finding]:
-    return {(finding.group, finding.name): finding for finding in doctor.examine(settings)}
+    return {(finding.group, finding.name): finding for finding in doctor.check_machine(settings)}
 
 
 def test_a_machine_that_is_well_has_nothing_to_mend(settings: Settings) -> None:
@@ -38,12 +38,12 @@ def test_a_state_folder_that_cannot_be_written_is_bad(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RLM_MCP_STATE_DIR", str(tmp_path / "file" / "state"))
-    (folder,) = doctor._folders(settings)[:1]
+    (folder,) = doctor._check_folders(settings)[:1]
     assert (folder.name, folder.state) == ("state", "bad")
 
 
 def test_a_missing_root_is_bad(tmp_path: Path) -> None:
-    findings = doctor._folders(Settings(roots=(tmp_path / "gone",)))
+    findings = doctor._check_folders(Settings(roots=(tmp_path / "gone",)))
     assert [finding.state for finding in findings if finding.name == "root"] == ["bad"]
 
 
@@ -55,11 +55,11 @@ def test_a_client_is_found_by_its_command_and_its_file(
     (folder / "cursor").write_text("#!/bin/sh\n")
     (folder / "cursor").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    before = {finding.name: finding for finding in doctor._clients(settings)}
+    before = {finding.name: finding for finding in doctor._check_clients(settings)}
     assert before["cursor"].state == "off"
     assert "not entered" in before["cursor"].detail
-    patch.carry_out(CLIENTS["cursor"].plan("project", settings.roots[0], ("rlm-mcp",)))
-    after = {finding.name: finding for finding in doctor._clients(settings)}
+    patch.write_change(CLIENTS["cursor"].plan_install("project", settings.roots[0], ("rlm-mcp",)))
+    after = {finding.name: finding for finding in doctor._check_clients(settings)}
     assert after["cursor"].state == "ok"
     assert "entered for project" in after["cursor"].detail
 
@@ -69,7 +69,9 @@ def test_a_tool_that_was_left_out_or_hides_ours_is_named(settings: Settings) -> 
     folder.mkdir(parents=True)
     (folder / "broken.py").write_text("def broken(")
     (folder / "grep.py").write_text('def grep(pattern: str) -> str:\n    """Mine."""\n')
-    notes = [finding.detail for finding in doctor._content(settings) if finding.name == "note"]
+    notes = [
+        finding.detail for finding in doctor._check_content(settings) if finding.name == "note"
+    ]
     assert any("broken.py" in note for note in notes)
     assert any("hides the tool grep" in note for note in notes)
 
@@ -77,7 +79,7 @@ def test_a_tool_that_was_left_out_or_hides_ours_is_named(settings: Settings) -> 
 def test_an_escape_that_succeeds_would_be_shouted(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "ESCAPES", {"computing": "1 + 1"})
-    escapes = next(item for item in doctor._sandbox(settings) if item.name == "escapes")
+    monkeypatch.setattr(doctor, "ESCAPE_CELLS", {"computing": "1 + 1"})
+    escapes = next(item for item in doctor._check_sandbox(settings) if item.name == "escapes")
     assert escapes.state == "bad"
     assert "ALLOWS computing" in escapes.detail

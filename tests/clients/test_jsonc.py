@@ -41,20 +41,20 @@ FILES = {
 }
 
 
-def edited(text: str, edits: list[patch.Edit]) -> str:
-    return patch.apply(text, edits)[0]
+def edited(text: str, edits: list[patch.TextEdit]) -> str:
+    return patch.apply_edits(text, edits)[0]
 
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES.keys())
 def test_our_member_goes_in_and_all_else_means_the_same(text: str) -> None:
-    wanted = jsonc.load(text)
+    wanted = jsonc.load_document(text)
     wanted.setdefault("mcpServers", {})["rlm"] = ENTRY
-    assert jsonc.load(edited(text, jsonc.put(text, KEYS, ENTRY))) == wanted
+    assert jsonc.load_document(edited(text, jsonc.set_entry(text, KEYS, ENTRY))) == wanted
 
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES.keys())
 def test_putting_in_removes_not_one_character(text: str) -> None:
-    after = edited(text, jsonc.put(text, KEYS, ENTRY))
+    after = edited(text, jsonc.set_entry(text, KEYS, ENTRY))
     position = 0
     for char in text:
         position = after.find(char, position) + 1
@@ -63,8 +63,8 @@ def test_putting_in_removes_not_one_character(text: str) -> None:
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES.keys())
 def test_putting_in_twice_changes_nothing_the_second_time(text: str) -> None:
-    once = edited(text, jsonc.put(text, KEYS, ENTRY))
-    assert jsonc.put(once, KEYS, ENTRY) == []
+    once = edited(text, jsonc.set_entry(text, KEYS, ENTRY))
+    assert jsonc.set_entry(once, KEYS, ENTRY) == []
 
 
 @pytest.mark.parametrize(
@@ -72,27 +72,29 @@ def test_putting_in_twice_changes_nothing_the_second_time(text: str) -> None:
 )
 def test_taking_out_gives_the_file_back_byte_for_byte(name: str) -> None:
     text = FILES[name]
-    after = edited(text, jsonc.put(text, KEYS, ENTRY))
+    after = edited(text, jsonc.set_entry(text, KEYS, ENTRY))
     assert after != text
-    assert edited(after, jsonc.drop(after, KEYS)) == text
+    assert edited(after, jsonc.remove_entry(after, KEYS)) == text
 
 
 def test_an_entry_in_the_middle_goes_with_its_comma_and_leaves_its_neighbours() -> None:
     text = '{\n  "mcpServers": {\n    "a": {},\n    "rlm": {"x": 1}, // ours\n    "b": {}\n  }\n}\n'
-    after = edited(text, jsonc.drop(text, KEYS))
-    assert jsonc.load(after) == {"mcpServers": {"a": {}, "b": {}}}
+    after = edited(text, jsonc.remove_entry(text, KEYS))
+    assert jsonc.load_document(after) == {"mcpServers": {"a": {}, "b": {}}}
     assert "// ours" in after
 
 
 def test_an_entry_that_stands_twice_goes_twice() -> None:
     text = '{"mcpServers": {"rlm": 1, "a": 2, "rlm": 3}}'
-    assert jsonc.load(edited(text, jsonc.drop(text, KEYS))) == {"mcpServers": {"a": 2}}
+    assert jsonc.load_document(edited(text, jsonc.remove_entry(text, KEYS))) == {
+        "mcpServers": {"a": 2}
+    }
 
 
 def test_an_old_entry_is_replaced_where_it_stands() -> None:
     text = '{\n  "mcpServers": {\n    "rlm": {"command": "old"}, // mine\n    "z": 1\n  }\n}\n'
-    after = edited(text, jsonc.put(text, KEYS, ENTRY))
-    assert jsonc.load(after) == {"mcpServers": {"rlm": ENTRY, "z": 1}}
+    after = edited(text, jsonc.set_entry(text, KEYS, ENTRY))
+    assert jsonc.load_document(after) == {"mcpServers": {"rlm": ENTRY, "z": 1}}
     assert after.index('"rlm"') < after.index("// mine") < after.index('"z"')
 
 
@@ -113,12 +115,12 @@ def test_an_old_entry_is_replaced_where_it_stands() -> None:
 )
 def test_a_broken_file_is_refused_with_the_place(text: str, says: str) -> None:
     with pytest.raises(BadRequest, match=says):
-        jsonc.put(text, KEYS, ENTRY)
+        jsonc.set_entry(text, KEYS, ENTRY)
 
 
 def test_a_key_that_is_no_object_is_refused() -> None:
     with pytest.raises(BadRequest, match="mcpServers"):
-        jsonc.put('{"mcpServers": []}', KEYS, ENTRY)
+        jsonc.set_entry('{"mcpServers": []}', KEYS, ENTRY)
 
 
 words = st.text('ab"\\/*{}:,é\n', max_size=5)
@@ -144,10 +146,10 @@ def test_any_document_keeps_its_meaning_and_comes_back(
         servers.pop("rlm", None)
         document["mcpServers"] = servers
     text = json.dumps(document, indent=indent)
-    after = edited(text, jsonc.put(text, KEYS, ENTRY))
+    after = edited(text, jsonc.set_entry(text, KEYS, ENTRY))
     wanted = json.loads(text)
     wanted.setdefault("mcpServers", {})["rlm"] = ENTRY
     assert json.loads(after) == wanted
-    back = json.loads(edited(after, jsonc.drop(after, KEYS)))
+    back = json.loads(edited(after, jsonc.remove_entry(after, KEYS)))
     wanted["mcpServers"].pop("rlm")
     assert back == wanted

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.symbol import Call
-from tests.contexts.conftest import Work
+from rlm_mcp.corpus.code.symbol_uses import OutgoingCall
+from tests.project import Work
 
 Make = Callable[..., Catalog]
 
@@ -59,8 +59,8 @@ def code(work: Work, catalog_of: Make) -> Catalog:
     return catalog_of(work.path)
 
 
-def calls(catalog: Catalog, name: str) -> list[Call]:
-    return list(catalog.call("repo", "callees", [name], {}))
+def calls(catalog: Catalog, name: str) -> list[OutgoingCall]:
+    return list(catalog.call_method("repo", "callees", [name], {}))
 
 
 def test_each_call_inside_a_definition_is_given_with_what_it_means(code: Catalog) -> None:
@@ -121,7 +121,7 @@ def test_calls_of_other_documents_are_found_in_each_language(
 
 
 def test_a_limit_leaves_the_total(code: Catalog) -> None:
-    found = code.call("repo", "callees", ["Store.put"], {"limit": 2})
+    found = code.call_method("repo", "callees", ["Store.put"], {"limit": 2})
     assert (len(found), found.total) == (2, 10)
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts import names
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.variable import Query
 from rlm_mcp.errors import BadRequest, Denied, RlmError, Unavailable
-from tests.contexts.conftest import Work
+from rlm_mcp.variable import arguments
+from rlm_mcp.variable.protocol import Query
+from tests.project import Work
 
 Make = Callable[..., Catalog]
 
@@ -28,27 +28,27 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_same_source_gives_the_same_variable(folder: Path, catalog_of: Make) -> None:
     catalog = catalog_of(folder)
-    first = catalog.open("notes.txt")
-    assert catalog.open("notes.txt") is first
-    assert catalog.open(f"{folder}/./notes.txt") is first
-    assert catalog.names() == ["notes"]
+    first = catalog.open_context("notes.txt")
+    assert catalog.open_context("notes.txt") is first
+    assert catalog.open_context(f"{folder}/./notes.txt") is first
+    assert catalog.open_names() == ["notes"]
 
 
 def test_names_come_from_sources_and_do_not_collide(folder: Path, catalog_of: Make) -> None:
     catalog = catalog_of(folder)
     (folder / "other").mkdir()
     (folder / "other" / "notes.txt").write_text("x\n")
-    assert catalog.open("notes.txt").name == "notes"
-    assert catalog.open("other/notes.txt").name == "notes_2"
-    assert catalog.open("docs/*.md").name == "docs"
+    assert catalog.open_context("notes.txt").name == "notes"
+    assert catalog.open_context("other/notes.txt").name == "notes_2"
+    assert catalog.open_context("docs/*.md").name == "docs"
 
 
 @pytest.mark.parametrize(
     "source", ["r7.txt", "context", "list.txt", "class.py", "42.txt", "...", "é.txt", "repo", "-"]
 )
 def test_a_derived_name_is_always_usable(source: str) -> None:
-    name = names.derive(source, {"list_context"})
-    names.check(name)
+    name = arguments.derive_name(source, {"list_context"})
+    arguments.check_name(name)
 
 
 @pytest.mark.parametrize(
@@ -62,34 +62,34 @@ def test_a_derived_name_is_always_usable(source: str) -> None:
     ],
 )
 def test_a_name_keeps_the_numbers_of_a_revision(source: str, name: str) -> None:
-    assert names.derive(source, set()) == name
+    assert arguments.derive_name(source, set()) == name
 
 
 def test_a_name_can_be_chosen_once(folder: Path, catalog_of: Make) -> None:
     catalog = catalog_of(folder)
-    assert catalog.open("notes.txt", "mine").name == "mine"
+    assert catalog.open_context("notes.txt", "mine").name == "mine"
     with pytest.raises(BadRequest, match="taken"):
-        catalog.open("docs", "mine")
+        catalog.open_context("docs", "mine")
     for bad in ("r7", "context", "not a name", "class", "list", "_x", "x" * 80):
         with pytest.raises(BadRequest):
-            catalog.open("docs", bad)
-    assert catalog.names() == ["mine"]
+            catalog.open_context("docs", bad)
+    assert catalog.open_names() == ["mine"]
 
 
 def test_a_refused_source_changes_nothing(folder: Path, catalog_of: Make) -> None:
     catalog = catalog_of(folder)
     for source in ("", "   ", "nosuch.txt", "../..", "/etc/passwd", "docs/*.rs", "a\0b", "v1..v2"):
         with pytest.raises(RlmError) as caught:
-            catalog.open(source)
+            catalog.open_context(source)
         assert "\n" not in str(caught.value)
-    assert catalog.names() == []
+    assert catalog.open_names() == []
 
 
 def test_a_single_file_can_be_opened_by_lines_of_the_name(folder: Path, catalog_of: Make) -> None:
     catalog = catalog_of(folder)
-    catalog.open("notes.txt")
-    assert catalog.read("notes#L2").text == "beta"
-    assert catalog.read("notes#L2").ref == "notes:notes.txt#L2"
+    catalog.open_context("notes.txt")
+    assert catalog.peek("notes#L2").text == "beta"
+    assert catalog.peek("notes#L2").ref == "notes:notes.txt#L2"
 
 
 def test_a_glob_takes_only_what_it_may_have(folder: Path, catalog_of: Make) -> None:
@@ -98,11 +98,11 @@ def test_a_glob_takes_only_what_it_may_have(folder: Path, catalog_of: Make) -> N
     (folder / "docs" / ".env.md").write_text("secret\n")
     (folder / "docs" / "x.key").write_text("secret\n")
     catalog = catalog_of(folder)
-    variable = catalog.open("docs/*")
-    assert catalog.search(Query("outside|secret"), variable.name).total == 0
+    variable = catalog.open_context("docs/*")
+    assert catalog.grep(Query("outside|secret"), variable.name).total == 0
     assert variable.describe().documents == 2
     with pytest.raises(Denied):
-        catalog.open("docs/../../*.md")
+        catalog.open_context("docs/../../*.md")
 
 
 @pytest.mark.parametrize("source", ["**/*.md", "logs:*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*/*.md"])
@@ -111,13 +111,13 @@ def test_links_that_lead_round_in_circles_cost_a_glob_nothing(
 ) -> None:
     for name in ("a", "b", "c", "d"):
         (folder / "docs" / name).symlink_to(".")
-    variable = catalog_of(folder).open(source)
+    variable = catalog_of(folder).open_context(source)
     assert variable.describe().documents >= 2
 
 
 def test_a_glob_lists_no_folder_outside_the_roots(folder: Path, catalog_of: Make) -> None:
     with pytest.raises(Denied, match="outside the roots"):
-        catalog_of(folder).open("/**/*.md")
+        catalog_of(folder).open_context("/**/*.md")
 
 
 def test_a_folder_without_permission_is_one_sentence(folder: Path, catalog_of: Make) -> None:
@@ -126,7 +126,7 @@ def test_a_folder_without_permission_is_one_sentence(folder: Path, catalog_of: M
     (folder / "docs").chmod(0)
     try:
         with pytest.raises(Unavailable, match="permission"):
-            catalog_of(folder).open("docs/one.md")
+            catalog_of(folder).open_context("docs/one.md")
     finally:
         (folder / "docs").chmod(0o755)
 
@@ -135,19 +135,19 @@ def test_defaults_open_themselves_where_they_exist(work: Work, catalog_of: Make)
     work.commit("one", a_dot_py="x\n")
     work.write("app.log", "2026-03-14 09:00:00 INFO started\n")
     catalog = catalog_of(work.path)
-    offered = dict(catalog.openable())
+    offered = dict(catalog.openable_defaults())
     assert {"repo", "history", "logs"} <= set(offered)
     assert "session" not in offered
-    assert catalog.search(Query("started"), "logs").total == 1
-    assert catalog.names() == ["logs"]
-    assert "logs" not in dict(catalog.openable())
+    assert catalog.grep(Query("started"), "logs").total == 1
+    assert catalog.open_names() == ["logs"]
+    assert "logs" not in dict(catalog.openable_defaults())
 
 
 def test_an_unknown_method_or_argument_is_one_sentence(work: Work, catalog_of: Make) -> None:
     work.commit("one", a_dot_py="x\n")
     catalog = catalog_of(work.path)
     with pytest.raises(BadRequest, match="Did you mean symbols"):
-        catalog.call("repo", "symbol", ["x"], {})
+        catalog.call_method("repo", "symbol", ["x"], {})
     for args, kwargs in (
         ([], {}),
         (["x", "y", "z", "w", "v"], {}),
@@ -155,9 +155,9 @@ def test_an_unknown_method_or_argument_is_one_sentence(work: Work, catalog_of: M
         ([1], {}),
     ):
         with pytest.raises(BadRequest, match="symbols"):
-            catalog.call("repo", "symbols", args, kwargs)
+            catalog.call_method("repo", "symbols", args, kwargs)
     with pytest.raises(BadRequest, match="no method"):
-        catalog.call("repo", "__class__", [], {})
+        catalog.call_method("repo", "__class__", [], {})
 
 
 def test_every_method_documents_its_call_in_one_line(work: Work, catalog_of: Make) -> None:
@@ -165,7 +165,7 @@ def test_every_method_documents_its_call_in_one_line(work: Work, catalog_of: Mak
     work.write("app.log", "2026-03-14 09:00:00 INFO started\n")
     catalog = catalog_of(work.path)
     for name in ("repo", "history", "logs"):
-        variable = catalog.get(name)
+        variable = catalog.get_variable(name)
         for method, call in variable.methods.items():
             line = (call.__doc__ or "").splitlines()[0]
             assert line.startswith(f"{method}("), (name, method)
@@ -179,13 +179,13 @@ def test_a_closed_catalog_refuses_and_leaves_no_descriptor(work: Work, catalog_o
     def use() -> None:
         catalog = catalog_of(work.path)
         for name in ("repo", "history", "logs"):
-            catalog.search(Query("f"), name)
-            catalog.get(name).source()
-        catalog.call("repo", "symbols", ["f"], {})
-        catalog.rank("what is f", "repo")
+            catalog.grep(Query("f"), name)
+            catalog.get_variable(name).mapped_text()
+        catalog.call_method("repo", "symbols", ["f"], {})
+        catalog.search("what is f", "repo")
         catalog.close()
         with pytest.raises(RlmError):
-            catalog.get("repo")
+            catalog.get_variable("repo")
 
     use()
     before = len(os.listdir("/proc/self/fd"))
@@ -202,8 +202,8 @@ def test_many_threads_may_open_and_ask_at_once(work: Work, catalog_of: Make) -> 
 
     def ask() -> None:
         try:
-            totals.append(catalog.search(Query("needle"), "repo").total)
-            totals.append(catalog.search(Query(r"^\+needle"), "history").total)
+            totals.append(catalog.grep(Query("needle"), "repo").total)
+            totals.append(catalog.grep(Query(r"^\+needle"), "history").total)
         except BaseException as error:
             failures.append(error)
 
@@ -214,7 +214,7 @@ def test_many_threads_may_open_and_ask_at_once(work: Work, catalog_of: Make) -> 
         thread.join(60)
     assert not failures
     assert totals == [20] * 16
-    assert catalog.names().count("repo") == 1
+    assert catalog.open_names().count("repo") == 1
 
 
 def test_only_safe_protocols_are_cloned(folder: Path, catalog_of: Make) -> None:
@@ -225,7 +225,7 @@ def test_only_safe_protocols_are_cloned(folder: Path, catalog_of: Make) -> None:
         "ssh://-oProxyCommand=x/a", "file:///etc",
     ):  # fmt: skip
         with pytest.raises(RlmError) as caught:
-            catalog.open(source)
+            catalog.open_context(source)
         assert isinstance(caught.value, (Denied, BadRequest))
 
 
@@ -238,17 +238,17 @@ def test_a_clone_runs_no_hook_and_is_reused(work: Work, tmp_path: Path, catalog_
         hook.write_text(f"#!/bin/sh\ntouch {mark}\n")
         hook.chmod(0o755)
     catalog = catalog_of(work.path)
-    variable = catalog.open(f"file://{work.path}", "cloned")
-    assert catalog.read("cloned:a.py").text == "x = 1"
+    variable = catalog.open_context(f"file://{work.path}", "cloned")
+    assert catalog.peek("cloned:a.py").text == "x = 1"
     assert variable.kind == "repo"
     assert not mark.exists()
     with pytest.raises(Denied):
-        catalog.open(f"file://{tmp_path}")
+        catalog.open_context(f"file://{tmp_path}")
 
 
 def test_no_network_is_said_plainly(folder: Path, catalog_of: Make) -> None:
     with pytest.raises(Unavailable, match=r"cannot be cloned"):
-        catalog_of(folder).open("https://localhost:1/none.git")
+        catalog_of(folder).open_context("https://localhost:1/none.git")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_any_source_opens_or_is_refused_in_one_sentence(
     work.commit("one", notes_dot_txt="x\n")
     catalog = catalog_of(work.path)
     try:
-        catalog.open(source)
+        catalog.open_context(source)
     except RlmError as error:
         assert "\n" not in str(error) and len(str(error)) < 1_000
 
@@ -289,12 +289,12 @@ def test_any_ref_answers_or_is_refused_in_one_sentence(
     work.commit("one", notes_dot_txt="x\n")
     catalog = catalog_of(work.path)
     for call in (
-        lambda: catalog.read(ref),
-        lambda: catalog.text(ref),
+        lambda: catalog.peek(ref),
+        lambda: catalog.full_text(ref),
         lambda: catalog.outline(ref),
         lambda: catalog.chunk(ref),
-        lambda: catalog.rank("notes", ref),
-        lambda: catalog.search(Query("x"), ref),
+        lambda: catalog.search("notes", ref),
+        lambda: catalog.grep(Query("x"), ref),
     ):
         try:
             call()

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.corpus import tokens
-from rlm_mcp.refs import Chars, parse
-from tests.contexts.conftest import Work
+from rlm_mcp.corpus.code import tokens
+from rlm_mcp.refs import CharSpan, parse_ref
+from tests.project import Work
 
 Make = Callable[..., Catalog]
 
@@ -30,17 +30,19 @@ def test_lines_that_are_asked_for_are_one_part_where_they_fit(repo: Catalog) -> 
 
 
 def test_characters_that_are_asked_for_are_cut_as_characters(repo: Catalog) -> None:
-    whole = repo.text("repo:one.json#C100-C9000")
-    parts = [repo.text(part.ref) for part in repo.chunk("repo:one.json#C100-C9000", tokens=500)]
+    whole = repo.full_text("repo:one.json#C100-C9000")
+    parts = [
+        repo.full_text(part.ref) for part in repo.chunk("repo:one.json#C100-C9000", tokens=500)
+    ]
     assert len(parts) > 3
     assert "".join(parts) == whole
 
 
 def test_a_file_of_one_line_is_cut(repo: Catalog) -> None:
     parts = repo.chunk("repo:one.json", tokens=500)
-    assert all(isinstance(parse(part.ref).span, Chars) for part in parts)
-    texts = [repo.text(part.ref) for part in parts]
-    assert "".join(texts) == repo.text("repo:one.json")
+    assert all(isinstance(parse_ref(part.ref).span, CharSpan) for part in parts)
+    texts = [repo.full_text(part.ref) for part in parts]
+    assert "".join(texts) == repo.full_text("repo:one.json")
     assert max(len(text.encode()) for text in texts) <= 2_000
 
 
@@ -57,9 +59,9 @@ def test_the_tokens_of_other_scripts_are_told_by_their_bytes(work: Work, catalog
     work.write("kana.py", "# \u3059\u3079\u3066\u306e\u30eb\u30fc\u30eb\n" * 500)
     work.commit(text[:400])
     catalog = catalog_of(work.path)
-    sizes = [len(catalog.text(f"repo:{name}").encode()) for name in ("rules.md", "kana.py")]
+    sizes = [len(catalog.full_text(f"repo:{name}").encode()) for name in ("rules.md", "kana.py")]
     said = catalog.describe("repo").tokens
-    assert said == sum(tokens.estimate(size, "other") for size in sizes) - 1
+    assert said == sum(tokens.estimate_tokens(size, "other") for size in sizes) - 1
     parts = catalog.chunk("repo", tokens=100_000)
     assert abs(sum(part.tokens for part in parts) - said) < 3
     assert catalog.describe("history").tokens < 400

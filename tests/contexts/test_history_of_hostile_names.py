@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
-from tests.contexts.conftest import Work
+from tests.project import Work
 
 Make = Callable[..., Catalog]
 Rows = dict[str, list[int]]
@@ -96,7 +96,7 @@ def _sum(found: dict[str, Rows]) -> Rows:
 
 
 def _churn(catalog: Catalog) -> tuple[Rows, dict[str, object]]:
-    said = catalog.call("history", "churn", [], {"limit": 10_000})
+    said = catalog.call_method("history", "churn", [], {"limit": 10_000})
     return {
         row["path"]: [row["commits"], row["added"], row["removed"]] for row in said["files"]
     }, said
@@ -141,16 +141,16 @@ def test_files_that_change_together_are_those_of_git(odd: Work, catalog_of: Make
         commits = odd.git(*following, path).split()
         names = {path} | {old for old, new in RENAMED.items() if new == path}
         theirs = Counter(other for commit in commits for other in changes[commit].keys() - names)
-        found = catalog.call("history", "together", [path], {"limit": 10_000})
+        found = catalog.call_method("history", "together", [path], {"limit": 10_000})
         assert {row["path"]: row["commits"] for row in found} == theirs
-        log = catalog.call("history", "log", [], {"path": path, "limit": 10_000})
+        log = catalog.call_method("history", "log", [], {"path": path, "limit": 10_000})
         assert [row["commit"] for row in log] == commits
 
 
 def test_files_that_change_together_in_a_part_are_named_below_it(
     odd: Work, catalog_of: Make
 ) -> None:
-    found = catalog_of(odd.path / "a dir").call("history", "together", ["tab\tname"], {})
+    found = catalog_of(odd.path / "a dir").call_method("history", "together", ["tab\tname"], {})
     assert [(row["path"], row["commits"]) for row in found] == [('\u00fc "q" file.txt', 1)]
 
 
@@ -166,12 +166,12 @@ def test_blame_and_text_of_every_file_are_those_of_git(
         said = odd.raw("blame", "--line-porcelain", "HEAD", "--", path)
         lines = re.findall(rb"^([0-9a-f]{40}) \d+ (\d+)", said, re.M)
         text = odd.raw("cat-file", "blob", f"HEAD:{path}").decode("utf-8", "replace")
-        found = catalog.call("history", "blame", [path], {})
+        found = catalog.call_method("history", "blame", [path], {})
         assert [(b"%d" % one.line, one.commit.encode()) for one in found] == [
             (number, commit) for commit, number in lines
         ]
         assert "\n".join(one.text for one in found) == text.removesuffix("\n")
-        assert catalog.call("history", "file", [path], {}) == text
+        assert catalog.call_method("history", "file", [path], {}) == text
 
 
 def test_every_commit_ends_with_its_patch(odd: Work, catalog_of: Make) -> None:
@@ -180,10 +180,10 @@ def test_every_commit_ends_with_its_patch(odd: Work, catalog_of: Make) -> None:
         flags = ["-c", "core.quotePath=false", "show", "--format=%x00", "--full-index"]
         said = odd.raw(*flags, commit).decode("utf-8", "replace")
         patch = said.partition("\0")[2].strip("\n")
-        assert catalog.text(f"history:{commit}").rstrip("\n").endswith(patch)
+        assert catalog.full_text(f"history:{commit}").rstrip("\n").endswith(patch)
 
 
 def test_a_branch_of_any_name_is_one_word(odd: Work, catalog_of: Make) -> None:
     catalog = catalog_of(odd.path)
-    assert catalog.call("history", "refs", [], {})[BRANCH] == odd.git("rev-parse", BRANCH)
+    assert catalog.call_method("history", "refs", [], {})[BRANCH] == odd.git("rev-parse", BRANCH)
     assert not (odd.path / "x").exists()

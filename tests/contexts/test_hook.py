@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp import sessions
 from rlm_mcp.config import Settings
-from rlm_mcp.contexts import session as sessions
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.session import ahead
-from rlm_mcp.contexts.session.ahead import Ahead
-from rlm_mcp.contexts.variable import Query, Variable
 from rlm_mcp.errors import BadRequest, Denied
+from rlm_mcp.sessions import hooks
+from rlm_mcp.sessions.hooks import SessionPrefetcher
+from rlm_mcp.sessions.session import Session
+from rlm_mcp.variable.protocol import Query, Variable
 
 RULE = "Never write to the vendor folder, not even in tests."
 
@@ -43,7 +44,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder in which the agent keeps the sessions of another project."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
-    monkeypatch.setattr(ahead, "WAIT_S", 60.0)  # of a loaded machine
+    monkeypatch.setattr(hooks, "WAIT_S", 60.0)  # of a loaded machine
     monkeypatch.delenv("CLAUDE_CODE_SESSION_ID", raising=False)
     folder = tmp_path / "home" / ".claude" / "projects" / "-elsewhere"
     folder.mkdir(parents=True)
@@ -59,23 +60,23 @@ def catalog(tmp_path: Path, agent: Path) -> Iterator[Catalog]:
 
 
 def words(catalog: Catalog) -> list[str]:
-    found = catalog.search(Query("word: [a-z]+"), "session")
+    found = catalog.grep(Query("word: [a-z]+"), "session")
     return [hit.text.split("word: ")[1] for hit in found.hits]
 
 
 def test_session_is_the_transcript_that_a_hook_named_last(agent: Path, catalog: Catalog) -> None:
     apple, pear = transcript(agent, 1, "word: apple"), transcript(agent, 2, "word: pear")
-    catalog.hook("prompt", str(apple))
+    catalog.handle_hook("prompt", str(apple))
     assert words(catalog) == ["apple"]
-    catalog.hook("prompt", str(pear))
+    catalog.handle_hook("prompt", str(pear))
     assert words(catalog) == ["pear"]
-    catalog.hook("prompt", str(apple))
+    catalog.handle_hook("prompt", str(apple))
     assert words(catalog) == ["apple"]
 
 
 def test_a_hook_may_come_before_the_transcript_is_written(agent: Path, catalog: Catalog) -> None:
     path = agent / "00000003-0000-4000-8000-000000000000.jsonl"
-    catalog.hook("prompt", str(path))
+    catalog.handle_hook("prompt", str(path))
     assert transcript(agent, 3, "word: plum") == path
     assert words(catalog) == ["plum"]
 
@@ -84,18 +85,18 @@ def test_the_same_session_is_not_opened_anew_with_each_prompt(
     agent: Path, catalog: Catalog
 ) -> None:
     path = transcript(agent, 1, "word: apple")
-    catalog.hook("prompt", str(path))
-    before = catalog.get("session")
-    catalog.hook("prompt", str(path))
-    assert catalog.get("session") is before
+    catalog.handle_hook("prompt", str(path))
+    before = catalog.get_variable("session")
+    catalog.handle_hook("prompt", str(path))
+    assert catalog.get_variable("session") is before
 
 
 def test_a_rule_reaches_the_summariser_and_the_window_after_it(
     agent: Path, catalog: Catalog
 ) -> None:
     path = transcript(agent, 1, f"A rule for all of this session: {RULE}")
-    assert RULE in catalog.hook("before-compaction", str(path))
-    added = json.loads(catalog.hook("after-compaction", str(path)))["hookSpecificOutput"]
+    assert RULE in catalog.handle_hook("before-compaction", str(path))
+    added = json.loads(catalog.handle_hook("after-compaction", str(path)))["hookSpecificOutput"]
     assert added["hookEventName"] == "SessionStart"
     assert RULE in added["additionalContext"]
 
@@ -108,11 +109,11 @@ def test_a_file_outside_the_agents_folder_is_never_the_session(
     link.symlink_to(outside)
     for path in (outside, link, Path("/etc/passwd")):
         with pytest.raises(Denied):
-            catalog.hook("prompt", str(path))
+            catalog.handle_hook("prompt", str(path))
     with pytest.raises(BadRequest, match="before-compaction"):
-        catalog.hook("before-compacting", str(outside))
+        catalog.handle_hook("before-compacting", str(outside))
     with pytest.raises(BadRequest):
-        catalog.get("session")
+        catalog.get_variable("session")
 
 
 def long_transcript(agent: Path, number: int, rule: str) -> Path:
@@ -134,12 +135,12 @@ def test_a_prompt_begins_the_reading_and_the_compactions_hook_finds_it_read(
     agent: Path, catalog: Catalog
 ) -> None:
     path = long_transcript(agent, 1, f"A rule: {RULE}")
-    catalog.hook("prompt", str(path))
+    catalog.handle_hook("prompt", str(path))
     for _ in range(600):
-        if "session" in catalog.names():
+        if "session" in catalog.open_names():
             break
         time.sleep(0.05)
-    assert RULE in catalog.hook("before-compaction", str(path))
+    assert RULE in catalog.handle_hook("before-compaction", str(path))
 
 
 def test_a_hook_that_comes_before_the_reading_says_what_it_leaves_out(
@@ -147,16 +148,16 @@ def test_a_hook_that_comes_before_the_reading_says_what_it_leaves_out(
 ) -> None:
     path = long_transcript(agent, 1, f"A rule: {RULE}")
     settings, slow, held = Settings(roots=(tmp_path,)), threading.Event(), threading.Event()
-    session = sessions.open(str(path), "session", settings)
+    session = Session(str(path), "session", settings)
 
-    def opened() -> Variable:
+    def opened() -> Session:
         if slow.is_set():
             held.wait(60)
         return session
 
-    reading = Ahead(opened, wait_s=60)
-    reading.follow(path)
-    assert RULE in reading.before("session")  # the look before it is done by then
+    reading = SessionPrefetcher(opened, wait_s=60)
+    reading.follow_path(path)
+    assert RULE in reading.compaction_brief("session")  # the look before it is done by then
     with path.open("a") as file:
         record = json.loads(path.read_text().splitlines()[-1])
         new = {"role": "user", "content": "Always sign the commits."}
@@ -164,24 +165,24 @@ def test_a_hook_that_comes_before_the_reading_says_what_it_leaves_out(
         file.write(json.dumps(record) + "\n")
     slow.set()
     reading.wait_s = 0.01
-    late = reading.before("session")
+    late = reading.compaction_brief("session")
     assert RULE in late and "Always sign" not in late
     assert "This list ends with turn 302" in late
-    after = reading.after("session")
+    after = reading.after_compaction("session")
     assert RULE in after and "up to turn 302" in after
     assert "The summary was not checked" in after
     held.set()
     slow.clear()
     reading.wait_s = 60
-    assert "Always sign the commits." in reading.before("session")
+    assert "Always sign the commits." in reading.compaction_brief("session")
     reading.close()
 
     slow.set()
     held.clear()
-    nothing = Ahead(opened, wait_s=0.01)
-    nothing.follow(path)
-    assert "not read in time" in nothing.before("session")
-    assert "session.brief() lists them" in nothing.after("session")
+    nothing = SessionPrefetcher(opened, wait_s=0.01)
+    nothing.follow_path(path)
+    assert "not read in time" in nothing.compaction_brief("session")
+    assert "session.brief() lists them" in nothing.after_compaction("session")
     held.set()
     nothing.close()
     session.close()
@@ -191,16 +192,16 @@ def test_a_transcript_that_is_opened_while_another_begins_is_not_the_session(
     agent: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apple, pear = transcript(agent, 1, "word: apple"), transcript(agent, 2, "word: pear")
-    catalog.hook("prompt", str(apple))
-    opening = sessions.open
+    catalog.handle_hook("prompt", str(apple))
+    opening = sessions.open_session
 
     def overtaken(source: str, name: str, settings: Settings) -> Variable:
-        monkeypatch.setattr(sessions, "open", opening)
+        monkeypatch.setattr(sessions, "open_session", opening)
         variable = opening(source, name, settings)
-        catalog.hook("prompt", str(pear))  # before this one is known under its name
+        catalog.handle_hook("prompt", str(pear))  # before this one is known under its name
         return variable
 
-    monkeypatch.setattr(sessions, "open", overtaken)
+    monkeypatch.setattr(sessions, "open_session", overtaken)
     assert words(catalog) == ["pear"]
 
 
@@ -213,7 +214,7 @@ def test_an_older_summary_is_not_taken_for_the_one_that_is_not_written_yet(
     summary = {**user, "uuid": "c", "parentUuid": "b", "message": text, "isCompactSummary": True}
 
     def told() -> str:
-        said = json.loads(catalog.hook("after-compaction", str(path)))
+        said = json.loads(catalog.handle_hook("after-compaction", str(path)))
         return str(said["hookSpecificOutput"]["additionalContext"])
 
     assert "The summary was not checked" in told()

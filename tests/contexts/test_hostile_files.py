@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.session.readers import database
 from rlm_mcp.errors import RlmError
+from rlm_mcp.sessions.readers import sqlite_file
 
 Make = Callable[..., Catalog]
 
@@ -21,15 +21,15 @@ def test_times_outside_of_the_calendar_are_shown_as_its_ends(
     line = "9999-12-31T23:59:59-23:00 last\n0001-01-01T00:00:00+23:59 first\n"
     (tmp_path / "odd.log").write_text(line * 50)
     catalog = catalog_of(tmp_path)
-    catalog.open("odd.log", "odd")
+    catalog.open_context("odd.log", "odd")
     assert catalog.outline("odd", 60).items
-    assert catalog.call("odd", "at", ["09:30"], {}) is not None
+    assert catalog.call_method("odd", "at", ["09:30"], {}) is not None
 
 
 def test_a_file_without_text_has_an_empty_outline(tmp_path: Path, catalog_of: Make) -> None:
     (tmp_path / "junk.db").write_bytes(b"SQLite format 3\0" + bytes(8_000))
     catalog = catalog_of(tmp_path)
-    catalog.open("junk.db", "junk")
+    catalog.open_context("junk.db", "junk")
     assert not catalog.outline("junk", 60).items
 
 
@@ -39,14 +39,14 @@ def test_a_database_makes_no_value_of_any_size(tmp_path: Path) -> None:
         db.execute("CREATE TABLE t(k, v GENERATED ALWAYS AS (zeroblob(900000000)) VIRTUAL)")
         db.execute("INSERT INTO t(k) VALUES (1)")
     db.close()
-    with database.opened(place) as opened, pytest.raises(sqlite3.Error):
+    with sqlite_file.open_readonly(place) as opened, pytest.raises(sqlite3.Error):
         opened.execute("SELECT v FROM t").fetchone()
 
 
 def test_a_database_does_not_compute_without_an_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "LONGEST_S", 0.2)
+    monkeypatch.setattr(sqlite_file, "READ_LIMIT_S", 0.2)
     place = tmp_path / "state.vscdb"
     with sqlite3.connect(place) as db:
         db.execute(
@@ -54,7 +54,7 @@ def test_a_database_does_not_compute_without_an_end(
             "SELECT n FROM r"
         )
     db.close()
-    with database.opened(place) as opened, pytest.raises(sqlite3.Error):
+    with sqlite_file.open_readonly(place) as opened, pytest.raises(sqlite3.Error):
         opened.execute("SELECT count(*) FROM t").fetchone()
 
 
@@ -71,4 +71,4 @@ def test_a_cursor_database_of_endless_values_is_one_sentence(
             )
     db.close()
     with pytest.raises(RlmError):
-        catalog_of(tmp_path).open("state.vscdb", "x")
+        catalog_of(tmp_path).open_context("state.vscdb", "x")

@@ -12,7 +12,7 @@ from rlm_mcp.confine import Confine
 from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import Denied, RlmError, Unavailable
 from rlm_mcp.git import find_repository
-from tests.contexts.conftest import Work
+from tests.project import Work
 
 Make = Callable[..., Catalog]
 CANARY = "canary-of-a-stranger"
@@ -105,9 +105,9 @@ def test_no_way_of_borrowing_objects_shows_a_strangers_commits(
     catalog = catalog_of(work.path)
     assert CANARY not in seen(
         catalog,
-        lambda: catalog.text("history"),
-        lambda: catalog.text(f"history:{secret}"),
-        lambda: catalog.text(f"repo:secret.txt@{secret}"),
+        lambda: catalog.full_text("history"),
+        lambda: catalog.full_text(f"history:{secret}"),
+        lambda: catalog.full_text(f"repo:secret.txt@{secret}"),
     )
     with pytest.raises(Denied):
         find_repository(work.path, Confine([work.path]))
@@ -142,17 +142,17 @@ def test_a_file_url_clones_no_strangers_repository(
     catalog = catalog_of(work.path)
     assert CANARY not in seen(
         catalog,
-        lambda: catalog.open(f"file://{evil}", "x").describe(),
-        lambda: catalog.text("x"),
-        lambda: catalog.text("x:secret.txt"),
+        lambda: catalog.open_context(f"file://{evil}", "x").describe(),
+        lambda: catalog.full_text("x"),
+        lambda: catalog.full_text("x:secret.txt"),
     )
 
 
 def test_a_file_url_clones_a_repository_under_the_roots(work: Work, catalog_of: Make) -> None:
     work.commit("one", a_dot_txt="inside\n")
     catalog = catalog_of(work.path)
-    catalog.open(f"file://{work.path}", "x")
-    assert catalog.text("x:a.txt") == "inside\n"
+    catalog.open_context(f"file://{work.path}", "x")
+    assert catalog.full_text("x:a.txt") == "inside\n"
 
 
 @pytest.mark.parametrize("name", [b"a=b", b"", b"caf\xe9", b"Up.per.clean", b"-c", b"x\\\\y"])
@@ -172,10 +172,10 @@ def test_a_filter_of_any_name_is_not_run(
     assert mark.exists(), "the trap is not set"
     mark.unlink()
     catalog = catalog_of(work.path)
-    assert catalog.call("repo", "changed", [], {})[0] == {"path": "a.txt", "status": "M"}
-    assert catalog.call("repo", "blame", ["a.txt"], {})
-    assert "+two" in catalog.call("repo", "diff", [], {})
-    assert catalog.open("repo@index", "staged").describe().documents == 1
+    assert catalog.call_method("repo", "changed", [], {})[0] == {"path": "a.txt", "status": "M"}
+    assert catalog.call_method("repo", "blame", ["a.txt"], {})
+    assert "+two" in catalog.call_method("repo", "diff", [], {})
+    assert catalog.open_context("repo@index", "staged").describe().documents == 1
     assert not mark.exists()
 
 
@@ -188,7 +188,7 @@ def test_filters_that_cannot_be_listed_are_a_refusal_not_a_run(
     with open(work.path / ".git/config", "a") as file:
         file.write("[broken\n")
     with pytest.raises(RlmError):
-        catalog.call("repo", "changed", [], {})
+        catalog.call_method("repo", "changed", [], {})
 
 
 def test_a_mailmap_outside_of_the_repository_is_not_read(
@@ -199,8 +199,8 @@ def test_a_mailmap_outside_of_the_repository_is_not_read(
     people.write_text(f"{CANARY} <ada@example.org>\n")
     work.git("config", "mailmap.file", str(people))
     catalog = catalog_of(work.path)
-    assert CANARY not in str(catalog.call("repo", "blame", ["a.txt"], {}))
-    assert CANARY not in catalog.text("history")
+    assert CANARY not in str(catalog.call_method("repo", "blame", ["a.txt"], {}))
+    assert CANARY not in catalog.full_text("history")
 
 
 @pytest.mark.parametrize("kind", ["outside", "link", "denied", "pipe", "reset"])
@@ -218,7 +218,7 @@ def test_blame_reads_no_list_of_commits_that_may_not_be_shown(
     if kind == "reset":
         work.git("config", "--add", "blame.ignoreRevsFile", "")
     with pytest.raises(Denied) as caught:
-        catalog_of(work.path).call("repo", "blame", ["a.txt"], {})
+        catalog_of(work.path).call_method("repo", "blame", ["a.txt"], {})
     assert CANARY not in str(caught.value)
 
 
@@ -226,7 +226,7 @@ def test_a_list_of_commits_in_the_working_tree_lets_blame_run(work: Work, catalo
     work.commit("one", a_dot_txt="one\n")
     work.write(".git-blame-ignore-revs", "# none\n")
     work.git("config", "blame.ignoreRevsFile", ".git-blame-ignore-revs")
-    assert "one" in str(catalog_of(work.path).call("repo", "blame", ["a.txt"], {}))
+    assert "one" in str(catalog_of(work.path).call_method("repo", "blame", ["a.txt"], {}))
 
 
 def test_a_revision_with_a_missing_object_is_one_sentence(work: Work, catalog_of: Make) -> None:
@@ -234,7 +234,7 @@ def test_a_revision_with_a_missing_object_is_one_sentence(work: Work, catalog_of
     blob = work.git("rev-parse", "HEAD:a.txt").strip()
     (work.path / ".git/objects" / blob[:2] / blob[2:]).unlink()
     with pytest.raises(Unavailable, match="may be incomplete"):
-        catalog_of(work.path).open("repo@HEAD")
+        catalog_of(work.path).open_context("repo@HEAD")
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.cli.main import run
+from rlm_mcp.cli.main import run_command
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.variable import Query, wire
+from rlm_mcp.variable.protocol import Query, to_wire
 
 NEEDLE = "# The spare key of the observatory hangs behind the barometer.\n"
 LINE = "value = compute(value, step)  # an ordinary line of an ordinary program\n"
@@ -33,25 +33,25 @@ def catalog(folder: Path) -> Iterator[Catalog]:
 
 
 def test_a_large_file_that_was_named_is_searched_and_ranked(catalog: Catalog, folder: Path) -> None:
-    name = catalog.open(str(folder / "big.txt")).name
-    found = catalog.search(Query("observatory"), name)
+    name = catalog.open_context(str(folder / "big.txt")).name
+    found = catalog.grep(Query("observatory"), name)
     assert (found.total, found.exact) == (1, True)
-    best = catalog.rank("Where does the spare key of the observatory hang?", name, 3)
+    best = catalog.search("Where does the spare key of the observatory hang?", name, 3)
     assert any("observatory" in hit.text for hit in best)
 
 
 def test_in_a_folder_it_is_counted_as_left_out_and_opens_by_its_path(
     catalog: Catalog, folder: Path
 ) -> None:
-    variable = catalog.open(str(folder), "whole")
-    assert wire(variable.describe())["skipped"] == {"too large": 1}
-    assert catalog.read("whole:big.txt#L1-L2", 2).text.startswith("value = compute")
+    variable = catalog.open_context(str(folder), "whole")
+    assert to_wire(variable.describe())["skipped"] == {"too large": 1}
+    assert catalog.peek("whole:big.txt#L1-L2", 2).text.startswith("value = compute")
 
 
 def test_a_compressed_text_of_any_name_is_read(catalog: Catalog, folder: Path) -> None:
     (folder / "notes.txt.gz").write_bytes(gzip.compress(NEEDLE.encode()))
-    name = catalog.open(str(folder / "notes.txt.gz")).name
-    assert catalog.search(Query("barometer"), name).total == 1
+    name = catalog.open_context(str(folder / "notes.txt.gz")).name
+    assert catalog.grep(Query("barometer"), name).total == 1
 
 
 @pytest.mark.parametrize("content", [b"", bytes(range(256)) * 40])
@@ -61,7 +61,7 @@ def test_a_question_about_nothing_is_refused(
     path = tmp_path / "empty"
     path.write_bytes(content)
     arguments = ["ask", "What is in it?", "--open", str(path), "--model", "extractive:"]
-    assert run([*arguments, "--root", str(tmp_path)]) == 2
+    assert run_command([*arguments, "--root", str(tmp_path)]) == 2
     assert "There is no text in empty" in capsys.readouterr().err
 
 
@@ -73,7 +73,7 @@ def test_a_deleted_current_folder_is_said(
     monkeypatch.delenv("CLAUDE_PROJECT_DIR", raising=False)
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert run(["contexts"]) == 2
+    assert run_command(["contexts"]) == 2
     assert "The current folder was deleted" in capsys.readouterr().err
 
 
@@ -81,7 +81,7 @@ def test_the_largest_documents_are_told_of_how_many(tmp_path: Path) -> None:
     for name, lines in (("a.py", 3), ("b.py", 9), ("c.md", 6)):
         (tmp_path / name).write_text("x = 1\n" * lines)
     catalog = Catalog(Settings(roots=(tmp_path,)))
-    largest = catalog.get("repo").methods["largest"]
+    largest = catalog.get_variable("repo").methods["largest"]
     rows = largest(limit=2)
     assert [(row.ref, row.bytes, row.lines) for row in rows] == [
         ("repo:b.py", 54, 9),

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.variable import Query
 from rlm_mcp.errors import BadRequest, Denied
-from rlm_mcp.refs import parse
-from tests.contexts.conftest import ENV, Work, within_a_second
+from rlm_mcp.refs import parse_ref
+from rlm_mcp.variable.protocol import Query
+from tests.project import ENV, Work, within_a_second
 
 Make = Callable[..., Catalog]
 
@@ -23,14 +23,14 @@ def test_an_empty_repository_opens(work: Work, catalog_of: Make) -> None:
     assert catalog.describe("repo").documents == 0
     assert catalog.describe("repo").notes
     work.write("a.py", "x\n")
-    assert within_a_second(lambda: catalog.search(Query("x"), "repo").total == 1)
+    assert within_a_second(lambda: catalog.grep(Query("x"), "repo").total == 1)
 
 
 def test_a_bare_repository_shows_its_head(work: Work, tmp_path: Path, catalog_of: Make) -> None:
     work.commit("one", a_dot_py="x\n")
     work.git("clone", "-q", "--bare", str(work.path), str(tmp_path / "bare.git"))
     catalog = catalog_of(tmp_path / "bare.git")
-    assert catalog.read("repo:a.py").text == "x"
+    assert catalog.peek("repo:a.py").text == "x"
     assert any("bare" in note for note in catalog.describe("repo").notes)
 
 
@@ -39,10 +39,10 @@ def test_a_folder_that_is_no_repository_opens(tmp_path: Path, catalog_of: Make) 
     folder.mkdir()
     (folder / "a.py").write_text("x\n")
     catalog = catalog_of(folder)
-    assert catalog.read("repo:a.py").text == "x"
-    assert "history" not in dict(catalog.openable())
+    assert catalog.peek("repo:a.py").text == "x"
+    assert "history" not in dict(catalog.openable_defaults())
     with pytest.raises(BadRequest, match="is in no git repository"):
-        catalog.get("history")
+        catalog.get_variable("history")
 
 
 def test_a_linked_worktree_shows_its_own_branch(
@@ -52,7 +52,7 @@ def test_a_linked_worktree_shows_its_own_branch(
     work.git("worktree", "add", "-q", "-b", "side", str(tmp_path / "side"))
     (tmp_path / "side" / "a.py").write_text("side\n")
     catalog = catalog_of(tmp_path / "side")
-    assert catalog.read("repo:a.py").text == "side"
+    assert catalog.peek("repo:a.py").text == "side"
     assert catalog.describe("repo").facts["branch"] == "side"
     assert catalog.describe("history").documents == 1
 
@@ -65,11 +65,11 @@ def test_a_git_file_that_points_at_a_strangers_repository_is_refused(
     evil.mkdir()
     (evil / ".git").write_text(f"gitdir: {work.path}/.git\n")
     with pytest.raises(Denied):
-        catalog_of(evil).get("history")
+        catalog_of(evil).get_variable("history")
     (evil / ".git").unlink()
     (evil / ".git").symlink_to(work.path / ".git")
     with pytest.raises(Denied):
-        catalog_of(evil).get("history")
+        catalog_of(evil).get_variable("history")
 
 
 def test_a_git_folder_that_borrows_a_strangers_objects_is_refused(
@@ -82,7 +82,7 @@ def test_a_git_folder_that_borrows_a_strangers_objects_is_refused(
     (evil.path / ".git/objects/info/alternates").write_text(f"{work.path}/.git/objects\n")
     (evil.path / ".git/refs/heads/main").write_text(secret + "\n")
     with pytest.raises(Denied):
-        catalog_of(evil.path).get("history")
+        catalog_of(evil.path).get_variable("history")
 
 
 def test_a_root_below_the_top_shows_only_its_part(work: Work, catalog_of: Make) -> None:
@@ -90,10 +90,10 @@ def test_a_root_below_the_top_shows_only_its_part(work: Work, catalog_of: Make) 
     work.commit("two", other__b_dot_py="secret plan two\n")
     work.commit("three", part__a_dot_py="in two\n")
     catalog = catalog_of(work.path / "part")
-    assert list(catalog.get("repo").documents(parse("repo"))) == ["a.py"]
-    assert catalog.read(f"repo:a.py@{first}").text == "in"
-    assert catalog.search(Query("secret"), f"repo@{first}").total == 0
-    assert catalog.search(Query("secret"), "history").total == 0
+    assert list(catalog.get_variable("repo").documents(parse_ref("repo"))) == ["a.py"]
+    assert catalog.peek(f"repo:a.py@{first}").text == "in"
+    assert catalog.grep(Query("secret"), f"repo@{first}").total == 0
+    assert catalog.grep(Query("secret"), "history").total == 0
     assert catalog.describe("history").documents == 2
 
 
@@ -109,7 +109,7 @@ def test_a_submodule_is_named_and_not_mixed_in(
     catalog = catalog_of(work.path)
     assert catalog.describe("repo").documents >= 1
     with pytest.raises(BadRequest, match="submodule"):
-        catalog.read(f"repo:sub@{commit}")
+        catalog.peek(f"repo:sub@{commit}")
 
 
 def test_a_rebase_in_progress_is_said(work: Work, catalog_of: Make) -> None:
@@ -148,15 +148,15 @@ def test_nothing_that_a_repository_configures_is_run(
     (work.path / "a.py").write_text("edited\n")
     catalog = catalog_of(work.path)
     catalog.describe("repo")
-    catalog.read(f"repo:a.py@{first}")
-    catalog.search(Query("x"), f"repo@{first}")
-    catalog.call("repo", "changed", [], {})
-    catalog.call("repo", "blame", ["a.py"], {})
-    catalog.call("repo", "log", ["a.py"], {})
-    catalog.search(Query("x"), "history")
-    catalog.read(f"history:{second}")
-    catalog.call("history", "diff", [first, second], {})
-    catalog.call("history", "together", ["a.py"], {})
+    catalog.peek(f"repo:a.py@{first}")
+    catalog.grep(Query("x"), f"repo@{first}")
+    catalog.call_method("repo", "changed", [], {})
+    catalog.call_method("repo", "blame", ["a.py"], {})
+    catalog.call_method("repo", "log", ["a.py"], {})
+    catalog.grep(Query("x"), "history")
+    catalog.peek(f"history:{second}")
+    catalog.call_method("history", "diff", [first, second], {})
+    catalog.call_method("history", "together", ["a.py"], {})
     catalog.outline(f"history:{second}")
-    catalog.open(f"{first}..{second}")
+    catalog.open_context(f"{first}..{second}")
     assert not mark.exists(), mark.read_text()

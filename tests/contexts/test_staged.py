@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.variable import Query
 from rlm_mcp.errors import BadRequest, Denied
-from rlm_mcp.refs import parse
-from tests.contexts.conftest import Work
+from rlm_mcp.refs import parse_ref
+from rlm_mcp.variable.protocol import Query
+from tests.project import Work
 
 Make = Callable[..., Catalog]
 
@@ -30,34 +30,34 @@ def staged(work: Work) -> Work:
 
 def test_the_index_holds_what_is_staged(staged: Work, catalog_of: Make) -> None:
     catalog = catalog_of(staged.path)
-    variable = catalog.open("repo@index", "staging")
-    assert list(variable.documents(parse("staging"))) == ["a.py", "part/b.py", "part/new.py"]
-    assert catalog.text("staging:a.py") == "x = 2\n"
-    assert catalog.search(Query("fresh"), "staging").total == 1
+    variable = catalog.open_context("repo@index", "staging")
+    assert list(variable.documents(parse_ref("staging"))) == ["a.py", "part/b.py", "part/new.py"]
+    assert catalog.full_text("staging:a.py") == "x = 2\n"
+    assert catalog.grep(Query("fresh"), "staging").total == 1
     assert variable.describe().freshness == "fixed: as staged when it was opened"
     assert variable.describe().skipped == {"denied": 1}
     staged.git("add", "a.py")
-    assert catalog.text("staging:a.py") == "x = 2\n"
-    catalog.open("repo@index", "later")
-    assert catalog.text("later:a.py") == "x = 3\n"
+    assert catalog.full_text("staging:a.py") == "x = 2\n"
+    catalog.open_context("repo@index", "later")
+    assert catalog.full_text("later:a.py") == "x = 3\n"
 
 
 def test_a_folder_or_a_file_of_the_index_opens_alone(staged: Work, catalog_of: Make) -> None:
     catalog = catalog_of(staged.path)
-    folder = catalog.open("part@index", "folder")
-    assert list(folder.documents(parse("folder"))) == ["b.py", "new.py"]
-    catalog.open("a.py@index", "one")
-    assert catalog.text("one:a.py") == "x = 2\n"
+    folder = catalog.open_context("part@index", "folder")
+    assert list(folder.documents(parse_ref("folder"))) == ["b.py", "new.py"]
+    catalog.open_context("a.py@index", "one")
+    assert catalog.full_text("one:a.py") == "x = 2\n"
     with pytest.raises(BadRequest, match="not in the index"):
-        catalog.open("unknown.py@index", "x")
+        catalog.open_context("unknown.py@index", "x")
     with pytest.raises(Denied):
-        catalog.open(".env@index", "secret")
+        catalog.open_context(".env@index", "secret")
 
 
 def test_a_root_below_the_top_sees_its_part_of_the_index(staged: Work, catalog_of: Make) -> None:
     catalog = catalog_of(staged.path / "part")
-    variable = catalog.open("repo@index", "staging")
-    assert list(variable.documents(parse("staging"))) == ["b.py", "new.py"]
+    variable = catalog.open_context("repo@index", "staging")
+    assert list(variable.documents(parse_ref("staging"))) == ["b.py", "new.py"]
 
 
 def test_of_an_unmerged_path_ours_is_taken(work: Work, catalog_of: Make) -> None:
@@ -69,34 +69,34 @@ def test_of_an_unmerged_path_ours_is_taken(work: Work, catalog_of: Make) -> None
     with pytest.raises(AssertionError):
         work.git("merge", "-q", "side")
     catalog = catalog_of(work.path)
-    catalog.open("repo@index", "staging")
-    assert catalog.text("staging:a.py") == "ours\n"
+    catalog.open_context("repo@index", "staging")
+    assert catalog.full_text("staging:a.py") == "ours\n"
 
 
 def test_a_branch_called_index_comes_first(staged: Work, catalog_of: Make) -> None:
     staged.git("branch", "index")
     catalog = catalog_of(staged.path)
-    catalog.open("repo@index", "branch")
-    assert catalog.text("branch:a.py") == "x = 1\n"
+    catalog.open_context("repo@index", "branch")
+    assert catalog.full_text("branch:a.py") == "x = 1\n"
 
 
 def test_the_patch_of_what_is_not_committed(staged: Work, catalog_of: Make) -> None:
     catalog = catalog_of(staged.path)
-    both = catalog.call("repo", "diff", [], {})
+    both = catalog.call_method("repo", "diff", [], {})
     assert "-x = 1\n+x = 3\n" in both and "+def fresh():" in both and "unknown" not in both
     assert "KEY" not in both and both.startswith("[1 file that holds secrets by name left out]")
-    next_one = catalog.call("repo", "diff", ["a.py"], {"staged": True})
+    next_one = catalog.call_method("repo", "diff", ["a.py"], {"staged": True})
     assert "-x = 1\n+x = 2\n" in next_one and "fresh" not in next_one
     with pytest.raises(Denied):
-        catalog.call("repo", "diff", [".env"], {})
-    catalog.open("repo@HEAD", "old")
+        catalog.call_method("repo", "diff", [".env"], {})
+    catalog.open_context("repo@HEAD", "old")
     with pytest.raises(BadRequest, match="nothing uncommitted"):
-        catalog.call("old", "diff", [], {})
+        catalog.call_method("old", "diff", [], {})
 
 
 def test_before_the_first_commit_all_is_new(work: Work, catalog_of: Make) -> None:
     work.write("a.py", "x = 1\n")
     work.git("add", "a.py")
     catalog = catalog_of(work.path)
-    assert "+x = 1" in catalog.call("repo", "diff", [], {})
-    assert catalog.open("repo@index", "staging").describe().documents == 1
+    assert "+x = 1" in catalog.call_method("repo", "diff", [], {})
+    assert catalog.open_context("repo@index", "staging").describe().documents == 1

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.corpus import gate, load, search
-from rlm_mcp.corpus.pack import Corpus
-from rlm_mcp.corpus.search import Matches
+from rlm_mcp.corpus.search import compile_pattern, grep
+from rlm_mcp.corpus.search.grep import GrepPage
+from rlm_mcp.corpus.store import open_corpus
+from rlm_mcp.corpus.store.corpus import Corpus
 
 
 class Tree:
@@ -74,13 +75,13 @@ ENGINES = ["hyperscan", "re2 alone"]
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Run with both engines, and with RE2 alone as where Hyperscan has no wheel."""
     if request.param == "re2 alone":
-        monkeypatch.setattr(gate, "hyperscan", lambda: None)
-    elif gate.hyperscan() is None:
+        monkeypatch.setattr(compile_pattern, "load_hyperscan", lambda: None)
+    elif compile_pattern.load_hyperscan() is None:
         pytest.skip("Hyperscan is not installed")
-    gate.gate.cache_clear()
-    search._recent.clear()
+    compile_pattern.compile_pattern.cache_clear()
+    grep._recent_hits.clear()
     yield request.param
-    gate.gate.cache_clear()
+    compile_pattern.compile_pattern.cache_clear()
 
 
 def packed(cache: Path, **texts: str | bytes) -> Corpus:
@@ -88,9 +89,9 @@ def packed(cache: Path, **texts: str | bytes) -> Corpus:
     items = [
         (name, text.encode() if isinstance(text, str) else text) for name, text in texts.items()
     ]
-    return load.texts(items, cache=cache, name="t")
+    return open_corpus.pack_texts(items, cache=cache, name="t")
 
 
-def lines_of(found: Matches) -> list[tuple[str, int]]:
+def lines_of(found: GrepPage) -> list[tuple[str, int]]:
     """Return (path, line) of each hit."""
     return [(hit.path, hit.line) for hit in found.hits]

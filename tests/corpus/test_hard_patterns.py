@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.corpus import gate, search
-from rlm_mcp.corpus.search import Query
+from rlm_mcp.corpus.search import compile_pattern, grep
+from rlm_mcp.corpus.search.grep import Query
 from rlm_mcp.errors import BadRequest
 from tests.corpus.conftest import lines_of, packed
 
@@ -22,31 +22,31 @@ def test_lookaround_and_backreferences_are_decided_and_labelled(cache: Path, eng
         r"(?<w>ab) \1": [("a", 4)], r"(?>fo+)b": [("a", 1), ("a", 2)],
     }  # fmt: skip
     for pattern, lines in wanted.items():
-        found = search.search(corpus, Query(pattern))
+        found = grep.grep_corpus(corpus, Query(pattern))
         assert lines_of(found) == lines, pattern
         assert found.exact
         assert "backtracking" in found.note
-    assert search.search(corpus, Query(r"foo(?=bar)", ignore_case=True)).total == 2
-    assert lines_of(search.search(corpus, Query(r"foo(?=bar\n)", multiline=True))) == [("a", 1)]
+    assert grep.grep_corpus(corpus, Query(r"foo(?=bar)", ignore_case=True)).total == 2
+    assert lines_of(grep.grep_corpus(corpus, Query(r"foo(?=bar\n)", multiline=True))) == [("a", 1)]
 
 
 def test_a_backtracking_bomb_is_stopped_and_labelled_partial(cache: Path) -> None:
     corpus = packed(cache, a="ok ok\n" * 300 + "a" * 60 + "!\n", b="ok ok\n")
     begun = time.monotonic()
-    found = search.search(corpus, Query(r"(\w+) \1$|(?=(a+)+b)a", seconds=0.4))
+    found = grep.grep_corpus(corpus, Query(r"(\w+) \1$|(?=(a+)+b)a", seconds=0.4))
     assert time.monotonic() - begun < 20
     assert not found.exact
     assert "lower bound" in found.note
     assert 0 < found.total <= 301
     with pytest.raises(BadRequest, match="not valid"):
-        search.search(corpus, Query(r"(?<=a+)b"))
+        grep.grep_corpus(corpus, Query(r"(?<=a+)b"))
 
 
 @pytest.mark.parametrize("pattern", [r"^(?!.*no)", r"(?<=z)q", r"(.)(.)\2\1"])
 def test_lookaround_over_many_lines_is_back_in_time(cache: Path, pattern: str) -> None:
     corpus = packed(cache, **{f"d{n}": "some line of text\n" * 60_000 for n in range(8)})
     begun = time.monotonic()
-    found = search.search(corpus, Query(pattern, seconds=0.5))
+    found = grep.grep_corpus(corpus, Query(pattern, seconds=0.5))
     assert time.monotonic() - begun < 10
     assert found.total <= 480_000
     if pattern.startswith("^"):
@@ -65,7 +65,7 @@ def test_patterns_that_stall_backtracking_engines_do_not(
 ) -> None:
     corpus = packed(cache, a=("a" * 5000 + "!\n") * 40)
     begun = time.monotonic()
-    assert search.search(corpus, Query(pattern)).exact
+    assert grep.grep_corpus(corpus, Query(pattern)).exact
     assert time.monotonic() - begun < 15
 
 
@@ -77,10 +77,10 @@ BOMBS = (
 
 @pytest.mark.parametrize("pattern", BOMBS)
 def test_compile_bombs_are_refused_at_once(pattern: str) -> None:
-    gate.gate.cache_clear()
+    compile_pattern.compile_pattern.cache_clear()
     begun = time.thread_time()
     with pytest.raises(BadRequest):
-        gate.gate(pattern)
+        compile_pattern.compile_pattern(pattern)
     assert time.thread_time() - begun < 0.5
 
 
@@ -91,15 +91,15 @@ def test_compile_bombs_are_refused_at_once(pattern: str) -> None:
 def test_a_bad_pattern_is_refused_with_the_place(cache: Path, pattern: str, place: int) -> None:
     corpus = packed(cache, a="x")
     with pytest.raises(BadRequest, match=f"at character {place}"):
-        search.search(corpus, Query(pattern))
+        grep.grep_corpus(corpus, Query(pattern))
 
 
 def test_other_bad_arguments_are_refused(cache: Path) -> None:
     corpus = packed(cache, a="x")
     with pytest.raises(BadRequest, match="empty"):
-        search.search(corpus, Query(""))
+        grep.grep_corpus(corpus, Query(""))
     for query in (Query("x", limit=-1), Query("x", before=-1), Query("x", after=-1)):
         with pytest.raises(BadRequest, match="negative"):
-            search.search(corpus, query)
+            grep.grep_corpus(corpus, query)
     with pytest.raises(BadRequest, match="Classes like"):
-        search.search(corpus, Query(r"(?=[[:alpha:]])x"))
+        grep.grep_corpus(corpus, Query(r"(?=[[:alpha:]])x"))

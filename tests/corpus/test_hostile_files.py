@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.corpus import load
-from rlm_mcp.corpus.files import KEPT_OPEN, Folder
+from rlm_mcp.corpus.store import open_corpus
+from rlm_mcp.corpus.store.safe_files import MAX_OPEN_FOLDERS, RootFolder
 from rlm_mcp.errors import Unavailable
 
 
@@ -21,8 +21,8 @@ def test_a_root_that_became_a_link_is_not_followed(deeper: str, tmp_path: Path) 
     (outside / "inner").mkdir(parents=True)
     (tmp_path / "root").symlink_to(outside)
     with pytest.raises(Unavailable):
-        Folder(tmp_path / "root" / deeper)
-    with Folder(outside / deeper):
+        RootFolder(tmp_path / "root" / deeper)
+    with RootFolder(outside / deeper):
         pass
 
 
@@ -40,9 +40,12 @@ def test_folders_of_any_depth_are_walked_or_described(
         if level in (3, 1100):
             Path("f").write_text(f"{level}\n")
     try:
-        corpus = load.folder(tmp_path / "root", cache=cache)
-        assert sorted(map(len, corpus.paths())) == [9, 2203]
-        assert [corpus.data(path) for path in corpus.paths()] == [b"1100\n", b"3\n"]
+        corpus = open_corpus.open_folder(tmp_path / "root", cache=cache)
+        assert sorted(map(len, corpus.document_paths())) == [9, 2203]
+        assert [corpus.document_bytes(path) for path in corpus.document_paths()] == [
+            b"1100\n",
+            b"3\n",
+        ]
         assert len(corpus.skipped) == (levels > 2000)
         assert corpus.refresh() is False
     finally:
@@ -68,12 +71,12 @@ def test_a_deep_path_takes_few_handles(tmp_path: Path) -> None:
     for level in (0, 10, 40, 150, 299, 300):
         tmp_path.joinpath(*["d"] * level, "f").write_text(str(level))
     before = len(os.listdir("/proc/self/fd"))
-    with Folder(tmp_path) as folder:
+    with RootFolder(tmp_path) as folder:
         for level in (300, 299, 10, 300, 150, 0, 40, 300, 10, 299):
-            handle, status = folder.open(b"d/" * level + b"f")
+            handle, status = folder.open_file(b"d/" * level + b"f")
             assert os.read(handle, 9) == str(level).encode() and status.st_size
             os.close(handle)
-            assert len(os.listdir("/proc/self/fd")) - before <= 2 * KEPT_OPEN + 2
+            assert len(os.listdir("/proc/self/fd")) - before <= 2 * MAX_OPEN_FOLDERS + 2
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -96,9 +99,11 @@ def test_a_folder_that_comes_and_goes_is_a_sentence_each_time(tmp_path: Path, ca
         deadline = time.monotonic() + 1.5
         while time.monotonic() < deadline:
             try:
-                corpus = corpus or load.folder(root, cache=cache)
+                corpus = corpus or open_corpus.open_folder(root, cache=cache)
                 corpus.refresh()
-                assert all(corpus.data(path) in (b"x\n", b"") for path in corpus.paths())
+                assert all(
+                    corpus.document_bytes(path) in (b"x\n", b"") for path in corpus.document_paths()
+                )
             except Unavailable:
                 continue
     finally:
@@ -144,9 +149,9 @@ def test_files_that_turn_into_links_and_pipes_while_read_show_nothing_of_others(
         number = 0
         while time.monotonic() < deadline:
             number += 1
-            corpus = load.folder(root, cache=cache / str(number % 3))
+            corpus = open_corpus.open_folder(root, cache=cache / str(number % 3))
             corpus.refresh()
-            found = {corpus.data(path) for path in corpus.paths()}
+            found = {corpus.document_bytes(path) for path in corpus.document_paths()}
             assert found <= {b"plain\n", b""}, found
             corpus.close()
             if number % 3 == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from rlm_mcp.engine.trajectory import Event
 from rlm_mcp.engine.workspace import Workspace
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Request
+from rlm_mcp.models.model import ModelRequest
 
 _T = TypeVar("_T")
 
@@ -43,7 +43,7 @@ def scripted(
 ) -> Fake:
     """Return a model that writes these replies as a root, and answers sub-calls by `sub`."""
 
-    def reply(request: Request) -> str | ModelError:
+    def reply(request: ModelRequest) -> str | ModelError:
         if request.purpose == "root":
             turn = sum(message.role == "assistant" for message in request.messages)
             return cells[min(turn, len(cells) - 1)]
@@ -60,20 +60,20 @@ class Desk:
 
     def use(self, model: Fake, sub: Fake | None = None) -> None:
         """Make a scripted model the default one."""
-        self.workspace.shared.chosen[""] = model
+        self.workspace.services.loaded_models[""] = model
         if sub is not None:
-            self.workspace.shared.chosen["sub"] = sub
+            self.workspace.services.loaded_models["sub"] = sub
 
     async def execute(self, code: str, **more: Any) -> str:
         """Run a cell as an agent does."""
-        return await self.workspace.call("execute", {"code": code, **more})
+        return await self.workspace.call_tool("execute", {"code": code, **more})
 
     def of(self, type: str) -> list[dict[str, Any]]:
         """Return the data of the events of a type."""
         return [dict(event.data) for event in self.events if event.type == type]
 
 
-Desks = Callable[..., Any]
+Desks = Callable[..., AbstractAsyncContextManager[Desk]]
 
 
 @pytest.fixture
@@ -88,10 +88,12 @@ def desk(tmp_path: Path) -> Desks:
             for number in range(4):
                 lines = [f"line {line} of file {number}\n" for line in range(50)]
                 (folder / f"f{number}.txt").write_text("".join(lines))
-        tools = {tool.name: tool.source for tool in toolbox.read()}
+        tools = {tool.name: tool.source for tool in toolbox.read_tools()}
         events: list[Event] = []
         chosen = replace(Settings(roots=(folder,)), **settings)
-        workspace = Workspace(chosen, tools, promptbook.read().texts, on_event=events.append)
+        workspace = Workspace(
+            chosen, tools, promptbook.read_prompts().texts_by_name, on_event=events.append
+        )
         try:
             yield Desk(workspace, folder, events)
         finally:

@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlm_mcp.engine.budget import NANO, Allowance, Budget, Hold, Need, nano, worst_case
-from rlm_mcp.engine.spending import Day
+from rlm_mcp.engine.budget import (
+    NANO,
+    Allowance,
+    Budget,
+    BudgetHold,
+    WorstCase,
+    to_nano,
+    worst_case,
+)
+from rlm_mcp.engine.spending import DailySpend
 from rlm_mcp.errors import BudgetSpent
-from rlm_mcp.models.model import Price, Usage
+from rlm_mcp.models.model import Price, TokenUsage
 from tests.engine.conftest import run
 
 PRICE = Price(3.0, 15.0, 0.3, 3.75, "2026-11-01")
@@ -21,16 +29,16 @@ PRICE = Price(3.0, 15.0, 0.3, 3.75, "2026-11-01")
 
 def test_a_hold_reserves_the_dearest_case() -> None:
     need = worst_case(PRICE, 1_000_000, 1_000)
-    assert need.usd_nano == nano(3.75 + 0.015)
+    assert need.usd_nano == to_nano(3.75 + 0.015)
 
 
 def test_an_unknown_price_reserves_no_money_and_is_counted() -> None:
     budget = Budget(Allowance(usd=0.0))
-    hold = budget.hold(worst_case(None, 100, 100))
+    hold = budget.try_hold(worst_case(None, 100, 100))
     assert hold is not None
-    hold.settle(Usage(10, 10), None)
+    hold.settle_call(TokenUsage(10, 10), None)
     assert budget.unpriced == 1
-    assert "1 call without a known price" in budget.left()
+    assert "1 call without a known price" in budget.left_text()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +54,7 @@ def test_an_unknown_price_reserves_no_money_and_is_counted() -> None:
 def test_each_limit_refuses_before_anything_is_spent(allowance: Allowance, limit: str) -> None:
     budget = Budget(allowance)
     with pytest.raises(BudgetSpent) as caught:
-        budget.hold(worst_case(PRICE, 1_000, 100))
+        budget.try_hold(worst_case(PRICE, 1_000, 100))
     assert caught.value.limit == limit
     assert f"max_{limit}" in str(caught.value)
     assert budget.spent.calls == budget.held.calls == 0
@@ -54,26 +62,26 @@ def test_each_limit_refuses_before_anything_is_spent(allowance: Allowance, limit
 
 def test_a_child_draws_from_all_above_it() -> None:
     top = Budget(Allowance(calls=3))
-    child = top.child(calls=100).child(calls=100)
+    child = top.child_budget(calls=100).child_budget(calls=100)
     for _ in range(3):
-        hold = child.hold(Need(0, 0, 0))
+        hold = child.try_hold(WorstCase(0, 0, 0))
         assert hold is not None
-        hold.settle(Usage(), 0.0)
+        hold.settle_call(TokenUsage(), 0.0)
     with pytest.raises(BudgetSpent, match="calls"):
-        child.hold(Need(0, 0, 0))
+        child.try_hold(WorstCase(0, 0, 0))
     assert top.spent.calls == 3
 
 
 def test_depth_is_refused_below_its_limit() -> None:
     budget = Budget(Allowance(depth=2))
     with pytest.raises(BudgetSpent) as caught:
-        budget.child().child().child()
+        budget.child_budget().child_budget().child_budget()
     assert caught.value.limit == "depth"
 
 
 def test_limits_only_ever_fall() -> None:
-    assert Allowance(calls=5).narrowed(calls=100, usd=0.5) == Allowance(calls=5, usd=0.5)
-    assert Budget(Allowance(usd=1)).child(usd=50.0).allowance.usd == 1
+    assert Allowance(calls=5).with_limits(calls=100, usd=0.5) == Allowance(calls=5, usd=0.5)
+    assert Budget(Allowance(usd=1)).child_budget(usd=50.0).allowance.usd == 1
 
 
 def test_turns_are_counted_and_end() -> None:
@@ -88,12 +96,12 @@ def test_turns_are_counted_and_end() -> None:
 def test_a_hold_that_fits_later_waits_for_the_calls_in_flight() -> None:
     async def go() -> None:
         budget = Budget(Allowance(usd=1.0))
-        first = budget.hold(Need(NANO, 1, 1))
+        first = budget.try_hold(WorstCase(NANO, 1, 1))
         assert first is not None
-        waiting = asyncio.create_task(budget.hold_soon(Need(NANO // 2, 1, 1)))
+        waiting = asyncio.create_task(budget.wait_hold(WorstCase(NANO // 2, 1, 1)))
         await asyncio.sleep(0)
         assert not waiting.done()
-        first.settle(Usage(1, 1), 0.1)
+        first.settle_call(TokenUsage(1, 1), 0.1)
         assert (await waiting).open
 
     run(go())
@@ -101,11 +109,11 @@ def test_a_hold_that_fits_later_waits_for_the_calls_in_flight() -> None:
 
 def test_the_clock_counts_for_children_as_well() -> None:
     now = [0.0]
-    child = Budget(Allowance(seconds=10), clock=lambda: now[0]).child(seconds=100.0)
+    child = Budget(Allowance(seconds=10), clock=lambda: now[0]).child_budget(seconds=100.0)
     assert (child.seconds_left(), child.seconds_to_work()) == (10, 9)
     now[0] = 11
     with pytest.raises(BudgetSpent, match="max_seconds"):
-        child.hold(Need(0, 0, 0))
+        child.try_hold(WorstCase(0, 0, 0))
 
 
 @settings(max_examples=60, deadline=None)
@@ -127,7 +135,9 @@ def test_no_schedule_overspends(
     for _ in range(children):
         parent = chance.choice([b for b in budgets if b.allowance.depth > 0] or [None])
         if parent is not None:
-            budgets.append(parent.child(usd=chance.uniform(0, 0.5), calls=chance.randrange(30)))
+            budgets.append(
+                parent.child_budget(usd=chance.uniform(0, 0.5), calls=chance.randrange(30))
+            )
 
     def check() -> None:
         for budget in budgets:
@@ -141,7 +151,7 @@ def test_no_schedule_overspends(
     async def call(budget: Budget) -> None:
         need = worst_case(PRICE, chance.randrange(2_000), chance.randrange(1, 1_000))
         try:
-            hold = await budget.hold_soon(need)
+            hold = await budget.wait_hold(need)
         except BudgetSpent:
             return
         check()
@@ -150,17 +160,17 @@ def test_no_schedule_overspends(
         end(hold, need)
         check()
 
-    def end(hold: Hold, need: Need) -> None:
+    def end(hold: BudgetHold, need: WorstCase) -> None:
         way = chance.randrange(4)
         if way == 0:
-            hold.release()
+            hold.release_hold()
         elif way == 1:
-            hold.forfeit()
+            hold.forfeit_hold()
         else:
-            usage = Usage(
+            usage = TokenUsage(
                 chance.randint(0, need.input_tokens), chance.randint(0, need.output_tokens)
             )
-            hold.settle(usage, PRICE.cost(usage))
+            hold.settle_call(usage, PRICE.cost_usd(usage))
 
     async def worker() -> None:
         for _ in range(12):
@@ -177,15 +187,18 @@ def test_no_schedule_overspends(
 
 
 def test_the_day_is_shared_by_all_who_open_its_file(tmp_path: Path) -> None:
-    one, other = Day(tmp_path / "spend.sqlite", 1.0), Day(tmp_path / "spend.sqlite", 1.0)
+    one, other = (
+        DailySpend(tmp_path / "spend.sqlite", 1.0),
+        DailySpend(tmp_path / "spend.sqlite", 1.0),
+    )
     with one.db:
-        day = one.hold(NANO * 6 // 10)
+        day = one.hold_nano(NANO * 6 // 10)
     with pytest.raises(BudgetSpent, match="max_usd_day"), other.db:
-        other.hold(NANO * 6 // 10)
+        other.hold_nano(NANO * 6 // 10)
     with one.db:
-        one.settle(day, NANO * 6 // 10, NANO // 10)
+        one.settle_nano(day, NANO * 6 // 10, NANO // 10)
     with other.db:
-        other.hold(NANO * 6 // 10)
+        other.hold_nano(NANO * 6 // 10)
     assert one.spent_usd() == pytest.approx(0.7)
     one.db.close()
     other.db.close()

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from rlm_mcp import redact
-from rlm_mcp.engine import asking, schema
+from rlm_mcp.engine import json_schema, sub_calls
 from rlm_mcp.engine.budget import Allowance, Budget
-from rlm_mcp.engine.cache import Cache
-from rlm_mcp.engine.calls import Account, Answer, Calls, Failed
-from rlm_mcp.engine.lanes import Breaker
-from rlm_mcp.engine.ratios import Ratios
-from rlm_mcp.engine.spending import Day
+from rlm_mcp.engine.cache import ReplyCache
+from rlm_mcp.engine.calls import Account, Answer, FailedCall, ModelCalls
+from rlm_mcp.engine.concurrency import Breaker
+from rlm_mcp.engine.ratios import TokenRatios
+from rlm_mcp.engine.spending import DailySpend
 from rlm_mcp.errors import BudgetSpent, ModelError
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Price, Reply, Request, Usage
+from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 from rlm_mcp.models.retry import Retry
 from tests.engine.conftest import run
 
@@ -29,11 +29,11 @@ PRICE = Price(1.0, 5.0, 0.1, 1.25, "2026-11-01")
 
 
 @asynccontextmanager
-async def calls(folder: Path, width: int = 16, day_usd: float = 20.0) -> AsyncIterator[Calls]:
-    made = Calls(
-        Cache(folder / "a.sqlite"),
-        Day(folder / "s.sqlite", day_usd),
-        Ratios(folder / "r.sqlite"),
+async def calls(folder: Path, width: int = 16, day_usd: float = 20.0) -> AsyncIterator[ModelCalls]:
+    made = ModelCalls(
+        ReplyCache(folder / "a.sqlite"),
+        DailySpend(folder / "s.sqlite", day_usd),
+        TokenRatios(folder / "r.sqlite"),
         width,
     )
     try:
@@ -50,27 +50,27 @@ def account(events: list[dict[str, Any]] | None = None, k: int = 5, **limits: An
     return Account(Budget(Allowance(**limits)), Breaker(k), record)
 
 
-def echo(request: Request) -> str:
+def echo(request: ModelRequest) -> str:
     return request.messages[-1].text.partition("\n")[0].upper()
 
 
 def plain(*prompts: str, **more: Any) -> list[Any]:
-    return asking.plain(prompts, "sub", "", more.get("schema"))
+    return sub_calls.prompt_calls(prompts, "sub", "", more.get("schema"))
 
 
-def texts(got: list[Answer | Failed]) -> list[Any]:
+def texts(got: list[Answer | FailedCall]) -> list[Any]:
     return [item.value if isinstance(item, Answer) else item.kind for item in got]
 
 
 def test_answers_keep_the_order_and_duplicates_are_asked_once(tmp_path: Path) -> None:
     async def go() -> None:
-        async def reply(request: Request) -> str:
+        async def reply(request: ModelRequest) -> str:
             await asyncio.sleep(0.02 if "a" in request.messages[-1].text else 0)
             return echo(request)
 
         model = Fake(replies=reply)
         async with calls(tmp_path) as c:
-            got = await c.each(model, plain("a", "b", "a", "c"), account())
+            got = await c.answer_all(model, plain("a", "b", "a", "c"), account())
             assert texts(got) == ["A", "B", "A", "C"]
             assert len(model.requests) == 3
 
@@ -82,9 +82,9 @@ def test_no_more_calls_are_in_flight_than_the_width(tmp_path: Path, width: int) 
     async def go() -> None:
         model = Fake(replies=echo, latency_s=0.01)
         async with calls(tmp_path, width) as c:
-            await c.each(model, plain(*map(str, range(40))), account())
+            await c.answer_all(model, plain(*map(str, range(40))), account())
             assert model.peak <= width
-            await c.each(model, plain(*map(str, range(100, 140))), account())
+            await c.answer_all(model, plain(*map(str, range(100, 140))), account())
             assert model.peak <= width
 
     run(go())
@@ -95,8 +95,8 @@ def test_a_model_that_has_answered_gets_the_whole_width(tmp_path: Path) -> None:
         model = Fake(replies=echo, latency_s=0.5)
         async with calls(tmp_path, 64) as c:
             who = account()
-            await c.each(model, plain("first"), who)
-            await c.each(model, plain(*map(str, range(64))), who)
+            await c.answer_all(model, plain("first"), who)
+            await c.answer_all(model, plain(*map(str, range(64))), who)
             assert model.peak == 64
 
     run(go())
@@ -110,21 +110,21 @@ def test_a_dead_provider_is_sent_at_most_2k_calls(
     async def go() -> None:
         dead = False
 
-        def reply(request: Request) -> str | ModelError:
+        def reply(request: ModelRequest) -> str | ModelError:
             return ModelError("down", kind="server", retryable=True) if dead else "ok"
 
         model = Fake(replies=reply)
         async with calls(tmp_path, 64) as c:
             who = account(k=k)
             if answered_before:
-                await c.each(model, plain("hello"), who)
+                await c.answer_all(model, plain("hello"), who)
             dead, sent = True, len(model.requests)
-            got = await c.each(model, plain(*map(str, range(64))), who)
-            assert all(isinstance(item, Failed) for item in got)
+            got = await c.answer_all(model, plain(*map(str, range(64))), who)
+            assert all(isinstance(item, FailedCall) for item in got)
             assert len(model.requests) - sent <= 2 * k
             assert who.breaker.reason
             with pytest.raises(ModelError, match="in a row failed"):
-                await c.reply(model, plain("more")[0].request, who)
+                await c.get_reply(model, plain("more")[0].request, who)
 
     run(go())
 
@@ -139,25 +139,25 @@ def test_a_slow_provider_that_dies_in_a_fan_out_is_sent_at_most_2k_calls(
         chance = random.Random(f"{kind} {k} {when}")
         left, dead = when * 3, 0
 
-        async def send() -> Reply:
+        async def send() -> ModelReply:
             nonlocal left, dead
             await asyncio.sleep(chance.uniform(0.2, 0.3) / 10)
             left -= 1
             if left >= -1:
-                return Reply("ok", Usage(1, 1), "m", 0.0)
+                return ModelReply("ok", TokenUsage(1, 1), "m", 0.0)
             dead += 1
             raise ModelError("down", kind=kind, retryable=True, spent_usd=0.0)
 
         tries = Retry()
 
-        async def reply(request: Request) -> str:
-            return (await tries.run(send, 60.0)).text
+        async def reply(request: ModelRequest) -> str:
+            return (await tries.send_with_retry(send, 60.0)).text
 
         model = Fake(replies=reply)
         async with calls(tmp_path, 2 * k) as c:
             who = account(k=k)
-            await c.each(model, plain("hello"), who)
-            await c.each(model, plain(*map(str, range(64))), who)
+            await c.answer_all(model, plain("hello"), who)
+            await c.answer_all(model, plain(*map(str, range(64))), who)
             assert who.breaker.reason
             assert k <= dead <= 2 * k
 
@@ -170,7 +170,7 @@ def test_a_wave_that_is_told_to_wait_is_sent_again_one_by_one_and_opens_nothing(
     async def go() -> None:
         told, flying, again = 0, 0, 0
 
-        async def send() -> Reply:
+        async def send() -> ModelReply:
             nonlocal told, flying, again
             flying += 1
             await asyncio.sleep(0.2 if told < 17 else 0.02)
@@ -179,18 +179,18 @@ def test_a_wave_that_is_told_to_wait_is_sent_again_one_by_one_and_opens_nothing(
             if told in range(2, 18):
                 raise ModelError("wait", kind="rate", retryable=True, retry_after_s=0.05)
             again = max(again, flying) if told == 18 else again
-            return Reply("ok", Usage(1, 1), "m", 0.0)
+            return ModelReply("ok", TokenUsage(1, 1), "m", 0.0)
 
         tries = Retry()
 
-        async def reply(request: Request) -> str:
-            return (await tries.run(send, 60.0)).text
+        async def reply(request: ModelRequest) -> str:
+            return (await tries.send_with_retry(send, 60.0)).text
 
         model = Fake(replies=reply)
         async with calls(tmp_path) as c:
             who = account(k=8)
-            await c.each(model, plain("hello"), who)
-            got = await c.each(model, plain(*map(str, range(16))), who)
+            await c.answer_all(model, plain("hello"), who)
+            got = await c.answer_all(model, plain(*map(str, range(16))), who)
             assert texts(got) == ["ok"] * 16
             assert again == 0
             assert told == 33
@@ -200,10 +200,10 @@ def test_a_wave_that_is_told_to_wait_is_sent_again_one_by_one_and_opens_nothing(
 
 def test_refusals_and_cut_replies_do_not_open_the_breaker(tmp_path: Path) -> None:
     async def go() -> None:
-        model = Fake(replies=lambda r: Reply("cut", Usage(1, 1), "m", 0.0, "max_tokens"))
+        model = Fake(replies=lambda r: ModelReply("cut", TokenUsage(1, 1), "m", 0.0, "max_tokens"))
         async with calls(tmp_path) as c:
             who = account(k=2)
-            got = await c.each(model, plain(*"abcdef"), who)
+            got = await c.answer_all(model, plain(*"abcdef"), who)
             assert texts(got) == ["truncated"] * 6
             assert not who.breaker.reason
 
@@ -212,7 +212,7 @@ def test_refusals_and_cut_replies_do_not_open_the_breaker(tmp_path: Path) -> Non
 
 def test_too_many_narrows_the_lane(tmp_path: Path) -> None:
     async def go() -> None:
-        async def reply(request: Request) -> str | ModelError:
+        async def reply(request: ModelRequest) -> str | ModelError:
             await asyncio.sleep(0.005)
             if model._active > 4:
                 return ModelError("slow down", kind="rate", retryable=True)
@@ -221,10 +221,10 @@ def test_too_many_narrows_the_lane(tmp_path: Path) -> None:
         model = Fake(replies=reply)
         async with calls(tmp_path, 16) as c:
             who = account(k=1000)
-            await c.each(model, plain("hello"), who)
-            await c.each(model, plain(*map(str, range(32))), who)
+            await c.answer_all(model, plain("hello"), who)
+            await c.answer_all(model, plain(*map(str, range(32))), who)
             model.peak = 0
-            await c.each(model, plain(*map(str, range(50, 66))), who)
+            await c.answer_all(model, plain(*map(str, range(50, 66))), who)
             assert model.peak <= 9
 
     run(go())
@@ -235,9 +235,9 @@ def test_a_stored_reply_is_used_and_costs_nothing(tmp_path: Path) -> None:
         model = Fake(replies=echo, price=PRICE)
         events: list[dict[str, Any]] = []
         async with calls(tmp_path) as c:
-            await c.each(model, plain("a"), account())
+            await c.answer_all(model, plain("a"), account())
             who = account(events)
-            await c.each(model, plain("a"), who)
+            await c.answer_all(model, plain("a"), who)
             assert len(model.requests) == 1
             assert (who.cached, who.cost_usd, events[0]["cached"]) == (1, 0.0, True)
 
@@ -248,7 +248,7 @@ def test_prompts_that_share_a_beginning_are_warmed_by_one_call(tmp_path: Path) -
     async def go() -> None:
         begun: list[int] = []
 
-        async def reply(request: Request) -> str:
+        async def reply(request: ModelRequest) -> str:
             begun.append(model._active)
             await asyncio.sleep(0.01)
             return "ok"
@@ -256,7 +256,9 @@ def test_prompts_that_share_a_beginning_are_warmed_by_one_call(tmp_path: Path) -
         model = Fake(replies=reply)
         shared = "\n".join(f"line {n} of a long text" for n in range(400)) + "\n"
         async with calls(tmp_path) as c:
-            await c.each(model, plain(*(f"{shared}question {n}" for n in range(5))), account())
+            await c.answer_all(
+                model, plain(*(f"{shared}question {n}" for n in range(5))), account()
+            )
         assert begun[0] == 1 and begun[1] == 1, "the first went alone"
         heads = {request.messages[0].text for request in model.requests}
         assert len(heads) == 1 and all(r.messages[0].cache for r in model.requests)
@@ -265,8 +267,8 @@ def test_prompts_that_share_a_beginning_are_warmed_by_one_call(tmp_path: Path) -
 
 
 def test_several_prompts_about_one_part_put_the_part_first(tmp_path: Path) -> None:
-    part = asking.Part("repo:a.py", "code\n" * 2_000)
-    asks = asking.about_parts(["q1", "q2"], [part], "sub", "the whole question", None)
+    part = sub_calls.PromptPart("repo:a.py", "code\n" * 2_000)
+    asks = sub_calls.part_calls(["q1", "q2"], [part], "sub", "the whole question", None)
     assert [ask.part for ask in asks] == ["repo:a.py (1)", "repo:a.py (2)"]
     first, second = (ask.request.messages for ask in asks)
     assert first[0] == second[0] and first[0].cache and 'ref="repo:a.py"' in first[0].text
@@ -274,12 +276,12 @@ def test_several_prompts_about_one_part_put_the_part_first(tmp_path: Path) -> No
 
 
 def test_a_reply_that_does_not_fit_its_schema_is_sent_back_once(tmp_path: Path) -> None:
-    wanted = schema.parse('{"type": "array", "items": {"type": "integer"}}')
+    wanted = json_schema.parse_schema('{"type": "array", "items": {"type": "integer"}}')
 
     async def go(replies: list[str]) -> tuple[list[Any], Fake]:
         model = Fake(replies=replies)
         async with calls(tmp_path) as c:
-            got = await c.each(model, plain("count", schema=wanted), account())
+            got = await c.answer_all(model, plain("count", schema=wanted), account())
             return texts(got), model
 
     got, model = run(go(["one, two", "[1, 2]"]))
@@ -288,12 +290,12 @@ def test_a_reply_that_does_not_fit_its_schema_is_sent_back_once(tmp_path: Path) 
 
 
 def test_a_reply_that_never_fits_is_a_typed_failure(tmp_path: Path) -> None:
-    wanted = schema.parse('{"type": "integer"}')
+    wanted = json_schema.parse_schema('{"type": "integer"}')
 
     async def go() -> None:
         async with calls(tmp_path) as c:
-            got = await c.each(Fake(replies=["x", "y"]), plain("n", schema=wanted), account())
-            assert isinstance(got[0], Failed) and got[0].kind == "malformed"
+            got = await c.answer_all(Fake(replies=["x", "y"]), plain("n", schema=wanted), account())
+            assert isinstance(got[0], FailedCall) and got[0].kind == "malformed"
             assert "twice" in got[0].reason
 
     run(go())
@@ -304,7 +306,7 @@ def test_what_the_budget_refuses_is_a_typed_failure_and_is_never_sent(tmp_path: 
         model = Fake(replies=echo)
         async with calls(tmp_path) as c:
             who = account(calls=3)
-            got = await c.each(model, plain(*"abcde"), who)
+            got = await c.answer_all(model, plain(*"abcde"), who)
             assert texts(got).count("budget") == 2
             assert len(model.requests) == 3 == who.budget.spent.calls
 
@@ -313,11 +315,11 @@ def test_what_the_budget_refuses_is_a_typed_failure_and_is_never_sent(tmp_path: 
 
 def test_spending_never_passes_the_cap_though_worst_cases_do(tmp_path: Path) -> None:
     async def go() -> None:
-        usage = Usage(100, 100)
+        usage = TokenUsage(100, 100)
         model = Fake(replies=echo, price=PRICE, usage=usage, latency_s=0.002)
         async with calls(tmp_path, 64) as c:
             who = account(usd=0.08)
-            got = await c.each(model, plain(*map(str, range(60))), who)
+            got = await c.answer_all(model, plain(*map(str, range(60))), who)
             assert all(isinstance(item, Answer) for item in got), "it waited instead of refusing"
             assert who.cost_usd is not None and who.cost_usd <= 0.08
             assert model.peak <= 3
@@ -327,12 +329,12 @@ def test_spending_never_passes_the_cap_though_worst_cases_do(tmp_path: Path) -> 
 
 def test_the_day_is_a_limit_over_all_runs(tmp_path: Path) -> None:
     async def go() -> None:
-        model = Fake(replies=echo, price=PRICE, usage=Usage(0, 4_000))
+        model = Fake(replies=echo, price=PRICE, usage=TokenUsage(0, 4_000))
         async with calls(tmp_path, day_usd=0.05) as c:
-            await c.each(model, plain("a"), account())
-            await c.each(model, plain("b"), account())
+            await c.answer_all(model, plain("a"), account())
+            await c.answer_all(model, plain("b"), account())
             with pytest.raises(BudgetSpent, match="max_usd_day"):
-                await c.reply(model, plain("c")[0].request, account())
+                await c.get_reply(model, plain("c")[0].request, account())
             assert await c.spent_today() == pytest.approx(0.04)
 
     run(go())
@@ -351,13 +353,13 @@ def test_a_failure_is_charged_where_it_may_be_billed(
     tmp_path: Path, failure: Callable[[], ModelError], charged: bool
 ) -> None:
     class Failing(Fake):
-        async def complete(self, request: Request) -> Reply:
+        async def complete(self, request: ModelRequest) -> ModelReply:
             raise failure()
 
     async def go() -> None:
         async with calls(tmp_path) as c:
             who = account()
-            await c.each(Failing(price=PRICE), plain("a"), who)
+            await c.answer_all(Failing(price=PRICE), plain("a"), who)
             assert (who.budget.spent.usd_nano > 0) == charged
             assert who.budget.held.calls == 0
 
@@ -369,7 +371,7 @@ def test_a_cancelled_call_is_charged_and_nothing_stays_held(tmp_path: Path) -> N
         model = Fake(replies=echo, price=PRICE, latency_s=30)
         async with calls(tmp_path) as c:
             who = account()
-            task = asyncio.create_task(c.each(model, plain("a", "b"), who))
+            task = asyncio.create_task(c.answer_all(model, plain("a", "b"), who))
             while model._active < 2:
                 await asyncio.sleep(0.001)
             task.cancel()
@@ -389,7 +391,7 @@ def test_secrets_reach_neither_model_nor_cache_nor_record(tmp_path: Path) -> Non
         events: list[dict[str, Any]] = []
         model = Fake(replies=lambda request: f"it is {key}")
         async with calls(tmp_path) as c:
-            got = await c.each(model, plain(f"what is {key}?"), account(events))
+            got = await c.answer_all(model, plain(f"what is {key}?"), account(events))
             assert key not in texts(got)[0]
         assert key not in str(model.requests) and key not in str(events)
         for path in tmp_path.iterdir():

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Request
+from rlm_mcp.models.model import ModelRequest
 from tests.engine.conftest import Desks, cell, run, scripted
 
 
@@ -22,7 +22,7 @@ def test_child_runs_nest_as_deep_as_allowed_and_no_deeper(desk: Desks, depth: in
                 "FINAL('(' + str(a[0]) + ')')"
             )
             d.use(scripted([cell(code)]))
-            result = await d.workspace.ask("How deep?", mode="recursive")
+            result = await d.workspace.run_query("How deep?", mode="recursive")
             assert result.answer.count("(") == depth + 1
             assert "max_depth" in result.answer
             ids = {event.run for event in d.events}
@@ -43,7 +43,7 @@ def test_parallel_children_of_children_draw_on_one_budget(desk: Desks) -> None:
             )
             model = scripted([cell(code)])
             d.use(model)
-            result = await d.workspace.ask("How deep?", mode="recursive", fresh=True)
+            result = await d.workspace.run_query("How deep?", mode="recursive", fresh=True)
             assert len(model.requests) == result.calls == 40
             assert max(event.run.count(".") for event in d.events) == 5
             assert all(start["budget"]["calls"] <= 40 for start in d.of("run.start"))
@@ -66,14 +66,14 @@ def test_a_child_can_be_held_to_a_schema(desk: Desks) -> None:
                 cell("import json\nFINAL(json.dumps({'failure': 'timeout', 'kind': 'x'}))"),
             ]
 
-            def reply(request: Request) -> str:
+            def reply(request: ModelRequest) -> str:
                 turn = sum(message.role == "assistant" for message in request.messages)
                 child = "<question>\nchild" in request.messages[0].text
                 return children[turn] if child else root
 
             model = Fake(replies=reply)
             d.use(model)
-            result = await d.workspace.ask("Start", mode="recursive")
+            result = await d.workspace.run_query("Start", mode="recursive")
             assert result.answer == "timeout10"
             assert "does not fit the schema" in model.requests[2].messages[-1].text
 
@@ -93,11 +93,11 @@ def test_a_child_sees_its_own_text_and_nothing_else(desk: Desks) -> None:
                 "    r = type(error).__name__\nFINAL(str(context) + ' ' + r)"
             )
 
-            def reply(request: Request) -> str:
+            def reply(request: ModelRequest) -> str:
                 return child if "count" in request.messages[0].text else root
 
             d.use(Fake(replies=reply))
-            result = await d.workspace.ask("Start", mode="recursive")
+            result = await d.workspace.run_query("Start", mode="recursive")
             assert result.answer == "alpha beta NameError | gamma NameError0"
 
     run(go())
@@ -107,7 +107,7 @@ def test_cancelling_stops_cell_calls_and_children_within_a_second(desk: Desks) -
     async def go() -> None:
         async with desk() as d:
 
-            async def reply(request: Request) -> str:
+            async def reply(request: ModelRequest) -> str:
                 if request.purpose == "root" and "child" not in request.messages[0].text:
                     return cell(
                         "from rlm_mcp.sdk import run\n"
@@ -120,7 +120,7 @@ def test_cancelling_stops_cell_calls_and_children_within_a_second(desk: Desks) -
 
             model = Fake(replies=reply)
             d.use(model)
-            task = asyncio.create_task(d.workspace.ask("Start", mode="recursive"))
+            task = asyncio.create_task(d.workspace.run_query("Start", mode="recursive"))
             while sum(request.purpose == "sub" for request in model.requests) < 2:
                 await asyncio.sleep(0.01)
             began = time.monotonic()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rlm_mcp.engine.evidence import Evidence, check
+from rlm_mcp.engine.evidence import Evidence, check_evidence
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.refs import Lines, Ref
+from rlm_mcp.refs import LineSpan, Ref
 
 LINES = [f"line {n}" for n in range(1, 101)]
 LINES[41] = "rate = 0.19  # `the` tax"
@@ -16,13 +16,13 @@ NAMES = frozenset({"repo", "r7"})
 def text_of(ref: Ref) -> str:
     if ref.path not in ("a.py", ""):
         raise BadRequest("unknown")
-    if isinstance(ref.span, Lines):
+    if isinstance(ref.span, LineSpan):
         return "\n".join(LINES[ref.span.start - 1 : ref.span.end])
     return "\n".join(LINES)
 
 
 def evidence(answer: str) -> list[tuple[str, str, bool]]:
-    return [(e.ref, e.quote, e.verified) for e in check(answer, NAMES, text_of)]
+    return [(e.ref, e.quote, e.verified) for e in check_evidence(answer, NAMES, text_of)]
 
 
 def test_a_quote_that_stands_there_is_verified_and_narrowed_to_its_lines() -> None:
@@ -40,7 +40,9 @@ def test_a_ref_that_does_not_open_is_kept_as_not_verified() -> None:
 
 def test_a_ref_to_lines_that_have_changed_is_verified_by_its_quote_alone() -> None:
     answer = "See repo:a.py#L40 and repo:a.py#L45 `line 45`."
-    found = check(answer, NAMES, text_of, lambda ref: "a.py changed after this ref was given.")
+    found = check_evidence(
+        answer, NAMES, text_of, lambda ref: "a.py changed after this ref was given."
+    )
     assert [(e.ref, e.verified) for e in found] == [
         ("repo:a.py#L40", False),
         ("repo:a.py#L45", True),
@@ -91,7 +93,7 @@ def test_the_same_evidence_is_named_once() -> None:
 
 def test_an_answer_of_nothing_but_refs_is_bounded() -> None:
     many = " ".join(f"repo:a.py#L{n}" for n in range(1, 5_000))
-    assert len(check(many, NAMES, text_of)) == 64
+    assert len(check_evidence(many, NAMES, text_of)) == 64
 
 
 def test_evidence_is_a_plain_value() -> None:

@@ -36,7 +36,7 @@ def test_a_hostile_answer_costs_no_more_than_the_time_of_its_cell(desk: Desks, a
         async with desk(cell_seconds=0.5) as d:
             d.use(scripted([cell(f"len(repo)\n{SLOW}{answer}"), cell("FINAL('fine')")]))
             began = time.monotonic()
-            result = await d.workspace.ask("How many?", mode="recursive")
+            result = await d.workspace.run_query("How many?", mode="recursive")
             assert (result.status, result.answer) == ("complete", "fine")
             assert time.monotonic() - began < 8, "each order for a variable may take 20 s"
 
@@ -48,7 +48,7 @@ def test_a_long_answer_that_is_no_text_is_taken_as_its_text(desk: Desks) -> None
         async with desk() as d:
             code = "len(repo)\nanswer['content'], answer['ready'] = list(range(300_000)), True"
             d.use(scripted([cell(code)]))
-            result = await d.workspace.ask("Which?", mode="recursive")
+            result = await d.workspace.run_query("Which?", mode="recursive")
             assert result.answer == str(list(range(300_000)))
             assert "answer_text" not in d.of("turn")[0]["shown"]
 

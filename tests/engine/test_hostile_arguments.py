@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.config import Settings
-from rlm_mcp.engine import schema
+from rlm_mcp.engine import json_schema
 from rlm_mcp.errors import BadRequest
 from tests.server.conftest import git
 from tests.server.talk import Talk, in_memory
@@ -55,6 +55,6 @@ def test_a_lent_model_is_not_the_agents_to_choose(name: str, talk: Talk) -> None
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"items":' * 100_000])
 def test_deep_nesting_is_a_sentence(text: str) -> None:
     with pytest.raises(BadRequest):
-        schema.parse(text)
+        json_schema.parse_schema(text)
     with pytest.raises(ValueError, match="deeply"):
-        schema.value_in(text)
+        json_schema.value_in(text)

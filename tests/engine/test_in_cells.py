@@ -21,7 +21,7 @@ def said(desk: Desks, *cells: str) -> list[str]:
 
 
 async def _execute(d: Desk, code: str) -> str:
-    return await d.workspace.call("execute", {"code": code})
+    return await d.workspace.call_tool("execute", {"code": code})
 
 
 def test_help_of_a_variable_names_each_method_once_and_the_fields_of_its_results(
@@ -159,8 +159,8 @@ def test_without_a_ref_a_run_looks_at_what_it_is_about(desk: Desks) -> None:
             (d.folder / "apart" / "only.txt").write_text("line 7 of its own\n")
             code = "hits = grep('line 7')\nFINAL(hits.shown + outline(limit=5).shown)"
             d.use(scripted([cell(code)]))
-            d.workspace.catalog.open(str(d.folder / "apart"), "apart")
-            of_run = await d.workspace.ask("Where?", refs=["apart"], mode="recursive")
+            d.workspace.catalog.open_context(str(d.folder / "apart"), "apart")
+            of_run = await d.workspace.run_query("Where?", refs=["apart"], mode="recursive")
             return of_run.answer, await _execute(d, "print(grep('line 7').documents)")
 
     of_run, of_agent = asyncio.run(go())

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from rlm_mcp.contexts import kinds
-from rlm_mcp.corpus import tokens
-from rlm_mcp.engine import asking
-from rlm_mcp.engine.ratios import Bulk, Ratios
+from rlm_mcp.corpus.code import tokens
+from rlm_mcp.corpus.code import tokens as kinds
+from rlm_mcp.engine import sub_calls
+from rlm_mcp.engine.ratios import Bulk, TokenRatios
 from rlm_mcp.models.anthropic import Anthropic
-from rlm_mcp.models.model import Message, Reply, Request, Usage
+from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest, TokenUsage
 from tests.engine.conftest import Desks, run
 from tests.engine.test_calls import account, calls
 from tests.sim import cache as billing
@@ -65,7 +65,7 @@ SAMPLES = {"code": code, "prose": prose, "json": data, "logs": log, "other": rus
 def measured() -> Iterator[None]:
     """Leave the ratios as they were measured."""
     yield
-    tokens.use({})
+    tokens.set_ratios({})
 
 
 @pytest.fixture
@@ -76,16 +76,18 @@ def sim(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimServer]:
         yield server
 
 
-def answered(folder: Path, parts: list[asking.Part], prompts: list[str]) -> dict[str, float]:
+def answered(
+    folder: Path, parts: list[sub_calls.PromptPart], prompts: list[str]
+) -> dict[str, float]:
     async def go() -> None:
         async with calls(folder, width=2) as made:
             model = Anthropic("sim")
-            asks = asking.about_parts(prompts, parts, "Answer from the part.", "", None)
-            await made.each(model, asks, account(calls=1_000))
+            asks = sub_calls.part_calls(prompts, parts, "Answer from the part.", "", None)
+            await made.answer_all(model, asks, account(calls=1_000))
             await model.close()
 
     run(go())
-    return Ratios(folder / "r.sqlite").in_use(LATER)
+    return TokenRatios(folder / "r.sqlite").in_use(LATER)
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
@@ -95,62 +97,62 @@ def test_after_some_replies_an_estimate_is_within_15_percent(
     monkeypatch.setattr(billing, "tokens", counted)
     chance = random.Random(7)
     make: Callable[[random.Random], str] = SAMPLES[kind]
-    parts = [asking.Part(f"repo:{n}", make(chance), kind) for n in range(12)]
+    parts = [sub_calls.PromptPart(f"repo:{n}", make(chance), kind) for n in range(12)]
     learnt = answered(tmp_path, parts, ["What is in it?", "What is not?"])
-    tokens.use(learnt)
+    tokens.set_ratios(learnt)
     unseen = make(chance)
-    assert abs(tokens.estimate(unseen, kind) / counted(unseen) - 1) < 0.15
+    assert abs(tokens.estimate_tokens(unseen, kind) / counted(unseen) - 1) < 0.15
 
 
-def of(request_bytes: int, prompt_tokens: int | None) -> tuple[Request, Reply]:
-    reply = Reply("ok", Usage(1, 1), "m", None, prompt_tokens=prompt_tokens)
-    return Request([Message("user", "x" * request_bytes)]), reply
+def of(request_bytes: int, prompt_tokens: int | None) -> tuple[ModelRequest, ModelReply]:
+    reply = ModelReply("ok", TokenUsage(1, 1), "m", None, prompt_tokens=prompt_tokens)
+    return ModelRequest([ChatMessage("user", "x" * request_bytes)]), reply
 
 
-def teach(ratios: Ratios, size: int, prompt_tokens: int | None, times: int = 1) -> float:
+def teach(ratios: TokenRatios, size: int, prompt_tokens: int | None, times: int = 1) -> float:
     for _ in range(times):
-        ratios.learn(Bulk("code", size), *of(size, prompt_tokens))
+        ratios.learn_ratio(Bulk("code", size), *of(size, prompt_tokens))
     return ratios.in_use(LATER).get("code", 3.5)
 
 
 @pytest.mark.parametrize("lie", [-(10**30), -1, 0, 1, 10**9, 10**30])
 def test_an_impossible_count_teaches_nothing(lie: int, tmp_path: Path) -> None:
-    assert teach(Ratios(tmp_path / "r.sqlite"), 10_000, lie, times=50) == 3.5
+    assert teach(TokenRatios(tmp_path / "r.sqlite"), 10_000, lie, times=50) == 3.5
 
 
 @pytest.mark.parametrize(("lie", "bound"), [(700, 8.0), (13_000, 1.5)])
 def test_no_number_of_lies_moves_a_ratio_out_of_bounds(
     lie: int, bound: float, tmp_path: Path
 ) -> None:
-    assert teach(Ratios(tmp_path / "r.sqlite"), 10_000, lie, times=500) == pytest.approx(bound)
+    assert teach(TokenRatios(tmp_path / "r.sqlite"), 10_000, lie, times=500) == pytest.approx(bound)
 
 
 def test_one_odd_reply_moves_little(tmp_path: Path) -> None:
-    assert abs(teach(Ratios(tmp_path / "r.sqlite"), 10_000, 700) / 3.5 - 1) <= 0.101
+    assert abs(teach(TokenRatios(tmp_path / "r.sqlite"), 10_000, 700) / 3.5 - 1) <= 0.101
 
 
 def test_small_parts_mixed_prompts_and_uncounted_replies_teach_nothing(tmp_path: Path) -> None:
-    ratios = Ratios(tmp_path / "r.sqlite")
-    ratios.learn(Bulk("code", 1_000), *of(1_000, 500))
-    ratios.learn(Bulk("code", 10_000), *of(20_000, 5_000))
-    ratios.learn(Bulk("unheard of", 10_000), *of(10_000, 5_000))
-    ratios.learn(Bulk("code", 10_000), *of(10_000, None))
+    ratios = TokenRatios(tmp_path / "r.sqlite")
+    ratios.learn_ratio(Bulk("code", 1_000), *of(1_000, 500))
+    ratios.learn_ratio(Bulk("code", 10_000), *of(20_000, 5_000))
+    ratios.learn_ratio(Bulk("unheard of", 10_000), *of(10_000, 5_000))
+    ratios.learn_ratio(Bulk("code", 10_000), *of(10_000, None))
     assert ratios.in_use(LATER) == {}
 
 
 def test_what_is_learnt_today_changes_nothing_today(tmp_path: Path) -> None:
-    ratios = Ratios(tmp_path / "r.sqlite")
+    ratios = TokenRatios(tmp_path / "r.sqlite")
     teach(ratios, 10_000, 5_000, times=50)
     assert ratios.in_use() == {"code": 3.5}
     assert ratios.in_use(LATER)["code"] == pytest.approx(2.0, rel=0.01)
 
 
 def test_what_differs_little_changes_nothing(tmp_path: Path) -> None:
-    assert teach(Ratios(tmp_path / "r.sqlite"), 10_000, 2_708, times=50) == 3.5
+    assert teach(TokenRatios(tmp_path / "r.sqlite"), 10_000, 2_708, times=50) == 3.5
 
 
 def test_processes_share_what_they_learn(tmp_path: Path) -> None:
-    one, other = Ratios(tmp_path / "r.sqlite"), Ratios(tmp_path / "r.sqlite")
+    one, other = TokenRatios(tmp_path / "r.sqlite"), TokenRatios(tmp_path / "r.sqlite")
     for _ in range(20):
         for ratios in (one, other):
             teach(ratios, 10_000, 5_000)
@@ -160,7 +162,7 @@ def test_processes_share_what_they_learn(tmp_path: Path) -> None:
 
 
 def test_a_stored_reply_teaches_nothing_again(tmp_path: Path, sim: SimServer) -> None:
-    parts = [asking.Part("repo:a", log(random.Random(1)), "logs")]
+    parts = [sub_calls.PromptPart("repo:a", log(random.Random(1)), "logs")]
     first = answered(tmp_path, parts, ["What?"])
     assert first and answered(tmp_path, parts, ["What?"]) == first
 
@@ -171,9 +173,9 @@ def test_parts_are_asked_about_under_their_kind(desk: Desks) -> None:
             (d.folder / "a.py").write_text("x = 1\n")
             (d.folder / "b.json").write_text("[]\n")
             (d.folder / "c.md").write_text("память " * 9 + "\n")
-            reader: Any = d.workspace._scope(None).reader
+            reader: Any = d.workspace._tool_scope(None).reader
             refs = ["repo:a.py", "repo:b.json", "repo:c.md", "repo:f1.txt"]
-            found = [part.kind for part in asking.parts(refs, reader)]
+            found = [part.kind for part in sub_calls.read_parts(refs, reader)]
             assert found == ["code", "json", "other", "prose"]
 
     run(go())
@@ -182,16 +184,20 @@ def test_parts_are_asked_about_under_their_kind(desk: Desks) -> None:
 def test_a_workspace_estimates_by_what_was_learnt_before(desk: Desks, tmp_path: Path) -> None:
     async def go() -> None:
         async with desk() as d:
-            before = tokens.estimate(8_000, "code")
-            ratios = Ratios(d.workspace.state / "ratios.sqlite")
+            before = tokens.estimate_tokens(8_000, "code")
+            ratios = TokenRatios(d.workspace.state_folder / "ratios.sqlite")
             with ratios.db:
                 ratios.db.execute("INSERT INTO ratio VALUES ('code', 3.5, 2.0, '2026-01-01')")
         async with desk() as d:
-            assert (before, tokens.estimate(8_000, "code")) == (2_287, 4_001)
+            assert (before, tokens.estimate_tokens(8_000, "code")) == (2_287, 4_001)
 
     run(go())
 
 
 def test_a_damaged_ratio_stays_in_bounds() -> None:
-    kinds.use({"code": 1e9, "logs": -3.0, "unheard of": 2.0})
-    assert (tokens.ratio("code"), tokens.ratio("logs"), tokens.ratio("unheard of")) == (8, 1.5, 8)
+    kinds.set_ratios({"code": 1e9, "logs": -3.0, "unheard of": 2.0})
+    assert (
+        tokens.token_bytes("code"),
+        tokens.token_bytes("logs"),
+        tokens.token_bytes("unheard of"),
+    ) == (8, 1.5, 8)

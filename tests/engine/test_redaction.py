@@ -12,12 +12,12 @@ import pytest
 
 from rlm_mcp import redact
 from rlm_mcp.config import Settings
-from rlm_mcp.contexts import given
+from rlm_mcp.contexts import inline_text
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.variable import Query, wire
-from rlm_mcp.engine import asking, evidence
-from rlm_mcp.engine.reader import Reader
+from rlm_mcp.engine import evidence, sub_calls
 from rlm_mcp.engine.redaction import hide_in_answer
+from rlm_mcp.engine.ref_reader import RefReader
+from rlm_mcp.variable.protocol import Query, to_wire
 from tests.redact.synthetic import letters
 
 TOKEN = "ghp_" + letters(36)
@@ -62,56 +62,56 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def reader(folder: Path) -> Iterator[Reader]:
+def reader(folder: Path) -> Iterator[RefReader]:
     catalog = Catalog(Settings(roots=(folder,)))
-    catalog.open(str(folder / "app.log"), "app")
-    made = Reader(catalog, [], {}, given.texts)
+    catalog.open_context(str(folder / "app.log"), "app")
+    made = RefReader(catalog, [], {}, inline_text.open_texts)
     yield made
     made.close()
     catalog.close()
 
 
-def test_every_window_by_characters_hides_a_token(reader: Reader) -> None:
+def test_every_window_by_characters_hides_a_token(reader: RefReader) -> None:
     for start in range(40, 97):
         for width in (9, 20, 40, 80):
-            passage = reader.read(f"repo:leak.txt#C{start}-C{start + width}", 80)
+            passage = reader.peek(f"repo:leak.txt#C{start}-C{start + width}", 80)
             assert not leaks(passage.text), (start, width, passage.text)
             assert passage.ref == f"repo:leak.txt#C{start}-C{min(start + width, 97)}"
-            assert not leaks(reader.text(f"repo:leak.txt#C{start}-C{start + width}"))
+            assert not leaks(reader.full_text(f"repo:leak.txt#C{start}-C{start + width}"))
 
 
-def test_pages_of_a_long_line_hide_a_token_across_their_border(reader: Reader) -> None:
+def test_pages_of_a_long_line_hide_a_token_across_their_border(reader: RefReader) -> None:
     ref, seen = "repo:long.js", ""
     while ref:
-        passage = reader.read(ref, 80)
+        passage = reader.peek(ref, 80)
         seen += passage.text
         ref = passage.next_ref
     assert "[secret:github-token:" in seen
     assert not leaks(seen)
 
 
-def test_windows_of_lines_inside_a_key_hide_it_and_keep_their_numbers(reader: Reader) -> None:
+def test_windows_of_lines_inside_a_key_hide_it_and_keep_their_numbers(reader: RefReader) -> None:
     for first in range(1, 26):
         for last in range(first, min(first + 4, 26)):
-            passage = reader.read(f"repo:key.txt#L{first}-L{last}", 80)
+            passage = reader.peek(f"repo:key.txt#L{first}-L{last}", 80)
             assert not leaks(passage.text), (first, last)
             assert passage.text.count("\n") == min(last, 25) - first
-    assert reader.read("repo:key.txt#L25", 1).text == "three"
+    assert reader.peek("repo:key.txt#L25", 1).text == "three"
 
 
 @pytest.mark.parametrize("commit", ["", "@HEAD"])
-def test_hits_show_no_part_of_a_secret(reader: Reader, commit: str) -> None:
+def test_hits_show_no_part_of_a_secret(reader: RefReader, commit: str) -> None:
     asked = [TOKEN[12:20], "c=3", "end", JWT[300:306], BODY[7][:12], PASSWORD[4:10], "token", "e"]
     for pattern in (*asked, "t='ghp", "[a-zA-Z0-9]{12}"):
         for around in (0, 2):
             query = Query(pattern, limit=200, before=around, after=around)
-            found = reader.search(query, f"repo{commit}")
+            found = reader.grep(query, f"repo{commit}")
             shown = [(hit.text, hit.before, hit.after) for hit in found.hits]
             assert not leaks(shown), pattern
-    assert reader.search(Query("three"), "repo").hits[0].text == "three"
+    assert reader.grep(Query("three"), "repo").hits[0].text == "three"
 
 
-def test_answers_of_methods_show_no_part_of_a_secret(reader: Reader) -> None:
+def test_answers_of_methods_show_no_part_of_a_secret(reader: RefReader) -> None:
     calls: list[tuple[str, str, list[Any]]] = [
         ("repo", "grep", [JWT[400:407]]), ("repo", "grep", ["c=3"]),
         ("repo", "grep", [BODY[3][:9]]),
@@ -122,30 +122,32 @@ def test_answers_of_methods_show_no_part_of_a_secret(reader: Reader) -> None:
         ("app", "grep", ["to 7"]), ("app", "search", ["sent"]),
     ]  # fmt: skip
     for name, method, args in calls:
-        answer = reader.call(name, method, args, {})
+        answer = reader.call_method(name, method, args, {})
         assert answer, method
         assert not leaks(answer), (method, answer)
 
 
-def test_outlines_rankings_and_listings_show_none(reader: Reader) -> None:
+def test_outlines_rankings_and_listings_show_none(reader: RefReader) -> None:
     for ref in ("repo", "repo:app.py", "history", "app"):
-        assert not leaks(hide_in_answer(wire(reader.outline(ref, 60)), reader.text))
-        assert not leaks([hit.text for hit in reader.rank("use token sent", ref, 10)])
-    assert not leaks(reader.read("history", 80).text)
-    assert "[secret:github-token:" in reader.read("history", 80).text
+        assert not leaks(hide_in_answer(to_wire(reader.outline(ref, 60)), reader.full_text))
+        assert not leaks([hit.text for hit in reader.search("use token sent", ref, 10)])
+    assert not leaks(reader.peek("history", 80).text)
+    assert "[secret:github-token:" in reader.peek("history", 80).text
 
 
-def test_parts_of_sub_calls_are_cut_out_of_clean_text(reader: Reader) -> None:
+def test_parts_of_sub_calls_are_cut_out_of_clean_text(reader: RefReader) -> None:
     refs = [f"repo:key.txt#L{line}-L{line + 3}" for line in range(1, 22)]
     refs += [f"repo:jwt.log#C{start}-C{start + 200}" for start in range(0, 1000, 50)]
-    assert not leaks([part.text for part in asking.parts(refs, reader)])
+    assert not leaks([part.text for part in sub_calls.read_parts(refs, reader)])
 
 
-def test_a_quote_of_what_was_shown_is_verified(reader: Reader) -> None:
-    line = reader.read("repo:leak.txt#L1", 1).text
+def test_a_quote_of_what_was_shown_is_verified(reader: RefReader) -> None:
+    line = reader.peek("repo:leak.txt#L1", 1).text
     answer = f'It is in repo:leak.txt#L1 "{line.strip()}".'
-    (item,) = evidence.check(answer, frozenset({"repo"}), reader.text)
+    (item,) = evidence.check_evidence(answer, frozenset({"repo"}), reader.full_text)
     assert item.verified and "[secret:github-token:" in item.quote
-    (item,) = evidence.check("See repo:leak.txt#C60-C90", frozenset({"repo"}), reader.text)
+    (item,) = evidence.check_evidence(
+        "See repo:leak.txt#C60-C90", frozenset({"repo"}), reader.full_text
+    )
     assert not leaks(item.quote)
     assert redact.redact(item.quote) == item.quote

@@ -9,8 +9,8 @@ import pytest
 from rlm_mcp import promptbook, toolbox
 from rlm_mcp.config import Settings
 from rlm_mcp.engine.workspace import Workspace
-from tests.contexts.conftest import Work
 from tests.engine.conftest import run
+from tests.project import Work
 
 ROOT = Path(__file__).parents[2]
 CELL = re.findall(r"```python\n(.*?)```", (ROOT / "docs/replay.md").read_text(), re.S)[0]
@@ -18,15 +18,15 @@ CELL = re.findall(r"```python\n(.*?)```", (ROOT / "docs/replay.md").read_text(),
 
 async def _rebuilt(folder: Path, paths: list[str]) -> list[tuple[str, str]]:
     """Return what the cell says of each path, and the text that it made."""
-    tools = {tool.name: tool.source for tool in toolbox.read()}
-    workspace = Workspace(Settings(roots=(folder,)), tools, promptbook.read().texts)
+    tools = {tool.name: tool.source for tool in toolbox.read_tools()}
+    workspace = Workspace(Settings(roots=(folder,)), tools, promptbook.read_prompts().texts_by_name)
     found = []
     try:
         for path in paths:
             code = CELL.replace('"README.md"', repr(path))
             assert code != CELL or path == "README.md"
-            said = await workspace.call("execute", {"code": code, "timeout_s": 100})
-            text = await workspace.call("execute", {"code": "len(rebuilt), rebuilt[-60:]"})
+            said = await workspace.call_tool("execute", {"code": code, "timeout_s": 100})
+            text = await workspace.call_tool("execute", {"code": "len(rebuilt), rebuilt[-60:]"})
             found.append((said, text.removeprefix("=> ")))
     finally:
         await workspace.close()

@@ -69,12 +69,12 @@ def test_a_second_run_of_a_map_makes_no_call(desk: Desks) -> None:
                 ]
             )
             d.use(model)
-            first = await d.workspace.ask("How many?", mode="recursive")
-            again = await d.workspace.ask("How many?", mode="recursive")
+            first = await d.workspace.run_query("How many?", mode="recursive")
+            again = await d.workspace.run_query("How many?", mode="recursive")
             assert (first.calls, first.cached, first.answer) == (66, 0, "64")
             assert (again.calls, again.cached, again.answer) == (0, 66, "64")
             assert again.seconds < 5
-            fresh = await d.workspace.ask("How many?", mode="recursive", fresh=True)
+            fresh = await d.workspace.run_query("How many?", mode="recursive", fresh=True)
             assert fresh.calls == 66
 
     run(go())

@@ -21,8 +21,8 @@ from tests.engine.conftest import cell, scripted
 def models(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def use(*cells: str) -> Any:
         model = scripted(list(cells), lambda text: "direct: " + text[-40:])
-        monkeypatch.setattr("rlm_mcp.models.choose", lambda spec, settings: model)
-        monkeypatch.setattr("rlm_mcp.engine.shared.Shared.model", lambda self, spec: model)
+        monkeypatch.setattr("rlm_mcp.models.choose_model", lambda spec, settings: model)
+        monkeypatch.setattr("rlm_mcp.engine.services.Services.get_model", lambda self, spec: model)
         return model
 
     return use

@@ -7,7 +7,7 @@ import pytest
 from rlm_mcp.engine import route
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Price, Request
+from rlm_mcp.models.model import ModelRequest, Price
 from tests.engine.conftest import Desk, Desks, cell, run
 
 NEEDLE = "Where is the value of the needle defined?"
@@ -29,23 +29,23 @@ PRICE = Price(1.0, 5.0, 0.1, 1.25, "2026-11-01")
 def test_a_route_is_chosen_by_size_and_words(
     question: str, tokens: int, sub_calls: bool, mode: str
 ) -> None:
-    chosen = route.choose("auto", question, tokens, 200_000, sub_calls)
+    chosen = route.choose_route("auto", question, tokens, 200_000, sub_calls)
     assert chosen.mode == mode and chosen.reason
 
 
 def test_what_was_asked_for_is_done_and_what_cannot_be_is_refused() -> None:
     for mode in ("direct", "environment", "recursive"):
-        assert route.choose(mode, NEEDLE, 100, 200_000, True) == (mode, "as asked")
+        assert route.choose_route(mode, NEEDLE, 100, 200_000, True) == (mode, "as asked")
     with pytest.raises(BadRequest, match="do not fit a window"):
-        route.choose("direct", NEEDLE, 150_000, 200_000, True)
+        route.choose_route("direct", NEEDLE, 150_000, 200_000, True)
 
 
 def test_only_a_dearer_route_follows() -> None:
     chosen = route.Route("direct", "small")
-    second = route.escalate(chosen, "nothing")
+    second = route.escalate_route(chosen, "nothing")
     assert second is not None and second.mode == "recursive"
     assert second.reason == "small; then direct gave nothing"
-    assert route.escalate(second, "nothing") is None
+    assert route.escalate_route(second, "nothing") is None
 
 
 def enlarge(desk: Desk) -> None:
@@ -60,7 +60,7 @@ class Guesser:
     def __init__(self, with_sub_calls: str) -> None:
         self.with_sub_calls = with_sub_calls
 
-    def __call__(self, request: Request) -> str:
+    def __call__(self, request: ModelRequest) -> str:
         if request.purpose == "sub":
             return "line 7"
         return self.with_sub_calls if "llm_query" in request.system else "I would rather read it."
@@ -73,7 +73,7 @@ def test_a_wrong_guess_for_the_environment_escalates_within_the_same_budget(desk
             code = "a = llm_query_batched(['x', 'y'])\nFINAL(a[0] + ' of ' + str(len(repo) > 0))"
             model = Fake(replies=Guesser(cell(code)), price=PRICE)
             d.use(model)
-            result = await d.workspace.ask(NEEDLE)
+            result = await d.workspace.run_query(NEEDLE)
             assert (result.status, result.answer) == ("complete", "line 7 of True")
             assert result.mode == "recursive"
             assert "search, not reading; then environment gave" in result.reason
@@ -100,7 +100,7 @@ def test_a_wrong_guess_that_used_the_budget_up_is_the_end(
             enlarge(d)
             model = Fake(replies=Guesser(cell("FINAL('x')")), price=PRICE)
             d.use(model)
-            result = await d.workspace.ask(NEEDLE)
+            result = await d.workspace.run_query(NEEDLE)
             assert len(model.requests) == 3
             assert (result.status, result.mode) == ("forced", "environment")
             assert said in result.reason, result.reason
@@ -114,7 +114,7 @@ def test_a_mode_that_was_asked_for_is_never_left(desk: Desks) -> None:
             enlarge(d)
             model = Fake(replies=Guesser(cell("FINAL('x')")))
             d.use(model)
-            result = await d.workspace.ask(NEEDLE, mode="environment")
+            result = await d.workspace.run_query(NEEDLE, mode="environment")
             assert result.mode == "environment" and len(model.requests) == 3
             assert result.status == "forced", "its last words, which are no answer"
 

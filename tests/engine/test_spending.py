@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.engine.budget import NANO
-from rlm_mcp.engine.spending import Day
+from rlm_mcp.engine.spending import DailySpend
 
 CAP_USD = 0.5
 SPENDER = """
 import asyncio, random, sys
 from pathlib import Path
 from rlm_mcp.engine.budget import NANO, Allowance, Budget
-from rlm_mcp.engine.cache import Cache
-from rlm_mcp.engine.calls import Account, Answer, Calls
-from rlm_mcp.engine.lanes import Breaker
-from rlm_mcp.engine.ratios import Ratios
-from rlm_mcp.engine.spending import Day
-from rlm_mcp.engine import asking
+from rlm_mcp.engine.cache import ReplyCache
+from rlm_mcp.engine.calls import Account, Answer, ModelCalls
+from rlm_mcp.engine.concurrency import Breaker
+from rlm_mcp.engine.ratios import TokenRatios
+from rlm_mcp.engine.spending import DailySpend
+from rlm_mcp.engine import sub_calls
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Price, Reply, Usage
+from rlm_mcp.models.model import ModelReply, Price, TokenUsage
 
 folder, name = Path(sys.argv[1]), sys.argv[2]
 price = Price(1.0, 5.0, 0.1, 1.25, "2026-11-01")
@@ -33,20 +33,20 @@ paid = 0
 async def reply(request):
     global paid
     await asyncio.sleep(chance.uniform(0, 0.004))
-    usage = Usage(output=chance.randrange(1, request.max_tokens))
-    paid += round(price.cost(usage) * NANO)
-    return Reply("ok", usage, "fake", price.cost(usage))
+    usage = TokenUsage(output=chance.randrange(1, request.max_tokens))
+    paid += round(price.cost_usd(usage) * NANO)
+    return ModelReply("ok", usage, "fake", price.cost_usd(usage))
 
 async def run(calls, model, number):
     account = Account(Budget(Allowance()), Breaker(5), lambda type, **data: None)
-    asks = asking.plain([f"{name} {number} {n}" for n in range(30)], "sub", "", None)
-    got = await calls.each(model, asks, account)
+    asks = sub_calls.prompt_calls([f"{name} {number} {n}" for n in range(30)], "sub", "", None)
+    got = await calls.answer_all(model, asks, account)
     assert all(isinstance(item, Answer) or item.kind == "budget" for item in got), got
 
 async def main():
-    day = Day(folder / "spend.sqlite", float(sys.argv[3]))
-    ratios = Ratios(folder / f"{name}-ratios.sqlite")
-    calls = Calls(Cache(folder / f"{name}.sqlite"), day, ratios, 16)
+    day = DailySpend(folder / "spend.sqlite", float(sys.argv[3]))
+    ratios = TokenRatios(folder / f"{name}-ratios.sqlite")
+    calls = ModelCalls(ReplyCache(folder / f"{name}.sqlite"), day, ratios, 16)
     model = Fake(replies=reply, price=price)
     await asyncio.gather(*(run(calls, model, number) for number in range(2)))
     await calls.close()
@@ -57,7 +57,7 @@ asyncio.run(main())
 
 
 def test_processes_that_share_a_day_never_pass_its_cap_together(tmp_path: Path) -> None:
-    watch = Day(tmp_path / "spend.sqlite", CAP_USD)
+    watch = DailySpend(tmp_path / "spend.sqlite", CAP_USD)
     command = [sys.executable, "-c", SPENDER, str(tmp_path)]
     workers = [
         subprocess.Popen([*command, name, str(CAP_USD)], stdout=subprocess.PIPE, text=True)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from rlm_mcp.config import state_dir
-from rlm_mcp.engine import export, official, tree
-from rlm_mcp.engine.trajectory import Event, Recorder, find, read
+from rlm_mcp.engine import export, import_rlms, run_tree
+from rlm_mcp.engine.trajectory import Event, Recorder, find_trajectory, read_events
 from rlm_mcp.errors import BadRequest, ModelError
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Request
+from rlm_mcp.models.model import ModelRequest
 from tests.engine.conftest import Desks, cell, run, scripted
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -41,7 +41,7 @@ CELLS = [
 def model() -> Fake:
     inner = scripted(CELLS, sub)
 
-    def reply(request: Request) -> Any:
+    def reply(request: ModelRequest) -> Any:
         if request.purpose == "root" and "child?" in request.messages[0].text:
             return cell("print(len(repo))\nFINAL('from the child')")
         return inner.replies(request)  # type: ignore[operator]
@@ -49,11 +49,11 @@ def model() -> Fake:
     return Fake(replies=reply)
 
 
-async def recorded(desk: Desks) -> tuple[str, list[Request]]:
+async def recorded(desk: Desks) -> tuple[str, list[ModelRequest]]:
     async with desk() as d:
         used = model()
         d.use(used)
-        result = await d.workspace.ask("Where is it?", mode="recursive")
+        result = await d.workspace.run_query("Where is it?", mode="recursive")
         return result.run, used.requests
 
 
@@ -81,20 +81,20 @@ def test_a_file_is_for_its_user_alone(desk: Desks) -> None:
 
 def test_the_tree_holds_turns_calls_and_children(desk: Desks) -> None:
     id, _ = run(recorded(desk))
-    node = tree.load(state_dir() / "runs", id)
+    node = run_tree.load_tree(state_dir() / "runs", id)
     assert [turn.number for turn in node.turns] == [1, 2, 3]
     failures = {call["part"]: "failure" in call for call in node.turns[1].calls}
     assert failures == {"1": False, "2": True, "3": False}
     assert [child.id for child in node.turns[1].children] == [f"{id}.1"]
     assert node.children[0].end["answer"] == "from the child"
     assert (node.status, node.cost_usd()) == ("partial", 0.0)
-    assert tree.load(state_dir() / "runs", f"{id}.1").depth == 1
+    assert run_tree.load_tree(state_dir() / "runs", f"{id}.1").depth == 1
 
 
 def test_runs_are_listed_newest_first(desk: Desks) -> None:
     first, _ = run(recorded(desk))
     second, _ = run(recorded(desk))
-    found = tree.summaries(state_dir() / "runs")
+    found = run_tree.list_summaries(state_dir() / "runs")
     assert [item.run for item in found] == [second, first]
     assert (found[0].question, found[0].status, found[0].calls) == ("Where is it?", "partial", 1)
     assert found[1].calls == 7
@@ -102,28 +102,28 @@ def test_runs_are_listed_newest_first(desk: Desks) -> None:
 
 def test_a_torn_last_line_is_left_out_and_other_damage_is_told(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "a1")
-    recorder.write("run.start", question="x", mode="agent", depth=0)
+    recorder.write_event("run.start", question="x", mode="agent", depth=0)
     recorder.close()
     path = tmp_path / "a1.jsonl"
     whole = path.read_text()
     path.write_text(whole + '{"v": 1, "ru')
-    assert [event.type for event in read(path)] == ["run.start"]
-    assert tree.summaries(tmp_path)[0].status == "running"
+    assert [event.type for event in read_events(path)] == ["run.start"]
+    assert run_tree.list_summaries(tmp_path)[0].status == "running"
     path.write_text("[]\n" + whole)
     with pytest.raises(BadRequest, match="line 1"):
-        list(read(path))
-    assert tree.summaries(tmp_path) == []
+        list(read_events(path))
+    assert run_tree.list_summaries(tmp_path) == []
 
 
 def test_a_run_is_found_by_a_unique_start(tmp_path: Path) -> None:
     for name in ("1121-a", "1121-b", "1120-c"):
         (tmp_path / f"{name}.jsonl").touch()
-    assert find(tmp_path, "1120").stem == "1120-c"
-    assert find(tmp_path, "1121-a.1.2").stem == "1121-a"
+    assert find_trajectory(tmp_path, "1120").stem == "1120-c"
+    assert find_trajectory(tmp_path, "1121-a.1.2").stem == "1121-a"
     with pytest.raises(BadRequest, match="2 runs begin so"):
-        find(tmp_path, "1121")
+        find_trajectory(tmp_path, "1121")
     with pytest.raises(BadRequest, match="Did you mean 1121-b"):
-        find(tmp_path, "1122-b")
+        find_trajectory(tmp_path, "1122-b")
 
 
 def test_a_replay_comes_to_the_same_answer_without_a_model(desk: Desks) -> None:
@@ -131,14 +131,14 @@ def test_a_replay_comes_to_the_same_answer_without_a_model(desk: Desks) -> None:
         async with desk() as d:
             used = model()
             d.use(used)
-            result = await d.workspace.ask("Where is it?", mode="recursive")
+            result = await d.workspace.run_query("Where is it?", mode="recursive")
             asked = len(used.requests)
-            replay = await d.workspace.replay(result.run)
+            replay = await d.workspace.replay_run(result.run)
             assert replay.same and replay.answer == result.answer
             assert len(used.requests) == asked
             assert len(list((state_dir() / "runs").glob("*.jsonl"))) == 1
             (d.folder / "f3.txt").write_text("nothing\n")
-            changed = await d.workspace.replay(result.run)
+            changed = await d.workspace.replay_run(result.run)
             assert not changed.same and changed.status == "failed"
 
     run(go())
@@ -146,8 +146,8 @@ def test_a_replay_comes_to_the_same_answer_without_a_model(desk: Desks) -> None:
 
 def test_the_export_is_the_conversation_that_the_root_had(desk: Desks) -> None:
     id, requests = run(recorded(desk))
-    node = tree.load(state_dir() / "runs", id)
-    lines = [json.loads(line) for line in export.lines(node)]
+    node = run_tree.load_tree(state_dir() / "runs", id)
+    lines = [json.loads(line) for line in export.jsonl_lines(node)]
     assert [line["run"] for line in lines] == [id, f"{id}.1"]
     last = [r for r in requests if r.purpose == "root" and "child?" not in r.messages[0].text][-1]
     told = lines[0]["messages"]
@@ -160,7 +160,7 @@ def test_the_export_is_the_conversation_that_the_root_had(desk: Desks) -> None:
 
 def test_the_page_shows_a_run_and_runs_nothing_that_it_says(desk: Desks) -> None:
     id, _ = run(recorded(desk))
-    page = export.html(tree.load(state_dir() / "runs", id))
+    page = export.run_page(run_tree.load_tree(state_dir() / "runs", id))
     assert "Where is it?" in page and "Content-Security-Policy" in page
     assert page.count("</script>") == 2, "no text of the run can end the data"
     for outside in ("http://", "https://"):
@@ -170,7 +170,7 @@ def test_the_page_shows_a_run_and_runs_nothing_that_it_says(desk: Desks) -> None
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_the_page_draws_every_turn_and_call(desk: Desks, tmp_path: Path) -> None:
     id, _ = run(recorded(desk))
-    data = json.dumps(export.as_json(tree.load(state_dir() / "runs", id)))
+    data = json.dumps(export.tree_json(run_tree.load_tree(state_dir() / "runs", id)))
     script = (ROOT / "rlm_mcp" / "viewer" / "page.js").read_text("utf-8")
     shim = (ROOT / "tests" / "engine" / "dom.js").read_text("utf-8")
     path = tmp_path / "draw.js"
@@ -233,16 +233,16 @@ OFFICIAL = [
 def test_logs_of_the_official_library_are_shown_as_runs(tmp_path: Path) -> None:
     path = tmp_path / "rlm_2026.jsonl"
     path.write_text("".join(json.dumps(entry) + "\n" for entry in OFFICIAL) + '{"type": "ite')
-    assert official.is_official(path)
-    node = tree.build(official.read(path))
+    assert import_rlms.is_official(path)
+    node = run_tree.build_tree(import_rlms.read_log(path))
     assert [turn.code for turn in node.turns] == ["print(llm_query('x'))", ""]
     assert node.turns[0].calls[0]["reply"] == "seven"
     assert node.turns[0].calls[1]["failure"]["reason"] == "429"
     assert (node.status, node.end["answer"], node.cost_usd()) == ("complete", "7", None)
     assert node.prompt == {"system": "You are", "first": "How many?"}
     assert "long" not in str(node), "variables are left out"
-    assert export.html(node)
-    assert [json.loads(line)["answer"] for line in export.lines(node)] == ["7"]
+    assert export.run_page(node)
+    assert [json.loads(line)["answer"] for line in export.jsonl_lines(node)] == ["7"]
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -261,13 +261,13 @@ def test_child_runs_of_the_official_library_are_part_of_the_tree(tmp_path: Path)
     path = tmp_path / "rlm_2026.jsonl"
     entries = [OFFICIAL[0], nested(3), OFFICIAL[2]]
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    found = list(tree.walk(tree.build(official.read(path))))
+    found = list(run_tree.walk_runs(run_tree.build_tree(import_rlms.read_log(path))))
     assert [node.depth for node in found] == [0, 1, 2, 3]
     assert [node.start["model"] for node in found] == ["m", "s", "s", "s"]
     assert [node.start["question"] for node in found] == ["How many?", *["a part of it"] * 3]
     assert [node.end["answer"] for node in found] == ["7"] * 4
     assert len(found[0].all_calls()) == 4 * 2 + 3 * 1 + 2
-    assert export.html(found[0])
+    assert export.run_page(found[0])
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_line_that_is_none_is_told_without_internals(tmp_path: Path, line: str
     path = tmp_path / "x.jsonl"
     path.write_text(f"{json.dumps(OFFICIAL[0])}\n{line}\n")
     with pytest.raises(BadRequest, match="line 2: not a line of the official") as caught:
-        official.read(path)
+        import_rlms.read_log(path)
     assert "Error" not in str(caught.value)
 
 
@@ -291,11 +291,11 @@ def test_a_log_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(OFFICIAL[0]) + "\n" + '{"type": "iteration", "timestamp": 5}\n')
     with pytest.raises(BadRequest, match="line 2"):
-        official.read(path)
+        import_rlms.read_log(path)
 
 
 def test_an_event_is_one_line_whatever_it_holds(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "a")
-    recorder.write("turn", turn=1, shown="a\nb\u2028c\ud800", left="", ready=False)
+    recorder.write_event("turn", turn=1, shown="a\nb\u2028c\ud800", left="", ready=False)
     recorder.close()
-    assert [type(event) for event in read(tmp_path / "a.jsonl")] == [Event]
+    assert [type(event) for event in read_events(tmp_path / "a.jsonl")] == [Event]

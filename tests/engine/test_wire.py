@@ -48,7 +48,7 @@ def test_a_long_run_is_billed_a_fraction_of_its_input(
 ) -> None:
     async def go() -> None:
         async with desk(model=MODEL) as d:
-            result = await d.workspace.ask("How many?", mode="recursive")
+            result = await d.workspace.run_query("How many?", mode="recursive")
             assert result.status == "complete"
             assert result.cost_usd is not None and 0 < result.cost_usd < 0.02
 
@@ -74,7 +74,7 @@ def test_a_provider_that_asks_for_patience_gets_it(
 ) -> None:
     async def go() -> None:
         async with desk(model=MODEL) as d:
-            result = await d.workspace.ask("How many?", mode="recursive")
+            result = await d.workspace.run_query("How many?", mode="recursive")
             assert (result.status, result.answer) == ("complete", "12")
 
     cells = (
@@ -95,7 +95,7 @@ def test_sub_calls_that_all_fail_end_the_run_within_ten_sends(
 ) -> None:
     async def go() -> None:
         async with desk(model=MODEL, concurrency=64) as d:
-            result = await d.workspace.ask("How many?", mode="recursive")
+            result = await d.workspace.run_query("How many?", mode="recursive")
             assert (result.status, result.answer) == ("failed", "")
 
     cells = (*["print(len(repo))"] * 3, "a = llm_query_batched([str(n) for n in range(64)])")
@@ -112,8 +112,8 @@ def test_the_key_is_in_no_prompt_record_or_cell(
     async def go() -> list[Any]:
         async with desk(model=MODEL) as d:
             (d.folder / "note.txt").write_text(f"ANTHROPIC_API_KEY={key}\n")
-            await d.workspace.ask("How many?", mode="recursive")
-            return [event.line() for event in d.events]
+            await d.workspace.run_query("How many?", mode="recursive")
+            return [event.to_json_line() for event in d.events]
 
     code = "import os\nprint(getattr(os, 'environ', {}), 'simulated' in str(dir()))"
     with SimServer(mind(code, "FINAL(str(len(repo)))")) as sim:
@@ -163,7 +163,7 @@ def test_one_bad_reply_is_typed_and_the_others_are_whole(
 ) -> None:
     async def go() -> None:
         async with desk(model=MODEL) as d:
-            result = await d.workspace.ask("How many?", mode="recursive")
+            result = await d.workspace.run_query("How many?", mode="recursive")
             told = [turn["shown"].split("\n")[0] for turn in d.of("turn")]
             assert told[0] == f"['yes', '{said}', 'yes']"
             assert told[1] == ("fine" if said == "fine" else "no text")
@@ -192,7 +192,7 @@ def test_a_root_that_only_breaks_off_gives_no_whole_answer(
 ) -> None:
     async def go() -> None:
         async with desk(model=MODEL) as d:
-            result = await d.workspace.ask("How many?", mode="recursive")
+            result = await d.workspace.run_query("How many?", mode="recursive")
             assert (result.status, reason in result.reason) == (status, True), result.reason
 
     with SimServer([say] * 9) as sim:
@@ -206,7 +206,7 @@ def test_calls_that_never_end_cost_a_run_its_time_and_not_its_other_answers(
 ) -> None:
     async def go() -> None:
         async with desk(model=MODEL, max_seconds=6.0) as d:
-            result = await d.workspace.ask("How many?", mode="recursive")
+            result = await d.workspace.run_query("How many?", mode="recursive")
             assert (result.status, result.answer) == ("forced", "['yes', 'yes']")
             assert (result.done, result.total, len(result.missing)) == (2, 3, 1)
             assert "time of this run" in result.reason and "max_seconds" in result.reason
@@ -226,12 +226,12 @@ def test_a_root_that_never_ends_its_reply_fails_the_run_in_time(
 ) -> None:
     async def go() -> None:
         async with desk(model=MODEL, max_seconds=4.0) as d:
-            result = await d.workspace.ask("How many?", mode="recursive")
+            result = await d.workspace.run_query("How many?", mode="recursive")
             assert (result.status, result.answer) == ("failed", "")
             assert (result.done, result.total) == (2, 2)
             assert "seconds of this run are over" in result.reason
             assert result.seconds < 4.0 + SLACK_S
-            held = d.workspace.runs.list()[-1].budget.held
+            held = d.workspace.runs.list_runs()[-1].budget.held
             assert held.calls == held.usd_nano == 0
 
     cells = ("a = llm_query_batched(['one', 'two'])\nprint(len(repo))", "FINAL(a[0])")

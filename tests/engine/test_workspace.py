@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rlm_mcp.config import state_dir
-from rlm_mcp.engine.statefiles import Files
+from rlm_mcp.engine.state_files import StateFiles
 from rlm_mcp.errors import BadRequest, Denied, ModelError, RlmError
 from tests.engine.conftest import Desks, cell, run, scripted
 
@@ -19,11 +19,11 @@ from tests.engine.conftest import Desks, cell, run, scripted
 def test_tools_answer_with_what_an_agent_is_shown(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
-            assert "repo" in await d.workspace.call("contexts", {})
-            assert "repo:f3.txt#L8: line 7 of file 3" in await d.workspace.call(
+            assert "repo" in await d.workspace.call_tool("contexts", {})
+            assert "repo:f3.txt#L8: line 7 of file 3" in await d.workspace.call_tool(
                 "grep", {"pattern": "line 7 of file 3"}
             )
-            shown = await d.workspace.call("peek", {"ref": "repo:f0.txt#L2-L3"})
+            shown = await d.workspace.call_tool("peek", {"ref": "repo:f0.txt#L2-L3"})
             assert "line 1 of file 0" in shown and "line 2 of file 0" in shown
 
     run(go())
@@ -54,7 +54,7 @@ def test_bad_input_gets_one_clear_sentence(
     async def go() -> None:
         async with desk() as d:
             with pytest.raises(RlmError) as caught:
-                await d.workspace.call(tool, arguments)
+                await d.workspace.call_tool(tool, arguments)
             text = str(caught.value)
             assert said in text
             assert "Traceback" not in text and "\n" not in text.strip()
@@ -114,7 +114,7 @@ def test_tool_calls_work_side_by_side(desk: Desks) -> None:
             calls = [d.execute("import time\ntime.sleep(0.5)", repl=f"r{n}") for n in range(4)]
             await asyncio.gather(*calls)
             assert time.monotonic() - begun < 10
-            many = [d.workspace.call("grep", {"pattern": f"line {n} "}) for n in range(40)]
+            many = [d.workspace.call_tool("grep", {"pattern": f"line {n} "}) for n in range(40)]
             assert all("matching lines" in text for text in await asyncio.gather(*many))
 
     run(go())
@@ -144,11 +144,11 @@ def test_sub_calls_over_refs_give_coverage_previews_and_a_handle(desk: Desks) ->
         async with desk() as d:
             d.use(scripted([], sub))
             refs = " ".join(f"repo:f{n}.txt" for n in range(4))
-            shown = await d.workspace.call("llm_query", {"prompt": "ok?", "refs": refs})
+            shown = await d.workspace.call_tool("llm_query", {"prompt": "ok?", "refs": refs})
             assert "3 of 4 answered" in shown and "model calls" in shown
             assert "not answered: repo:f2.txt" in shown
             handle = shown.rsplit("whole: ", 1)[1].split()[0]
-            whole = await d.workspace.call("peek", {"ref": handle})
+            whole = await d.workspace.call_tool("peek", {"ref": handle})
             assert "<NO ANSWER: no>" in whole and "[4] repo:f3.txt" in whole
 
     run(go())
@@ -159,10 +159,10 @@ def test_a_chunk_handle_names_all_its_parts(desk: Desks) -> None:
         async with desk() as d:
             model = scripted([], lambda text: "seen")
             d.use(model)
-            shown = await d.workspace.call("chunk", {"ref": "repo", "tokens": 100})
+            shown = await d.workspace.call_tool("chunk", {"ref": "repo", "tokens": 100})
             handle = shown.partition(":")[0]
             parts = shown.count("repo:")
-            asked = await d.workspace.call("llm_query", {"prompt": "ok?", "refs": handle})
+            asked = await d.workspace.call_tool("llm_query", {"prompt": "ok?", "refs": handle})
             assert f"{parts} of {parts} answered" in asked
             joined = "".join(r.messages[0].text for r in model.requests)
             for number in range(4):
@@ -176,10 +176,10 @@ def test_a_run_can_be_about_the_parts_behind_a_handle(desk: Desks) -> None:
         async with desk() as d:
             model = scripted([cell("FINAL(str(len(repo)))")])
             d.use(model)
-            shown = await d.workspace.call("chunk", {"ref": "repo:f1.txt", "tokens": 100})
+            shown = await d.workspace.call_tool("chunk", {"ref": "repo:f1.txt", "tokens": 100})
             handle = shown.partition(":")[0]
             arguments = {"prompt": "What?", "refs": handle, "mode": "recursive"}
-            await d.workspace.call("rlm_query", arguments)
+            await d.workspace.call_tool("rlm_query", arguments)
             first = model.requests[0].messages[0].text
             assert "The question is about: repo:f1.txt#L1-" in first
             assert "- repo (text)" in first
@@ -190,11 +190,13 @@ def test_a_run_can_be_about_the_parts_behind_a_handle(desk: Desks) -> None:
 def test_handles_can_be_searched_and_chunked(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
-            handle = d.workspace.handles.keep("alpha\nbeta\ngamma\n" * 50)
-            found = await d.workspace.call("grep", {"pattern": "beta", "ref": handle, "limit": 1})
+            handle = d.workspace.handles.store_text("alpha\nbeta\ngamma\n" * 50)
+            found = await d.workspace.call_tool(
+                "grep", {"pattern": "beta", "ref": handle, "limit": 1}
+            )
             assert found.startswith("50 matching lines")
             ref = found.rsplit("\n", 2)[-2].partition(": ")[0]
-            assert "beta" in await d.workspace.call("peek", {"ref": ref, "limit": 1})
+            assert "beta" in await d.workspace.call_tool("peek", {"ref": ref, "limit": 1})
 
     run(go())
 
@@ -212,7 +214,7 @@ def test_a_run_opens_no_sources_and_chooses_no_models(desk: Desks) -> None:
                 ]
             )
             d.use(model)
-            await d.workspace.ask("Try", mode="recursive")
+            await d.workspace.run_query("Try", mode="recursive")
             shown = [request.messages[-1].text for request in model.requests[1:]]
             assert "opens no sources" in shown[0]
             assert "leave model empty" in shown[1]
@@ -240,7 +242,7 @@ def test_host_functions_refuse_arguments_of_wrong_types(
     async def go() -> None:
         async with desk() as d:
             d.use(scripted([]))
-            _, host = d.workspace._worker()
+            _, host = d.workspace._new_worker()
             function = host.functions[name]
             try:
                 await asyncio.to_thread(function, **values)
@@ -253,10 +255,10 @@ def test_host_functions_refuse_arguments_of_wrong_types(
 def test_agents_sub_calls_are_recorded_once_there_are_any(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
-            await d.workspace.call("grep", {"pattern": "x"})
+            await d.workspace.call_tool("grep", {"pattern": "x"})
             assert d.events == []
             d.use(scripted([]))
-            await d.workspace.call("llm_query", {"prompt": "ok?"})
+            await d.workspace.call_tool("llm_query", {"prompt": "ok?"})
             assert [event.type for event in d.events] == ["run.start", "call"]
             assert d.events[0].data["mode"] == "agent"
 
@@ -266,7 +268,7 @@ def test_agents_sub_calls_are_recorded_once_there_are_any(desk: Desks) -> None:
 def test_state_files_name_what_is_open_and_go_with_the_server(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
-            await d.workspace.call("open_context", {"source": "f0.txt", "name": "first"})
+            await d.workspace.call_tool("open_context", {"source": "f0.txt", "name": "first"})
             own = state_dir() / "servers" / f"{os.getpid()}.json"
             for _ in range(200):
                 contexts = json.loads((state_dir() / "contexts.json").read_text())["contexts"]
@@ -289,7 +291,7 @@ def test_state_files_of_dead_servers_are_swept(desk: Desks) -> None:
             servers = state_dir() / "servers"
             (servers / "999999999.json").write_text("{}")
             (state_dir() / "contexts.json").write_text('{"contexts": [{"pid": 999999999}, 5]}')
-            Files(state_dir(), d.workspace.settings).write([], [])
+            StateFiles(state_dir(), d.workspace.settings).write_all([], [])
             assert not (servers / "999999999.json").exists()
             assert json.loads((state_dir() / "contexts.json").read_text())["contexts"] == []
 
@@ -301,7 +303,7 @@ def test_an_estimate_calls_no_model(desk: Desks) -> None:
         async with desk() as d:
             model = scripted([])
             d.use(model)
-            got = await d.workspace.estimate("Summarise everything", mode="recursive")
+            got = await d.workspace.forecast_run("Summarise everything", mode="recursive")
             assert got["mode"] == "recursive" and got["likely_usd"] is None
             assert got["at_most_usd"] == 1.0 and got["likely_sub_calls"] >= 1
             assert model.requests == []
@@ -313,7 +315,7 @@ def test_a_denied_ref_is_denied_in_a_cell_too(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
             with pytest.raises(Denied):
-                await d.workspace.call("open_context", {"source": str(d.folder.parent)})
+                await d.workspace.call_tool("open_context", {"source": str(d.folder.parent)})
             said = await d.execute(f"open_context({str(d.folder.parent)!r})")
             assert "root" in said
 

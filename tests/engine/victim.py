@@ -15,7 +15,7 @@ from rlm_mcp import promptbook, toolbox
 from rlm_mcp.config import Settings
 from rlm_mcp.engine.workspace import Workspace
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Request
+from rlm_mcp.models.model import ModelRequest
 
 CALLS = 40
 WIDTH = 4
@@ -33,7 +33,7 @@ async def main(log: Path) -> None:
     (folder / "a.txt").write_text("text\n" * 9_000)
     file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
-    async def reply(request: Request) -> str:
+    async def reply(request: ModelRequest) -> str:
         turn = sum(message.role == "assistant" for message in request.messages)
         name = request.messages[-1].text.partition("\n")[0]
         what = f"root {turn}" if request.purpose == "root" else name
@@ -43,13 +43,13 @@ async def main(log: Path) -> None:
             return f"```repl\n{CELLS[turn]}\n```"
         return what.replace(" ", "-")
 
-    tools = {tool.name: tool.source for tool in toolbox.read()}
+    tools = {tool.name: tool.source for tool in toolbox.read_tools()}
     settings = Settings(roots=(folder,), concurrency=WIDTH)
-    workspace = Workspace(settings, tools, promptbook.read().texts)
-    workspace.shared.chosen[""] = Fake(replies=reply)
+    workspace = Workspace(settings, tools, promptbook.read_prompts().texts_by_name)
+    workspace.services.loaded_models[""] = Fake(replies=reply)
     try:
         print("begin", flush=True)
-        result = await workspace.ask("What is in all parts?", mode="recursive")
+        result = await workspace.run_query("What is in all parts?", mode="recursive")
     finally:
         await workspace.close()
     print(result.status, result.calls, result.cached, result.answer, flush=True)

@@ -12,9 +12,9 @@ import pytest
 
 from rlm_mcp.confine import Confine
 from rlm_mcp.errors import Unavailable
-from rlm_mcp.git import Repository, find_repository
+from rlm_mcp.git import GitRepository, find_repository
 from rlm_mcp.git.references import read_references
-from tests.contexts.conftest import Work
+from tests.project import Work
 
 WATCHED = """\
 import sys
@@ -51,7 +51,7 @@ print(started)
 """
 
 
-def repository(folder: Path) -> Repository:
+def repository(folder: Path) -> GitRepository:
     found = find_repository(folder, Confine([folder]))
     assert found is not None
     return found
@@ -99,7 +99,7 @@ def test_references_are_those_that_git_lists(lay: Callable[[Work], None], work: 
         if work.git("cat-file", "-t", f"{name}^{{}}") == "commit":
             theirs[name] = work.git("rev-parse", f"{name}^{{commit}}")
     assert found == theirs
-    shown = repository(work.path).refs()
+    shown = repository(work.path).refs_by_name()
     assert sorted(shown.values()) == sorted(theirs.values())
     if lay is one_name_twice:
         assert shown["heads/v1"] != shown["tags/v1"]
@@ -168,7 +168,7 @@ def test_a_broken_reference_spoils_no_other(break_it: Callable[[Work], None], wo
     head = work.commit("one", a_dot_txt="one\n")
     work.git("tag", "-m", "one", "v1")
     break_it(work)
-    shown = repository(work.path).refs()
+    shown = repository(work.path).refs_by_name()
     assert (shown["main"], shown["v1"]) == (head, head)
     assert not [name for name in shown if "evil" in name]
 
@@ -177,7 +177,7 @@ def test_settings_that_gitpython_cannot_read_are_not_read_by_it(work: Work) -> N
     head = work.commit("one", a_dot_txt="one\n")
     found = repository(work.path)
     odd_settings(work)
-    assert found.refs() == {"main": head}
+    assert found.refs_by_name() == {"main": head}
 
 
 def test_a_repository_of_the_longer_ids_is_listed_by_git(tmp_path: Path) -> None:
@@ -189,13 +189,13 @@ def test_a_repository_of_the_longer_ids_is_listed_by_git(tmp_path: Path) -> None
     assert len(head) == 64
     with pytest.raises(Unavailable):
         read_references(folder / ".git", folder / ".git")
-    assert repository(folder).refs() == {"main": head}
+    assert repository(folder).refs_by_name() == {"main": head}
 
 
 def test_a_linked_worktree_has_the_references_of_its_repository(work: Work) -> None:
     head = work.commit("one", a_dot_txt="one\n")
     work.git("worktree", "add", "-q", "linked", "-b", "side")
-    assert repository(work.path / "linked").refs() == {"main": head, "side": head}
+    assert repository(work.path / "linked").refs_by_name() == {"main": head, "side": head}
 
 
 def test_a_broken_repository_is_one_sentence(work: Work) -> None:
@@ -204,4 +204,4 @@ def test_a_broken_repository_is_one_sentence(work: Work) -> None:
     (work.path / ".git/packed-refs").write_bytes(b"# pack-refs with: odd\n\xff\xff\n")
     (work.path / ".git/HEAD").unlink()
     with pytest.raises(Unavailable, match=r"^git .*\.$"):
-        found.refs()
+        found.refs_by_name()

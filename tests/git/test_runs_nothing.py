@@ -18,11 +18,11 @@ import pytest
 from rlm_mcp import promptbook, toolbox
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.contexts.variable import Query
 from rlm_mcp.engine import Workspace
 from rlm_mcp.errors import RlmError
 from rlm_mcp.git import command
 from rlm_mcp.refs import Ref
+from rlm_mcp.variable.protocol import Query
 from tests.git.traps import COMMANDS, KEY, NESTS, Nest, make_nest, run_carelessly
 
 Make = Callable[..., Catalog]
@@ -60,29 +60,29 @@ def asked_everything(catalog: Catalog) -> Iterator[Callable[[], object]]:
         "v1.0..HEAD",
         f"file://{_root(catalog)}",
     ):
-        yield partial(catalog.open, source)
-    for name in list(dict.fromkeys([*catalog.names(), "repo", "history"])):
+        yield partial(catalog.open_context, source)
+    for name in list(dict.fromkeys([*catalog.open_names(), "repo", "history"])):
         try:
-            variable = catalog.get(name)
+            variable = catalog.get_variable(name)
         except RlmError:
             continue
         whole = Ref(name)
         yield variable.describe
         yield partial(variable.documents, whole)
         yield partial(variable.outline, whole)
-        yield partial(variable.read, whole)
-        yield partial(variable.text, whole)
-        yield partial(variable.search, Query("return"), whole)
-        yield partial(variable.rank, "two", whole)
+        yield partial(variable.peek, whole)
+        yield partial(variable.full_text, whole)
+        yield partial(variable.grep, Query("return"), whole)
+        yield partial(variable.search, "two", whole)
         yield partial(variable.chunk, whole)
         for method, function in variable.methods.items():
             parameters = inspect.signature(function).parameters.values()
             needed = {p.name: GIVEN.get(p.name, "a.py") for p in parameters if p.default is p.empty}
             known = {p.name: GIVEN[p.name] for p in parameters if p.name in GIVEN}
             for given in (needed, {**needed, **known}):
-                yield partial(catalog.call, name, method, [], given)
+                yield partial(catalog.call_method, name, method, [], given)
     for ref in ("repo:a.py@v1.0", "repo:a.py@HEAD", "repo@v1.0", "history:HEAD", "history:v1.0"):
-        yield partial(catalog.text, ref)
+        yield partial(catalog.full_text, ref)
 
 
 def _root(catalog: Catalog) -> Path:
@@ -98,26 +98,26 @@ def test_no_question_runs_a_program_of_the_repository(nest: Nest, catalog_of: Ma
         asked += 1
         assert nest.fired() == []
     assert asked > 60
-    assert set(catalog.call("history", "refs", [], {})) >= {"main", "v1.0"}
-    assert "evil" not in catalog.call("history", "refs", [], {})
+    assert set(catalog.call_method("history", "refs", [], {})) >= {"main", "v1.0"}
+    assert "evil" not in catalog.call_method("history", "refs", [], {})
     if (nest.path / ".git/hooks/post-checkout").is_symlink():
-        catalog.open(f"file://{nest.path}", "copy")
-        assert catalog.text("copy:a.py").startswith("def one")
+        catalog.open_context(f"file://{nest.path}", "copy")
+        assert catalog.full_text("copy:a.py").startswith("def one")
     assert nest.fired() == []
 
 
 @pytest.mark.parametrize("nest", ["settings", "ext"], indirect=True)
 def test_no_question_to_the_embedded_model_runs_one(nest: Nest) -> None:
-    prompts = [prompt.text for prompt in promptbook.read() if prompt.offered]
+    prompts = [prompt.text for prompt in promptbook.read_prompts() if prompt.is_offered]
     assert prompts
 
     async def ask_all() -> None:
         settings = Settings(roots=(nest.path,), model="extractive:")
-        tools = {tool.name: tool.source for tool in toolbox.read()}
-        workspace = Workspace(settings, tools, promptbook.read().texts)
+        tools = {tool.name: tool.source for tool in toolbox.read_tools()}
+        workspace = Workspace(settings, tools, promptbook.read_prompts().texts_by_name)
         try:
             for question in (*QUESTIONS, *prompts):
-                result = await workspace.ask(question, refs=["history"])
+                result = await workspace.run_query(question, refs=["history"])
                 assert "Error" not in result.answer.replace("HostError: git ", "")
                 assert nest.fired() == [], question
         finally:
@@ -157,8 +157,8 @@ def test_only_what_fetches_as_asked_has_an_agent_and_a_search_path(
     monkeypatch.setenv("SSH_AUTH_SOCK", KEY)
     monkeypatch.setenv("HOME", KEY)
     monkeypatch.setenv("PATH", os.pathsep.join([".", "", "relative", "/usr/bin"]))
-    reads, ignores = command.environment(), command.environment(alone=False)
-    https, ssh = command.environment("https"), command.environment("ssh")
+    reads, ignores = command.git_environment(), command.git_environment(alone=False)
+    https, ssh = command.git_environment("https"), command.git_environment("ssh")
     assert KEY not in str(reads)
     assert "SSH_AUTH_SOCK" not in {**reads, **ignores, **https}
     assert (ignores["HOME"], https["HOME"], ssh["SSH_AUTH_SOCK"]) == (KEY, KEY, KEY)
@@ -177,7 +177,7 @@ def test_a_git_in_the_repository_is_not_the_git_that_is_run(
     subprocess.run(["git", "status"], cwd=nest.path, check=True)
     assert nest.fired(), "the trap is not set"
     nest.clear()
-    assert command.run(["rev-parse", "HEAD"], nest.path).decode().strip()
+    assert command.run_git(["rev-parse", "HEAD"], nest.path).decode().strip()
     assert nest.fired() == []
 
 

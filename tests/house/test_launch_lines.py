@@ -97,7 +97,7 @@ def installed() -> Iterator[Line]:
     """Give what `rlm-mcp install` enters for each client."""
     for client in CLIENTS.values():
         for scope in client.scopes:
-            entry: dict[str, Any] = client.entry(launch_command(), scope)
+            entry: dict[str, Any] = client.make_entry(launch_command(), scope)
             words = [word for word in entry["args"] if "workspaceFolder" not in word]
             words = [word for word in words if word != "--root"]
             yield Line(f"install {client.name}", (entry["command"], *words), entry.get("env", {}))

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "config", "refs", "counts", "confine", "programs"}
+OPEN_TO_ALL = {"errors", "config", "refs", "plurals", "confine", "programs"}
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -24,25 +24,39 @@ ROOMS: dict[str, set[str]] = {
         "contexts",
         "models",
         "sandbox",
+        "variable",
     },
-    "server": {"toolbox", "promptbook", "trust", "engine", "reply", "redact", "contexts", "models"},
+    "server": {"toolbox", "promptbook", "trust", "engine", "reply", "redact", "models", "variable"},
     "clients": {"models", "sandbox", "contexts", "corpus", "git", "toolbox", "promptbook", "trust"},
     "toolbox": {"trust"},
     "promptbook": {"trust"},
     "trust": set(),
     "reply": {"redact"},
-    "engine": {"models", "sandbox", "contexts", "redact", "viewer", "toolbox", "promptbook"},
+    "engine": {
+        "models",
+        "sandbox",
+        "contexts",
+        "variable",
+        "corpus",
+        "redact",
+        "viewer",
+        "toolbox",
+        "promptbook",
+    },
     "viewer": set(),
     "models": {"redact", "sdk"},
     "sandbox": {"sdk"},
     "sdk": set(),
-    "contexts": {"corpus", "git", "redact"},
+    "contexts": {"sessions", "logs", "variable", "corpus", "git", "redact"},
+    "sessions": {"variable", "corpus", "git", "redact"},
+    "logs": {"variable", "corpus", "redact"},
+    "variable": {"corpus", "redact"},
     "corpus": {"git"},
     "git": set(),
     "confine": {"errors"},
     "redact": {"corpus"},
     "errors": set(),
-    "counts": set(),
+    "plurals": set(),
     "programs": set(),
     "config": {"errors"},
     "refs": {"errors"},
@@ -69,10 +83,9 @@ DEPENDENCIES = {
     "watchfiles": "corpus",
     "pathspec": "corpus",
     "platformdirs": "config",
-    "jsonschema": "engine",
     "opentelemetry": "engine",
-    "zstandard": "contexts",
-    "jiter": "contexts",
+    "zstandard": "logs",
+    "jiter": "sessions",
 }
 """Which room each third-party package lives in."""
 
@@ -246,7 +259,7 @@ def test_git_is_started_in_one_room_by_one_function() -> None:
                 texts = [c.value for c in ast.walk(node) if isinstance(c, ast.Constant)]
                 named = [text for text in texts if isinstance(text, str) and "git" in text.split()]
                 assert not named, f"{module}:{node.lineno} runs git"
-    assert starting == ["_spawn"]
+    assert starting == ["_spawn_process"]
 
 
 def test_no_other_name_of_the_package_starts_processes_in_the_room_of_git() -> None:

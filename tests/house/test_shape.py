@@ -6,29 +6,62 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import rlm_mcp
+from bench import shape
 
 ROOT = Path(__file__).parents[2]
 
-LARGEST_FILE = 400
+DEEPEST_CHAIN = 16
+DEEPEST_TOP_CHAIN = 12
+MOST_ONE_WORD_NAMES = 0.35
+LARGEST_ROOM = 0.25
 FORBIDDEN = {"utils", "helpers", "manager", "common", "misc", "base"}
 
 
 def test_the_public_names_are_what_all_says() -> None:
-    assert set(rlm_mcp.__all__) <= set(dir(rlm_mcp))
+    public = {name for name in vars(rlm_mcp) if not name.startswith("_")}
+    modules = {name for name in public if isinstance(vars(rlm_mcp)[name], ModuleType)}
+    assert set(rlm_mcp.__all__) == {"RLM", "__version__"}
+    assert all(hasattr(rlm_mcp, name) for name in rlm_mcp.__all__)
+    assert public - modules <= {*rlm_mcp.__all__, "annotations", "Any", "TYPE_CHECKING"}
 
 
-@pytest.mark.parametrize("folder", ["rlm_mcp", "tools"])
-def test_no_file_outgrows_its_concept(folder: str) -> None:
-    large = {
-        str(path.relative_to(ROOT)): lines
-        for path in (ROOT / folder).rglob("*.py")
-        if (lines := path.read_text("utf-8").count("\n")) > LARGEST_FILE
-    }
-    assert not large, f"split these: {large}"
+@pytest.fixture(scope="module")
+def modules() -> dict[str, shape.Module]:
+    return shape.read_modules()
+
+
+def test_no_chain_of_imports_is_deep(modules: dict[str, shape.Module]) -> None:
+    assert len(shape.longest_chain(modules, lazy=True)) <= DEEPEST_CHAIN
+    assert len(shape.longest_chain(modules, lazy=False)) <= DEEPEST_TOP_CHAIN
+
+
+def test_no_small_file_serves_a_single_other_one(modules: dict[str, shape.Module]) -> None:
+    assert not shape.splinters(modules)
+
+
+def test_a_public_class_has_a_name_of_its_own(modules: dict[str, shape.Module]) -> None:
+    assert [name for name, count in shape.class_names(modules).items() if count > 1] == []
+
+
+def test_a_module_has_a_name_of_its_own(modules: dict[str, shape.Module]) -> None:
+    twice = {name for name, count in shape.module_stems(modules).items() if count > 1}
+    # A client and a reader are both named by the agent; a provider by its own name.
+    assert twice <= {"claude_code", "sampling"}
+
+
+def test_functions_are_named_so_that_grep_finds_them(modules: dict[str, shape.Module]) -> None:
+    names = shape.function_names(modules)
+    assert shape.one_word_share(names) <= MOST_ONE_WORD_NAMES
+
+
+def test_no_room_is_a_quarter_of_the_house(modules: dict[str, shape.Module]) -> None:
+    sizes = shape.room_sizes(modules)
+    assert max(sizes.values()) <= LARGEST_ROOM * sizes.total()
 
 
 def test_files_are_named_by_a_concept() -> None:

@@ -16,12 +16,16 @@ def run(folder: Path, question: str, source: str = "", refs: Sequence[str] = ())
 
     async def whole() -> Result:
         settings = Settings(roots=(folder,), model="extractive:")
-        tools = {tool.name: tool.source for tool in toolbox.read()}
-        workspace = Workspace(settings, tools, promptbook.read().texts)
+        tools = {tool.name: tool.source for tool in toolbox.read_tools()}
+        workspace = Workspace(settings, tools, promptbook.read_prompts().texts_by_name)
         try:
             if source in ("", "repo", "history", "logs"):
-                return await workspace.ask(question, refs=refs or ([source] if source else []))
-            return await workspace.ask(question, refs=[workspace.catalog.open(source).name])
+                return await workspace.run_query(
+                    question, refs=refs or ([source] if source else [])
+                )
+            return await workspace.run_query(
+                question, refs=[workspace.catalog.open_context(source).name]
+            )
         finally:
             await workspace.close()
 

@@ -13,8 +13,8 @@ import pytest
 
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import retry
-from rlm_mcp.models.anthropic import STREAM_OVER, Anthropic
-from rlm_mcp.models.model import Message, Reply, Request, Usage
+from rlm_mcp.models.anthropic import STREAM_OVER_TOKENS, Anthropic
+from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest, TokenUsage
 from tests.models.conftest import point, sentence
 from tests.sim.call import Call, Refused, Say
 from tests.sim.faults import Fault, FaultKind
@@ -37,9 +37,9 @@ def with_model(work: Callable[[Anthropic], Awaitable[T]], name: str = "haiku") -
     return asyncio.run(run())
 
 
-def ask(text: str = "hello", **changes: object) -> Reply:
+def ask(text: str = "hello", **changes: object) -> ModelReply:
     """Make one call with a fresh model."""
-    request = Request([Message("user", text)], **changes)  # type: ignore[arg-type]
+    request = ModelRequest([ChatMessage("user", text)], **changes)  # type: ignore[arg-type]
     return with_model(lambda model: model.complete(request))
 
 
@@ -60,18 +60,18 @@ def test_a_reply_carries_text_usage_model_and_list_price(sim: SimServer) -> None
 
 
 def test_a_model_without_a_known_price_has_no_cost(sim: SimServer) -> None:
-    request = Request([Message("user", "hello")])
+    request = ModelRequest([ChatMessage("user", "hello")])
     reply = with_model(lambda model: model.complete(request), "sim-leaf:echo")
     assert reply.cost_usd is None
 
 
 def test_the_system_text_and_marked_messages_are_marked_for_caching(sim: SimServer) -> None:
     messages = [
-        Message("user", "one", cache=True),
-        Message("assistant", "two"),
-        Message("user", "three", cache=True),
+        ChatMessage("user", "one", cache=True),
+        ChatMessage("assistant", "two"),
+        ChatMessage("user", "three", cache=True),
     ]
-    with_model(lambda model: model.complete(Request(messages, system="rules")))
+    with_model(lambda model: model.complete(ModelRequest(messages, system="rules")))
     body = sim.calls[0].body
     assert body["system"][0]["cache_control"] == {"type": "ephemeral"}
     marked = ["cache_control" in message["content"][0] for message in body["messages"]]
@@ -80,18 +80,19 @@ def test_the_system_text_and_marked_messages_are_marked_for_caching(sim: SimServ
 
 def test_no_more_marks_are_sent_than_the_service_takes(sim: SimServer) -> None:
     messages = [
-        Message("user" if n % 2 == 0 else "assistant", f"turn {n}", cache=True) for n in range(9)
+        ChatMessage("user" if n % 2 == 0 else "assistant", f"turn {n}", cache=True)
+        for n in range(9)
     ]
-    with_model(lambda model: model.complete(Request(messages, system="rules")))
+    with_model(lambda model: model.complete(ModelRequest(messages, system="rules")))
     marked = ["cache_control" in message["content"][0] for message in sim.calls[0].body["messages"]]
     assert marked == [False] * 6 + [True] * 3
 
 
 def test_a_shared_prefix_is_read_from_the_cache_and_costs_less(sim: SimServer) -> None:
-    def request(question: str) -> Request:
-        return Request([Message("user", LONG, cache=True), Message("user", question)])
+    def request(question: str) -> ModelRequest:
+        return ModelRequest([ChatMessage("user", LONG, cache=True), ChatMessage("user", question)])
 
-    async def work(model: Anthropic) -> tuple[Reply, Reply]:
+    async def work(model: Anthropic) -> tuple[ModelReply, ModelReply]:
         return await model.complete(request("first?")), await model.complete(request("second?"))
 
     first, second = with_model(work)
@@ -102,7 +103,7 @@ def test_a_shared_prefix_is_read_from_the_cache_and_costs_less(sim: SimServer) -
 
 
 def test_a_temperature_is_sent_only_to_models_that_take_one(sim: SimServer) -> None:
-    request = Request([Message("user", "hello")], temperature=0.0)
+    request = ModelRequest([ChatMessage("user", "hello")], temperature=0.0)
     with_model(lambda model: model.complete(request), "claude-haiku-5-5")
     with_model(lambda model: model.complete(request), "claude-haiku-4-5")
     assert "temperature" not in sim.calls[0].body
@@ -110,11 +111,11 @@ def test_a_temperature_is_sent_only_to_models_that_take_one(sim: SimServer) -> N
 
 
 def test_a_large_reply_is_streamed_and_a_small_one_is_not(sim: SimServer) -> None:
-    assert ask(max_tokens=STREAM_OVER).text == ask(max_tokens=STREAM_OVER + 1).text
+    assert ask(max_tokens=STREAM_OVER_TOKENS).text == ask(max_tokens=STREAM_OVER_TOKENS + 1).text
     assert [bool(call.body.get("stream")) for call in sim.calls] == [False, True]
 
 
-@pytest.mark.parametrize("max_tokens", [2, STREAM_OVER + 1])
+@pytest.mark.parametrize("max_tokens", [2, STREAM_OVER_TOKENS + 1])
 def test_a_cut_reply_says_so(monkeypatch: pytest.MonkeyPatch, max_tokens: int) -> None:
     def mind(call: Call) -> Say:
         return Say("x" * 4 * (call.max_tokens + 5))
@@ -135,7 +136,7 @@ def test_a_refusal_is_no_ordinary_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_thinking_is_left_out_of_the_text_and_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with SimServer([Say("42", thinking="a long thought " * 10)] * 2) as server:
         point(monkeypatch, server)
-        for reply in (ask(), ask(max_tokens=STREAM_OVER + 1)):
+        for reply in (ask(), ask(max_tokens=STREAM_OVER_TOKENS + 1)):
             assert reply.text == "42"
             assert reply.usage.output > 30
 
@@ -153,11 +154,11 @@ def test_rate_limits_are_retried_after_the_time_that_was_asked_for(
 
 def test_one_rate_limit_holds_back_the_other_calls_too(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(model: Anthropic) -> None:
-        first = asyncio.create_task(model.complete(Request([Message("user", "first")])))
+        first = asyncio.create_task(model.complete(ModelRequest([ChatMessage("user", "first")])))
         while not server.calls or server.calls[0].status != 429:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0.05)
-        await asyncio.gather(first, model.complete(Request([Message("user", "second")])))
+        await asyncio.gather(first, model.complete(ModelRequest([ChatMessage("user", "second")])))
 
     with SimServer(faults=[Fault("rate", at=[1], retry_after_s=0.5)]) as server:
         point(monkeypatch, server)
@@ -179,9 +180,9 @@ def test_failures_before_a_reply_are_retried_and_counted(
     ("fault", "kind", "retryable", "status", "sent"),
     [
         ("auth", "auth", False, 401, 1),
-        ("rate", "rate", True, 429, retry.ATTEMPTS),
-        ("overloaded", "overloaded", True, 529, retry.ATTEMPTS),
-        ("error", "server", True, 500, retry.ATTEMPTS),
+        ("rate", "rate", True, 429, retry.MAX_ATTEMPTS),
+        ("overloaded", "overloaded", True, 529, retry.MAX_ATTEMPTS),
+        ("error", "server", True, 500, retry.MAX_ATTEMPTS),
         ("drop", "network", True, None, 1),
         ("malformed", "malformed", True, None, 1),
         ("misshapen", "malformed", True, None, 1),
@@ -210,7 +211,7 @@ def test_a_stream_that_breaks_off_is_not_sent_again_and_may_have_cost(
 ) -> None:
     with SimServer(faults=[Fault(fault, share=1.0)]) as server:
         point(monkeypatch, server)
-        error = failure(max_tokens=STREAM_OVER + 1, timeout_s=1.0)
+        error = failure(max_tokens=STREAM_OVER_TOKENS + 1, timeout_s=1.0)
     assert error.kind == ("timeout" if fault == "stall_stream" else "network")
     assert error.retryable and error.spent_usd is None
     assert len(server.calls) == 1
@@ -223,7 +224,7 @@ def test_a_refused_connection_was_never_sent(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_unknown_model_is_said_by_name(sim: SimServer) -> None:
-    request = Request([Message("user", "hello")])
+    request = ModelRequest([ChatMessage("user", "hello")])
     with pytest.raises(ModelError) as caught:
         with_model(lambda model: model.complete(request), "sim-leaf:nobody")
     assert caught.value.kind == "unknown_model"
@@ -244,7 +245,7 @@ def test_a_missing_key_is_one_sentence(monkeypatch: pytest.MonkeyPatch, sim: Sim
     assert not sim.calls
 
 
-@pytest.mark.parametrize("max_tokens", [100, STREAM_OVER + 1])
+@pytest.mark.parametrize("max_tokens", [100, STREAM_OVER_TOKENS + 1])
 def test_no_error_text_carries_the_key(monkeypatch: pytest.MonkeyPatch, max_tokens: int) -> None:
     key = "sk-ant-api03-Vx7Qm2Lr9Tz4Kp8Wn3Bd6Hs1"
     monkeypatch.setenv("ANTHROPIC_API_KEY", key)
@@ -262,7 +263,7 @@ def test_no_error_text_carries_the_key(monkeypatch: pytest.MonkeyPatch, max_toke
 def test_a_silent_provider_meets_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     with SimServer(faults=[Fault("stall", share=1.0)]) as server:
         point(monkeypatch, server)
-        with_model(Anthropic.ready)  # the first import of the SDK takes its own time
+        with_model(Anthropic.check_ready)  # the first import of the SDK takes its own time
         began = time.monotonic()
         error = failure(timeout_s=0.5)
         assert time.monotonic() - began < 10
@@ -270,13 +271,13 @@ def test_a_silent_provider_meets_the_time_limit(monkeypatch: pytest.MonkeyPatch)
     assert [call.outcome for call in server.calls] == ["cancelled"]
 
 
-@pytest.mark.parametrize("max_tokens", [100, STREAM_OVER + 1])
+@pytest.mark.parametrize("max_tokens", [100, STREAM_OVER_TOKENS + 1])
 def test_cancellation_closes_the_request(monkeypatch: pytest.MonkeyPatch, max_tokens: int) -> None:
     def mind(call: Call) -> Say:
         return Say("late", delay_s=30.0)
 
     async def work(model: Anthropic) -> None:
-        request = Request([Message("user", "hello")], max_tokens=max_tokens)
+        request = ModelRequest([ChatMessage("user", "hello")], max_tokens=max_tokens)
         task = asyncio.create_task(model.complete(request))
         while not server.calls:
             await asyncio.sleep(0.01)
@@ -300,17 +301,17 @@ def test_a_dead_provider_is_not_asked_many_times_more(monkeypatch: pytest.Monkey
     async def work(model: Anthropic) -> None:
         for _ in range(10):
             with pytest.raises(ModelError):
-                await model.complete(Request([Message("user", "hello")]))
+                await model.complete(ModelRequest([ChatMessage("user", "hello")]))
 
     with SimServer(faults=[Fault("error", share=1.0)]) as server:
         point(monkeypatch, server)
         with_model(work)
-    assert len(server.calls) <= 10 + retry.ATTEMPTS
+    assert len(server.calls) <= 10 + retry.MAX_ATTEMPTS
 
 
 def test_calls_run_side_by_side_on_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def work(model: Anthropic) -> list[Reply]:
-        requests = [Request([Message("user", f"number {n}")]) for n in range(16)]
+    async def work(model: Anthropic) -> list[ModelReply]:
+        requests = [ModelRequest([ChatMessage("user", f"number {n}")]) for n in range(16)]
         return await asyncio.gather(*(model.complete(request) for request in requests))
 
     with SimServer(latency_s=1.0) as server:
@@ -321,8 +322,8 @@ def test_calls_run_side_by_side_on_one_client(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_small_prompt_is_estimated_upwards_without_a_request(sim: SimServer) -> None:
-    request = Request([Message("user", LONG)])
-    guess = with_model(lambda model: model.count(request))
+    request = ModelRequest([ChatMessage("user", LONG)])
+    guess = with_model(lambda model: model.count_tokens(request))
     assert guess >= len(LONG) / 4
     assert not sim.requests
 
@@ -331,8 +332,8 @@ def test_a_large_prompt_is_counted_by_the_provider_once(sim: SimServer) -> None:
     text = "word " * 40_000
 
     async def work(model: Anthropic) -> tuple[int, int]:
-        request = Request([Message("user", text)])
-        return await model.count(request), await model.count(request)
+        request = ModelRequest([ChatMessage("user", text)])
+        return await model.count_tokens(request), await model.count_tokens(request)
 
     assert with_model(work) == (50_000, 50_000)
     assert [logged.path for logged in sim.requests] == ["/v1/messages/count_tokens"]
@@ -340,15 +341,19 @@ def test_a_large_prompt_is_counted_by_the_provider_once(sim: SimServer) -> None:
 
 def test_counting_falls_back_to_an_estimate_when_the_provider_fails() -> None:
     text = "word " * 40_000
-    guess = with_model(lambda model: model.count(Request([Message("user", text)])))
+    guess = with_model(lambda model: model.count_tokens(ModelRequest([ChatMessage("user", text)])))
     assert guess >= 50_000
 
 
 def test_a_growing_conversation_is_counted_from_its_last_usage(sim: SimServer) -> None:
-    async def work(model: Anthropic) -> tuple[Usage, int]:
-        reply = await model.complete(Request([Message("user", LONG)], system="rules"))
-        longer = [Message("user", LONG), Message("assistant", "yes"), Message("user", "go on")]
-        return reply.usage, await model.count(Request(longer, system="rules"))
+    async def work(model: Anthropic) -> tuple[TokenUsage, int]:
+        reply = await model.complete(ModelRequest([ChatMessage("user", LONG)], system="rules"))
+        longer = [
+            ChatMessage("user", LONG),
+            ChatMessage("assistant", "yes"),
+            ChatMessage("user", "go on"),
+        ]
+        return reply.usage, await model.count_tokens(ModelRequest(longer, system="rules"))
 
     usage, counted = with_model(work)
     assert usage.input < counted < usage.input + 50
@@ -362,10 +367,10 @@ def test_the_sdk_is_imported_off_the_event_loop(sim: SimServer) -> None:
     script = (
         "import asyncio, sys, time\n"
         "from rlm_mcp.models.anthropic import Anthropic\n"
-        "from rlm_mcp.models.model import Message, Request\n"
+        "from rlm_mcp.models.model import ChatMessage, ModelRequest\n"
         "assert 'anthropic' not in sys.modules\n"
         "async def main():\n"
-        "    request = Request([Message('user', 'x')])\n"
+        "    request = ModelRequest([ChatMessage('user', 'x')])\n"
         "    call = asyncio.create_task(Anthropic('haiku').complete(request))\n"
         "    ticks = 0\n"
         "    while not call.done():\n"

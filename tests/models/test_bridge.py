@@ -14,8 +14,8 @@ import pytest
 
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import retry
-from rlm_mcp.models.bridge import Bridge, where
-from rlm_mcp.models.model import Message, Reply, Request
+from rlm_mcp.models.bridge import Bridge, bridge_address
+from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest
 from tests.models.conftest import sentence
 
 
@@ -81,8 +81,8 @@ def editor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Editor]:
     stand_in.thread.join()
 
 
-def ask(model: str = "", **changes: object) -> Reply:
-    request = Request([Message("user", "hello")], **changes)  # type: ignore[arg-type]
+def ask(model: str = "", **changes: object) -> ModelReply:
+    request = ModelRequest([ChatMessage("user", "hello")], **changes)  # type: ignore[arg-type]
     return asyncio.run(Bridge(model).complete(request))
 
 
@@ -141,7 +141,7 @@ def test_a_malformed_reply_is_typed(editor: Editor, body: object) -> None:
 
 def test_cancellation_closes_the_connection(editor: Editor) -> None:
     async def cancelled() -> None:
-        task = asyncio.create_task(Bridge().complete(Request([Message("user", "hello")])))
+        task = asyncio.create_task(Bridge().complete(ModelRequest([ChatMessage("user", "hello")])))
         while not editor.requests:
             await asyncio.sleep(0.01)
         task.cancel()
@@ -185,8 +185,8 @@ def test_without_an_editor_there_is_one_sentence() -> None:
 def test_nothing_but_loopback_is_spoken_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLM_MCP_BRIDGE_URL", url)
     monkeypatch.setenv("RLM_MCP_BRIDGE_TOKEN", "t0ken")
-    with pytest.raises(ModelError, match="never leaves this machine"):
-        where()
+    with pytest.raises(ModelError, match="stays on this machine"):
+        bridge_address()
 
 
 def test_a_token_cannot_add_headers(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:

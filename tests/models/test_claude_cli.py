@@ -16,8 +16,14 @@ import pytest
 
 from rlm_mcp import config
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models.claude_cli import AT_ONCE, ClaudeCli, environment, login, prompt_of
-from rlm_mcp.models.model import Message, Reply, Request
+from rlm_mcp.models.claude_cli import (
+    MAX_PROCESSES,
+    ClaudeCli,
+    child_environment,
+    conversation_prompt,
+    login_state,
+)
+from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest
 from tests.client import install
 from tests.models.conftest import point, sentence
 from tests.sim.call import Call, Say
@@ -65,8 +71,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     return made
 
 
-def ask(text: str = "hi", model: str = "haiku", **changes: object) -> Reply:
-    request = Request([Message("user", text)], **changes)  # type: ignore[arg-type]
+def ask(text: str = "hi", model: str = "haiku", **changes: object) -> ModelReply:
+    request = ModelRequest([ChatMessage("user", text)], **changes)  # type: ignore[arg-type]
     return asyncio.run(ClaudeCli(model).complete(request))
 
 
@@ -143,7 +149,7 @@ def test_at_most_four_run_at_once_over_all_models(make: Make) -> None:
 
     async def many() -> None:
         models = [ClaudeCli("haiku"), ClaudeCli("sonnet")]
-        request = Request([Message("user", "hi")])
+        request = ModelRequest([ChatMessage("user", "hi")])
         await asyncio.gather(*(models[n % 2].complete(request) for n in range(6)))
 
     asyncio.run(many())
@@ -155,7 +161,7 @@ def test_at_most_four_run_at_once_over_all_models(make: Make) -> None:
         now += step
         peak = max(peak, now)
     assert len(calls(folder)) == 6
-    assert 1 < peak <= AT_ONCE
+    assert 1 < peak <= MAX_PROCESSES
 
 
 GRANDCHILD = (
@@ -185,7 +191,9 @@ def test_cancellation_ends_the_whole_process_group(make: Make) -> None:
     folder = make(GRANDCHILD)
 
     async def cancelled() -> list[int]:
-        task = asyncio.create_task(ClaudeCli("haiku").complete(Request([Message("user", "hi")])))
+        task = asyncio.create_task(
+            ClaudeCli("haiku").complete(ModelRequest([ChatMessage("user", "hi")]))
+        )
         found = await asyncio.to_thread(pids, folder)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -208,8 +216,8 @@ def test_the_command_dies_with_a_server_that_is_killed(make: Make) -> None:
     script = (
         "import asyncio\n"
         "from rlm_mcp.models.claude_cli import ClaudeCli\n"
-        "from rlm_mcp.models.model import Message, Request\n"
-        "asyncio.run(ClaudeCli('haiku').complete(Request([Message('user', 'hi')])))\n"
+        "from rlm_mcp.models.model import ChatMessage, ModelRequest\n"
+        "asyncio.run(ClaudeCli('haiku').complete(ModelRequest([ChatMessage('user', 'hi')])))\n"
     )
     with subprocess.Popen([sys.executable, "-c", script]) as server:
         found = pids(folder)
@@ -267,8 +275,8 @@ def test_stop_sequences_cut_the_finished_text(make: Make) -> None:
 
 
 def test_a_conversation_goes_in_as_one_prompt() -> None:
-    turns = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
-    prompt = prompt_of(Request(turns))
+    turns = [ChatMessage("user", "a"), ChatMessage("assistant", "b"), ChatMessage("user", "c")]
+    prompt = conversation_prompt(ModelRequest(turns))
     assert [prompt.index(f"\n{text}\n") for text in "abc"] == sorted(
         prompt.index(f"\n{text}\n") for text in "abc"
     )
@@ -278,7 +286,7 @@ def test_a_missing_command_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     error = failure()
     assert (error.kind, error.attempts) == ("auth", 0)
-    assert login() == (False, "There is no `claude` command on the PATH.")
+    assert login_state() == (False, "There is no `claude` command on the PATH.")
 
 
 @pytest.fixture
@@ -338,12 +346,12 @@ def test_the_real_command_does_not_continue_a_cut_reply_beyond_its_budget(
 def test_the_real_command_says_whether_it_is_logged_in(
     real: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert login()[0]
+    assert login_state()[0]
     monkeypatch.delenv("ANTHROPIC_API_KEY")
-    works, why = login()
+    works, why = login_state()
     assert not works and "not logged in" in why
 
 
 def test_the_environment_names_nothing_of_ours() -> None:
-    ours = {name for name in environment(1) if name.startswith("RLM_MCP_")}
+    ours = {name for name in child_environment(1) if name.startswith("RLM_MCP_")}
     assert ours == {"RLM_MCP_DEPTH"}

@@ -20,17 +20,17 @@ from rlm_mcp.models.extractive import (
 from rlm_mcp.models.extractive import cell as cell_parts
 from rlm_mcp.models.extractive.names import files_in, names_in, words_of
 from rlm_mcp.models.extractive.question import parse, relations_in
-from rlm_mcp.models.model import Message, Reply, Request
+from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest
 from tests.models.asking import ask, run
 
 VARIABLES = "Context variables:\n- repo (repo): /x; 1 KB\n- history (history): /x; 1 KB"
 
 
-def reply(*texts: str, purpose: str = "sub") -> Reply:
+def reply(*texts: str, purpose: str = "sub") -> ModelReply:
     roles = ["user", "assistant"]
-    messages = [Message(roles[n % 2], text) for n, text in enumerate(texts)]  # type: ignore[arg-type]
+    messages = [ChatMessage(roles[n % 2], text) for n, text in enumerate(texts)]  # type: ignore[arg-type]
     return asyncio.run(
-        Extractive().complete(Request(messages, purpose=purpose))  # type: ignore[arg-type]
+        Extractive().complete(ModelRequest(messages, purpose=purpose))  # type: ignore[arg-type]
     )
 
 
@@ -153,10 +153,10 @@ def test_a_sub_model_quotes_the_lines_of_a_part_under_their_own_refs() -> None:
 
 def test_a_part_may_stand_in_a_message_of_its_own() -> None:
     messages = [
-        Message("user", '<part ref="r7">\nalpha\nthe beta line\n</part>', cache=True),
-        Message("user", "<question>\nwhere is beta?\n</question>"),
+        ChatMessage("user", '<part ref="r7">\nalpha\nthe beta line\n</part>', cache=True),
+        ChatMessage("user", "<question>\nwhere is beta?\n</question>"),
     ]
-    text = asyncio.run(Extractive().complete(Request(messages))).text
+    text = asyncio.run(Extractive().complete(ModelRequest(messages))).text
     assert text == f"{NOTICE}\nr7\n> the beta line"
 
 

@@ -10,19 +10,19 @@ import pytest
 
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest, ModelError
-from rlm_mcp.models import choose, fake
+from rlm_mcp.models import choose_model, fake
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Message, Price, Reply, Request, Usage
+from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest, Price, TokenUsage
 
 
-def ask(model: Fake, text: str = "hello") -> Reply:
-    return asyncio.run(model.complete(Request([Message("user", text)])))
+def ask(model: Fake, text: str = "hello") -> ModelReply:
+    return asyncio.run(model.complete(ModelRequest([ChatMessage("user", text)])))
 
 
 def script(folder: Path, content: object) -> Fake:
     path = folder / "script.json"
     path.write_text(json.dumps(content))
-    return fake.load(path)
+    return fake.load_script(path)
 
 
 def test_replies_come_in_the_order_of_the_calls() -> None:
@@ -49,7 +49,7 @@ def test_a_callable_answers_from_the_request() -> None:
 
 
 def test_an_async_callable_is_awaited() -> None:
-    async def answer(request: Request) -> str:
+    async def answer(request: ModelRequest) -> str:
         await asyncio.sleep(0)
         return "later"
 
@@ -74,7 +74,9 @@ def test_usage_is_counted_from_the_texts_and_never_zero() -> None:
 
 
 def test_a_price_makes_a_cost() -> None:
-    model = Fake(["x"], usage=Usage(1_000_000, 100_000), price=Price(1.0, 5.0, 0.1, 1.25, "today"))
+    model = Fake(
+        ["x"], usage=TokenUsage(1_000_000, 100_000), price=Price(1.0, 5.0, 0.1, 1.25, "today")
+    )
     assert ask(model).cost_usd == pytest.approx(1.5)
 
 
@@ -82,7 +84,9 @@ def test_latency_lets_calls_overlap_and_the_peak_is_kept() -> None:
     model = Fake(["x"] * 5, latency_s=0.05)
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(model.complete(Request([Message("user", "q")])) for _ in range(5)))
+        await asyncio.gather(
+            *(model.complete(ModelRequest([ChatMessage("user", "q")])) for _ in range(5))
+        )
 
     asyncio.run(all_at_once())
     assert model.peak == 5
@@ -128,23 +132,23 @@ def test_a_wrong_script_is_refused_with_its_path(tmp_path: Path, content: object
 
 def test_a_missing_or_broken_script_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="no script"):
-        fake.load(tmp_path / "nothing.json")
+        fake.load_script(tmp_path / "nothing.json")
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(BadRequest, match="Cannot read"):
-        fake.load(tmp_path / "broken.json")
+        fake.load_script(tmp_path / "broken.json")
 
 
 def test_a_spec_opens_a_script(tmp_path: Path) -> None:
     path = tmp_path / "script.json"
     path.write_text('{"replies": ["hi"], "window": 5000}')
-    model = choose(f"fake:{path}", Settings())
-    assert (model.spec, model.window) == (f"fake:{path}", 5_000)
+    model = choose_model(f"fake:{path}", Settings())
+    assert (model.spec, model.window_tokens) == (f"fake:{path}", 5_000)
 
 
 def test_the_script_in_the_document_is_one(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     path = tmp_path / "script.json"
     path.write_text(text.partition("```json\n")[2].partition("```")[0])
-    model = fake.load(path)
+    model = fake.load_script(path)
     assert ask(model, "the capital of France?").text == "Paris"
     assert [ask(model).stop for _ in range(2)] == ["end", "max_tokens"]

@@ -9,21 +9,23 @@ import pytest
 
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import retry
-from rlm_mcp.models.model import Message, Reply, Request
-from rlm_mcp.models.openai import STREAM_OVER, OpenAI
+from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest
+from rlm_mcp.models.openai import STREAM_OVER_TOKENS, OpenAI
 from tests.models.conftest import point, sentence
 from tests.sim.call import Call, Refused, Say
 from tests.sim.faults import Fault, FaultKind
 from tests.sim.server import SimServer
 
-SIZES = [100, STREAM_OVER + 1]
+SIZES = [100, STREAM_OVER_TOKENS + 1]
 
 
-def ask(url: str = "", model: str = "gpt-6-luna", text: str = "hello", **changes: object) -> Reply:
-    async def run() -> Reply:
+def ask(
+    url: str = "", model: str = "gpt-6-luna", text: str = "hello", **changes: object
+) -> ModelReply:
+    async def run() -> ModelReply:
         chosen = OpenAI(model, url)
         try:
-            request = Request([Message("user", text)], **changes)  # type: ignore[arg-type]
+            request = ModelRequest([ChatMessage("user", text)], **changes)  # type: ignore[arg-type]
             return await chosen.complete(request)
         finally:
             await chosen.close()
@@ -43,7 +45,7 @@ def test_a_reply_carries_text_usage_and_price(sim: SimServer, max_tokens: int) -
     assert reply.text == "I was sent: hello"
     assert (reply.usage.input, reply.usage.output) == (4, 5)
     assert reply.cost_usd == pytest.approx((4 * 0.10 + 5 * 0.50) / 1e6)
-    assert bool(sim.calls[0].body.get("stream")) == (max_tokens > STREAM_OVER)
+    assert bool(sim.calls[0].body.get("stream")) == (max_tokens > STREAM_OVER_TOKENS)
 
 
 def test_a_local_model_has_no_known_cost(sim: SimServer) -> None:
@@ -69,7 +71,7 @@ def test_a_server_without_usage_gets_an_estimate_and_no_cost(
     assert reply.usage.input > 0 and reply.usage.output > 0
 
 
-@pytest.mark.parametrize("max_tokens", [3, STREAM_OVER + 1])
+@pytest.mark.parametrize("max_tokens", [3, STREAM_OVER_TOKENS + 1])
 def test_a_cut_reply_says_so(monkeypatch: pytest.MonkeyPatch, max_tokens: int) -> None:
     def mind(call: Call) -> Say:
         return Say("x" * 4 * (call.max_tokens + 5))
@@ -94,8 +96,8 @@ def test_the_key_goes_to_its_own_host_alone(monkeypatch: pytest.MonkeyPatch) -> 
     ("fault", "kind", "sent"),
     [
         ("auth", "auth", 1),
-        ("rate", "rate", retry.ATTEMPTS),
-        ("error", "server", retry.ATTEMPTS),
+        ("rate", "rate", retry.MAX_ATTEMPTS),
+        ("error", "server", retry.MAX_ATTEMPTS),
         ("drop", "network", 1),
         ("malformed", "malformed", 1),
         ("misshapen", "malformed", 1),
@@ -117,7 +119,7 @@ def test_a_stream_that_breaks_off_is_not_sent_again(
 ) -> None:
     with SimServer(["x" * 500] * 5, faults=[Fault(fault, share=1.0)]) as server:
         point(monkeypatch, server)
-        error = failure(max_tokens=STREAM_OVER + 1)
+        error = failure(max_tokens=STREAM_OVER_TOKENS + 1)
     assert (error.kind, error.spent_usd, len(server.calls)) == ("network", None, 1)
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import retry
-from rlm_mcp.models.model import Reply, Usage
+from rlm_mcp.models.http_errors import parse_retry_after
+from rlm_mcp.models.model import ModelReply, TokenUsage
 from rlm_mcp.models.retry import Retry
-from rlm_mcp.models.status import seconds
 
-FINE = Reply("fine", Usage(1, 1), "m", 0.0)
+FINE = ModelReply("fine", TokenUsage(1, 1), "m", 0.0)
 
 
 def failing(kind: str, **changes: object) -> ModelError:
@@ -25,11 +25,11 @@ def failing(kind: str, **changes: object) -> ModelError:
 
 
 def sender(
-    steps: Sequence[ModelError | Reply],
-) -> tuple[Callable[[], Awaitable[Reply]], list[float]]:
+    steps: Sequence[ModelError | ModelReply],
+) -> tuple[Callable[[], Awaitable[ModelReply]], list[float]]:
     left, sent = list(steps), []
 
-    async def send() -> Reply:
+    async def send() -> ModelReply:
         sent.append(time.monotonic())
         step = left.pop(0)
         if isinstance(step, ModelError):
@@ -44,10 +44,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.01)
 
 
-def run(tries: Retry, steps: Sequence[ModelError | Reply]) -> tuple[Reply | ModelError, int]:
+def run(
+    tries: Retry, steps: Sequence[ModelError | ModelReply]
+) -> tuple[ModelReply | ModelError, int]:
     send, sent = sender(steps)
     try:
-        return asyncio.run(tries.run(send, 10.0)), len(sent)
+        return asyncio.run(tries.send_with_retry(send, 10.0)), len(sent)
     except ModelError as error:
         return error, len(sent)
 
@@ -55,7 +57,7 @@ def run(tries: Retry, steps: Sequence[ModelError | Reply]) -> tuple[Reply | Mode
 @pytest.mark.parametrize("kind", ["rate", "overloaded", "server"])
 def test_what_failed_before_a_reply_is_sent_again(kind: str) -> None:
     reply, sent = run(Retry(), [failing(kind), failing(kind), FINE])
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, ModelReply)
     assert (reply.attempts, sent) == (3, 3)
 
 
@@ -68,7 +70,7 @@ def test_what_may_have_been_paid_or_cannot_help_is_sent_once(kind: str) -> None:
 
 def test_a_connection_that_could_not_be_made_is_tried_again_and_not_counted() -> None:
     reply, tried = run(Retry(), [failing("network", attempts=0), FINE])
-    assert isinstance(reply, Reply)
+    assert isinstance(reply, ModelReply)
     assert (reply.attempts, tried) == (1, 2)
 
 
@@ -81,7 +83,7 @@ def test_what_was_not_sent_and_cannot_help_is_not_tried_again() -> None:
 def test_tries_are_bounded() -> None:
     error, sent = run(Retry(), [failing("rate", retry_after_s=0.0)] * 50)
     assert isinstance(error, ModelError)
-    assert error.attempts == sent == retry.ATTEMPTS
+    assert error.attempts == sent == retry.MAX_ATTEMPTS
 
 
 def test_a_provider_that_asks_for_too_long_gets_no_second_try() -> None:
@@ -102,7 +104,7 @@ def test_waits_grow_and_carry_jitter() -> None:
     waits = []
     for seed in (1, 2):
         send, sent = sender([failing("overloaded")] * 3 + [FINE])
-        asyncio.run(Retry(chance=random.Random(seed)).run(send, 10.0))
+        asyncio.run(Retry(jitter=random.Random(seed)).send_with_retry(send, 10.0))
         waits.append([later - sooner for sooner, later in pairwise(sent)])
     assert all(wait >= 0.005 * 2**n for each in waits for n, wait in enumerate(each))
     assert waits[0] != waits[1]
@@ -111,11 +113,15 @@ def test_waits_grow_and_carry_jitter() -> None:
 def test_the_time_limit_holds_over_all_tries() -> None:
     send, _ = sender([failing("rate", retry_after_s=20.0), FINE])
     with pytest.raises(ModelError) as caught:
-        asyncio.run(Retry().run(send, 0.2))
+        asyncio.run(Retry().send_with_retry(send, 0.2))
     assert (caught.value.kind, caught.value.attempts) == ("timeout", 1)
 
 
 def test_a_wish_may_be_a_date_and_nonsense_is_none() -> None:
-    assert seconds("Wed, 21 Oct 2099 07:28:00 GMT") > 1e9  # type: ignore[operator]
-    assert [seconds(text) for text in ("2", "-5", "Wed, 21 Oct 2015 07:28:00 GMT")] == [2, 0, 0]
-    assert [seconds(text) for text in (None, "soon", "nan", "")] == [None] * 4
+    assert parse_retry_after("Wed, 21 Oct 2099 07:28:00 GMT") > 1e9  # type: ignore[operator]
+    assert [parse_retry_after(text) for text in ("2", "-5", "Wed, 21 Oct 2015 07:28:00 GMT")] == [
+        2,
+        0,
+        0,
+    ]
+    assert [parse_retry_after(text) for text in (None, "soon", "nan", "")] == [None] * 4

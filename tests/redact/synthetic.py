@@ -10,8 +10,8 @@ import random
 import re
 import string
 
-from rlm_mcp.redact.known import TOKENS
 from rlm_mcp.redact.rules import Rule
+from rlm_mcp.redact.token_forms import TOKENS
 
 MIXED = string.ascii_letters + string.digits
 UPPER = string.ascii_uppercase + string.digits

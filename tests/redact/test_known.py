@@ -6,7 +6,7 @@ import pytest
 
 from rlm_mcp import redact
 from rlm_mcp.redact import RULES
-from rlm_mcp.redact.known import TOKENS
+from rlm_mcp.redact.token_forms import TOKENS
 from tests.redact.synthetic import CARRIERS, placed, tokens
 
 TOKEN_CASES, PLACED_CASES = tokens(), placed()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.sandbox import Attachment, Limits, Sandbox
+from rlm_mcp.sandbox import Attachment, Sandbox, SandboxLimits
 
 FOLDER = Path(__file__).parent / "cells"
 
@@ -192,22 +192,22 @@ def by_cpython(cell: Cell) -> Result:
 
 def sandbox_for_cells() -> Sandbox:
     """Return an environment with the same inputs; the texts are mapped contexts."""
-    made = Sandbox(limits=Limits(seconds=20), host=functions())
+    made = Sandbox(limits=SandboxLimits(seconds=20), host=functions())
     for name, text in texts().items():
         with tempfile.TemporaryFile() as file:
             data = text.encode()
             file.write(data)
             file.flush()
             source = (file.fileno(), [(0, len(data))], 1)
-            made.attach(name, Attachment("text", name, source, {}))
-    made.set("docs", documents())
+            made.attach_variable(name, Attachment("text", name, source, {}))
+    made.set_variable("docs", documents())
     return made
 
 
 def by_sandbox(cell: Cell) -> Result:
     """Run a cell in a fresh environment."""
     with sandbox_for_cells() as made:
-        outcome = made.run(cell.code)
+        outcome = made.execute(cell.code)
     error = outcome.error.rsplit("\n", 1)[-1] if outcome.error else None
     return Result(outcome.stdout, outcome.value_repr, error)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rlm_mcp.sandbox import Limits, Sandbox
+from rlm_mcp.sandbox import Sandbox, SandboxLimits
 
 Make = Callable[..., Sandbox]
 
@@ -18,7 +18,7 @@ def make() -> Iterator[Make]:
     made: list[Sandbox] = []
 
     def maker(**options: Any) -> Sandbox:
-        options.setdefault("limits", Limits(seconds=10))
+        options.setdefault("limits", SandboxLimits(seconds=10))
         made.append(Sandbox(**options))
         return made[-1]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.sandbox import Attachment, Limits, Outcome, Sandbox
+from rlm_mcp.sandbox import Attachment, Sandbox, SandboxLimits, SandboxOutcome
 
 ATTACKS = Path(__file__).parent / "attacks" / "attacks.jsonl"
 SECONDS = 0.3
@@ -46,7 +46,7 @@ class Verdict:
     attack: Attack
     name: str
     why: str
-    outcome: Outcome | None
+    outcome: SandboxOutcome | None
     seconds: float
     memory_mb: float
 
@@ -180,7 +180,7 @@ def ground() -> Iterator[Ground]:
 def judge(attack: Attack, place: Ground, *, language: bool, kernel: bool) -> Verdict:
     """Run one attack in a fresh environment and say how it ended."""
     seconds = MEMORY_SECONDS if attack.category == "memory" else SECONDS
-    limits = Limits(seconds=seconds, memory_mb=MEMORY_MB)
+    limits = SandboxLimits(seconds=seconds, memory_mb=MEMORY_MB)
     place.received.clear()
     place.strange.clear()
     with Sandbox(
@@ -190,11 +190,11 @@ def judge(attack: Attack, place: Ground, *, language: bool, kernel: bool) -> Ver
             size = os.fstat(file.fileno()).st_size
             source = (file.fileno(), [(0, size)], 1)
             methods = {"method": "method(x): does something"}
-            sandbox.attach("context", Attachment("text", "this file", source, methods))
-        pid = sandbox._link.process.pid if sandbox._link else 0
+            sandbox.attach_variable("context", Attachment("text", "this file", source, methods))
+        pid = sandbox._connection.process.pid if sandbox._connection else 0
         with Gauge(pid) as gauge:
             started = time.monotonic()
-            outcome = sandbox.run(place.fill(attack.code))
+            outcome = sandbox.execute(place.fill(attack.code))
             seconds = time.monotonic() - started
         memory, threads = gauge.peak_mb, gauge.threads
         verdict, why = _verdict(attack, place, outcome, language)
@@ -208,7 +208,9 @@ def judge(attack: Attack, place: Ground, *, language: bool, kernel: bool) -> Ver
     return Verdict(attack, verdict, why, outcome, seconds, memory)
 
 
-def _verdict(attack: Attack, place: Ground, outcome: Outcome, language: bool) -> tuple[str, str]:
+def _verdict(
+    attack: Attack, place: Ground, outcome: SandboxOutcome, language: bool
+) -> tuple[str, str]:
     said = " ".join(
         [outcome.stdout, outcome.value_repr or "", outcome.error or "", outcome.shown or ""]
     )
@@ -227,7 +229,7 @@ def _verdict(attack: Attack, place: Ground, outcome: Outcome, language: bool) ->
 
 def _answers(sandbox: Sandbox) -> str:
     try:
-        again = sandbox.run("print(6*7)", seconds=10)
+        again = sandbox.execute("print(6*7)", seconds=10)
     except Exception as error:
         return f"no answer afterwards: {error}"
     return "" if again.stdout == "42\n" else f"afterwards: {again}"

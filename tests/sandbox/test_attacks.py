@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.sandbox import Limits, Sandbox
+from rlm_mcp.sandbox import Sandbox, SandboxLimits
 from tests.sandbox.ground import Attack, Ground, attacks, ground, judge
 
 CORPUS = attacks()
@@ -82,9 +82,9 @@ def test_nothing_of_a_cell_reaches_the_stdout_of_the_parent(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     code = "import os, sys\nos.write(1, b'OUT')\nos.write(2, b'ERR')\nsys.__stdout__.write('OUT')"
-    with Sandbox(limits=Limits(seconds=5), language=False) as sandbox:
-        sandbox.run(code)
-        sandbox.run("print('kept')")
+    with Sandbox(limits=SandboxLimits(seconds=5), language=False) as sandbox:
+        sandbox.execute(code)
+        sandbox.execute("print('kept')")
     assert capfd.readouterr() == ("", "")
 
 
@@ -92,14 +92,17 @@ def test_a_worker_holds_neither_the_environment_nor_descriptors_of_its_parent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
-    with open(tmp_path / "open", "w"), Sandbox(limits=Limits(seconds=5), language=False) as box:
+    with (
+        open(tmp_path / "open", "w"),
+        Sandbox(limits=SandboxLimits(seconds=5), language=False) as box,
+    ):
         code = "import os\ndict(os.environ), [n for n in range(256) if _open(n)]"
         helper = (
             "import os\ndef _open(n):\n    try:\n        os.get_inheritable(n)\n"
             "    except OSError:\n        return False\n    return True"
         )
-        box.run(helper)
-        outcome = box.run(code)
+        box.execute(helper)
+        outcome = box.execute(code)
     assert outcome.value is not None, outcome
     environment, descriptors = outcome.value
     assert "sk-secret" not in json.dumps(environment)

@@ -8,17 +8,17 @@ import io
 import pytest
 
 from rlm_mcp.sandbox import worker
-from rlm_mcp.sandbox.environment import Environment
-from rlm_mcp.sandbox.output import Output
+from rlm_mcp.sandbox.cell_environment import CellEnvironment
+from rlm_mcp.sandbox.output import CellOutput
 
-worker.preload()
+worker.preload_worker()
 
 
 def printed(code: str) -> str:
     """Run a cell under the language layer, in this process, and return what it printed."""
-    environment = Environment(Output(100_000), language=True)
+    environment = CellEnvironment(CellOutput(100_000), language=True)
     environment.execute(code)
-    return environment.output.whole()
+    return environment.output.kept_text()
 
 
 def by_python(code: str) -> str:

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from rlm_mcp.sandbox import guards, worker
-from rlm_mcp.sandbox.environment import Environment
-from rlm_mcp.sandbox.facades import find, known, tasks
+from rlm_mcp.sandbox.cell_environment import CellEnvironment
+from rlm_mcp.sandbox.facades import find_facade, known_modules, tasks
 from rlm_mcp.sandbox.facades.facade import Facade, exports_of
-from rlm_mcp.sandbox.output import Output
+from rlm_mcp.sandbox.output import CellOutput
 
-worker.preload()
-ENVIRONMENT = Environment(Output(1000), language=True)
+worker.preload_worker()
+ENVIRONMENT = CellEnvironment(CellOutput(1000), language=True)
 
 
 def exports(module: str) -> list[tuple[str, Any]]:
-    return [(f"{module}.{name}", item) for name, item in exports_of(find(module)).items()]
+    return [(f"{module}.{name}", item) for name, item in exports_of(find_facade(module)).items()]
 
 
 def callables(module: str) -> list[tuple[str, Any]]:
@@ -57,7 +57,7 @@ def leads_out(value: Any) -> str:
     """Say why a value must not be in the hands of a cell, or nothing."""
     if isinstance(value, HIDDEN_TYPES):
         return f"{type(value).__name__} {value!r}"
-    if isinstance(value, type) and issubclass(value, type) and value is not guards.Type:
+    if isinstance(value, type) and issubclass(value, type) and value is not guards.TypeStandIn:
         return f"metaclass {value!r}"
     if any(value is item for item in FORBIDDEN):
         return f"{value!r}"
@@ -67,10 +67,10 @@ def leads_out(value: Any) -> str:
 
 
 def test_about_forty_modules_can_be_imported() -> None:
-    assert len(known()) >= 40
+    assert len(known_modules()) >= 40
 
 
-@pytest.mark.parametrize("module", known())
+@pytest.mark.parametrize("module", known_modules())
 def test_no_export_is_a_module_metaclass_or_evaluator_or_shared_and_mutable(module: str) -> None:
     for name, item in exports(module):
         for value in reached(item):
@@ -79,7 +79,7 @@ def test_no_export_is_a_module_metaclass_or_evaluator_or_shared_and_mutable(modu
             assert not isinstance(item, (list, dict, set, bytearray)), name
 
 
-@pytest.mark.parametrize("facade", known())
+@pytest.mark.parametrize("facade", known_modules())
 def test_no_source_of_an_export_evaluates_or_reads_by_name_unless_audited(facade: str) -> None:
     for name, item in callables(facade):
         check_source(name, item)
@@ -119,7 +119,7 @@ PROBES: list[tuple[Any, ...]] = [
 NOT_CALLED = {"sys.exit", "time.sleep", "asyncio.run", "sys.setrecursionlimit"}
 
 
-@pytest.mark.parametrize("module", known())
+@pytest.mark.parametrize("module", known_modules())
 def test_no_call_of_an_export_gives_a_frame_module_or_metaclass(module: str) -> None:
     for name, item in callables(module):
         check_calls(name, item)
@@ -152,15 +152,15 @@ def test_the_builtins_of_a_cell_lead_nowhere() -> None:
         assert ENVIRONMENT.builtins_of_cells[word] is not getattr(builtins, word)
 
 
-@pytest.mark.parametrize("module", known())
+@pytest.mark.parametrize("module", known_modules())
 def test_a_facade_is_read_only_and_shows_its_exports_alone(module: str) -> None:
-    facade = find(module)
+    facade = find_facade(module)
     with pytest.raises(AttributeError):
         facade.anything = 1
     for name in ("sys", "os", "builtins", "_os", "__loader__", "__spec__", "__file__"):
         if name not in exports_of(facade):
             with pytest.raises(AttributeError):
-                guards.read(facade, name)
+                guards.read_attribute(facade, name)
 
 
 @pytest.mark.parametrize(
@@ -174,4 +174,4 @@ def test_a_facade_is_read_only_and_shows_its_exports_alone(module: str) -> None:
 )
 def test_an_import_that_is_refused_says_what_to_do(module: str, advice: str) -> None:
     with pytest.raises(ImportError, match=advice):
-        find(module)
+        find_facade(module)

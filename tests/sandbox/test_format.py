@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlm_mcp.sandbox.format import fill
+from rlm_mcp.sandbox.format import format_text
 
 PIECES = st.sampled_from(
     ["{}", "{0}", "{1}", "{a}", "{a.b}", "{a.c[0]}", "{d[k]}", "{d[0]}", "{!r}", "{0!s:>5}",
@@ -28,10 +28,10 @@ def test_it_gives_the_text_or_the_kind_of_error_of_the_built_in(text: str) -> No
         expected = text.format(*VALUES, **NAMED)
     except (ValueError, IndexError, KeyError, AttributeError, TypeError) as error:
         with pytest.raises((ValueError, IndexError, KeyError, AttributeError, TypeError)):
-            fill(text, VALUES, NAMED)
+            format_text(text, VALUES, NAMED)
         assert error is not None
     else:
-        assert fill(text, VALUES, NAMED) == expected
+        assert format_text(text, VALUES, NAMED) == expected
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_it_gives_the_text_or_the_kind_of_error_of_the_built_in(text: str) -> No
 def test_hidden_attributes_are_not_reached(field: str) -> None:
     named = {"f": lambda: 0, "g": (i for i in [1])}
     if field == "0.__class__":
-        assert fill("{0.__class__}", (1,), named) == "<class 'int'>"
+        assert format_text("{0.__class__}", (1,), named) == "<class 'int'>"
         return
     with pytest.raises(AttributeError):
-        fill("{" + field + "}", (1,), named)
+        format_text("{" + field + "}", (1,), named)

@@ -31,16 +31,16 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from rlm_mcp.sandbox import classes, guards, match, policy, worker
-from rlm_mcp.sandbox.environment import Environment
-from rlm_mcp.sandbox.facades import copying, find, known, tasks
+from rlm_mcp.sandbox.cell_environment import CellEnvironment
+from rlm_mcp.sandbox.facades import copying, find_facade, known_modules, tasks
 from rlm_mcp.sandbox.facades.facade import Facade, exports_of
-from rlm_mcp.sandbox.output import Output
+from rlm_mcp.sandbox.output import CellOutput
 from tests.sandbox.test_facades import FORBIDDEN, HIDDEN_TYPES
 
 Removal = Callable[[pytest.MonkeyPatch], None]
 
-worker.preload()
-Environment(Output(1000), language=True)  # provides what belongs to one environment
+worker.preload_worker()
+CellEnvironment(CellOutput(1000), language=True)  # provides what belongs to one environment
 
 PRELUDE = """
 import ast, collections, contextlib, copy, csv, dataclasses, enum, functools, io, itertools, json
@@ -144,9 +144,9 @@ NOT_CALLED = {
 }  # fmt: skip
 CALLED = sorted(
     f"{module}.{name}"
-    for module in known()
+    for module in known_modules()
     if module not in ("builtins", "rlm_mcp.sdk") and not module.startswith("rlm_mcp")
-    for name, item in exports_of(find(module)).items()
+    for name, item in exports_of(find_facade(module)).items()
     if callable(item) and not inspect.iscoroutinefunction(item)
     if f"{module}.{name}" not in NOT_CALLED
 )
@@ -302,13 +302,13 @@ class Breach(AssertionError):
     """A program got hold of something, or changed something."""
 
 
-def leads_out(value: Any, environment: Environment) -> str:
+def leads_out(value: Any, environment: CellEnvironment) -> str:
     """Say why a cell must not have a value, or nothing."""
     if type(value) is str and SIGNS.search(value):
         return f"the text of a hidden object: {value[:80]!r}"
     if isinstance(value, (*HIDDEN_TYPES, types.CellType)):
         return f"a {type(value).__name__}"
-    if isinstance(value, type) and issubclass(value, type) and value is not guards.Type:
+    if isinstance(value, type) and issubclass(value, type) and value is not guards.TypeStandIn:
         return f"the metaclass {value!r}"
     if any(value is item for item in FORBIDDEN) or type(value) is super:
         return f"{value!r}"
@@ -345,7 +345,7 @@ def reached(value: Any, depth: int = 0) -> Iterator[Any]:
 
 def ours() -> list[Any]:
     """Return what a cell can name and must not be able to change."""
-    held = [item for module in known() for item in exports_of(find(module)).values()]
+    held = [item for module in known_modules() for item in exports_of(find_facade(module)).values()]
     held += [item for item in vars(guards).values() if callable(item)]
     unique = {id(item): item for item in held if not isinstance(item, Facade)}
     return [item for item in unique.values() if hasattr(item, "__dict__")]
@@ -375,7 +375,7 @@ SIGNS = re.compile(
 def run(program: tuple[str, ...], before: list[tuple[Any, dict[str, int]]]) -> None:
     """Run the cells of a program; raise Breach if one leads out."""
     found: list[str] = []
-    environment = Environment(Output(20_000), language=True)
+    environment = CellEnvironment(CellOutput(20_000), language=True)
 
     def note(value: Any) -> Any:
         for part in reached(value):
@@ -383,13 +383,13 @@ def run(program: tuple[str, ...], before: list[tuple[Any, dict[str, int]]]) -> N
                 found.append(why)
         return value
 
-    environment.give("note", note)
-    with contextlib.suppress(guards.Stop), time_limit(5):
+    environment.bind_name("note", note)
+    with contextlib.suppress(guards.CellStop), time_limit(5):
         eval(BODY, environment.variables)
         for cell in program:
             try:
                 environment.execute(cell)
-            except guards.Stop:
+            except guards.CellStop:
                 raise
             except BaseException as error:
                 for part in reached(error.args):
@@ -399,7 +399,7 @@ def run(program: tuple[str, ...], before: list[tuple[Any, dict[str, int]]]) -> N
     for task in tasks._tasks:
         task._coroutine.close()
     tasks._tasks.clear()
-    note(environment.output.whole())
+    note(environment.output.kept_text())
     for (item, held), (_, old) in zip(state(), before, strict=True):
         if held != old:
             found.append(f"{item!r} was changed: {sorted(held.items() ^ old.items())[0][0]}")
@@ -412,7 +412,7 @@ def time_limit(seconds: int) -> Iterator[None]:
     """Stop a program that does not end, as a worker would."""
 
     def stop(*_: object) -> None:
-        raise guards.Stop
+        raise guards.CellStop
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
@@ -455,7 +455,7 @@ def raw_export(module: str, name: str, item: Any) -> Removal:
     """Hand out the library's own again."""
 
     def remove(patch: pytest.MonkeyPatch) -> None:
-        exports = object.__getattribute__(find(module), "_exports")
+        exports = object.__getattribute__(find_facade(module), "_exports")
         patch.setitem(exports, name, item)
         patch.setattr(classes, "allowed_bases", {*classes.allowed_bases, item})
 
@@ -464,7 +464,7 @@ def raw_export(module: str, name: str, item: Any) -> Removal:
 
 def live_variables(patch: pytest.MonkeyPatch) -> None:
     """Hand out `__dict__` itself, and copy by what it holds."""
-    patch.setattr(guards, "Variables", lambda owner, live: live)
+    patch.setattr(guards, "InstanceVariables", lambda owner, live: live)
     raw_export("copy", "copy", copy.copy)(patch)
 
 
@@ -477,7 +477,7 @@ def raw_patterns(patch: pytest.MonkeyPatch) -> None:
 REMOVED: dict[str, Removal] = {
     "vars": live_variables,
     "UserString": raw_export("collections", "UserString", collections.UserString),
-    "register": lambda patch: patch.setattr(guards, "_holds", lambda value, name: True),
+    "register": lambda patch: patch.setattr(guards, "_holds_own", lambda value, name: True),
     "patterns": raw_patterns,
     "fields": lambda patch: patch.setattr(copying, "hasattr", lambda *_: False, raising=False),
     "tracebacks": lambda patch: patch.setattr(classes, "_without_trace", lambda own: own),

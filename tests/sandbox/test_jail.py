@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from rlm_mcp.sandbox.jail import choose, seccomp, windows
+from rlm_mcp.sandbox.jail import seccomp, select, windows
 
 FLOOR = 0x7FFC_9000_0000
 """The lowest address of a stack."""
@@ -37,7 +37,7 @@ def run_filter(program: bytes, number: int, arch: int, arguments: tuple[int, ...
 @pytest.mark.parametrize("name", seccomp.TABLES)
 def test_only_the_calls_of_the_table_pass(name: str) -> None:
     table = seccomp.TABLES[name]
-    program = seccomp.program(table, FLOOR)
+    program = seccomp.build_filter(table, FLOOR)
     assert len(program) % 8 == 0 and len(program) // 8 < 4096
     checked = {table.mmap, table.mprotect, table.mremap, table.madvise, table.fcntl}
     for number in range(600):
@@ -51,7 +51,7 @@ def test_only_the_calls_of_the_table_pass(name: str) -> None:
 @pytest.mark.parametrize("name", seccomp.TABLES)
 def test_memory_comes_in_two_forms_where_the_kernel_puts_it(name: str) -> None:
     table = seccomp.TABLES[name]
-    program = seccomp.program(table, FLOOR)
+    program = seccomp.build_filter(table, FLOOR)
 
     def mmap(prot: int, flags: int, address: int = 0) -> bool:
         arguments = (address, 4096, prot, flags, 0, 0)
@@ -72,7 +72,7 @@ def test_memory_comes_in_two_forms_where_the_kernel_puts_it(name: str) -> None:
 @pytest.mark.parametrize("name", seccomp.TABLES)
 def test_memory_that_was_writable_never_stops_to_count_as_data(name: str) -> None:
     table = seccomp.TABLES[name]
-    program = seccomp.program(table, FLOOR)
+    program = seccomp.build_filter(table, FLOOR)
     for prot in [*range(16), 0x1000003, 0x2000003]:
         verdict = run_filter(program, table.mprotect, table.audit, (4096, 4096, prot))
         assert (verdict == seccomp.ALLOW) == (prot == 3)
@@ -81,7 +81,7 @@ def test_memory_that_was_writable_never_stops_to_count_as_data(name: str) -> Non
 @pytest.mark.parametrize("name", seccomp.TABLES)
 def test_memory_is_moved_below_the_stack_and_nowhere_in_particular(name: str) -> None:
     table = seccomp.TABLES[name]
-    program = seccomp.program(table, FLOOR)
+    program = seccomp.build_filter(table, FLOOR)
 
     def mremap(address: int, flags: int = 1) -> bool:
         arguments = (address, 4096, 8192, flags, 0, 0)
@@ -97,7 +97,7 @@ def test_memory_is_moved_below_the_stack_and_nowhere_in_particular(name: str) ->
 @pytest.mark.parametrize("name", seccomp.TABLES)
 def test_advice_about_memory_only_gives_it_back(name: str) -> None:
     table = seccomp.TABLES[name]
-    program = seccomp.program(table, FLOOR)
+    program = seccomp.build_filter(table, FLOOR)
     for advice in range(120):
         verdict = run_filter(program, table.madvise, table.audit, (4096, 4096, advice))
         assert (verdict == seccomp.ALLOW) == (advice in (4, 8))
@@ -106,14 +106,14 @@ def test_advice_about_memory_only_gives_it_back(name: str) -> None:
 @pytest.mark.parametrize("name", seccomp.TABLES)
 def test_descriptors_can_be_duplicated_and_looked_at_but_not_changed(name: str) -> None:
     table = seccomp.TABLES[name]
-    program = seccomp.program(table, FLOOR)
+    program = seccomp.build_filter(table, FLOOR)
     for command in range(1050):
         verdict = run_filter(program, table.fcntl, table.audit, (3, command))
         assert (verdict == seccomp.ALLOW) == (command in (1, 3, 1030))
 
 
 def test_the_numbering_of_32_bit_programs_is_refused() -> None:
-    program = seccomp.program(seccomp.X86_64, FLOOR)
+    program = seccomp.build_filter(seccomp.X86_64, FLOOR)
     assert run_filter(program, 0x40000000 | 0, seccomp.X86_64.audit) == seccomp.REFUSE
 
 
@@ -136,27 +136,30 @@ def test_the_aarch64_table_names_the_same_calls_but_for_those_it_has_not() -> No
 
 
 def test_every_system_has_its_module_and_others_have_none() -> None:
-    assert choose.jail("plan9") is None
-    assert set(choose.MODULES) == {"linux", "darwin", "win32"}
-    found = choose.jail("win32")
-    assert found is not None and found.kind(("job", "low-integrity")) == "windows-job"
-    assert found.kind(("job",)) == "none"
-    assert "windows-job" not in choose.FULL, "it stops neither reading nor the network"
+    assert select.select_jail("plan9") is None
+    assert set(select.JAIL_MODULES) == {"linux", "darwin", "win32"}
+    found = select.select_jail("win32")
+    assert found is not None and found.layer_kind(("job", "low-integrity")) == "windows-job"
+    assert found.layer_kind(("job",)) == "none"
+    assert "windows-job" not in select.FULL_LAYERS, "it stops neither reading nor the network"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the resource module")
 def test_the_macos_profile_denies_first_and_opens_nothing() -> None:
-    macos = choose.jail("darwin")
+    macos = select.select_jail("darwin")
     assert macos is not None
     profile: str = macos.PROFILE  # type: ignore[attr-defined]
     assert profile.splitlines()[1] == "(deny default)"
     allowed = [line for line in profile.splitlines() if "allow" in line]
     assert allowed == ["(allow signal (target self))"]
-    assert macos.kind(("rlimits",)) == "none" and macos.kind(("seatbelt",)) == "macos-seatbelt"
+    assert (
+        macos.layer_kind(("rlimits",)) == "none"
+        and macos.layer_kind(("seatbelt",)) == "macos-seatbelt"
+    )
 
 
 def test_the_windows_job_limits_memory_and_processes() -> None:
-    wanted = windows.limits(1 << 29)
+    wanted = windows.job_limits(1 << 29)
     assert wanted.process_memory == 1 << 29 and wanted.basic.active_processes == 1
     assert wanted.basic.flags & windows.LIMIT_KILL_ON_CLOSE
     if ctypes.sizeof(ctypes.c_void_p) == 8:
@@ -165,8 +168,8 @@ def test_the_windows_job_limits_memory_and_processes() -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone")
 def test_linux_layers_add_up_to_a_name() -> None:
-    linux = choose.jail("linux")
+    linux = select.select_jail("linux")
     assert linux is not None
-    assert linux.kind(("rlimits", "landlock-5", "seccomp")) == "linux-full"
-    assert linux.kind(("rlimits", "seccomp")) == "linux-seccomp"
-    assert linux.kind(("rlimits", "landlock-5")) == "none"
+    assert linux.layer_kind(("rlimits", "landlock-5", "seccomp")) == "linux-full"
+    assert linux.layer_kind(("rlimits", "seccomp")) == "linux-seccomp"
+    assert linux.layer_kind(("rlimits", "landlock-5")) == "none"

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rlm_mcp.sandbox import Limits, wire
-from rlm_mcp.sandbox.journal import Journal
+from rlm_mcp.sandbox import SandboxLimits, wire
+from rlm_mcp.sandbox.connection import BEGIN_SECONDS, CellClock, WorkerConnection, WorkerUnready
 from rlm_mcp.sandbox.line import Inside
-from rlm_mcp.sandbox.link import BEGIN_SECONDS, Clock, Link, Unready
-from rlm_mcp.sandbox.process import Process
+from rlm_mcp.sandbox.namespace_journal import SandboxJournal
+from rlm_mcp.sandbox.process import WorkerProcess
 
 Talk = Callable[[socket.socket], None]
 GENEROUS_S = 15.0
@@ -32,13 +32,13 @@ class Nobody:
     def __init__(self) -> None:
         self.signals: list[int] = []
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         self.signals.append(number)
 
-    def kill(self) -> None:
+    def kill_and_wait(self) -> None:
         self.signals.append(9)
 
-    def widen(self, size: int) -> None:
+    def raise_limit(self, size: int) -> None:
         pass
 
 
@@ -53,8 +53,10 @@ class Stage:
             "probe": self.probe,
             "grep": lambda pattern: [pattern],
         }
-        limits = Limits(wire_bytes=1 << 16, call_bytes=1 << 16)
-        self.link = Link(Process(ours, self.handle), host, limits, draw=lambda: NONCE)
+        limits = SandboxLimits(wire_bytes=1 << 16, call_bytes=1 << 16)
+        self.link = WorkerConnection(
+            WorkerProcess(ours, self.handle), host, limits, draw=lambda: NONCE
+        )
 
     def probe(self, *values: Any, **named: Any) -> str:
         self.calls.append((values, named))
@@ -66,12 +68,17 @@ class Stage:
         thread = threading.Thread(target=self._talk, args=(talk, first))
         thread.start()
         try:
-            done, raw = self.link.order({"op": "run", "code": "1"}, Clock(seconds))
-            return Journal([], {}).outcome(done, raw, Clock(1))(0.0)
-        except (wire.Closed, wire.Late, wire.Violation, Unready) as error:
+            done, raw = self.link.send_order({"op": "run", "code": "1"}, CellClock(seconds))
+            return SandboxJournal([], {}).checked_outcome(done, raw, CellClock(1))(0.0)
+        except (
+            wire.ChannelClosed,
+            wire.DeadlinePassed,
+            wire.ProtocolViolation,
+            WorkerUnready,
+        ) as error:
             return error
         finally:
-            self.link.process.kill()
+            self.link.process.kill_worker()
             thread.join(GENEROUS_S)
             assert not thread.is_alive()
 
@@ -191,7 +198,7 @@ def test_a_broken_protocol_is_a_violation(stage: Stage, sent: bytes) -> None:
         end.sendall(sent)
         time.sleep(0.2)
 
-    assert isinstance(stage.run(talk, 5.0), wire.Violation)
+    assert isinstance(stage.run(talk, 5.0), wire.ProtocolViolation)
 
 
 @pytest.mark.parametrize(
@@ -227,19 +234,19 @@ def test_a_forged_call_reaches_only_what_an_honest_cell_may_call(
     ],
 )
 def test_what_a_worker_sends_before_it_begins_answers_nothing(stage: Stage, sent: bytes) -> None:
-    assert isinstance(stage.run(lambda end: end.sendall(frame(DONE)), 5.0, sent), Unready)
+    assert isinstance(stage.run(lambda end: end.sendall(frame(DONE)), 5.0, sent), WorkerUnready)
     assert stage.calls == []
 
 
 def test_a_worker_that_does_not_begin_is_not_waited_for(stage: Stage) -> None:
     found = stage.run(lambda end: time.sleep(BEGIN_SECONDS), 60.0, b"")
-    assert isinstance(found, Unready)
+    assert isinstance(found, WorkerUnready)
 
 
 def test_nonces_are_drawn_anew_for_each_order() -> None:
     ours, theirs = socket.socketpair()
     seen = []
-    link = Link(Process(ours, Nobody()), {}, Limits())
+    link = WorkerConnection(WorkerProcess(ours, Nobody()), {}, SandboxLimits())
     inside = Inside(theirs)
 
     def serve() -> None:
@@ -252,16 +259,16 @@ def test_nonces_are_drawn_anew_for_each_order() -> None:
     thread = threading.Thread(target=serve)
     thread.start()
     for _ in range(20):
-        link.order({"op": "names"}, Clock(GENEROUS_S))
+        link.send_order({"op": "names"}, CellClock(GENEROUS_S))
     thread.join(GENEROUS_S)
-    link.process.kill()
+    link.process.kill_worker()
     theirs.close()
     assert len(set(seen)) == 20 and all(len(nonce) == 32 for nonce in seen)
 
 
 def test_a_worker_that_is_silent_is_told_to_stop_and_then_late(stage: Stage) -> None:
     started = time.monotonic()
-    assert isinstance(stage.run(lambda end: time.sleep(2.5), 0.2), wire.Late)
+    assert isinstance(stage.run(lambda end: time.sleep(2.5), 0.2), wire.DeadlinePassed)
     assert time.monotonic() - started < GENEROUS_S
     assert 2 in stage.handle.signals, "SIGINT comes first"
 
@@ -285,11 +292,11 @@ def test_a_worker_that_stops_in_the_middle_of_a_frame_is_late(stage: Stage) -> N
         end.sendall(frame(DONE)[:20])
         time.sleep(2.0)
 
-    assert isinstance(stage.run(talk, 0.2), wire.Late)
+    assert isinstance(stage.run(talk, 0.2), wire.DeadlinePassed)
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_frame_is_closed(stage: Stage) -> None:
-    assert isinstance(stage.run(lambda end: end.sendall(frame(DONE)[:20]), 5.0), wire.Closed)
+    assert isinstance(stage.run(lambda end: end.sendall(frame(DONE)[:20]), 5.0), wire.ChannelClosed)
 
 
 def test_a_worker_that_floods_is_a_violation_and_takes_no_memory(stage: Stage) -> None:
@@ -297,7 +304,7 @@ def test_a_worker_that_floods_is_a_violation_and_takes_no_memory(stage: Stage) -
         for _ in range(100_000):
             end.sendall(b"x" * 65536)
 
-    assert isinstance(stage.run(talk, 5.0), wire.Violation)
+    assert isinstance(stage.run(talk, 5.0), wire.ProtocolViolation)
 
 
 def test_a_worker_that_calls_without_reading_answers_is_late(stage: Stage) -> None:
@@ -307,7 +314,7 @@ def test_a_worker_that_calls_without_reading_answers_is_late(stage: Stage) -> No
             number += 1
             end.sendall(frame(call(number, "grep", ["x" * 40_000])))
 
-    assert isinstance(stage.run(talk, 0.5), (wire.Late, wire.Closed))
+    assert isinstance(stage.run(talk, 0.5), (wire.DeadlinePassed, wire.ChannelClosed))
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

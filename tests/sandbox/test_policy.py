@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from RestrictedPython.transformer import INSPECT_ATTRIBUTES
 
-from rlm_mcp.sandbox import names, policy
+from rlm_mcp.sandbox import allowed_names, policy
 
 # One sample of source for every node type of the grammar that source can make.
 SAMPLES: dict[str, str] = {
@@ -170,7 +170,7 @@ def test_ordinary_names_are_taken_everywhere(place: str, name: str) -> None:
     assert accepted(BINDING[place].replace("NAME", name))
 
 
-@pytest.mark.parametrize("name", sorted(names.GUARDED))
+@pytest.mark.parametrize("name", sorted(allowed_names.GUARDED_NAMES))
 def test_guarded_attributes_are_set_and_matched_through_the_guard_but_not_augmented(
     name: str,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rlm_mcp.sandbox import Limits
+from rlm_mcp.sandbox import SandboxLimits
 from tests.sandbox.conftest import Make
 
 GENEROUS_S = 20.0
@@ -17,11 +17,11 @@ KILL = "import itertools\n-1 in itertools.count()"
 
 def test_a_cell_that_can_be_stopped_keeps_its_variables(make: Make) -> None:
     box = make()
-    outcome = box.run("z = 1\nwhile True: z += 1", seconds=0.3)
+    outcome = box.execute("z = 1\nwhile True: z += 1", seconds=0.3)
     assert outcome.interrupted and not outcome.killed
     assert outcome.error and "longer than 0.3 s" in outcome.error
     assert outcome.seconds < GENEROUS_S
-    assert box.run("z > 1").value is True
+    assert box.execute("z > 1").value is True
 
 
 @pytest.mark.parametrize(
@@ -37,16 +37,16 @@ def test_a_cell_that_can_be_stopped_keeps_its_variables(make: Make) -> None:
 )
 def test_a_cell_that_does_not_stop_is_told_of_and_the_next_one_runs(make: Make, code: str) -> None:
     box = make()
-    box.run("kept = {'a': [1, 2]}")
-    outcome = box.run(code, seconds=0.3)
+    box.execute("kept = {'a': [1, 2]}")
+    outcome = box.execute(code, seconds=0.3)
     assert outcome.killed or outcome.interrupted or outcome.error
     assert outcome.seconds < GENEROUS_S
-    assert box.run("kept").value == {"a": [1, 2]}
+    assert box.execute("kept").value == {"a": [1, 2]}
 
 
 def test_a_killed_environment_is_restored_from_its_journal(make: Make) -> None:
     box = make(host={"twice": lambda value: value * 2})
-    box.run(
+    box.execute(
         "import re, json as j\nfrom collections import Counter, defaultdict, deque\n"
         "from dataclasses import dataclass\n"
         "a = [1, (2, {3}), b'x', None, 1.5, 'é']\nb = a\nc = Counter('hello')\n"
@@ -55,12 +55,12 @@ def test_a_killed_environment_is_restored_from_its_journal(make: Make) -> None:
         "g = lambda x: x * 3\nP = re.compile(r'\\d+')\n"
         "@dataclass\nclass D:\n    x: int = 1\n    def up(self): return self.x + 1\n"
     )
-    box.set("answer", {"content": "", "ready": False})
-    outcome = box.run(KILL, seconds=0.2)
+    box.set_variable("answer", {"content": "", "ready": False})
+    outcome = box.execute(KILL, seconds=0.2)
     assert outcome.killed and outcome.lost == ()
     assert outcome.error and "as they were before this cell" in outcome.error
-    box.run("b.append(9)\nd['new'].append(2)\nq.append(3)")
-    outcome = box.run(
+    box.execute("b.append(9)\nd['new'].append(2)\nq.append(3)")
+    outcome = box.execute(
         "a[-1], f(1), g(2), P.findall('a12'), D().up(), c['l'], d['new'], list(q), "
         "j.dumps(1), answer['ready'], twice('x')"
     )
@@ -69,70 +69,70 @@ def test_a_killed_environment_is_restored_from_its_journal(make: Make) -> None:
 
 def test_what_cannot_be_restored_is_named(make: Make) -> None:
     box = make()
-    box.run(
+    box.execute(
         "def outer():\n    n = 1\n    def inner(): return n\n    return inner\n"
         "closure = outer()\ngenerator = (i for i in range(3))\nclass C: pass\n"
         "instance = C()\nlarge = 'x' * 9_000_000\nsmall = 1"
     )
-    outcome = box.run(KILL, seconds=0.2)
+    outcome = box.execute(KILL, seconds=0.2)
     assert set(outcome.lost) == {"closure", "generator", "instance", "large"}
     assert outcome.error and "Lost: closure" in outcome.error
-    assert box.run("small, C.__name__, outer()()").value == [1, "C", 1]
+    assert box.execute("small, C.__name__, outer()()").value == [1, "C", 1]
 
 
 def test_changes_of_the_killed_cell_itself_are_not_restored(make: Make) -> None:
     box = make()
-    box.run("x = [1]")
-    box.run("x.append(2)\n" + KILL, seconds=0.2)
-    assert box.run("x").value == [1]
+    box.execute("x = [1]")
+    box.execute("x.append(2)\n" + KILL, seconds=0.2)
+    assert box.execute("x").value == [1]
 
 
 def test_a_definition_that_calls_the_host_is_not_replayed_for_ever(make: Make) -> None:
     calls: list[Any] = []
     box = make(host={"ask": calls.append, "note": lambda value: calls.append(value)})
-    box.run("def f(x=note('default')): return x\nkept = 1")
+    box.execute("def f(x=note('default')): return x\nkept = 1")
     assert calls == ["default"]
-    outcome = box.run(KILL, seconds=0.2)
+    outcome = box.execute(KILL, seconds=0.2)
     assert outcome.killed
     assert calls == ["default"], "a replay must not call the host again"
     assert any("def f" in name for name in outcome.lost)
-    assert box.run("kept").value == 1
+    assert box.execute("kept").value == 1
 
 
 def test_a_worker_that_dies_is_replaced_and_told_of(make: Make) -> None:
     box = make(language=False)
-    box.run("x = 1")
-    outcome = box.run("import os\nos._exit(3)")
+    box.execute("x = 1")
+    outcome = box.execute("import os\nos._exit(3)")
     assert outcome.killed and outcome.error and "worker died" in outcome.error
-    assert box.run("print(6*7)").stdout == "42\n"
+    assert box.execute("print(6*7)").stdout == "42\n"
 
 
 def test_memory_errors_are_errors_and_the_environment_goes_on(make: Make) -> None:
-    box = make(limits=Limits(seconds=10, memory_mb=128))
-    outcome = box.run("x = []\nwhile True: x.append('y' * 1_000_000)")
+    box = make(limits=SandboxLimits(seconds=10, memory_mb=128))
+    outcome = box.execute("x = []\nwhile True: x.append('y' * 1_000_000)")
     assert outcome.error is not None
     assert outcome.value_repr is None
-    outcome = box.run("'z' * 500_000_000")
+    outcome = box.execute("'z' * 500_000_000")
     assert outcome.error and "MemoryError" in outcome.error
-    box.run("x = None")
-    assert box.run("print(6*7)").stdout == "42\n"
+    box.execute("x = None")
+    assert box.execute("print(6*7)").stdout == "42\n"
 
 
 def test_an_interrupt_stops_a_cell_from_another_thread(make: Make) -> None:
     box = make()
     timer = threading.Timer(0.2, lambda: box.interrupt("the caller gave up"))
     timer.start()
-    outcome = box.run("n = 0\nwhile True: n += 1", seconds=60)
+    outcome = box.execute("n = 0\nwhile True: n += 1", seconds=60)
     timer.join()
     assert outcome.interrupted and outcome.error and "the caller gave up" in outcome.error
-    assert box.run("n > 0").value is True
+    assert box.execute("n > 0").value is True
 
 
 def test_an_interrupt_kills_a_cell_that_ignores_it(make: Make) -> None:
     box = make()
     timer = threading.Timer(0.2, lambda: box.interrupt("stop"))
     timer.start()
-    outcome = box.run(KILL, seconds=60)
+    outcome = box.execute(KILL, seconds=60)
     timer.join()
     assert outcome.killed and outcome.error and "stop" in outcome.error
     assert outcome.seconds < GENEROUS_S
@@ -141,22 +141,22 @@ def test_an_interrupt_kills_a_cell_that_ignores_it(make: Make) -> None:
 def test_an_interrupt_with_no_cell_running_does_nothing(make: Make) -> None:
     box = make()
     box.interrupt("early")
-    assert box.run("1 + 1").value == 2
+    assert box.execute("1 + 1").value == 2
 
 
 def test_an_interrupt_during_a_host_call_is_seen_when_it_returns(make: Make) -> None:
     box = make(host={"slow": lambda: time.sleep(0.4)})
     timer = threading.Timer(0.1, lambda: box.interrupt("stop"))
     timer.start()
-    outcome = box.run("slow()\nafter = 1", seconds=60)
+    outcome = box.execute("slow()\nafter = 1", seconds=60)
     timer.join()
     assert outcome.interrupted
-    assert box.get("after") is None
+    assert box.get_variable("after") is None
 
 
 def test_the_clock_stands_still_while_the_host_works(make: Make) -> None:
     box = make(host={"slow": lambda: time.sleep(0.5)})
-    outcome = box.run("slow()\n'done'", seconds=0.4)
+    outcome = box.execute("slow()\n'done'", seconds=0.4)
     assert outcome.value == "done"
 
 
@@ -168,22 +168,22 @@ def test_a_cell_ends_however_much_of_its_time_the_host_takes(make: Make) -> None
         time.sleep(0.1)
 
     box = make(host={"slow": slow})
-    box.run("kept = [1]")
-    outcome = box.run("while True: slow()", seconds=0.1)
+    box.execute("kept = [1]")
+    outcome = box.execute("while True: slow()", seconds=0.1)
     assert outcome.interrupted and not outcome.killed
     assert outcome.error and "longer than 1.8 s with its calls of the host" in outcome.error
     assert "18 times its limit of 0.1 s" in outcome.error and "make fewer" in outcome.error
     assert calls[-1] - calls[0] < 2, "no call is begun after that"
-    assert box.run("kept").value == [1]
+    assert box.execute("kept").value == [1]
 
 
 def test_a_cell_that_does_not_stop_between_its_calls_is_killed(make: Make) -> None:
     box = make(host={"slow": lambda: time.sleep(0.1)})
     code = "while True:\n    try:\n        slow()\n    except BaseException: pass"
-    outcome = box.run(code, seconds=0.05)
+    outcome = box.execute(code, seconds=0.05)
     assert outcome.killed or outcome.interrupted
     assert outcome.error and "with its calls of the host" in outcome.error
-    assert box.run("print(6*7)").stdout == "42\n"
+    assert box.execute("print(6*7)").stdout == "42\n"
 
 
 def test_waiting_for_models_is_not_counted_at_all(make: Make) -> None:
@@ -194,7 +194,7 @@ def test_waiting_for_models_is_not_counted_at_all(make: Make) -> None:
         waited[0] += 0.3
 
     box = make(host={"model": ask}, waited=lambda: waited[0])
-    outcome = box.run("for i in range(9): model()\n'done'", seconds=0.1)
+    outcome = box.execute("for i in range(9): model()\n'done'", seconds=0.1)
     assert outcome.value == "done", outcome
 
 
@@ -202,6 +202,6 @@ def test_closing_ends_a_running_cell(make: Make) -> None:
     box = make()
     timer = threading.Timer(0.2, box.close)
     timer.start()
-    outcome = box.run("while True: pass", seconds=60)
+    outcome = box.execute("while True: pass", seconds=60)
     timer.join()
     assert outcome.killed and outcome.error and "closed" in outcome.error

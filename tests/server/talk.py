@@ -15,7 +15,7 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
 
 from rlm_mcp.config import Settings
-from rlm_mcp.server.app import App
+from rlm_mcp.server.app import RlmServer
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ def in_memory(settings: Settings, mode: str = "auto") -> Talk:
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Client]:
-        app = App(settings)
+        app = RlmServer(settings)
         try:
             async with Client(app, mode=mode) as client:
                 yield client

@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from rlm_mcp import toolbox
 from rlm_mcp.config import Settings, config_dir
-from rlm_mcp.server.app import CORE
+from rlm_mcp.server.app import ALWAYS_LOADED
 from tests.server.talk import Talk, in_memory
 
 
@@ -26,11 +26,11 @@ def era(request: pytest.FixtureRequest, settings: Settings) -> Any:
 
 def test_the_tools_are_listed_in_order_with_hints_and_marks(era: Talk) -> None:
     tools = era.run(era.client.list_tools()).tools
-    assert tuple(tool.name for tool in tools) == toolbox.ORDER
+    assert tuple(tool.name for tool in tools) == toolbox.TOOL_ORDER
     reading = {tool.name for tool in tools if tool.annotations and tool.annotations.read_only_hint}
     assert reading == {"contexts", "peek", "grep", "outline", "chunk"}
     marked = {tool.name for tool in tools if (tool.meta or {}).get("anthropic/alwaysLoad")}
-    assert marked == CORE
+    assert marked == ALWAYS_LOADED
     assert 2 <= len(marked) <= 4
     assert all(tool.output_schema is None for tool in tools)
 

@@ -174,7 +174,7 @@ def test_a_page_that_rebinds_its_name_gets_nothing(
 )
 def test_only_loopback_is_listened_on(address: str) -> None:
     with pytest.raises(BadRequest):
-        over_http.parse(address)
+        over_http.parse_address(address)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_only_loopback_is_listened_on(address: str) -> None:
     ],
 )
 def test_addresses_of_loopback_are_read(address: str, parsed: tuple[str, int]) -> None:
-    assert over_http.parse(address) == parsed
+    assert over_http.parse_address(address) == parsed
 
 
 def test_a_port_in_use_is_a_sentence(web: Web, tmp_path: Path) -> None:

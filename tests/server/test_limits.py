@@ -90,7 +90,7 @@ def arguments(tool: toolbox.Tool, chance: random.Random) -> dict[str, Any]:
     return chosen
 
 
-@pytest.mark.parametrize("tool", toolbox.read(), ids=lambda tool: str(tool.name))
+@pytest.mark.parametrize("tool", toolbox.read_tools(), ids=lambda tool: str(tool.name))
 def test_no_call_causes_more_than_twenty_thousand_characters(
     tool: toolbox.Tool, busy: Talk
 ) -> None:
@@ -99,7 +99,7 @@ def test_no_call_causes_more_than_twenty_thousand_characters(
     for _ in range(8 if tool.name in ("rlm_query", "llm_query", "execute") else 25):
         given = arguments(tool, chance)
         said = busy.call(tool.name, given)
-        assert len(said.text) <= reply.LARGEST, given
+        assert len(said.text) <= reply.MAX_REPLY_CHARS, given
         assert "broke inside rlm-mcp" not in said.text, given
         largest = max(largest, len(said.text))
     assert largest > 0
@@ -107,12 +107,12 @@ def test_no_call_causes_more_than_twenty_thousand_characters(
 
 def test_every_kind_of_large_output_is_within_the_limit(busy: Talk) -> None:
     for code in CODES:
-        assert len(busy.call("execute", code=code, timeout_s=5).text) <= reply.LARGEST
+        assert len(busy.call("execute", code=code, timeout_s=5).text) <= reply.MAX_REPLY_CHARS
     for ref in SOURCES:
-        assert len(busy.call("peek", ref=ref, limit=10**6).text) <= reply.LARGEST
+        assert len(busy.call("peek", ref=ref, limit=10**6).text) <= reply.MAX_REPLY_CHARS
     for pattern in PATTERNS:
         said = busy.call("grep", pattern=pattern, limit=10**6, before=10**6, after=10**6)
-        assert len(said.text) <= reply.LARGEST
+        assert len(said.text) <= reply.MAX_REPLY_CHARS
 
 
 def test_what_was_cut_can_be_read_to_its_end(busy: Talk) -> None:

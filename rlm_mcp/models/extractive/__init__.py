@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rlm_mcp.models import estimate
+from rlm_mcp.models import token_estimate
 from rlm_mcp.models.extractive import cell
 from rlm_mcp.models.extractive.names import words_of
 from rlm_mcp.models.extractive.question import parse
-from rlm_mcp.models.model import Price, Reply, Request, Usage
+from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 
 NOTICE = "No model was used: this was found by searching, and is quoted word for word."
 NOTHING = "No model was used, and nothing in the given text shares a word with the question."
@@ -54,22 +54,22 @@ class Extractive:
     """The embedded model. It holds nothing, so one serves every run."""
 
     spec: str = "extractive:"
-    window: int = 10_000_000
+    window_tokens: int = 10_000_000
     price: Price | None = Price(0.0, 0.0, 0.0, 0.0, "no charge")  # noqa: RUF009
     concurrency: int | None = None
 
-    async def ready(self) -> None:
+    async def check_ready(self) -> None:
         """Need nothing."""
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: ModelRequest) -> ModelReply:
         """Return a cell (as a root model) or quotations (as a sub-model)."""
         text = root(request) if request.purpose == "root" else sub(request)
-        usage = Usage(await self.count(request), estimate.tokens(text))
-        return Reply(text, usage, "extractive", 0.0)
+        usage = TokenUsage(await self.count_tokens(request), token_estimate.estimate_tokens(text))
+        return ModelReply(text, usage, "extractive", 0.0)
 
-    async def count(self, request: Request) -> int:
+    async def count_tokens(self, request: ModelRequest) -> int:
         """Return the size of `request`, estimated as for any model."""
-        return estimate.request_tokens(request)
+        return token_estimate.estimate_request(request)
 
     async def close(self) -> None:
         """Hold nothing, so release nothing."""
@@ -84,7 +84,7 @@ def question_of(text: str) -> tuple[str, str]:
     return text.strip(), text
 
 
-def root(request: Request) -> str:
+def root(request: ModelRequest) -> str:
     """Return the turn of a root model: a cell at first, then what is left to say."""
     question, rest = question_of(request.messages[0].text)
     places = list(dict.fromkeys(_VARIABLE.findall(rest)))
@@ -100,7 +100,7 @@ def root(request: Request) -> str:
     return f"No model is at hand; this cell searches and quotes.\n```repl\n{code}\n```"
 
 
-def sub(request: Request) -> str:
+def sub(request: ModelRequest) -> str:
     """Return the lines of the given text that fit its question best, under their refs."""
     given = "\n\n".join(message.text for message in request.messages if message.role == "user")
     question, text = question_of(_PURPOSE.sub("", given))

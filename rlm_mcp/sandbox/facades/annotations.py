@@ -16,7 +16,7 @@ def named_tuple(name: str, fields: Any, **options: Any) -> Any:
     guards.check_words(words)
     options.pop("module", None)
     made = collections.namedtuple(name, words, module="__main__", **options)  # type: ignore[misc]
-    guards.adopt(made)
+    guards.adopt_class(made)
     return made
 
 
@@ -57,7 +57,7 @@ class GenericBase:
 _BASES: dict[str, tuple[type, ...]] = {"TypedDict": (dict,), "Generic": (GenericBase,)}
 
 
-class TupleBase:
+class NamedTupleBase:
     """`typing.NamedTuple`, as a base or called."""
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
@@ -134,7 +134,7 @@ def typing_exports() -> dict[str, Any]:
     for name, kind in {"List": list, "Dict": dict, "Tuple": tuple, "Set": set}.items():
         exports[name].checked_as = kind
     exports |= {
-        "NamedTuple": TupleBase(),
+        "NamedTuple": NamedTupleBase(),
         "TypeVar": lambda name, *_, **__: Annotation(f"~{name}"),
         "NewType": lambda name, kind: kind,
         "TYPE_CHECKING": False,

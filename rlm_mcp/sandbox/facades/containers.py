@@ -8,23 +8,23 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from rlm_mcp.sandbox import allowed_names, guards
 from rlm_mcp.sandbox import format as formatting
-from rlm_mcp.sandbox import guards, names
 from rlm_mcp.sandbox.facades import copying
 
 
-class Namespace(types.SimpleNamespace):
+class SimpleNamespace(types.SimpleNamespace):
     """`types.SimpleNamespace`, whose names are checked as `setattr` checks them."""
 
     def __init__(self, /, *positional: Any, **named: Any) -> None:
         for name in [*named, *(name for given in positional for name in dict(given))]:
-            if type(name) is str and (fault := names.attribute_fault(name)):
+            if type(name) is str and (fault := allowed_names.attribute_fault(name)):
                 raise AttributeError(fault)
         super().__init__(*positional, **named)
 
 
-Namespace.__name__ = Namespace.__qualname__ = "namespace"
-Namespace.__module__ = "types"
+SimpleNamespace.__name__ = SimpleNamespace.__qualname__ = "namespace"
+SimpleNamespace.__module__ = "types"
 
 
 class UserDict(collections.UserDict[Any, Any]):
@@ -49,11 +49,11 @@ class UserString(collections.UserString):
 
     def format(self, /, *positional: Any, **named: Any) -> str:
         """Answer `str.format`."""
-        return formatting.fill(str.__str__(self.data), positional, named)
+        return formatting.format_text(str.__str__(self.data), positional, named)
 
     def format_map(self, mapping: Any) -> str:
         """Answer `str.format_map`."""
-        return formatting.fill(str.__str__(self.data), (), mapping)
+        return formatting.format_text(str.__str__(self.data), (), mapping)
 
 
 def plain_node(node: Any) -> ast.AST:
@@ -129,5 +129,5 @@ class NodeTransformer(ast.NodeTransformer):
         return node
 
 
-copying.copied_classes.update({Namespace, UserDict, UserList, UserString})
-guards.attribute_holders.add(Namespace)
+copying.copied_classes.update({SimpleNamespace, UserDict, UserList, UserString})
+guards.attribute_holders.add(SimpleNamespace)

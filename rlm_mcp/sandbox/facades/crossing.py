@@ -20,10 +20,10 @@ def can_match_newline(pattern: str, flags: int) -> bool:
 
 
 def _any_newline(items: Any, flags: int) -> bool:
-    return any(_newline(code, argument, flags) for code, argument in items)
+    return any(_item_has_newline(code, argument, flags) for code, argument in items)
 
 
-def _newline(code: Any, argument: Any, flags: int) -> bool:
+def _item_has_newline(code: Any, argument: Any, flags: int) -> bool:
     if code is op.LITERAL:
         return bool(argument == NEWLINE)
     if code is op.NOT_LITERAL:
@@ -72,7 +72,7 @@ def _class_has_newline(items: Any) -> bool:
     return found != negated
 
 
-def as_bytes(pattern: str) -> bytes | None:
+def bytes_pattern(pattern: str) -> bytes | None:
     """Return the same pattern for ASCII bytes, or None where it would not mean the same."""
     if not pattern.isascii():
         return None
@@ -84,7 +84,7 @@ def as_bytes(pattern: str) -> bytes | None:
             escaped = pattern[place + 1 : place + 2]
             if escaped in ("u", "U", "N") or (escaped == "S" and in_class):
                 return None
-            made.append(_escape(escaped, in_class))
+            made.append(_bytes_escape(escaped, in_class))
             place += 2
             continue
         if not in_class and char == "[":
@@ -101,7 +101,7 @@ def as_bytes(pattern: str) -> bytes | None:
     return "".join(made).encode("ascii")
 
 
-def _escape(char: str, in_class: bool) -> str:
+def _bytes_escape(char: str, in_class: bool) -> str:
     if char == "s":
         return f"\\s{_SPACES}" if in_class else f"[\\s{_SPACES}]"
     if char == "S":

@@ -13,7 +13,7 @@ class Facade:
     """Shows the exports of one module; raw `getattr` sees no more than a guard would."""
 
     __slots__ = ("_exports", "_label")
-    shown_as = guards.Label("module")
+    shown_as = guards.ClassLabel("module")
 
     def __init__(self, label: str, exports: Mapping[str, Any]) -> None:
         object.__setattr__(self, "_label", label)
@@ -44,24 +44,24 @@ class Facade:
 _facades: dict[str, Facade] = {}
 
 
-def provide(name: str, exports: Mapping[str, Any]) -> Facade:
+def provide_module(name: str, exports: Mapping[str, Any]) -> Facade:
     """Make a module importable; `a.b` becomes an export of `a` too."""
     facade = Facade(name, exports)
     _facades[name] = facade
     parent, _, child = name.rpartition(".")
     if parent:
         if parent not in _facades:
-            provide(parent, {})
+            provide_module(parent, {})
         object.__getattribute__(_facades[parent], "_exports")[child] = facade
     return facade
 
 
-def known() -> list[str]:
+def known_modules() -> list[str]:
     """Return the names of all modules that can be imported."""
     return sorted(_facades)
 
 
-def find(name: str) -> Facade:
+def find_facade(name: str) -> Facade:
     """Return a facade, or raise ImportError with advice."""
     if name in _facades:
         return _facades[name]

@@ -11,16 +11,16 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 from rlm_mcp.sandbox import guards
-from rlm_mcp.sandbox.facades.containers import Namespace
+from rlm_mcp.sandbox.facades.containers import SimpleNamespace
 
-Find = Callable[[Callable[..., Any]], Callable[[list[Any]], list[Any]] | None]
+FindBatched = Callable[[Callable[..., Any]], Callable[[list[Any]], list[Any]] | None]
 
 
 def _no_batch(function: Callable[..., Any]) -> None:
     return None
 
 
-find_batched: Find = _no_batch
+find_batched: FindBatched = _no_batch
 """Set by the environment: the batched form of a function, or None."""
 _waiting: deque[Future] = deque()
 
@@ -41,27 +41,27 @@ class Future:
 
     def set_result(self, value: Any) -> None:
         """Finish with a value."""
-        self._finish(value, None)
+        self._finish_with(value, None)
 
     def set_exception(self, error: BaseException) -> None:
         """Finish with an error."""
-        self._finish(None, error)
+        self._finish_with(None, error)
 
-    def _finish(self, value: Any, error: BaseException | None) -> None:
+    def _finish_with(self, value: Any, error: BaseException | None) -> None:
         self._done, self._value, self._error, self._function = True, value, error, None
         for callback in self._callbacks:
             callback(self)
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the value, doing the work first; raises what the work raised."""
-        _settle(self)
+        _settle_future(self)
         if self._error is not None:
             raise self._error
         return self._value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error of the work, or None."""
-        _settle(self)
+        _settle_future(self)
         return self._error
 
     def done(self) -> bool:
@@ -87,7 +87,7 @@ class Future:
         else:
             self._callbacks.append(function)
 
-    def advance(self) -> None:
+    def advance_work(self) -> None:
         """Bring this future nearer to its result."""
         if not work_once():
             raise RuntimeError("this future is never finished by anything")
@@ -98,9 +98,9 @@ class Future:
         return self.result()
 
 
-def _settle(wanted: Future) -> None:
+def _settle_future(wanted: Future) -> None:
     while not wanted._done:
-        wanted.advance()
+        wanted.advance_work()
 
 
 def work_once() -> bool:
@@ -109,14 +109,14 @@ def work_once() -> bool:
         return False
     first = _waiting.popleft()
     if not first._done and first._function is not None:
-        _work(first, first._function)
+        _work_batch(first, first._function)
     return True
 
 
-def _work(first: Future, function: Callable[..., Any]) -> None:
+def _work_batch(first: Future, function: Callable[..., Any]) -> None:
     batched = find_batched(function) if _one_argument(first) else None
     if batched is None:
-        _do(first)
+        _work_single(first)
         return
     group = [first]
     for other in list(_waiting):
@@ -125,7 +125,7 @@ def _work(first: Future, function: Callable[..., Any]) -> None:
             _waiting.remove(other)
     try:
         values = batched([future._args[0] for future in group])
-    except guards.Stop:
+    except guards.CellStop:
         raise
     except BaseException as error:
         for future in group:
@@ -142,11 +142,11 @@ def _one_argument(future: Future) -> bool:
     return len(future._args) == 1 and not future._named
 
 
-def _do(future: Future) -> None:
+def _work_single(future: Future) -> None:
     assert future._function is not None
     try:
         value = future._function(*future._args, **future._named)
-    except guards.Stop:
+    except guards.CellStop:
         raise
     except BaseException as error:
         future.set_exception(error)
@@ -186,14 +186,14 @@ class Executor:
     def shutdown(self, wait: bool = True, **_: Any) -> None:
         """Do what was collected."""
         for future in self._futures:
-            _settle(future)
+            _settle_future(future)
         self._futures = []
 
 
 def as_completed(futures: Iterable[Future], timeout: float | None = None) -> Iterator[Future]:
     """Yield futures as their work is done: in order."""
     for future in list(futures):
-        _settle(future)
+        _settle_future(future)
         yield future
 
 
@@ -201,8 +201,8 @@ def wait(futures: Iterable[Future], *_: Any, **__: Any) -> Any:
     """Do the work of all futures."""
     held = set(futures)
     for future in held:
-        _settle(future)
-    return Namespace(done=held, not_done=set())
+        _settle_future(future)
+    return SimpleNamespace(done=held, not_done=set())
 
 
 def futures_exports() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import time
 
-PLAIN = {
+PLAIN_NAMES = {
     "abc": "ABC abstractmethod",
     "array": "array",
     "base64": (
@@ -109,7 +109,7 @@ PLAIN = {
 }
 """Module -> names that are handed out as they are."""
 
-ABSTRACT = (
+ABSTRACT_NAMES = (
     "Iterable Iterator Generator Mapping MutableMapping Sequence MutableSequence Set MutableSet "
     "Callable Hashable Sized Container Collection Reversible Awaitable Coroutine KeysView "
     "ValuesView ItemsView"
@@ -117,16 +117,16 @@ ABSTRACT = (
 """Names of collections.abc."""
 
 
-def preload() -> None:
+def preload_modules() -> None:
     """Import every module; nothing can be imported once the worker is locked."""
-    for name in [*PLAIN, "collections.abc", *_QUIET]:
+    for name in [*PLAIN_NAMES, "collections.abc", *_HIDDEN_MODULES]:
         importlib.import_module(name)
     time.localtime()  # reads the zone while it can
     for codec in _CODECS:
         "".encode(codec)
 
 
-_QUIET = ("_strptime", "encodings.idna", "stringprep", "ast", "re", "locale")
+_HIDDEN_MODULES = ("_strptime", "encodings.idna", "stringprep", "ast", "re", "locale")
 _CODECS = (
     "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1", "ascii",
     "cp1252", "cp437", "iso8859-15", "unicode_escape", "raw_unicode_escape", "idna", "punycode",
@@ -136,5 +136,5 @@ _CODECS = (
 def plain_exports(name: str) -> dict[str, object]:
     """Return the exports of a module that need no shim (those that this Python has)."""
     module = importlib.import_module(name)
-    words = PLAIN[name].split()
+    words = PLAIN_NAMES[name].split()
     return {word: getattr(module, word) for word in words if hasattr(module, word)}

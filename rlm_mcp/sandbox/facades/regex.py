@@ -14,7 +14,7 @@ from typing import Any
 
 from rlm_mcp.sandbox import guards
 from rlm_mcp.sandbox.facades import copying, crossing
-from rlm_mcp.sandbox.view import View
+from rlm_mcp.sandbox.text_view import TextView
 
 
 class Pattern:
@@ -57,63 +57,69 @@ class Pattern:
 
     def search(self, text: Any, *where: int) -> Any:
         """Return the first match, or None."""
-        if type(text) is View and not where:
-            return next(self._over(text), None)
-        return self._real.search(_copied(text), *where)
+        if type(text) is TextView and not where:
+            return next(self._view_matches(text), None)
+        return self._real.search(_copied_text(text), *where)
 
     def match(self, text: Any, *where: int) -> Any:
         """Return a match at the start, or None."""
-        return self._real.match(_copied(text), *where)
+        return self._real.match(_copied_text(text), *where)
 
     def fullmatch(self, text: Any, *where: int) -> Any:
         """Return a match of the whole text, or None."""
-        return self._real.fullmatch(_copied(text), *where)
+        return self._real.fullmatch(_copied_text(text), *where)
 
     def finditer(self, text: Any, *where: int) -> Iterator[Any]:
         """Yield the matches."""
-        if type(text) is View and not where:
-            return self._over(text)
-        return self._real.finditer(_copied(text), *where)
+        if type(text) is TextView and not where:
+            return self._view_matches(text)
+        return self._real.finditer(_copied_text(text), *where)
 
     def findall(self, text: Any, *where: int) -> list[Any]:
         """Return the matches as strings, or as tuples of groups."""
-        if type(text) is View and not where:
-            return [_plain_match(found) for found in self._over(text)]
-        return self._real.findall(_copied(text), *where)
+        if type(text) is TextView and not where:
+            return [_plain_match(found) for found in self._view_matches(text)]
+        return self._real.findall(_copied_text(text), *where)
 
     def split(self, text: Any, maxsplit: int = 0) -> list[Any]:
         """Split by the matches."""
-        return self._real.split(_copied(text), maxsplit)
+        return self._real.split(_copied_text(text), maxsplit)
 
     def sub(self, new: Any, text: Any, count: int = 0) -> Any:
         """Replace the matches."""
-        return self._real.sub(new, _copied(text), count)
+        return self._real.sub(new, _copied_text(text), count)
 
     def subn(self, new: Any, text: Any, count: int = 0) -> Any:
         """Replace the matches and count them."""
-        return self._real.subn(new, _copied(text), count)
+        return self._real.subn(new, _copied_text(text), count)
 
-    def _over(self, view: View) -> Iterator[Any]:
+    def _view_matches(self, view: TextView) -> Iterator[Any]:
         if not isinstance(self._real.pattern, str):
             raise TypeError("cannot use a bytes pattern on a string-like object")
-        whole = view._bytes().whole
-        if whole is not None and view._need().ascii and (data := self._as_bytes()) is not None:
-            return (Match(self, view, found, 0) for found in data.finditer(whole))
+        whole = view._need_bytes().whole_buffer
+        if (
+            whole is not None
+            and view._need_index().is_ascii
+            and (data := self._bytes_form()) is not None
+        ):
+            return (ViewMatch(self, view, found, 0) for found in data.finditer(whole))
         if self._crosses is None:
             self._crosses = crossing.can_match_newline(self._real.pattern, self._real.flags)
         if self._crosses:
-            return self._real.finditer(view._copy("this pattern, which may match across lines,"))
-        return self._by_lines(view)
+            return self._real.finditer(
+                view._copy_text("this pattern, which may match across lines,")
+            )
+        return self._matches_by_lines(view)
 
-    def _by_lines(self, view: View) -> Iterator[Any]:
+    def _matches_by_lines(self, view: TextView) -> Iterator[Any]:
         before = 0
-        mapped = view._bytes()
+        mapped = view._need_bytes()
         if not mapped.size:
             yield from self._real.finditer("")
         for start, data in mapped.lines_from(0):
             text = data.decode("utf-8", "replace")
             size = len(text)
-            follows = mapped.read(start + len(data), start + len(data) + 4).decode(
+            follows = mapped.read_bytes(start + len(data), start + len(data) + 4).decode(
                 "utf-8", "replace"
             )
             lead = "\n" if start else ""  # `^`, `\A` and lookbehind see what is really before
@@ -121,13 +127,13 @@ class Pattern:
             for found in self._real.finditer(block, len(lead)):
                 if found.start() - len(lead) >= size and follows:
                     break
-                yield Match(self, view, found, before - len(lead))
+                yield ViewMatch(self, view, found, before - len(lead))
             before += size
 
-    def _as_bytes(self) -> re.Pattern[bytes] | None:
+    def _bytes_form(self) -> re.Pattern[bytes] | None:
         if self._data is False:
             self._data = None
-            source = crossing.as_bytes(self._real.pattern)
+            source = crossing.bytes_pattern(self._real.pattern)
             if source is not None:
                 try:
                     self._data = re.compile(source, self._real.flags & ~re.UNICODE)
@@ -137,13 +143,13 @@ class Pattern:
         return self._data
 
 
-class Match:
+class ViewMatch:
     """A match in a view: offsets are characters of the view."""
 
     __slots__ = ("_found", "_pattern", "_shift", "_view")
     shown_as = re.Match
 
-    def __init__(self, pattern: Pattern, view: View, found: re.Match[Any], shift: int) -> None:
+    def __init__(self, pattern: Pattern, view: TextView, found: re.Match[Any], shift: int) -> None:
         self._pattern = pattern
         self._view = view
         self._found = found
@@ -154,7 +160,7 @@ class Match:
         return self._pattern
 
     @property
-    def string(self) -> View:
+    def string(self) -> TextView:
         return self._view
 
     @property
@@ -175,19 +181,23 @@ class Match:
 
     def group(self, *groups: Any) -> Any:
         """Return one or several groups."""
-        return _text(self._found.group(*groups))
+        return _group_text(self._found.group(*groups))
 
     def __getitem__(self, group: Any) -> Any:
-        return _text(self._found[group])
+        return _group_text(self._found[group])
 
     def groups(self, default: Any = None) -> tuple[Any, ...]:
         """Return all groups."""
-        return tuple(default if item is None else _text(item) for item in self._found.groups())
+        return tuple(
+            default if item is None else _group_text(item) for item in self._found.groups()
+        )
 
     def groupdict(self, default: Any = None) -> dict[str, Any]:
         """Return the named groups."""
         found = self._found.groupdict()
-        return {name: default if item is None else _text(item) for name, item in found.items()}
+        return {
+            name: default if item is None else _group_text(item) for name, item in found.items()
+        }
 
     def start(self, group: Any = 0) -> int:
         """Return where a group begins."""
@@ -213,14 +223,14 @@ class Match:
         return f"<re.Match object; span={self.span()}, match={self.group()!r}>"
 
 
-def _text(value: Any) -> Any:
+def _group_text(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("ascii")
-    return tuple(map(_text, value)) if isinstance(value, tuple) else value
+    return tuple(map(_group_text, value)) if isinstance(value, tuple) else value
 
 
-def _copied(text: Any) -> Any:
-    return text._copy("this call") if type(text) is View else text
+def _copied_text(text: Any) -> Any:
+    return text._copy_text("this call") if type(text) is TextView else text
 
 
 def _plain_match(found: Any) -> Any:
@@ -236,13 +246,13 @@ def compile(pattern: Any, flags: int = 0) -> Pattern:
         if flags:
             raise ValueError("cannot process flags argument with a compiled pattern")
         return pattern
-    return _compiled(type(pattern), pattern, int(flags))
+    return _cached_pattern(type(pattern), pattern, int(flags))
 
 
 _cache: dict[tuple[type, Any, int], Pattern] = {}
 
 
-def _compiled(kind: type, source: Any, flags: int) -> Pattern:
+def _cached_pattern(kind: type, source: Any, flags: int) -> Pattern:
     if kind not in (str, bytes):
         return Pattern(re.compile(source, flags))
     found = _cache.get((kind, source, flags))
@@ -254,8 +264,8 @@ def _compiled(kind: type, source: Any, flags: int) -> Pattern:
     return found
 
 
-def _function(name: str) -> Callable[..., Any]:
-    def function(pattern: Any, *positional: Any, flags: int = 0, **named: Any) -> Any:
+def _module_function(name: str) -> Callable[..., Any]:
+    def call_method(pattern: Any, *positional: Any, flags: int = 0, **named: Any) -> Any:
         wanted = _ARGUMENTS.get(name, 1)
         if len(positional) > wanted:  # re.sub(pattern, repl, string, count, flags)
             positional, (flags,) = positional[:wanted], positional[wanted:]
@@ -265,19 +275,19 @@ def _function(name: str) -> Callable[..., Any]:
             named["new"] = named.pop("repl")
         return getattr(compile(pattern, flags), name)(*positional, **named)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = getattr(re, name).__doc__
-    return function
+    call_method.__name__ = call_method.__qualname__ = name
+    call_method.__doc__ = getattr(re, name).__doc__
+    return call_method
 
 
 _ARGUMENTS = {"sub": 3, "subn": 3, "split": 2}
 _FLAGS = "A ASCII I IGNORECASE M MULTILINE S DOTALL X VERBOSE U UNICODE NOFLAG"
 
 
-def exports() -> dict[str, Any]:
+def regex_exports() -> dict[str, Any]:
     """Return `re` for cells."""
     words = "search match fullmatch finditer findall split sub subn"
-    made: dict[str, Any] = {name: _function(name) for name in words.split()}
+    made: dict[str, Any] = {name: _module_function(name) for name in words.split()}
     made.update({name: getattr(re, name) for name in _FLAGS.split()})
     made.update(compile=compile, escape=re.escape, error=re.error, purge=_cache.clear)
     made.update(Pattern=Pattern, Match=re.Match)
@@ -286,5 +296,5 @@ def exports() -> dict[str, Any]:
     return made
 
 
-guards.keep_internal(Match)
-copying.never_copied(Pattern, Match)
+guards.keep_internal(ViewMatch)
+copying.never_copied(Pattern, ViewMatch)

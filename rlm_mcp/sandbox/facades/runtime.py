@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 
 from rlm_mcp.sandbox import guards
 from rlm_mcp.sandbox.facades import containers
-from rlm_mcp.sandbox.facades.shims import text_of
+from rlm_mcp.sandbox.facades.shims import view_to_text
 
 Write = Callable[[str], int]
 
 
-class Stream:
+class CellStream:
     """`sys.stdout` of a cell."""
 
     encoding = "utf-8"
@@ -48,7 +48,7 @@ def exit_cell(code: object = None) -> NoReturn:
     raise SystemExit(code)
 
 
-def sys_exports(stream: Stream) -> dict[str, Any]:
+def sys_exports(stream: CellStream) -> dict[str, Any]:
     """Return `sys` for cells."""
     return {
         "stdout": stream,
@@ -96,41 +96,41 @@ def ast_exports() -> dict[str, Any]:
         name: item for name, item in nodes.items() if not name.startswith("_")
     }
     public.update(NodeVisitor=containers.NodeVisitor, NodeTransformer=containers.NodeTransformer)
-    public.update(parse=_parse, literal_eval=_literal, walk=containers.walk_nodes)
+    public.update(parse=_parse_source, literal_eval=_literal_value, walk=containers.walk_nodes)
     public.update(iter_fields=containers.node_fields, iter_child_nodes=containers.child_nodes)
     for name in ("dump", "unparse", "get_docstring", "fix_missing_locations"):
         public[name] = _on_tree(getattr(ast, name))
     public["get_source_segment"] = lambda source, node, **named: ast.get_source_segment(
-        text_of(source), containers.plain_node(node), **named
+        view_to_text(source), containers.plain_node(node), **named
     )
     return public
 
 
-def _parse(source: Any, filename: str = "<text>", mode: str = "exec", **_: Any) -> ast.AST:
-    text = text_of(source)
+def _parse_source(source: Any, filename: str = "<text>", mode: str = "exec", **_: Any) -> ast.AST:
+    text = view_to_text(source)
     if not isinstance(text, (str, bytes)):
         raise TypeError("ast.parse() takes source text")
     tree: ast.AST = ast.parse(text, "<text>", mode)
     return tree
 
 
-def _literal(source: Any) -> Any:
-    text = text_of(source)
+def _literal_value(source: Any) -> Any:
+    text = view_to_text(source)
     return ast.literal_eval(containers.whole_tree(text) if isinstance(text, ast.AST) else text)
 
 
 def _on_tree(function: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(node: Any, *positional: Any, **named: Any) -> Any:
+    def call_checked(node: Any, *positional: Any, **named: Any) -> Any:
         return function(containers.whole_tree(node), *positional, **named)
 
-    checked.__name__ = checked.__qualname__ = function.__name__
-    checked.__doc__ = function.__doc__
-    return checked
+    call_checked.__name__ = call_checked.__qualname__ = function.__name__
+    call_checked.__doc__ = function.__doc__
+    return call_checked
 
 
 def describe(value: Any) -> str:
     """Return what `help` prints."""
-    shown = guards.read(value, "shown", None) if not isinstance(value, type) else None
+    shown = guards.read_attribute(value, "shown", None) if not isinstance(value, type) else None
     if type(shown) is str:
         return shown
     if hasattr(type(value), "_methods"):
@@ -145,7 +145,7 @@ def describe(value: Any) -> str:
     return f"{name}{signature}\n{inspect.cleandoc(text) if type(text) is str else ''}".rstrip()
 
 
-def overview(given: Mapping[str, Any]) -> str:
+def help_overview(given: Mapping[str, Any]) -> str:
     """Return what `help()` prints: context variables and functions by name."""
     variables = [name for name, value in given.items() if hasattr(type(value), "_methods")]
     functions = [
@@ -185,4 +185,4 @@ def traceback_exports(write: Write, explain: Callable[[BaseException], str]) -> 
     return {"format_exc": format_exc, "print_exc": print_exc, "format_exception": format_exception}
 
 
-guards.keep_internal(Stream)
+guards.keep_internal(CellStream)

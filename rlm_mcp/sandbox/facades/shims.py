@@ -28,7 +28,7 @@ from rlm_mcp.sandbox.facades.annotations import (
     typing_exports,
 )
 
-BUILTINS = [
+BUILTIN_NAMES = [
     "None",
     "False",
     "True",
@@ -88,7 +88,7 @@ BUILTINS = [
 ]
 
 
-def exceptions() -> dict[str, type[BaseException]]:
+def builtin_exceptions() -> dict[str, type[BaseException]]:
     """Return every built-in exception by name."""
     return {
         name: item
@@ -97,28 +97,28 @@ def exceptions() -> dict[str, type[BaseException]]:
     }
 
 
-def refused(name: str, advice: str) -> Callable[..., NoReturn]:
+def refused_function(name: str, advice: str) -> Callable[..., NoReturn]:
     """Return a function that raises with advice."""
 
-    def function(*_: object, **__: object) -> NoReturn:
+    def refuse_call(*_: object, **__: object) -> NoReturn:
         raise PermissionError(f"{name}() is not available here; {advice}")
 
-    function.__name__ = function.__qualname__ = name
-    return function
+    refuse_call.__name__ = refuse_call.__qualname__ = name
+    return refuse_call
 
 
-def real(kind: Any) -> Any:
+def real_class(kind: Any) -> Any:
     """Return what `isinstance` really has to look for."""
     if type(kind) is tuple:
-        return tuple(map(real, kind))
-    if kind is guards.Type:
+        return tuple(map(real_class, kind))
+    if kind is guards.TypeStandIn:
         return type
     return getattr(kind, "checked_as", kind) if type(kind) is Annotation else kind
 
 
 def is_instance(value: object, kind: Any) -> bool:
     """Answer `isinstance`; a view of a context counts as a str."""
-    if isinstance(value, real(kind)):
+    if isinstance(value, real_class(kind)):
         return True
     shown = guards.shown_class(value)
     return shown is str and shown is not type(value) and _accepts_str(kind)
@@ -130,17 +130,17 @@ def _accepts_str(kind: Any) -> bool:
 
 def is_subclass(cls: Any, kind: Any) -> bool:
     """Answer `issubclass`."""
-    return issubclass(real(cls), real(kind))
+    return issubclass(real_class(cls), real_class(kind))
 
 
 class StringIO(io.StringIO):
     """`io.StringIO`, which takes a view too."""
 
     def __init__(self, initial: Any = "", newline: str | None = "\n") -> None:
-        super().__init__(text_of(initial), newline)
+        super().__init__(view_to_text(initial), newline)
 
 
-def text_of(value: Any) -> Any:
+def view_to_text(value: Any) -> Any:
     """Return a view as a plain str, anything else as it is."""
     return str(value) if guards.shown_class(value) is str and not isinstance(value, str) else value
 
@@ -150,24 +150,24 @@ def attribute_getter(*paths: str) -> Callable[[Any], Any]:
     if not paths:
         raise TypeError("attrgetter expected 1 argument, got 0")
 
-    def get(value: Any, path: str) -> Any:
+    def read_path(value: Any, path: str) -> Any:
         for word in path.split("."):
-            value = guards.read(value, word)
+            value = guards.read_attribute(value, word)
         return value
 
     if len(paths) == 1:
-        return lambda value: get(value, paths[0])
-    return lambda value: tuple(get(value, path) for path in paths)
+        return lambda value: read_path(value, paths[0])
+    return lambda value: tuple(read_path(value, path) for path in paths)
 
 
 def method_caller(name: str, *positional: Any, **named: Any) -> Callable[[Any], Any]:
     """Answer `operator.methodcaller` through the guard."""
-    return lambda value: guards.read(value, name)(*positional, **named)
+    return lambda value: guards.read_attribute(value, name)(*positional, **named)
 
 
 def loads(text: Any, **options: Any) -> Any:
     """Answer `json.loads`."""
-    return json.loads(text_of(text), **options)
+    return json.loads(view_to_text(text), **options)
 
 
 def load(file: Any, **options: Any) -> Any:
@@ -210,11 +210,11 @@ def total_ordering(cls: Any) -> Any:
 def abstract_method(function: Any) -> Any:
     """Answer `abc.abstractmethod`, which writes to the function that it is given."""
     if not isinstance(function, (property, classmethod, staticmethod)):
-        guards.writable(function, "abstract")
+        guards.check_writable(function, "abstract")
     return abc.abstractmethod(function)
 
 
-class Dispatch:
+class SingleDispatch:
     """`functools.singledispatch`, which takes classes and never evaluates an annotation."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -223,7 +223,7 @@ class Dispatch:
 
     def register(self, cls: Any, function: Callable[..., Any] | None = None) -> Any:
         """Register a function for a class; also as a decorator."""
-        cls = real(cls)
+        cls = real_class(cls)
         if not isinstance(cls, type):
             raise TypeError("register() takes the class here: @function.register(int)")
         if function is None:
@@ -233,7 +233,7 @@ class Dispatch:
 
     def dispatch(self, cls: Any) -> Callable[..., Any]:
         """Return the function for a class."""
-        for parent in type.mro(real(cls)):
+        for parent in type.mro(real_class(cls)):
             if parent in self._known:
                 return self._known[parent]
         return self._default
@@ -243,7 +243,7 @@ class Dispatch:
 
 
 guards.writable_classes.add(decimal.Context)
-guards.attribute_holders.add(Dispatch)
+guards.attribute_holders.add(SingleDispatch)
 
 
 def base_classes() -> set[type]:
@@ -253,10 +253,12 @@ def base_classes() -> set[type]:
         collections.Counter, collections.OrderedDict, collections.defaultdict, collections.deque,
         containers.UserDict, containers.UserList, containers.UserString, abc.ABC, Enum, IntEnum,
         StrEnum, Flag, IntFlag, containers.NodeVisitor, containers.NodeTransformer,
-        json.JSONEncoder, StringIO, string.Template, containers.Namespace,
+        json.JSONEncoder, StringIO, string.Template, containers.SimpleNamespace,
         contextlib.AbstractContextManager, GenericBase, typing.Generic,
     )  # fmt: skip
-    errors = {cls for cls in exceptions().values() if not issubclass(cls, BaseExceptionGroup)}
+    errors = {
+        cls for cls in builtin_exceptions().values() if not issubclass(cls, BaseExceptionGroup)
+    }
     abstract = {item for item in vars(collections.abc).values() if isinstance(item, abc.ABCMeta)}
     return {*plain, *library, *errors, *abstract}
 
@@ -274,7 +276,7 @@ def shim_exports() -> dict[str, dict[str, Any]]:
         "contextlib": {
             "suppress": wrappers.Suppress,
             "contextmanager": wrappers.context_manager,
-            "redirect_stdout": refused("redirect_stdout", "print is kept in _stdout"),
+            "redirect_stdout": refused_function("redirect_stdout", "print is kept in _stdout"),
         },
         "copy": {"copy": copying.shallow_copy, "deepcopy": copying.deep_copy},
         "csv": {"field_size_limit": lambda *_: csv.field_size_limit()},
@@ -291,14 +293,14 @@ def shim_exports() -> dict[str, dict[str, Any]]:
             "wraps": wrappers.wraps,
             "update_wrapper": wrappers.update_wrapper,
             "partial": functools.partial,
-            "singledispatch": Dispatch,
+            "singledispatch": SingleDispatch,
             "total_ordering": total_ordering,
         },
         "io": {"StringIO": StringIO},
         "json": {"loads": loads, "load": load, "dump": dump},
         "operator": {"attrgetter": attribute_getter, "methodcaller": method_caller},
         "types": {
-            "SimpleNamespace": containers.Namespace,
+            "SimpleNamespace": containers.SimpleNamespace,
             "MappingProxyType": types.MappingProxyType,
         },
         "dataclasses": {
@@ -307,7 +309,7 @@ def shim_exports() -> dict[str, dict[str, Any]]:
             "is_dataclass": copying.is_dataclass,
             "asdict": copying.as_dict,
             "astuple": copying.as_tuple,
-            "replace": copying.replaced,
+            "replace": copying.replace_fields,
         },
         "warnings": {
             "warn": lambda *_, **__: None,
@@ -322,11 +324,11 @@ def shim_exports() -> dict[str, dict[str, Any]]:
 def pprint_exports(write: Callable[[str], int]) -> dict[str, Any]:
     """Return `pprint` for cells."""
 
-    def show(value: Any, *positional: Any, **named: Any) -> None:
-        write(pprint.pformat(value, *_options(positional), **named) + "\n")
+    def print_value(value: Any, *positional: Any, **named: Any) -> None:
+        write(pprint.pformat(value, *_without_stream(positional), **named) + "\n")
 
-    return {"pformat": pprint.pformat, "pprint": show, "pp": show}
+    return {"pformat": pprint.pformat, "pprint": print_value, "pp": print_value}
 
 
-def _options(positional: tuple[Any, ...]) -> tuple[Any, ...]:
+def _without_stream(positional: tuple[Any, ...]) -> tuple[Any, ...]:
     return positional[1:]  # the first is a stream

@@ -19,15 +19,15 @@ class Task(Future):
         self._blocked: Future | None = None
         _tasks.append(self)
 
-    def advance(self) -> None:
+    def advance_work(self) -> None:
         """Run every task until this one is nearer to its result."""
-        _advance([self])
+        _advance_tasks([self])
 
     def get_name(self) -> str:
         """Return a name."""
         return "Task"
 
-    def step(self) -> bool:
+    def step_coroutine(self) -> bool:
         """Run until the coroutine waits again; say whether it got anywhere."""
         if self._done or (self._blocked is not None and not self._blocked._done):
             return False
@@ -36,7 +36,7 @@ class Task(Future):
             waits_for = self._coroutine.send(None)
         except StopIteration as stop:
             self.set_result(stop.value)
-        except guards.Stop:
+        except guards.CellStop:
             raise
         except BaseException as error:
             self.set_exception(error)
@@ -50,12 +50,12 @@ class Task(Future):
 _tasks: list[Task] = []
 
 
-def _advance(wanted: list[Task]) -> None:
+def _advance_tasks(wanted: list[Task]) -> None:
     """Run all tasks until they wait, then do the work that they wait for, batched."""
     while not all(task._done for task in wanted):
         moved = False
         for task in list(_tasks):
-            moved = task.step() or moved
+            moved = task.step_coroutine() or moved
         if not moved and not work_once():
             raise RuntimeError("every task waits for another: none can go on")
 
@@ -71,7 +71,7 @@ def run(coroutine: Any, **_: Any) -> Any:
         del _tasks[mine:]
 
 
-def _task(item: Awaitable[Any]) -> Future:
+def _as_task(item: Awaitable[Any]) -> Future:
     if isinstance(item, Future):
         return item
     if isinstance(item, types.CoroutineType):
@@ -85,7 +85,7 @@ async def _waiting_for(item: Awaitable[Any]) -> Any:
 
 async def gather(*items: Awaitable[Any], return_exceptions: bool = False) -> list[Any]:
     """Wait for all, in order."""
-    tasks = [_task(item) for item in items]
+    tasks = [_as_task(item) for item in items]
     values = []
     for task in tasks:
         try:
@@ -104,26 +104,26 @@ async def to_thread(function: Callable[..., Any], /, *args: Any, **named: Any) -
 
 async def sleep(delay: float, result: Any = None) -> Any:
     """Let others go first; nothing is gained by waiting here."""
-    await _Turn()
+    await _YieldOnce()
     return result
 
 
-class _Turn:
+class _YieldOnce:
     def __await__(self) -> Generator[Any, Any, None]:
         yield None
 
 
 async def wait_for(item: Awaitable[Any], timeout: float | None = None) -> Any:
     """Wait for one; a cell's own time limit is the limit."""
-    return await _task(item)
+    return await _as_task(item)
 
 
-def completed(items: Iterable[Awaitable[Any]], **_: Any) -> Iterator[Future]:
+def as_completed(items: Iterable[Awaitable[Any]], **_: Any) -> Iterator[Future]:
     """`asyncio.as_completed`: in order."""
-    return iter([_task(item) for item in items])
+    return iter([_as_task(item) for item in items])
 
 
-class Loop:
+class EventLoop:
     """What `get_event_loop()` gives."""
 
     def run_in_executor(self, executor: Any, function: Callable[..., Any], *args: Any) -> Future:
@@ -136,19 +136,19 @@ class Loop:
 
     def create_task(self, item: Coroutine[Any, Any, Any]) -> Future:
         """Make a task."""
-        return _task(item)
+        return _as_task(item)
 
     def close(self) -> None:
         """Do nothing."""
 
 
-class Gate:
+class OpenSemaphore:
     """`asyncio.Semaphore` and `asyncio.Lock`, which never have to wait here."""
 
     def __init__(self, value: int = 1) -> None:
         self._value = value
 
-    async def __aenter__(self) -> Gate:
+    async def __aenter__(self) -> OpenSemaphore:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -170,7 +170,7 @@ class TaskGroup:
 
     def create_task(self, item: Coroutine[Any, Any, Any], **_: Any) -> Future:
         """Add a task."""
-        self._made.append(_task(item))
+        self._made.append(_as_task(item))
         return self._made[-1]
 
     async def __aenter__(self) -> TaskGroup:
@@ -189,17 +189,17 @@ def asyncio_exports() -> dict[str, Any]:
         "sleep": sleep,
         "to_thread": to_thread,
         "wait_for": wait_for,
-        "create_task": _task,
-        "ensure_future": _task,
-        "as_completed": completed,
-        "Semaphore": Gate,
-        "BoundedSemaphore": Gate,
-        "Lock": Gate,
+        "create_task": _as_task,
+        "ensure_future": _as_task,
+        "as_completed": as_completed,
+        "Semaphore": OpenSemaphore,
+        "BoundedSemaphore": OpenSemaphore,
+        "Lock": OpenSemaphore,
         "TaskGroup": TaskGroup,
         "Future": Future,
-        "get_event_loop": Loop,
-        "get_running_loop": Loop,
-        "new_event_loop": Loop,
+        "get_event_loop": EventLoop,
+        "get_running_loop": EventLoop,
+        "new_event_loop": EventLoop,
         "set_event_loop": lambda loop: None,
         "iscoroutine": lambda item: isinstance(item, types.CoroutineType),
         "iscoroutinefunction": lambda item: (

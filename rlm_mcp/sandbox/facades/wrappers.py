@@ -19,7 +19,7 @@ def partial_names(function: Callable[..., Any]) -> dict[str, str | None]:
     copied: dict[str, str | None] = {}
     for name in ("__name__", "__qualname__", "__doc__"):
         try:
-            copied[name] = guards.label(function, name)
+            copied[name] = guards.read_label(function, name)
         except AttributeError:
             continue
     return copied
@@ -51,7 +51,7 @@ class Suppress(contextlib.AbstractContextManager[None]):
         self._kinds = kinds
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        if kind is None or issubclass(kind, guards.Stop):
+        if kind is None or issubclass(kind, guards.CellStop):
             return False
         return issubclass(kind, self._kinds)
 

@@ -26,7 +26,7 @@ NAMESPACES = {"user": 0x10000000, "net": 0x40000000, "ipc": 0x08000000, "uts": 0
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 """Landlock's number of file rights by ABI; later ones have as many as 5."""
 CPU_SECONDS = 6 * 3600
-DESCRIPTORS = 64
+MAX_DESCRIPTORS = 64
 STACK_BYTES = 8 << 20
 """What Linux gives a stack by default; it is no data, so RLIMIT_DATA does not count it."""
 _STACK_GAP = 1 << 20
@@ -36,33 +36,33 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def detach(keep: int) -> tuple[str, ...]:
+def detach_inherited(keep: int) -> tuple[str, ...]:
     """Leave everything inherited behind: descriptors but `keep`, networks, capabilities.
 
     Returns the namespaces that were permitted. The process dies with its parent.
     """
-    entered = _namespaces()
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    _prctl(PR_SET_DUMPABLE, 0)
-    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    entered = _enter_namespaces()
+    _call_prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _call_prctl(PR_SET_DUMPABLE, 0)
+    _call_prctl(PR_SET_NO_NEW_PRIVS, 1)
     os.closerange(3, keep)
     os.closerange(keep + 1, 65536)
     return entered
 
 
-def lock(memory_bytes: int) -> tuple[str, ...]:
+def lock_process(memory_bytes: int) -> tuple[str, ...]:
     """Lock this process for good. Returns the layers that the kernel took, by name."""
     layers = ["rlimits"]
     floor = _stack_floor()
-    _limits(memory_bytes)
-    if abi := _landlock():
+    _set_limits(memory_bytes)
+    if abi := _apply_landlock():
         layers.append(f"landlock-{abi}")
-    if _seccomp(floor):
+    if _apply_seccomp(floor):
         layers.append("seccomp")
     return tuple(layers)
 
 
-def kind(layers: tuple[str, ...]) -> str:
+def layer_kind(layers: tuple[str, ...]) -> str:
     """Name what `lock` reached: linux-full, linux-seccomp, or none."""
     if "seccomp" not in layers:
         return "none"
@@ -78,12 +78,12 @@ def self_test() -> tuple[str, ...]:
         "stat": lambda: os.stat("/etc"),
         "socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
         "unix-socket": lambda: socket.socket(socket.AF_UNIX).close(),
-        "fork": _fork,
+        "fork": _try_fork,
         "kill": lambda: os.kill(os.getppid(), 0),
-        "exec-memory": lambda: _map(prot=7, flags=0x22),
-        "stack-memory": lambda: _map(prot=3, flags=0x122),
-        "shared-memory": lambda: _map(prot=3, flags=0x21),
-        "reserved-memory": lambda: _map(prot=1, flags=0x22),
+        "exec-memory": lambda: _try_map(prot=7, flags=0x22),
+        "stack-memory": lambda: _try_map(prot=3, flags=0x122),
+        "shared-memory": lambda: _try_map(prot=3, flags=0x21),
+        "reserved-memory": lambda: _try_map(prot=1, flags=0x22),
         "limits": lambda: resource.setrlimit(
             resource.RLIMIT_AS, resource.getrlimit(resource.RLIMIT_AS)
         ),
@@ -98,12 +98,12 @@ def self_test() -> tuple[str, ...]:
     return tuple(passed)
 
 
-def _fork() -> None:
+def _try_fork() -> None:
     if os.fork() == 0:
         os._exit(0)
 
 
-def _map(prot: int, flags: int) -> None:
+def _try_map(prot: int, flags: int) -> None:
     mmap = _libc.mmap
     mmap.restype = ctypes.c_void_p
     mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
@@ -111,14 +111,14 @@ def _map(prot: int, flags: int) -> None:
         raise PermissionError("mmap")
 
 
-def _prctl(option: int, value: int, more: object = 0) -> int:
+def _call_prctl(option: int, value: int, more: object = 0) -> int:
     result: int = _libc.prctl(option, ctypes.c_ulong(value), more, 0, 0)
     if result != 0:
         raise OSError(ctypes.get_errno(), f"prctl {option}")
     return result
 
 
-def _namespaces() -> tuple[str, ...]:
+def _enter_namespaces() -> tuple[str, ...]:
     entered = []
     for name, flag in NAMESPACES.items():
         if _libc.unshare(flag) == 0:
@@ -135,13 +135,13 @@ def _drop_capabilities() -> None:
     _libc.syscall(table.capset, ctypes.c_char_p(header), ctypes.c_char_p(bytes(24)))
 
 
-def _limits(memory_bytes: int) -> None:
+def _set_limits(memory_bytes: int) -> None:
     for limit, value in (
         (resource.RLIMIT_DATA, memory_bytes),
         (resource.RLIMIT_STACK, STACK_BYTES),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, DESCRIPTORS),
+        (resource.RLIMIT_NOFILE, MAX_DESCRIPTORS),
         (resource.RLIMIT_CPU, CPU_SECONDS),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
@@ -179,7 +179,7 @@ def _stack_floor() -> int:
     raise OSError("the stack of a worker was not found in /proc/self/maps")
 
 
-def _landlock() -> int:
+def _apply_landlock() -> int:
     table = seccomp.TABLES.get(platform.machine())
     if table is None:
         return 0
@@ -201,11 +201,11 @@ def _landlock() -> int:
     return int(abi) if locked else 0
 
 
-def _seccomp(stack_floor: int) -> bool:
+def _apply_seccomp(stack_floor: int) -> bool:
     table = seccomp.TABLES.get(platform.machine())
     if table is None or sys.byteorder != "little" or sys.maxsize < 2**32:
         return False
-    code = seccomp.program(table, stack_floor)
+    code = seccomp.build_filter(table, stack_floor)
     buffer = ctypes.create_string_buffer(code, len(code))
 
     class Program(ctypes.Structure):
@@ -213,6 +213,6 @@ def _seccomp(stack_floor: int) -> bool:
 
     wanted = Program(len(code) // 8, ctypes.addressof(buffer))
     with contextlib.suppress(OSError):
-        _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(wanted))
+        _call_prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(wanted))
         return True
     return False

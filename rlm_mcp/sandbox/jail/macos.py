@@ -31,22 +31,22 @@ LIMITS = (
 )
 
 
-def detach(keep: int) -> tuple[str, ...]:
+def detach_inherited(keep: int) -> tuple[str, ...]:
     """Close every descriptor but `keep`; there are no namespaces."""
     os.closerange(3, keep)
     os.closerange(keep + 1, 4096)
     return ()
 
 
-def lock(memory_bytes: int) -> tuple[str, ...]:
+def lock_process(memory_bytes: int) -> tuple[str, ...]:
     """Take the profile for good. Returns the layers that the system took, by name."""
     for limit, value in (*LIMITS, (resource.RLIMIT_DATA, memory_bytes)):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(limit, (value, value))
-    return ("rlimits", "seatbelt") if _seatbelt() else ("rlimits",)
+    return ("rlimits", "seatbelt") if _apply_seatbelt() else ("rlimits",)
 
 
-def kind(layers: tuple[str, ...]) -> str:
+def layer_kind(layers: tuple[str, ...]) -> str:
     """Name what `lock` reached."""
     return "macos-seatbelt" if "seatbelt" in layers else "none"
 
@@ -57,8 +57,8 @@ def self_test() -> tuple[str, ...]:
         "open": lambda: os.close(os.open("/etc/passwd", os.O_RDONLY)),
         "list": lambda: os.listdir("/"),
         "write": lambda: os.close(os.open("/tmp/.rlm-mcp", os.O_WRONLY | os.O_CREAT, 0o600)),
-        "connect": _connect,
-        "fork": _fork,
+        "connect": _try_connect,
+        "fork": _try_fork,
         "kill": lambda: os.kill(os.getppid(), 0),
     }
     passed = []
@@ -71,17 +71,17 @@ def self_test() -> tuple[str, ...]:
     return tuple(passed)
 
 
-def _connect() -> None:
+def _try_connect() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect(("127.0.0.1", 9))
 
 
-def _fork() -> None:
+def _try_fork() -> None:
     if os.fork() == 0:
         os._exit(0)
 
 
-def _seatbelt() -> bool:
+def _apply_seatbelt() -> bool:
     library = ctypes.CDLL("/usr/lib/libSystem.B.dylib", use_errno=True)
     problem = ctypes.c_char_p()
     result: int = library.sandbox_init(PROFILE.encode(), 0, ctypes.byref(problem))

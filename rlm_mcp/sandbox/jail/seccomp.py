@@ -23,7 +23,7 @@ F_GETFD, F_GETFL, F_DUPFD_CLOEXEC = 1, 3, 1030
 
 
 @dataclass(frozen=True)
-class Table:
+class SyscallTable:
     """The numbers of one architecture. `plain` calls pass with any argument."""
 
     audit: int
@@ -40,7 +40,7 @@ class Table:
     pidfd_send_signal: int = 424
 
 
-X86_64 = Table(
+X86_64 = SyscallTable(
     audit=0xC000003E,
     plain={
         "read": 0,
@@ -81,7 +81,7 @@ X86_64 = Table(
     capset=126,
 )
 
-AARCH64 = Table(
+AARCH64 = SyscallTable(
     audit=0xC00000B7,
     plain={
         "read": 63,
@@ -124,82 +124,84 @@ AARCH64 = Table(
 TABLES = {"x86_64": X86_64, "aarch64": AARCH64}
 
 
-def program(table: Table, stack_floor: int) -> bytes:
+def build_filter(table: SyscallTable, stack_floor: int) -> bytes:
     """Return the filter as an array of `struct sock_filter`.
 
     `stack_floor` is the lowest address that the stack may reach: from there on nothing is moved or
     made longer, for the kernel counts a stack as no data.
     """
     code = [
-        _step(LOAD, ARCH),
-        _step(JUMP_EQUAL, table.audit, 1, 0),
-        _step(RETURN, KILL),
-        _step(LOAD, NR),
+        _bpf_step(LOAD, ARCH),
+        _bpf_step(JUMP_EQUAL, table.audit, 1, 0),
+        _bpf_step(RETURN, KILL),
+        _bpf_step(LOAD, NR),
     ]
     if table.audit == X86_64.audit:  # the x32 numbering would bypass the table
-        code += [_step(JUMP_OVER, 0x40000000, 0, 1), _step(RETURN, REFUSE)]
+        code += [_bpf_step(JUMP_OVER, 0x40000000, 0, 1), _bpf_step(RETURN, REFUSE)]
     for number in sorted(table.plain.values()):
-        code += [_step(JUMP_EQUAL, number, 0, 1), _step(RETURN, ALLOW)]
-    code += _checked(table.mprotect, _one_of(2, PROT_READ_WRITE))
-    code += _checked(table.mmap, _mapping())
-    code += _checked(table.mremap, [*_below(0, stack_floor), *_one_of(3, 0, MREMAP_MAYMOVE)])
-    code += _checked(table.madvise, _one_of(2, MADV_DONTNEED, MADV_FREE))
-    code += _checked(table.fcntl, _one_of(1, F_GETFD, F_GETFL, F_DUPFD_CLOEXEC))
-    return b"".join([*code, _step(RETURN, REFUSE)])
+        code += [_bpf_step(JUMP_EQUAL, number, 0, 1), _bpf_step(RETURN, ALLOW)]
+    code += _checked_call(table.mprotect, _allow_values(2, PROT_READ_WRITE))
+    code += _checked_call(table.mmap, _allow_mapping())
+    code += _checked_call(
+        table.mremap, [*_below_address(0, stack_floor), *_allow_values(3, 0, MREMAP_MAYMOVE)]
+    )
+    code += _checked_call(table.madvise, _allow_values(2, MADV_DONTNEED, MADV_FREE))
+    code += _checked_call(table.fcntl, _allow_values(1, F_GETFD, F_GETFL, F_DUPFD_CLOEXEC))
+    return b"".join([*code, _bpf_step(RETURN, REFUSE)])
 
 
-def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+def _bpf_step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("=HBBI", code, if_true, if_false, value)
 
 
-def _argument(index: int) -> int:
+def _argument_offset(index: int) -> int:
     return ARGS + 8 * index  # the low half: both architectures are little-endian
 
 
-def _one_of(index: int, *values: int) -> list[bytes]:
+def _allow_values(index: int, *values: int) -> list[bytes]:
     """Allow the call if an argument has one of these values."""
-    steps = [_step(LOAD, _argument(index))]
+    steps = [_bpf_step(LOAD, _argument_offset(index))]
     for value in values:
-        steps += [_step(JUMP_EQUAL, value, 0, 1), _step(RETURN, ALLOW)]
-    return [*steps, _step(RETURN, REFUSE)]
+        steps += [_bpf_step(JUMP_EQUAL, value, 0, 1), _bpf_step(RETURN, ALLOW)]
+    return [*steps, _bpf_step(RETURN, REFUSE)]
 
 
-def _below(index: int, address: int) -> list[bytes]:
+def _below_address(index: int, address: int) -> list[bytes]:
     """Refuse the call unless an address lies below another; go on after the last step."""
     high, low = address >> 32, address & 0xFFFFFFFF
     return [
-        _step(LOAD, _argument(index) + 4),
-        _step(JUMP_EQUAL, high, 0, 2),
-        _step(LOAD, _argument(index)),
-        _step(JUMP_OVER, low, 1, 2),
-        _step(JUMP_OVER, high, 0, 1),
-        _step(RETURN, REFUSE),
+        _bpf_step(LOAD, _argument_offset(index) + 4),
+        _bpf_step(JUMP_EQUAL, high, 0, 2),
+        _bpf_step(LOAD, _argument_offset(index)),
+        _bpf_step(JUMP_OVER, low, 1, 2),
+        _bpf_step(JUMP_OVER, high, 0, 1),
+        _bpf_step(RETURN, REFUSE),
     ]
 
 
-def _mapping() -> list[bytes]:
+def _allow_mapping() -> list[bytes]:
     """Allow memory to read and write, and files to read; addresses are the kernel's own choice.
 
     A page at an address of the worker's choice would cost two or three pages of page tables.
     """
     return [
-        _step(LOAD, _argument(0)),
-        _step(JUMP_EQUAL, 0, 1, 0),
-        _step(RETURN, REFUSE),
-        _step(LOAD, _argument(0) + 4),
-        _step(JUMP_EQUAL, 0, 1, 0),
-        _step(RETURN, REFUSE),
-        _step(LOAD, _argument(2)),
-        _step(JUMP_EQUAL, PROT_READ_WRITE, 0, 2),
-        _step(LOAD, _argument(3)),
-        _step(JUMP_EQUAL, MAP_PRIVATE_ANONYMOUS, 3, 4),
-        _step(JUMP_EQUAL, PROT_READ, 0, 3),
-        _step(LOAD, _argument(3)),
-        _step(JUMP_EQUAL, MAP_PRIVATE, 0, 1),
-        _step(RETURN, ALLOW),
-        _step(RETURN, REFUSE),
+        _bpf_step(LOAD, _argument_offset(0)),
+        _bpf_step(JUMP_EQUAL, 0, 1, 0),
+        _bpf_step(RETURN, REFUSE),
+        _bpf_step(LOAD, _argument_offset(0) + 4),
+        _bpf_step(JUMP_EQUAL, 0, 1, 0),
+        _bpf_step(RETURN, REFUSE),
+        _bpf_step(LOAD, _argument_offset(2)),
+        _bpf_step(JUMP_EQUAL, PROT_READ_WRITE, 0, 2),
+        _bpf_step(LOAD, _argument_offset(3)),
+        _bpf_step(JUMP_EQUAL, MAP_PRIVATE_ANONYMOUS, 3, 4),
+        _bpf_step(JUMP_EQUAL, PROT_READ, 0, 3),
+        _bpf_step(LOAD, _argument_offset(3)),
+        _bpf_step(JUMP_EQUAL, MAP_PRIVATE, 0, 1),
+        _bpf_step(RETURN, ALLOW),
+        _bpf_step(RETURN, REFUSE),
     ]
 
 
-def _checked(number: int, body: list[bytes]) -> list[bytes]:
-    return [_step(JUMP_EQUAL, number, 0, len(body)), *body]
+def _checked_call(number: int, body: list[bytes]) -> list[bytes]:
+    return [_bpf_step(JUMP_EQUAL, number, 0, len(body)), *body]

@@ -59,7 +59,7 @@ class SidAndAttributes(ctypes.Structure):
     _fields_ = (("sid", ctypes.c_void_p), ("attributes", ctypes.c_uint32))
 
 
-def limits(memory_bytes: int) -> ExtendedLimits:
+def job_limits(memory_bytes: int) -> ExtendedLimits:
     """Return the limits of the job."""
     wanted = ExtendedLimits()
     wanted.basic.flags = JOB_LIMITS
@@ -68,25 +68,25 @@ def limits(memory_bytes: int) -> ExtendedLimits:
     return wanted
 
 
-def detach(keep: int) -> tuple[str, ...]:
+def detach_inherited(keep: int) -> tuple[str, ...]:
     """Nothing to do: a worker is started with no handle but its line."""
     return ()
 
 
-def lock(memory_bytes: int) -> tuple[str, ...]:
+def lock_process(memory_bytes: int) -> tuple[str, ...]:
     """Lock this process for good. Returns the layers that the system took, by name."""
     system: Any = getattr(ctypes, "windll")  # noqa: B009 - exists on Windows alone
     layers = []
-    if _job(system.kernel32, memory_bytes):
+    if _enter_job(system.kernel32, memory_bytes):
         layers.append("job")
-    if _no_children(system.kernel32):
+    if _forbid_children(system.kernel32):
         layers.append("no-child-processes")
-    if _low_integrity(system):
+    if _lower_integrity(system):
         layers.append("low-integrity")
     return tuple(layers)
 
 
-def kind(layers: tuple[str, ...]) -> str:
+def layer_kind(layers: tuple[str, ...]) -> str:
     """Name what `lock` reached."""
     return "windows-job" if {"job", "low-integrity"} <= set(layers) else "none"
 
@@ -109,11 +109,11 @@ def self_test() -> tuple[str, ...]:
     return tuple(passed)
 
 
-def _job(kernel32: Any, memory_bytes: int) -> bool:
+def _enter_job(kernel32: Any, memory_bytes: int) -> bool:
     kernel32.CreateJobObjectW.restype = ctypes.c_void_p
     kernel32.GetCurrentProcess.restype = ctypes.c_void_p
     job = ctypes.c_void_p(kernel32.CreateJobObjectW(None, None))
-    wanted = limits(memory_bytes)
+    wanted = job_limits(memory_bytes)
     size = ctypes.sizeof(wanted)
     if not kernel32.SetInformationJobObject(job, JOB_EXTENDED_LIMITS, ctypes.byref(wanted), size):
         return False
@@ -121,12 +121,12 @@ def _job(kernel32: Any, memory_bytes: int) -> bool:
     return bool(kernel32.AssignProcessToJobObject(job, this))
 
 
-def _no_children(kernel32: Any) -> bool:
+def _forbid_children(kernel32: Any) -> bool:
     policy = ctypes.c_uint32(1)
     return bool(kernel32.SetProcessMitigationPolicy(CHILD_PROCESS_POLICY, ctypes.byref(policy), 4))
 
 
-def _low_integrity(system: Any) -> bool:
+def _lower_integrity(system: Any) -> bool:
     """Give up every privilege, and the right to write what is of medium integrity."""
     token = ctypes.c_void_p()
     this = ctypes.c_void_p(system.kernel32.GetCurrentProcess())

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
-from rlm_mcp.models.extractive.question import Question
+if TYPE_CHECKING:
+    from rlm_mcp.models.extractive.question import Question
 
 PARTS: dict[str, tuple[str, ...]] = {
     "report": (), "relations": (), "counts": (), "code": (), "project": ("repo", "text"),
     "pending": ("repo",), "past": ("history",), "memory": ("session",), "tallies": ("logs",),
-    "logs": ("logs",), "answer": (),
+    "log_tables": ("logs",), "answer": (),
 }  # fmt: skip
 """The modules in their order, and for which kinds of variables a cell needs them; () for all."""
 

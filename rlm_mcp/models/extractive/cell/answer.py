@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.models.extractive.cell.code import Code
-from rlm_mcp.models.extractive.cell.logs import Logs
+from rlm_mcp.models.extractive.cell.log_tables import LogTables
 from rlm_mcp.models.extractive.cell.memory import Memory
 from rlm_mcp.models.extractive.cell.past import Past
 from rlm_mcp.models.extractive.cell.pending import Pending
 from rlm_mcp.models.extractive.cell.project import Project
 from rlm_mcp.models.extractive.cell.report import Report, attempt, stage
-from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import rank, read
+
+if TYPE_CHECKING:
+    from rlm_mcp.models.extractive.question import Question
 
 
 def look(
@@ -51,7 +53,7 @@ def other(report: Report, asked: Question, place: str, kind: str, variable: Any)
     """Look into a session or logs: their own lists, lines with a name, what ranks best."""
     if kind == "session" and Memory(report, asked, place, variable).answer():
         return
-    logs = Logs(report, asked, place, variable) if kind == "logs" else None
+    logs = LogTables(report, asked, place, variable) if kind == "logs" else None
     if logs is not None and (stage(logs.tallied) or (not asked.names and logs.answer())):
         return
     found = Code(report, asked, place, variable)

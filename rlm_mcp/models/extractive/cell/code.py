@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.models.extractive.cell.counts import Counts
 from rlm_mcp.models.extractive.cell.relations import Relations
@@ -23,8 +23,10 @@ from rlm_mcp.models.extractive.cell.report import (
     stage,
     tested,
 )
-from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import outline_of, rank, scan
+
+if TYPE_CHECKING:
+    from rlm_mcp.models.extractive.question import Question
 
 UNRELATED = {
     "call": "calls", "import": "imports", "extend": "extends", "throw": "throws",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, some, span, tested
-from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import scan
+
+if TYPE_CHECKING:
+    from rlm_mcp.models.extractive.question import Question
 
 LANGUAGES = {
     "python": "py,pyi", "javascript": "js,mjs,cjs,jsx", "typescript": "ts,tsx,mts,cts",

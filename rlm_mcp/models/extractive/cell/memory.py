@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.models.extractive.cell.report import (
     Report,
@@ -13,7 +13,9 @@ from rlm_mcp.models.extractive.cell.report import (
     some,
     stage,
 )
-from rlm_mcp.models.extractive.question import Question
+
+if TYPE_CHECKING:
+    from rlm_mcp.models.extractive.question import Question
 
 ENTRIES = 15
 ASKING = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.models.extractive.cell.report import (
     Report,
@@ -14,7 +14,9 @@ from rlm_mcp.models.extractive.cell.report import (
     some,
     stage,
 )
-from rlm_mcp.models.extractive.question import Question
+
+if TYPE_CHECKING:
+    from rlm_mcp.models.extractive.question import Question
 
 HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@.*\n((?:[ +\\-].*\n?)*)", re.M)
 """One place of a patch: its first line before and after, and its rows."""

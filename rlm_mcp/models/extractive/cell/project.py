@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.models.extractive.cell.report import (
     Report,
@@ -15,8 +15,10 @@ from rlm_mcp.models.extractive.cell.report import (
     some,
     tested,
 )
-from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import scan
+
+if TYPE_CHECKING:
+    from rlm_mcp.models.extractive.question import Question
 
 MANIFESTS = [
     "pyproject.toml", "setup.cfg", "setup.py", "requirements*.txt", "package.json", "Cargo.toml",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, some
-from rlm_mcp.models.extractive.question import Question
 from rlm_mcp.sdk import scan
+
+if TYPE_CHECKING:
+    from rlm_mcp.models.extractive.question import Question
 
 LINES = 50_000
 """Lines that are looked at for one count."""

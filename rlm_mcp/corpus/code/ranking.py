@@ -1,0 +1,321 @@
+"""Rank the passages of a corpus by how well they fit a question, best first.
+
+BM25 over split identifiers (FTS5) finds candidates; names of definitions and of paths, the share
+of the question that a passage covers, and what kind of file it is decide their order: a
+definition before a mention, source before tests and documents unless those are asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import weakref
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from rlm_mcp.corpus.code import words
+from rlm_mcp.corpus.code.fulltext import FullTextIndex, IndexCoverage, IndexedPassage
+from rlm_mcp.corpus.code.language import is_build_output, is_doc_path, is_test_path
+from rlm_mcp.errors import Unavailable
+
+if TYPE_CHECKING:
+    from rlm_mcp.corpus.code.words import QuestionTerm
+    from rlm_mcp.corpus.store.corpus import Corpus
+
+MAX_CANDIDATES = 150
+"""Passages that are looked at closely."""
+NAME_CANDIDATES = 100
+"""Definitions that are looked at closely because of their names."""
+COMMON_NAME_LIMIT = 400
+"""Definitions with a word in their names up to which that tells something."""
+SUPPORTING_PASSAGES = 3
+"""Other passages of its document that speak for one."""
+BM25_PASSAGES = 3_000
+"""Passages, about, that BM25 looks at to find those."""
+BUILD_S = 60.0
+"""Seconds that one call may spend on building the index."""
+RANKED_LINE_CHARS = 300
+_KINDS = {
+    "test": frozenset({"test", "tests", "tested", "testing", "fixture", "fixtures"}),
+    "doc": frozenset({"doc", "docs", "documentation", "documented", "readme", "changelog"}),
+}
+"""Words that ask for a kind of file rather than for what it says."""
+_SIDE_FOLDERS = re.compile(r"/(?:examples?|samples?|locale)/|/migrations/\d{3,}")
+"""Folders whose files are seldom what is asked for."""
+_KIND_FACTORS = {"test": 0.45, "doc": 0.6, "side": 0.5}
+"""What a passage counts in a kind of file that was not asked for."""
+
+_indexes: weakref.WeakKeyDictionary[Corpus, FullTextIndex] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class RankedPassage:
+    """A passage: lines `start` to `end`; `line` is its most telling one, `text` that line."""
+
+    path: str
+    start: int
+    end: int
+    line: int
+    text: str
+    score: float
+    symbol: str = ""
+    cut: bool = False
+    note: str = ""
+    """How far the index came, where it does not hold everything yet."""
+
+
+class WeightedTerm(NamedTuple):
+    """A word of a question as it is looked for, and how much it says."""
+
+    text: str
+    """In lower case."""
+    name: str
+    """What it names, as written; empty where it is no identifier."""
+    stems: tuple[str, ...]
+    weight: float
+
+
+class PathFacts(NamedTuple):
+    """What the path of a passage says: its words, and what kind of file it is."""
+
+    stems: frozenset[str]
+    kind: str
+
+
+def rank_passages(
+    corpus: Corpus, question: str, paths: Sequence[str] | None = None, limit: int = 10
+) -> list[RankedPassage]:
+    """Return the passages that best fit a question; empty where no word of it occurs.
+
+    Where the index does not hold all documents yet, each passage says so; raises Unavailable
+    where it holds none that fits.
+    """
+    want, asked = _asked_kinds(words.split_question(question))
+    if not asked or limit < 1:
+        return []
+    index = _index_for(corpus)
+    coverage = index.update_index(corpus.snapshot, BUILD_S)
+    note = "" if coverage.is_complete else _partial_note(coverage)
+    counts = _phrase_counts(index, asked)
+    sought = _weigh_terms(index, asked, counts)
+    found = index.passages_defining([_term_name(term) for term in asked], MAX_CANDIDATES)
+    found += index.match_passages(_match_expression(asked, counts), MAX_CANDIDATES)
+    if names := _name_expression(index, asked):
+        found += index.match_passages(names, NAME_CANDIDATES)
+    inside = None if paths is None else set(paths)
+    chosen = {
+        (passage.path, passage.start): passage
+        for passage in sorted(found, key=lambda passage: passage.score)
+        if inside is None or passage.path in inside
+    }
+    scored = [
+        (_score_passage(corpus, passage, sought, want), passage) for passage in chosen.values()
+    ]
+    scored = _add_support(scored)
+    scored.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start))
+    if note and not scored:
+        raise Unavailable(note)
+    return [_to_ranked(corpus, passage, sought, score, note) for score, passage in scored[:limit]]
+
+
+def _partial_note(coverage: IndexCoverage) -> str:
+    return (
+        f"Ranked over {coverage.documents:,} of {coverage.total:,} documents, as far as the index "
+        f"came in {BUILD_S:.0f} s; ask again and it goes on from there."
+    )
+
+
+def _term_name(term: QuestionTerm) -> str:
+    """Return what a term names: the last part of a dotted one."""
+    return term.text.rsplit(".", 1)[-1]
+
+
+def _phrase_counts(index: FullTextIndex, asked: Sequence[QuestionTerm]) -> dict[str, int]:
+    """Return in how many passages each word of the question and each part of one occurs."""
+    phrases: dict[str, None] = {}
+    for term in asked:
+        phrases[_quote_phrase(term.parts)] = None
+        if len(term.parts) > 1:
+            phrases.update((_quote_phrase([part]), None) for part in term.parts if len(part) > 2)
+    return dict(zip(phrases, index.count_phrases(list(phrases)), strict=True))
+
+
+def _weigh_terms(
+    index: FullTextIndex, asked: Sequence[QuestionTerm], counts: dict[str, int]
+) -> list[WeightedTerm]:
+    """Return the terms with their weights: rare words and written identifiers say more."""
+    total = max(2, index.passage_count())
+    found = []
+    for term in asked:
+        rarity = math.log(1 + total / (1 + counts[_quote_phrase(term.parts)])) / math.log(total)
+        weight = rarity * (2.0 if term.exact else 1.0)
+        stems = tuple(words.cheap_stem(part) for part in term.parts)
+        name = _term_name(term) if term.exact else ""
+        found.append(WeightedTerm(term.text.lower(), name, stems, weight))
+    return found
+
+
+def _index_for(corpus: Corpus) -> FullTextIndex:
+    with _lock:
+        index = _indexes.get(corpus)
+        if index is None:
+            index = _indexes[corpus] = FullTextIndex(corpus)
+            weakref.finalize(corpus, index.close)
+        return index
+
+
+def _match_expression(asked: Sequence[QuestionTerm], counts: dict[str, int]) -> str:
+    """Return the FTS5 expression: any of the rarer words, or all of the common ones together.
+
+    BM25 looks at every passage that fits, so words and parts of words are taken from the rarest
+    on until `PASSAGES` may fit.
+    """
+    whole = {_quote_phrase(term.parts) for term in asked}
+    rare: list[str] = []
+    common: list[str] = []
+    total = 0
+    for phrase, count in sorted(counts.items(), key=lambda item: item[1]):
+        total += count
+        if total <= BM25_PASSAGES or not rare:
+            rare.append(phrase)
+        elif phrase in whole:
+            common.append(phrase)
+    if common:
+        rare.append(f"({' AND '.join(common)})")
+    return " OR ".join(rare)
+
+
+def _name_expression(index: FullTextIndex, asked: Sequence[QuestionTerm]) -> str:
+    """Return the FTS5 expression of definitions with a word of the question in their names.
+
+    A name may go on from the word: slugs are made by slugify. A word of very many names tells
+    nothing.
+    """
+    plain = [term for term in asked if not term.exact] or asked
+    some = dict.fromkeys(part for term in plain for part in term.parts if len(part) > 2)
+    names = [f'symbol : "{part}" *' for part in some]
+    counts = index.count_phrases(names)
+    return " OR ".join(
+        name for name, count in zip(names, counts, strict=True) if count <= COMMON_NAME_LIMIT
+    )
+
+
+def _quote_phrase(parts: Sequence[str]) -> str:
+    return '"' + " ".join(parts) + '"'
+
+
+def _asked_kinds(asked: Sequence[QuestionTerm]) -> tuple[frozenset[str], list[QuestionTerm]]:
+    """Return which kinds of files are asked for by name, and the words that say what about."""
+    found = {
+        kind
+        for kind, names in _KINDS.items()
+        for term in asked
+        if not term.exact and names.intersection(term.parts)
+    }
+    every = frozenset().union(*(_KINDS[kind] for kind in found))
+    rest = [term for term in asked if term.exact or not every.intersection(term.parts)]
+    return frozenset(found), rest or list(asked)
+
+
+def _score_passage(
+    corpus: Corpus, passage: IndexedPassage, asked: Sequence[WeightedTerm], want: frozenset[str]
+) -> float:
+    lines = corpus.line_bytes(passage.path, passage.start, passage.stop)
+    text = b"\n".join(lines).decode("utf-8", "replace").lower()
+    symbol = {words.cheap_stem(part) for part in words.split_identifier(passage.symbol)}
+    path, kind = _path_facts(passage.path)
+    covered = named = placed = 0.0
+    total = sum(word.weight for word in asked)
+    spelled = 0.0
+    hits = 0
+    for word in asked:
+        if _has_term(word, text):
+            covered += word.weight
+        share = word.weight / len(word.stems)
+        for stem in word.stems:
+            fits = _name_fit(stem, symbol)
+            # An identifier that is written out is not asked for by its parts.
+            named += share * fits * (0.5 if word.name else 1.0)
+            hits += fits > 0
+            placed += share * (stem in path)
+        if word.name and passage.symbol.lower() == word.name.lower():
+            spelled += 1.0 if passage.symbol == word.name else 0.7
+    fit = 10 * covered / total + 6 * placed / total + min(passage.score, 30) / 3
+    # A name made of the question's words is telling; one that has many others less so.
+    size = max(1, len(symbol))
+    telling = min(1.0, 2.0 / size + 0.3) * (0.5 + 0.5 * min(1.0, hits / size))
+    fit += 9 * named / total * telling + 14 * spelled
+    if kind in want:
+        return fit * 1.3
+    if kind in _KIND_FACTORS and (kind != "side" or not want):
+        return fit * _KIND_FACTORS[kind]
+    return fit * 0.4 if want else fit
+
+
+def _add_support(scored: list[tuple[float, IndexedPassage]]) -> list[tuple[float, IndexedPassage]]:
+    """Let the best passages of a document speak for each other: a file on a subject has several."""
+    best: dict[str, list[float]] = {}
+    for score, passage in scored:
+        best.setdefault(passage.path, []).append(score)
+    for scores in best.values():
+        scores.sort(reverse=True)
+        del scores[SUPPORTING_PASSAGES + 1 :]
+    found = []
+    for score, passage in scored:
+        others = best[passage.path]
+        own = score if score in others else others[-1] if len(others) > SUPPORTING_PASSAGES else 0.0
+        found.append((score + 0.12 * (sum(others) - own), passage))
+    return found
+
+
+def _name_fit(stem: str, parts: Collection[str]) -> float:
+    """Say how well a word is in a name: as one of its parts, or as the beginning of one."""
+    if stem in parts:
+        return 1.0
+    return 0.8 if len(stem) > 3 and any(part.startswith(stem) for part in parts) else 0.0
+
+
+def _has_term(word: WeightedTerm, text: str) -> bool:
+    """Say whether a text in lower case has a word, in one piece or all of its parts."""
+    return word.text in text or all(stem in text for stem in word.stems)
+
+
+@lru_cache(1 << 14)
+def _path_facts(path: str) -> PathFacts:
+    stems = frozenset(words.cheap_stem(part) for part in words.split_identifier(path))
+    side = "side" if is_build_output(path) or _SIDE_FOLDERS.search(f"/{path}") else ""
+    return PathFacts(stems, "test" if is_test_path(path) else "doc" if is_doc_path(path) else side)
+
+
+def _passage_lines(corpus: Corpus, passage: IndexedPassage) -> list[str]:
+    raw = corpus.line_bytes(passage.path, passage.start, passage.stop)
+    return [line.decode("utf-8", "replace") for line in raw]
+
+
+def _to_ranked(
+    corpus: Corpus, passage: IndexedPassage, asked: Sequence[WeightedTerm], score: float, note: str
+) -> RankedPassage:
+    lines = _passage_lines(corpus, passage)
+    best, place = -1.0, 0
+    for number, line in enumerate(lines):
+        lower = line.lower()
+        fit = sum(word.weight for word in asked if _has_term(word, lower))
+        fit += 0.3 if number == 0 and passage.symbol else 0.0
+        if fit > best and line.strip():
+            best, place = fit, number
+    text = lines[place] if lines else ""
+    return RankedPassage(
+        path=passage.path,
+        start=passage.start,
+        end=passage.stop,
+        line=passage.start + place,
+        text=text[:RANKED_LINE_CHARS],
+        score=round(score, 3),
+        symbol=passage.symbol,
+        cut=len(text) > RANKED_LINE_CHARS,
+        note=note,
+    )

@@ -1,0 +1,80 @@
+"""Estimate tokens from bytes, by the kind of text.
+
+The ratios were measured against public tokenizers; `use` replaces them by what the usage of real
+replies taught. Exact counts are never taken: they cost minutes on a large corpus, and today's
+Claude tokenizer is not public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rlm_mcp.corpus.code.language import language_of
+
+BYTES_PER_TOKEN = {"code": 3.5, "prose": 4.0, "json": 3.1, "logs": 2.4, "other": 3.2}
+"""What holds until something was learnt."""
+MIN_RATIO, MAX_RATIO = 1.5, 8.0
+"""Bounds of every ratio, whatever was learnt."""
+FOREIGN_SHARE = 0.3
+"""Share of bytes beyond ASCII from which a text counts as one in another script than Latin."""
+DIGIT_SHARE = 0.3
+"""Share of digits from which JSON is numbers above all, and as dense in tokens as logs."""
+SAMPLE_BYTES = 4_096
+"""How much of a text is looked at for its script."""
+
+_current_ratios = dict(BYTES_PER_TOKEN)
+
+
+def set_ratios(learnt: Mapping[str, float]) -> None:
+    """Estimate by these ratios from now on (bytes per token, within bounds), else the measured."""
+    known = {kind: learnt.get(kind, measured) for kind, measured in BYTES_PER_TOKEN.items()}
+    _current_ratios.update(
+        {kind: min(max(ratio, MIN_RATIO), MAX_RATIO) for kind, ratio in known.items()}
+    )
+
+
+def token_bytes(kind: str) -> float:
+    """Return the bytes that a token holds; those of code where the kind is not known."""
+    return _current_ratios.get(kind, _current_ratios["code"])
+
+
+def actual_kind(text: bytes | str, kind: str) -> str:
+    """Return `kind`, or what the text is in fact: "other" where it is mostly not in Latin script.
+
+    JSON of numbers counts as logs.
+    """
+    sample = text[:SAMPLE_BYTES]
+    if kind != "json" and sample.isascii():
+        return kind
+    data = sample.encode("utf-8", "surrogateescape") if isinstance(sample, str) else sample
+    if kind == "json" and len(data) - len(data.translate(None, b"0123456789")) > DIGIT_SHARE * len(
+        data
+    ):
+        return "logs"
+    foreign = len(data) - len(data.decode("ascii", "ignore"))
+    return "other" if foreign > FOREIGN_SHARE * len(data) else kind
+
+
+def estimate_tokens(text: bytes | str | int, kind: str = "code") -> int:
+    """Return the estimated tokens of a text, or of so many bytes.
+
+    `kind` is code, prose, json, logs, or other (scripts other than Latin, by their bytes).
+    """
+    if isinstance(text, int):
+        size = text
+    else:
+        kind = actual_kind(text, kind)
+        size = len(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
+    return round(size / token_bytes(kind)) + (1 if size else 0)
+
+
+def kind_of_path(path: str) -> str:
+    """Return the kind of text of a file by its name."""
+    return token_kind(language_of(path) or "other")
+
+
+def token_kind(name: str) -> str:
+    """Return the kind of text that a language is, for estimating tokens."""
+    if name in ("markdown", "rst", "asciidoc", "text"):
+        return "prose"
+    return {"json": "json", "po": "other"}.get(name, "code")

@@ -1,0 +1,121 @@
+"""Write the requests of sub-calls: the part first, then what is asked of it.
+
+The text that several requests share stands in a first message of its own, marked for caching, so
+that a provider reads it once. Every text is redacted here, before anything else sees it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rlm_mcp import redact
+from rlm_mcp.engine.calls import SubCall
+from rlm_mcp.engine.ratios import Bulk
+from rlm_mcp.models.model import ChatMessage, ModelRequest
+
+if TYPE_CHECKING:
+    from rlm_mcp.engine.ref_reader import RefReader
+
+SHARED_CHARS = 4_096
+"""Length from which a shared beginning is worth a message of its own (about 1,024 tokens)."""
+SUB_MAX_TOKENS = 4_096
+
+
+class PromptPart:
+    """A text that is asked about, under its ref; `kind` is that of its tokens, if it is known."""
+
+    def __init__(self, ref: str, text: str, kind: str = "") -> None:
+        self.ref, self.kind = ref, kind
+        self.text = f'<part ref="{ref}">\n{redact.redact(text)}\n</part>'
+
+
+def read_parts(refs: Sequence[str], reader: RefReader) -> list[PromptPart]:
+    """Return what refs name, whole. Raises an RlmError."""
+    texts = [(ref, reader.full_text(ref)) for ref in refs]
+    return [PromptPart(ref, text, reader.kind_of_ref(ref, text)) for ref, text in texts]
+
+
+def join_parts(parts: Sequence[PromptPart]) -> PromptPart:
+    """Return several parts as one."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = PromptPart("", "")
+    whole.ref = ", ".join(part.ref for part in parts)
+    whole.text = "\n".join(part.text for part in parts)
+    return whole
+
+
+def part_calls(
+    prompts: Sequence[str],
+    parts: Sequence[PromptPart],
+    system: str,
+    question: str,
+    schema: Mapping[str, Any] | None,
+) -> list[SubCall]:
+    """Return a request for each part and prompt: all prompts of one part, then the next."""
+    asks = []
+    shared = len(prompts) > 1
+    for part in parts:
+        bulk = Bulk(part.kind, len(part.text.encode("utf-8", "replace"))) if part.kind else None
+        for number, prompt in enumerate(prompts, 1):
+            task = _task_text(prompt, question, schema)
+            worth = shared and len(part.text) >= SHARED_CHARS
+            messages = (
+                [ChatMessage("user", part.text, cache=True), ChatMessage("user", task)]
+                if worth
+                else [ChatMessage("user", f"{part.text}\n\n{task}")]
+            )
+            name = f"{part.ref} ({number})" if shared else part.ref
+            asks.append(SubCall(_make_request(messages, system), name, schema, bulk))
+    return asks
+
+
+def prompt_calls(
+    prompts: Sequence[str], system: str, question: str, schema: Mapping[str, Any] | None
+) -> list[SubCall]:
+    """Return a request for each prompt; a long beginning that all share is split off."""
+    texts = [redact.redact(prompt) for prompt in prompts]
+    cut = _shared_prefix(texts)
+    asks = []
+    for number, text in enumerate(texts, 1):
+        tail = _task_suffix(question, schema)
+        messages = (
+            [ChatMessage("user", text[:cut], cache=True), ChatMessage("user", text[cut:] + tail)]
+            if cut
+            else [ChatMessage("user", text + tail)]
+        )
+        asks.append(SubCall(_make_request(messages, system), str(number), schema))
+    return asks
+
+
+def _make_request(messages: Sequence[ChatMessage], system: str) -> ModelRequest:
+    return ModelRequest(messages, system, max_tokens=SUB_MAX_TOKENS)
+
+
+def _task_text(prompt: str, question: str, schema: Mapping[str, Any] | None) -> str:
+    return f"<question>\n{redact.redact(prompt)}\n</question>{_task_suffix(question, schema)}"
+
+
+def _task_suffix(question: str, schema: Mapping[str, Any] | None) -> str:
+    """Return what follows every prompt: the run's question, and the form of the reply."""
+    text = ""
+    if question:
+        text += f"\n\n<asked_in_order_to_answer>\n{question}\n</asked_in_order_to_answer>"
+    if schema is not None:
+        wanted = json.dumps(schema, ensure_ascii=False)
+        text += f"\n\nReply with JSON only, no other text, that fits this JSON Schema:\n{wanted}"
+    return text
+
+
+def _shared_prefix(texts: Sequence[str]) -> int:
+    """Return the length of a beginning worth sharing that leaves each text a rest, or 0."""
+    if len(set(texts)) < 2:
+        return 0
+    low, high = min(texts), max(texts)
+    pairs = enumerate(zip(low, high, strict=False))
+    common = next((at for at, (a, b) in pairs if a != b), min(len(low), len(high)))
+    cut = texts[0].rfind("\n", 0, common) + 1
+    shortest = min(map(len, texts))
+    return cut if SHARED_CHARS <= cut < shortest else 0

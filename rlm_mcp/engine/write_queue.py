@@ -1,0 +1,174 @@
+"""The stores of one process: what waits is written together, and committed before it is told.
+
+Work that comes in one turn of the event loop is one transaction. It is tried at once, without
+waiting for anybody: a commit takes 0.1 ms, a change of threads and back three times that. Where
+another process holds a store, or the disk was slow a moment ago, it goes to a thread of its own,
+which takes everything that has come meanwhile. The event loop waits for neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+PATIENCE_S = 10.0
+"""How long the thread waits for another process."""
+SLOW_S = 0.005
+"""After a write that took longer, the next ones are not made on the event loop."""
+SLOW_SHARE = 0.01
+"""The most of the event loop's time that slow writes may take: it is spared that much longer."""
+AVOIDED_S = 60.0
+"""But no longer than this."""
+CHECKPOINT_EVERY = 200
+"""Transactions after which the log is moved into the stores: that waits for the disk."""
+
+_T = TypeVar("_T")
+
+
+class _WriteJob(NamedTuple):
+    future: asyncio.Future[Any]
+    work: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+class WriteQueue:
+    """Runs work on databases in the order in which it came. Used from one event loop."""
+
+    def __init__(self, *stores: sqlite3.Connection) -> None:
+        self._stores = stores
+        self._thread = ThreadPoolExecutor(1, "rlm-disk")
+        self._waiting: list[_WriteJob] = []
+        self._planned = self._busy = False
+        self._avoid_until = 0.0
+        self._written = 0
+        self._patience_ms = -1
+
+    def submit_work(self, work: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
+        """Return the outcome of `work(*arguments)`, which must not commit, once it is committed.
+
+        Cancelled before it began, it is left out.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+        self._waiting.append(_WriteJob(future, work, arguments))
+        if not self._planned and not self._busy:
+            self._planned = True
+            loop.call_soon(self._start_batch)
+        return future
+
+    async def close(self) -> None:
+        """Finish what is waiting, and close the stores."""
+        while self._waiting or self._busy:
+            await asyncio.sleep(0.001)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close_stores)
+        self._thread.shutdown(wait=False)
+
+    def _start_batch(self) -> None:
+        self._planned = False
+        jobs = self._take_waiting()
+        if not jobs:
+            return
+        if time.monotonic() >= self._avoid_until and self._written < CHECKPOINT_EVERY:
+            outcomes = self._run_batch(jobs, 0.0)
+            if outcomes is not None:
+                self._set_results(jobs, outcomes)
+                return
+        self._busy = True
+        future = asyncio.get_running_loop().run_in_executor(self._thread, self._run_in_thread, jobs)
+        future.add_done_callback(lambda done: self._finish_batch(jobs, done))
+
+    def _run_in_thread(self, jobs: Sequence[_WriteJob]) -> list[Any]:
+        outcomes = self._run_batch(jobs, PATIENCE_S)
+        assert outcomes is not None
+        if self._written >= CHECKPOINT_EVERY:
+            self._checkpoint_stores()
+        return outcomes
+
+    def _finish_batch(self, jobs: Sequence[_WriteJob], done: asyncio.Future[list[Any]]) -> None:
+        self._busy = False
+        error = done.exception()
+        self._set_results(jobs, [error] * len(jobs) if error else done.result())
+        if self._waiting and not self._planned:
+            self._start_batch()
+
+    def _take_waiting(self) -> list[_WriteJob]:
+        jobs, self._waiting = self._waiting, []
+        return [job for job in jobs if not job.future.cancelled()]
+
+    def _run_batch(self, jobs: Sequence[_WriteJob], patience_s: float) -> list[Any] | None:
+        """Run jobs in one transaction and return their results or errors.
+
+        None where another process was in the way and there was no patience: nothing is done then.
+        """
+        started = time.monotonic()
+        outcomes: list[Any] = []
+        try:
+            self._set_patience(patience_s)
+            for job in jobs:
+                outcomes.append(_job_outcome(job))
+            for store in self._stores:
+                store.commit()
+        except sqlite3.Error as error:
+            for store in self._stores:
+                store.rollback()
+            if not patience_s and isinstance(error, sqlite3.OperationalError):
+                return None
+            return [error] * len(jobs)
+        self._written += 1
+        taken = time.monotonic() - started
+        if taken > SLOW_S:
+            self._avoid_until = time.monotonic() + min(taken / SLOW_SHARE, AVOIDED_S)
+        return outcomes
+
+    def _set_patience(self, seconds: float) -> None:
+        patience_ms = int(seconds * 1000)
+        if patience_ms != self._patience_ms:
+            for store in self._stores:
+                store.execute(f"PRAGMA busy_timeout={patience_ms}")
+            self._patience_ms = patience_ms
+
+    def _checkpoint_stores(self) -> None:
+        self._written = 0
+        for store in self._stores:
+            store.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _close_stores(self) -> None:
+        self._checkpoint_stores()
+        for store in self._stores:
+            store.close()
+
+    def _set_results(self, jobs: Sequence[_WriteJob], outcomes: Sequence[Any]) -> None:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(outcome, BaseException):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
+
+
+def open_store(path: Path, schema: str) -> sqlite3.Connection:
+    """Return a store: readable by its owner alone, shared by processes, checkpointed by `Disk`."""
+    db = sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False)
+    path.chmod(0o600)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=NORMAL")
+    db.execute("PRAGMA wal_autocheckpoint=0")
+    with db:
+        db.execute(schema)
+    return db
+
+
+def _job_outcome(job: _WriteJob) -> Any:
+    """Return a job's result, or the error that it alone has; errors of the store are raised."""
+    try:
+        return job.work(*job.arguments)
+    except sqlite3.Error:
+        raise
+    except Exception as error:
+        return error

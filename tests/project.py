@@ -1,0 +1,102 @@
+"""Real repositories and folders, and a machine of their own for every test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rlm_mcp.config import Settings
+from rlm_mcp.contexts.catalog import Catalog
+
+ENV = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.org",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.org",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+
+
+@dataclass
+class Work:
+    """A git working tree under test."""
+
+    path: Path
+    clock: int = 1_700_000_000
+
+    def git(self, *arguments: str, stdin: bytes = b"") -> str:
+        return self.raw(*arguments, stdin=stdin).decode("utf-8", "replace").strip()
+
+    def raw(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        """Return what git prints, as it is."""
+        stamp = f"{self.clock} +0000"
+        env = {**os.environ, **ENV, "GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp}
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.path, env=env, input=stdin, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
+        return done.stdout
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    def commit(self, message: str, **files: str | bytes) -> str:
+        """Commit files (a__b stands for a/b, _dot_ for a dot) and return the commit's id."""
+        for name, text in files.items():
+            self.write(name.replace("__", "/").replace("_dot_", "."), text)
+        self.clock += 3600
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+
+def within_a_second(check: Callable[[], bool]) -> bool:
+    """Say whether something comes true within the second in which a change may go unnoticed."""
+    deadline = time.monotonic() + 1.0
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "machine").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "machine"))
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """An empty repository in a folder of its own."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    made = Work(folder)
+    made.git("init", "-q", "-b", "main")
+    return made
+
+
+@pytest.fixture
+def catalog_of() -> Iterator[Callable[..., Catalog]]:
+    """Make catalogs over roots; they are closed at the end."""
+    made: list[Catalog] = []
+
+    def make(*roots: Path, secrets: bool = False) -> Catalog:
+        made.append(Catalog(Settings(roots=roots, secrets=secrets)))
+        return made[-1]
+
+    yield make
+    for catalog in made:
+        catalog.close()
