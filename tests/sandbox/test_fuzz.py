@@ -470,7 +470,7 @@ def live_variables(patch: pytest.MonkeyPatch) -> None:
 
 def raw_patterns(patch: pytest.MonkeyPatch) -> None:
     """Read attributes in patterns without the guard."""
-    raw = types.SimpleNamespace(read=getattr, is_made=lambda cls: True, shown_name=repr)
+    raw = types.SimpleNamespace(read_attribute=getattr, is_made=lambda cls: True, shown_name=repr)
     patch.setattr(match, "guards", raw)
 
 

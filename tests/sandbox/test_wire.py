@@ -299,14 +299,14 @@ def test_more_text_than_a_call_may_hold_is_a_violation() -> None:
 
 MEASURE = """
 import re, sys
-from rlm_mcp.sandbox import Limits, Sandbox
+from rlm_mcp.sandbox import Sandbox, SandboxLimits
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
-with Sandbox(limits=Limits(seconds=60), host={"probe": len}, language=False) as box:
-    box.run("1")
+with Sandbox(limits=SandboxLimits(seconds=60), host={"probe": len}, language=False) as box:
+    box.execute("1")
     before = peak()
-    box.run(sys.stdin.read())
-    assert box.run("print(6*7)").stdout == "42\\n"
+    box.execute(sys.stdin.read())
+    assert box.execute("print(6*7)").stdout == "42\\n"
     print(peak() - before)
 """
 HOSTILE = """
@@ -318,8 +318,8 @@ head = '{"op":"host","id":1,"name":"probe","kwargs":{},"nonce":"%s","args":[' % 
 body = head.encode() + BODY + b"]}"
 view = memoryview(wire.HEADER.pack(len(body), 0) + body)
 while view:
-    view = view[os.write(worker.inside._socket.fileno(), view[:1 << 20]):]
-worker.inside.receive()
+    view = view[os.write(worker.channel._socket.fileno(), view[:1 << 20]):]
+worker.channel.receive()
 """
 WIDE = "'\\U0001f600'"
 

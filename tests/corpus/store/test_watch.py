@@ -245,19 +245,19 @@ def test_a_tree_in_the_middle_of_a_rebase_is_readable(make_tree: Make, cache: Pa
 _UNWATCHED = """
 import os, sys
 from pathlib import Path
-from rlm_mcp.corpus import inotify, load
+from rlm_mcp.corpus.store import open_corpus, watch
 root, cache = Path(sys.argv[1]), Path(sys.argv[2])
 try:
-    inotify.Inotify([str(root), str(root / "d"), str(root / "d/e")])
+    watch.Inotify([str(root), str(root / "d"), str(root / "d/e")])
 except OSError:
-    corpus = load.folder(root, cache=cache)
+    corpus = open_corpus.open_folder(root, cache=cache)
     for turn in range(30):
         (root / "d/e" / f"f{turn % 4}").write_text(f"{turn}\\n" * (turn % 3 + 1))
         (root / "g").unlink(missing_ok=True) if turn % 2 else (root / "g").write_text("g")
         corpus.refresh()
         there = [path for path in root.rglob("*") if path.is_file()]
         wanted = {str(path.relative_to(root)): path.read_bytes() for path in there}
-        assert {path: corpus.data(path) for path in corpus.paths()} == wanted
+        assert {path: corpus.document_bytes(path) for path in corpus.document_paths()} == wanted
     print("fresh")
 """
 
