@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from rlm_mcp import refs
 from rlm_mcp.confine import Confine
 from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
+from rlm_mcp.tool_table import DEFAULT_NAMES
 from rlm_mcp.variable import arguments
-from rlm_mcp.variable.arguments import DEFAULT_NAMES
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings

@@ -22,6 +22,7 @@ from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import BindingAnswer
+from rlm_mcp.tool_table import HOST_CALLS
 from rlm_mcp.variable.protocol import Query, Variable, to_wire
 
 if TYPE_CHECKING:
@@ -133,33 +134,23 @@ class Host:
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
         """Return the functions by the names that the sdk calls."""
-        lent: dict[str, Callable[..., Any]] = {
-            "describe": self.describe,
-            "open_source": self.open_context,
-            "read": self.peek,
-            "scan": self.grep,
-            "rank": self.search,
-            "outline": self.outline,
-            "split": self.chunk,
-            "run_cell": self.execute,
-            "ask": self.llm_query,
-            "run": self.rlm_query,
-            "wait": self.wait,
-            "variable": self.call_method,
-        }
-        return {name: self._note_failure(function) for name, function in lent.items()}
+        return {name: self._note_failure(name) for name in HOST_CALLS}
 
-    def _note_failure(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call_function(**values: Any) -> Any:
+    def call_function(self, name: str, values: Mapping[str, Any]) -> Any:
+        """Call a function by name, as the sdk does in this process."""
+        return getattr(self, name)(host_arguments.Arguments(values))
+
+    def _note_failure(self, name: str) -> Callable[..., Any]:
+        def call_noted(**values: Any) -> Any:
             try:
-                return function(host_arguments.Arguments(values))
+                return self.call_function(name, values)
             except Exception as error:
                 self.failure = error
                 raise
 
-        return call_function
+        return call_noted
 
-    def describe(self, given: host_arguments.Arguments) -> str:
+    def contexts(self, given: host_arguments.Arguments) -> str:
         """Return what is open, or one variable in full."""
         name = given.get_text("name", "")
         reader = self.scope.reader

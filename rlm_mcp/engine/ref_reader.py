@@ -16,8 +16,8 @@ from rlm_mcp.engine.handles import Handles, missing_handle
 from rlm_mcp.errors import BadRequest, RlmError
 from rlm_mcp.redact import window
 from rlm_mcp.refs import Ref, parse_ref, rev_as_path
+from rlm_mcp.tool_table import DEFAULT_NAMES
 from rlm_mcp.variable import arguments
-from rlm_mcp.variable.arguments import DEFAULT_NAMES
 from rlm_mcp.variable.protocol import (
     ChangingVariable,
     ContextChunk,

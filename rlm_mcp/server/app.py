@@ -90,9 +90,6 @@ def _make_resource(path: str, name: str, description: str) -> Resource:
     )
 
 
-ALWAYS_LOADED = frozenset({"contexts", "grep", "execute", "rlm_query"})
-"""Tools whose definition a client with tool search is asked to load at once."""
-
 MAX_PROMPT_ARGUMENT_CHARS = 8_000
 """Characters: what a prompt echoes stays far below the largest reply."""
 
@@ -257,8 +254,14 @@ def _tool_type(tool: Tool) -> ToolType:
         name=tool.name,
         description=tool.description,
         input_schema=tool.json_schema,
-        annotations=ToolAnnotations(read_only_hint=True) if tool.read_only else None,
-        _meta={"anthropic/alwaysLoad": True} if tool.name in ALWAYS_LOADED else None,
+        # Nothing that a tool can do harms what it looks at, or reaches beyond what is open.
+        annotations=ToolAnnotations(
+            title=tool.title,
+            read_only_hint=True if tool.read_only else None,
+            destructive_hint=False,
+            open_world_hint=False,
+        ),
+        _meta={"anthropic/alwaysLoad": True} if tool.always_loaded else None,
     )
 
 
