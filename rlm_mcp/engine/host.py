@@ -109,6 +109,8 @@ class HostScope:
     is_agent: bool = False
     """Whether a coding agent calls, not the cell of a run."""
     sub_calls: bool = True
+    may_spend: Callable[[], bool] = lambda: True
+    """Whether the user lets this caller call models that cost."""
     coverage: RunCoverage = field(default_factory=RunCoverage)
     has_looked: bool = False
     """Whether anything was opened or asked yet."""
@@ -266,6 +268,7 @@ class Host:
         self._check_sub_calls()
         prompts = given.get_texts("prompts")
         model = self._resolve_model(given.get_text("model", ""), 1)
+        self._check_consent(model)
         schema_text = given.get_text("schema", "")
         schema = schemas.parse_schema(schema_text) if schema_text else None
         system = scope.services.prompts["sub"]
@@ -315,6 +318,7 @@ class Host:
         schema = schemas.parse_schema(schema_text) if schema_text else None
         root = self._resolve_model(given.get_text("model", ""), 0)
         sub = root if given.get_text("model", "") and scope.is_agent else scope.models()[1]
+        self._check_consent(root, sub)
         jobs = []
         for number, prompt in enumerate(prompts):
             variables = {}
@@ -378,6 +382,16 @@ class Host:
     def _check_sub_calls(self) -> None:
         if not self.scope.sub_calls:
             raise Denied("This run has no sub-calls (mode environment); answer with code alone.")
+
+    def _check_consent(self, *models: Model) -> None:
+        """Refuse what costs in a cell of an agent, of which nobody asked the user."""
+        free = all(model.price is not None and model.price.is_free for model in models)
+        if not free and not self.scope.may_spend():
+            raise Denied(
+                "A cell may spend only after the user let llm_query or rlm_query be called as a "
+                'tool once in this session, or set spend = "allow" in config.toml; call one of '
+                "the two as a tool first."
+            )
 
     def _check_affordable(self, calls: int) -> None:
         """Refuse a fan-out that can never fit, before its texts are read."""

@@ -230,6 +230,8 @@ class Workspace:
         self._agent = Recorder(self.state_folder / "runs", new_run_id(), listeners)
         self._agent_began = False
         self._idle: list[tuple[Repl, Host]] = []
+        self._may_spend = settings.spend == "allow"
+        """Whether cells may call models that cost: the user allowed it, or such a call."""
         self._workers = asyncio.Semaphore(TOOL_WORKERS)
         self._readers = ThreadPoolExecutor(READING_CALLS, "rlm-reading")
         self._waiters = ThreadPoolExecutor(WAITING_CALLS, "rlm-waiting")
@@ -251,6 +253,8 @@ class Workspace:
         and the model calls in flight.
         """
         if tool in TOOL_ROWS:
+            # A client asks its user before it makes such a call.
+            self._may_spend |= TOOL_ROWS[tool].effect == "spends"
             text = await self._call_shipped(tool, arguments, progress)
         elif tool in self.services.tools:
             text = await self._call_in_worker(tool, arguments, progress)
@@ -463,7 +467,7 @@ class Workspace:
         """Run a cell of a lasting environment on behalf of one tool call."""
         environment, host, lock = self._get_repl(repl)
         async with lock:
-            host.scope = replace(scope, execute=None)
+            host.scope = replace(scope, execute=None, may_spend=lambda: self._may_spend)
             try:
                 outcome = await environment.run_cell(
                     code, scope.reader.mentioned_variables, seconds

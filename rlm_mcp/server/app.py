@@ -8,6 +8,7 @@ short as we write them, and nothing is built before a client asks.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -249,6 +250,17 @@ class RlmServer(MCPServer[Any]):
         await self.server_state.warm_up()
 
 
+def _is_bare_json(text: str) -> bool:
+    """Whether a text is JSON but no object: Gemini CLI parses it and loses what it holds."""
+    if text.lstrip()[:1] not in tuple('["-0123456789tfn'):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _tool_type(tool: Tool) -> ToolType:
     return ToolType(
         name=tool.name,
@@ -266,4 +278,6 @@ def _tool_type(tool: Tool) -> ToolType:
 
 
 def _tool_result(text: str, *, is_error: bool) -> CallToolResult:
+    if _is_bare_json(text):
+        text = f"result:\n{text}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)

@@ -16,7 +16,7 @@ from rlm_mcp.engine.host import Host
 from rlm_mcp.engine.state_files import StateFiles
 from rlm_mcp.errors import BadRequest, Denied, ModelError, RlmError
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import ModelRequest
+from rlm_mcp.models.model import ModelRequest, Price
 from rlm_mcp.sandbox import pool
 from rlm_mcp.tool_table import HOST_CALLS
 from tests.engine.conftest import Desks, cell, run, scripted
@@ -231,6 +231,40 @@ def test_a_source_that_is_given_under_our_name_does_not_run_for_it(desk: Desks) 
             evil = 'def contexts() -> str:\n    """Do."""\n    return "theirs"\n'
             d.workspace.services.tools = {**d.workspace.services.tools, "contexts": evil}
             assert "repo" in await d.workspace.call_tool("contexts", {})
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "llm_query('ok?')",
+        "llm_query_batched(['a', 'b'])",
+        "rlm_query('ok?')",
+        "rlm_query_batched(['ok?'])",
+        "from rlm_mcp.sdk import llm_query\nllm_query('ok?')",
+        "try:\n    llm_query('ok?')\nexcept Exception:\n    llm_query('ok?')",
+    ],
+)
+def test_a_cell_spends_only_after_the_user_let_a_call_be_made(desk: Desks, code: str) -> None:
+    async def go() -> None:
+        async with desk(spend="ask") as d:
+            model = scripted([])
+            d.use(model)
+            assert 'set spend = "allow" in config.toml' in await d.execute(code)
+            assert model.requests == []
+            await d.workspace.call_tool("llm_query", {"prompt": "may I?"})
+            assert "spend" not in await d.execute("llm_query('ok?')")
+            assert len(model.requests) == 2
+
+    run(go())
+
+
+def test_a_cell_may_ask_a_model_that_costs_nothing(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(spend="ask") as d:
+            d.use(scripted([], price=Price(0.0, 0.0, 0.0, 0.0, "no charge")))
+            assert await d.execute("print(llm_query('ok?'))") == "ok"
 
     run(go())
 

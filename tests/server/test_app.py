@@ -99,6 +99,16 @@ def test_a_long_window_goes_on_at_a_ref_of_its_own_file(talk: Talk) -> None:
     assert seen == 5_000
 
 
+@pytest.mark.parametrize("text", ["[1, 2]", "7", '"x"', "true", "null", "-1.5", " [] ", "[[{}]]"])
+def test_a_reply_is_never_bare_json_without_an_object(text: str, talk: Talk) -> None:
+    said = talk.call("execute", code=f"print({text!r})").text
+    with pytest.raises(ValueError):
+        json.loads(said)
+    assert text.strip() in said
+    kept = talk.call("execute", code="print({!r})".format('{"a": 1}')).text
+    assert kept == '{"a": 1}'
+
+
 def test_cells_keep_their_variables(talk: Talk) -> None:
     assert not talk.call("execute", code="x = [1, 2]").error
     assert "[1, 2, 3]" in talk.call("execute", code="x.append(3)\nx").text
