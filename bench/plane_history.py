@@ -26,7 +26,7 @@ def measure_history(folder: Path, reps: int) -> None:
 
     def log() -> None:
         catalog = Catalog(Settings(roots=(folder,)))
-        catalog.call_method("history", "log", [], {"limit": 10_000})
+        catalog.get_variable("history").methods["log"](limit=10_000)
         catalog.close()
 
     ours, theirs = best(reps, log, run(["git", "log", "-10000", "--format=%H%n%B"], folder))
@@ -34,7 +34,9 @@ def measure_history(folder: Path, reps: int) -> None:
     catalog = Catalog(Settings(roots=(folder,)))
 
     def call(name: str, *args: object) -> object:
-        return catalog.call_method("history", name, list(args), {})
+        history = catalog.get_variable("history")
+        history.refresh()
+        return history.methods[name](*args)
 
     pairs = (
         ("blame of a file", ("blame", path), ["blame", "--line-porcelain", path]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from rlm_mcp import promptbook, toolbox, trust
-from rlm_mcp.server.app import ALWAYS_LOADED
 from rlm_mcp.trust import ContentFolder
 
 
@@ -14,8 +13,8 @@ def tools() -> str:
     found = toolbox.read_tools([ContentFolder(trust.builtin_folder("tools"), "rlm-mcp")])
     parts = []
     for tool in found:
-        marks = ["reads only"] if tool.read_only else ["may spend, open or change"]
-        marks += ["loaded at once"] if tool.name in ALWAYS_LOADED else []
+        marks = ["read-only"] if tool.read_only else ["spends"]
+        marks += ["loaded at once"] if tool.always_loaded else []
         parts += [f"### `{tool.name}`", "", f"*{', '.join(marks)}*", "", tool.description, ""]
         if tool.parameters:
             parts += ["| argument | type | default |", "| --- | --- | --- |"]
@@ -28,7 +27,7 @@ def tools() -> str:
 
 
 def size() -> str:
-    """Return the size of all definitions, as a client is sent them."""
+    """Return the size of what a model reads of all definitions."""
     found = toolbox.read_tools([ContentFolder(trust.builtin_folder("tools"), "rlm-mcp")])
     definitions = [
         {"name": tool.name, "description": tool.description, "inputSchema": tool.json_schema}

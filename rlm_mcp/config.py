@@ -46,6 +46,9 @@ class Settings:
     """Spec of the root model; empty: the first that works."""
     sub_model: str = ""
     """Spec of the sub-model; empty: the same as the root model."""
+    spend: str = "ask"
+    """Whether an agent's cells may call models that cost: "ask" (only after the user let
+    llm_query or rlm_query be called once in this session) or "allow". Never a project's setting."""
     max_usd: float = 1.0
     """What one run may spend."""
     max_usd_day: float = 20.0
@@ -82,7 +85,7 @@ PROJECT_SETTINGS = frozenset(
 )  # fmt: skip
 """Settings that a project may lower."""
 
-NO_ENVIRONMENT = frozenset({"reduced_sandbox", "secrets"})
+NO_ENVIRONMENT = frozenset({"reduced_sandbox", "secrets", "spend"})
 """Settings that no environment variable reaches: a project's editor files can set those."""
 
 
@@ -164,6 +167,10 @@ def _merge_settings(settings: Settings, values: Mapping[str, Any], source: str) 
         if name not in known:
             raise BadRequest(f"Unknown setting {name!r} in {source}.{did_you_mean(name, known)}")
         changes[name] = _cast_setting(name, value, getattr(settings, name), source)
+        if name == "spend" and changes[name] not in ("ask", "allow"):
+            raise BadRequest(
+                f'Setting \'spend\' in {source} is "ask" or "allow", got {_short_repr(value)}.'
+            )
     return replace(settings, **changes) if changes else settings
 
 

@@ -1,8 +1,9 @@
 """Read tools/*.py into typed values: name, parameters, description, source.
 
-A tool file is content: it is parsed, never imported here. It defines one function with the name
-of the file, whose docstring is what agents read. It runs only in the sandbox, so this reader
-judges form alone; what the code may do is the sandbox's business.
+A tool file is content: it is parsed, never imported. It defines one function with the name of the
+file, whose docstring is what agents read. Those that came with us are reviewed code: they are
+compiled here and run in this process. A user's run only in the sandbox, so that this reader judges
+their form alone, and none can stand in the place of one of ours.
 """
 
 from __future__ import annotations
@@ -13,45 +14,28 @@ import inspect
 import keyword
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rlm_mcp import trust
 from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.tool_table import BATCHED_NAMES, RESERVED_NAMES, TOOL_ROWS
 from rlm_mcp.trust import ContentFolder, ContentOrigin
-
-TOOL_ORDER = (
-    "contexts", "open_context", "peek", "grep", "outline",
-    "chunk", "execute", "llm_query", "rlm_query", "wait",
-)  # fmt: skip
-"""Our tools in the order in which agents see them; a user's come after, by name."""
 
 READ_ONLY_CALLS = frozenset(
     {
-        "describe", "read", "scan", "rank", "outline_of", "split", "only",
-        "Answers", "Chunk", "Chunks", "Failure", "Hit", "Hits", "Item", "Items",
-        "Passage", "Reply", "Text",
+        *(row.name for row in TOOL_ROWS.values() if row.effect == "reads"),
+        "search", "Answers", "Chunk", "Chunks", "Failure", "Hit", "Hits", "Item", "Items",
+        "Passage", "QueryFailed", "Reply", "Text",
     }
 )  # fmt: skip
-"""Names of the sdk that change nothing and cost nothing: a tool of these alone is read-only."""
+"""Names of the sdk that change nothing and cost nothing: a user's tool of these is read-only."""
 
-SPENDING_CALLS = frozenset(
-    {
-        "ask", "run", "run_cell", "wait_for", "open_source", "host", "open_context", "execute",
-        "llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched", "wait",
-    }
-)  # fmt: skip
-"""Names that a read-only tool may not even mention, whatever it binds them to."""
-
-RESERVED_NAMES = frozenset(
-    {
-        "context", "answer", "repo", "history", "session", "logs", "FINAL", "FINAL_VAR",
-        "SUBMIT", "SHOW_VARS", "llm_query_batched", "rlm_query_batched", "help",
-    }
-)  # fmt: skip
-"""Names that mean something else in a cell."""
+OTHER_CALLS = frozenset(TOOL_ROWS).union(BATCHED_NAMES) - READ_ONLY_CALLS
+"""Names that a read-only tool of a user may not even mention, whatever it binds them to."""
 
 MAX_DESCRIPTION_CHARS = 2_000
 MAX_ARGUMENT_CHARS = 1_000_000
@@ -88,18 +72,18 @@ class Tool:
     origin: ContentOrigin
     path: Path
     read_only: bool
-    """Whether its code can reach nothing that spends, opens or changes."""
+    """Whether a client may call it without asking: it calls no model and changes nothing."""
+    title: str
+    """What a client shows when it asks the user for permission."""
+    always_loaded: bool = False
+    """Whether a client that searches for tools is asked to load it at once."""
     shadows: str = ""
     """The origin of the tool of the same name that this one hides."""
 
     @property
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the arguments, without what a reader can do without."""
-        properties: dict[str, dict[str, Any]] = {}
-        for parameter in self.parameters:
-            properties[parameter.name] = {"type": parameter.types[0]}
-            if parameter.default not in (None, "", False):
-                properties[parameter.name]["default"] = parameter.default
+        properties = {item.name: {"type": item.types[0]} for item in self.parameters}
         schema: dict[str, Any] = {"type": "object", "properties": properties}
         required = [parameter.name for parameter in self.parameters if parameter.required]
         return {**schema, "required": required} if required else schema
@@ -141,10 +125,10 @@ class Toolbox(list[Tool]):
 
 
 def read_tools(folders: Iterable[ContentFolder | Path] | None = None) -> Toolbox:
-    """Read tools, those of a later folder hiding earlier ones of the same name.
+    """Read tools, those of a later folder hiding a user's earlier ones of the same name.
 
-    Without `folders`: ours and the user's. A file that is no tool costs a sentence in
-    `problems`, never the rest.
+    Without `folders`: ours and the user's. No other folder can bring a tool of one of our names.
+    A file that is no tool costs a sentence in `problems`, never the rest.
     """
     by_name: dict[str, Tool] = {}
     problems: list[str] = []
@@ -161,14 +145,30 @@ def read_tools(folders: Iterable[ContentFolder | Path] | None = None) -> Toolbox
             hidden = by_name.get(tool.name)
             if hidden is not None:
                 problems.append(f"{page.path} hides the tool {tool.name} of {hidden.origin}.")
-                tool = _with_shadows(tool, hidden)
+                tool = replace(tool, shadows=hidden.origin)
             by_name[tool.name] = tool
-    rank = {name: place for place, name in enumerate(TOOL_ORDER)}
+    rank = {name: place for place, name in enumerate(TOOL_ROWS)}
     found = Toolbox(
-        sorted(by_name.values(), key=lambda tool: (rank.get(tool.name, len(TOOL_ORDER)), tool.name))
+        sorted(by_name.values(), key=lambda tool: (rank.get(tool.name, len(rank)), tool.name))
     )
     found.problems = problems
     return found
+
+
+@cache
+def shipped_function(name: str) -> Callable[..., Any]:
+    """Return the function of a tool that came with us, compiled once from its file.
+
+    It calls the host of its caller's context (`sdk.current_host`). Raises BadRequest for a name
+    that is none of ours.
+    """
+    if name not in TOOL_ROWS:
+        raise BadRequest(f"There is no tool {name!r}.")
+    path = trust.builtin_folder("tools") / f"{name}.py"
+    scope: dict[str, Any] = {"__name__": f"tool {name}"}
+    exec(compile(path.read_text("utf-8"), str(path), "exec"), scope)
+    function: Callable[..., Any] = scope[name]
+    return function
 
 
 def parse_tool(page: trust.ContentFile) -> Tool:
@@ -176,6 +176,9 @@ def parse_tool(page: trust.ContentFile) -> Tool:
     name = page.name
     if not _NAME.match(name) or keyword.iskeyword(name) or name in RESERVED_NAMES:
         raise BadRequest(f"{name!r} cannot be the name of a tool (lower-case words, not taken).")
+    row = TOOL_ROWS.get(name) if page.origin == "rlm-mcp" else None
+    if row is None and name in TOOL_ROWS:
+        raise BadRequest(f"{name!r} is a tool of rlm-mcp; give the file another name.")
     try:
         tree = ast.parse(page.text, str(page.path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -199,20 +202,9 @@ def parse_tool(page: trust.ContentFile) -> Tool:
         page.text,
         page.origin,
         page.path,
-        _is_read_only(tree),
-    )
-
-
-def _with_shadows(tool: Tool, hidden: Tool) -> Tool:
-    return Tool(
-        tool.name,
-        tool.description,
-        tool.parameters,
-        tool.source,
-        tool.origin,
-        tool.path,
-        tool.read_only,
-        shadows=hidden.origin,
+        row.effect != "spends" if row else _is_read_only(tree),
+        row.title if row else f"{name} (tool of the {page.origin})",
+        row is not None and row.always_loaded,
     )
 
 
@@ -250,7 +242,7 @@ def _union_types(annotation: ast.expr | None) -> list[str]:
 
 
 def _is_read_only(tree: ast.Module) -> bool:
-    """Whether the code reaches only READERS: judged from its names, not from what it claims."""
+    """Whether a user's code only reads: judged from its names, not from what it claims."""
     own: set[str] = set()
     used: set[str] = set()
     for node in ast.walk(tree):
@@ -269,7 +261,7 @@ def _is_read_only(tree: ast.Module) -> bool:
                 used.add(name)
             case ast.Name(id=name):
                 own.add(name)
-    return used <= own | set(dir(builtins)) and not used & SPENDING_CALLS
+    return used <= own | set(dir(builtins)) and not used & OTHER_CALLS
 
 
 def _cast_argument(tool: str, parameter: ToolParameter, value: Any) -> Any:

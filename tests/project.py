@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlm_mcp.config import Settings
+from rlm_mcp.contexts import inline_text
 from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.engine.ref_reader import RefReader
+from rlm_mcp.variable.protocol import ContextChunk, ContextHit, ContextPassage, Outline
 
 ENV = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -88,13 +92,47 @@ def work(tmp_path: Path) -> Work:
     return made
 
 
-@pytest.fixture
-def catalog_of() -> Iterator[Callable[..., Catalog]]:
-    """Make catalogs over roots; they are closed at the end."""
-    made: list[Catalog] = []
+class OpenProject(RefReader):
+    """What an agent has open: the engine's reader with the limits of the tools, and the catalog."""
 
-    def make(*roots: Path, secrets: bool = False) -> Catalog:
-        made.append(Catalog(Settings(roots=roots, secrets=secrets)))
+    def __init__(self, catalog: Catalog) -> None:
+        super().__init__(catalog, [], {}, inline_text.open_texts)
+        self.catalog, self.settings = catalog, catalog.settings
+        self.open_context = catalog.open_context
+        self.close_context = catalog.close_context
+        self.describe = catalog.describe
+        self.handle_hook = catalog.handle_hook
+
+    def peek(self, text: str, limit: int = 80) -> ContextPassage:
+        return super().peek(text, limit)
+
+    def search(self, question: str, text: str, limit: int = 10) -> Sequence[ContextHit]:
+        return super().search(question, text, limit)
+
+    def outline(self, text: str, limit: int = 60) -> Outline:
+        return super().outline(text, limit)
+
+    def chunk(self, text: str, by: str = "auto", tokens: int = 4_000) -> Sequence[ContextChunk]:
+        return super().chunk(text, by, tokens)
+
+    def call_method(
+        self, name: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Return the values themselves, before they are made JSON for a cell."""
+        return self.method_result(name, method, args, kwargs)
+
+    def close(self) -> None:
+        super().close()
+        self.catalog.close()
+
+
+@pytest.fixture
+def catalog_of() -> Iterator[Callable[..., OpenProject]]:
+    """Open projects over roots; they are closed at the end."""
+    made: list[OpenProject] = []
+
+    def make(*roots: Path, secrets: bool = False) -> OpenProject:
+        made.append(OpenProject(Catalog(Settings(roots=roots, secrets=secrets))))
         return made[-1]
 
     yield make

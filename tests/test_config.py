@@ -38,7 +38,13 @@ def test_a_project_lowers_but_never_raises(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ['model = "openai:x@http://evil"', "reduced_sandbox = true", "secrets = true", 'roots = ["/"]'],
+    [
+        'model = "openai:x@http://evil"',
+        "reduced_sandbox = true",
+        "secrets = true",
+        'spend = "allow"',
+        'roots = ["/"]',
+    ],
 )
 def test_a_project_cannot_widen(tmp_path: Path, line: str) -> None:
     write_project(tmp_path, line)
@@ -56,14 +62,20 @@ def test_an_unknown_word_of_a_project_is_a_warning_that_names_the_file(
     assert str(tmp_path / ".rlm" / "config.toml") in record.getMessage()
 
 
-@pytest.mark.parametrize("name", ["REDUCED_SANDBOX", "SECRETS"])
+@pytest.mark.parametrize("name", ["REDUCED_SANDBOX", "SECRETS", "SPEND"])
 def test_no_environment_variable_opens_the_guards(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(f"RLM_MCP_{name}", "1")
+    monkeypatch.setenv(f"RLM_MCP_{name}", "allow" if name == "SPEND" else "1")
     settings = config.load_settings()
     assert not settings.reduced_sandbox
     assert not settings.secrets
+    assert settings.spend == "ask"
+
+
+def test_a_misspelt_permission_to_spend_is_refused() -> None:
+    with pytest.raises(BadRequest, match='is "ask" or "allow"'):
+        config.load_settings({"spend": "alow"})
 
 
 def test_unknown_settings_are_refused_with_a_suggestion() -> None:

@@ -1,12 +1,11 @@
 """Parts on natural borders, behind a handle."""
 
-from rlm_mcp.sdk import Chunks, split
+from rlm_mcp import sdk
 
 
-def chunk(ref: str, by: str = "auto", tokens: int = 4000) -> Chunks:
-    """Split a ref on natural borders and return a handle and a table, not the text.
+def chunk(ref: str, by: str = "auto", tokens: int = 4000) -> sdk.Chunks:
+    """Split a ref on natural borders behind a handle for llm_query.
 
-    by: auto, symbols, turns, records, headings, lines; of logs also time, minute, hour or day.
-    Give the handle to llm_query as refs.
+    by: auto, symbols, turns, records, headings, lines, time, minute, hour, day.
     """
-    return split(ref, by, tokens)
+    return sdk.chunk(ref, by, tokens)

@@ -1,11 +1,8 @@
 """What is open, and what could be."""
 
-from rlm_mcp.sdk import Text, describe
+from rlm_mcp import sdk
 
 
-def contexts() -> Text:
-    """List the context variables that are open and those that could be opened.
-
-    Call it first. Each comes with kind, size, tokens, freshness and how its refs look.
-    """
-    return describe()
+def contexts() -> sdk.Text:
+    """List what is open and what could be, with sizes. Call it first."""
+    return sdk.contexts()

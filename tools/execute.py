@@ -1,14 +1,12 @@
 """Cells in a lasting environment."""
 
-from rlm_mcp.sdk import Text, run_cell
+from rlm_mcp import sdk
 
 
-def execute(code: str, repl: str = "main", timeout_s: float = 30.0) -> Text:
-    """Run Python in a sandboxed environment that keeps its variables; returns what it prints.
+def execute(code: str, repl: str = "main", timeout_s: float = 30.0) -> sdk.Text:
+    """Run sandboxed Python that keeps its variables; returns what it prints.
 
-    In it: the variables by name (str-like: len, slices, `in`, re; methods such as
-    repo.symbols(), session.audit(), logs.compare()), all tools as functions,
-    llm_query_batched(prompts), rlm_query_batched(prompts), SHOW_VARS(), help(x). No files or
-    network. Print little, keep whole results in variables.
+    It has the variables by name (str-like; repo.symbols(), session.audit(), logs.compare()), all
+    tools, llm_query_batched(prompts), help(x). Print little.
     """
-    return run_cell(code, repl, timeout_s)
+    return sdk.execute(code, repl, timeout_s)

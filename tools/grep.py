@@ -1,6 +1,6 @@
 """Search with exact totals."""
 
-from rlm_mcp.sdk import Hits, scan
+from rlm_mcp import sdk
 
 
 def grep(
@@ -11,10 +11,9 @@ def grep(
     before: int = 0,
     after: int = 0,
     cursor: str = "",
-) -> Hits:
-    """Search a variable, folder or file by regular expression (RE2 syntax, linear time).
+) -> sdk.Hits:
+    """Search by regular expression (RE2): exact total, then lines with refs.
 
-    ref (default: repo) narrows: repo:src/, repo:src/*.py, history, session, logs. Gives the exact
-    total of matching lines, then the first ones with refs; cursor continues.
+    ref (default repo): repo:src/, repo:src/*.py, history, session, logs. cursor continues.
     """
-    return scan(pattern, ref, limit, ignore_case, before, after, cursor)
+    return sdk.grep(pattern, ref, limit, ignore_case, before, after, cursor)

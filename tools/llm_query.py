@@ -1,15 +1,13 @@
 """Plain sub-model calls."""
 
-from rlm_mcp.sdk import Answers, Reply, ask, only
+from rlm_mcp import sdk
 
 
 def llm_query(
     prompt: str, model: str = "", refs: str | list[str] = "", schema: str = ""
-) -> Reply | Answers:
-    """Ask a sub-model (spends money). With refs, it is asked once per part, concurrently.
+) -> sdk.Reply | sdk.Answers:
+    """Ask a sub-model; with refs (or a handle) once per part. Costs money.
 
-    refs: refs or a chunk handle (r7), separated by spaces. schema: a JSON Schema to answer in.
-    Gives coverage, previews, failures by name, and a handle to the whole answers.
+    schema: JSON Schema of the answer. Gives coverage, previews, a handle.
     """
-    answers = ask(prompt, model, refs, schema)
-    return answers if refs else only(answers)
+    return sdk.llm_query(prompt, model, refs, schema)

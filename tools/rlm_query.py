@@ -1,6 +1,6 @@
 """Runs with an environment of their own."""
 
-from rlm_mcp.sdk import Failure, Reply, only, run
+from rlm_mcp import sdk
 
 
 def rlm_query(
@@ -12,14 +12,12 @@ def rlm_query(
     max_calls: int | None = None,
     max_seconds: float | None = None,
     max_depth: int | None = None,
-) -> Reply | Failure:
-    """Answer a hard question about inputs larger than a window: a model explores them by code and
-    asks sub-models (spends money within the budget).
+) -> sdk.Reply | sdk.Answers | sdk.Failure:
+    """Answer a hard question over large inputs: a model explores by code. Costs money.
 
-    refs: what to look at (default: all that is open). mode: auto, direct, environment, recursive.
-    Returns answer, status, coverage, verified evidence and cost; a run id for wait after 100 s.
+    refs: default all. mode: auto, direct, environment, recursive. After 100 s: a run id for wait.
     """
-    answers = run(
+    return sdk.rlm_query(
         prompt,
         model,
         refs,
@@ -29,6 +27,3 @@ def rlm_query(
         max_seconds=max_seconds,
         max_depth=max_depth,
     )
-    if answers and isinstance(answers[0], Failure) and answers[0].kind == "running":
-        return answers[0]
-    return only(answers)

@@ -1,11 +1,8 @@
 """Runs that outlasted the call that started them."""
 
-from rlm_mcp.sdk import Text, wait_for
+from rlm_mcp import sdk
 
 
-def wait(run: str, seconds: float = 60.0, cancel: bool = False) -> Text:
-    """Wait for a run of rlm_query: its result, or its progress after some seconds.
-
-    cancel=true stops it and returns what is known so far.
-    """
-    return wait_for(run, seconds, cancel)
+def wait(run: str, seconds: float = 60.0, cancel: bool = False) -> sdk.Text:
+    """Wait for a run: its result or progress; cancel stops it."""
+    return sdk.wait(run, seconds, cancel)

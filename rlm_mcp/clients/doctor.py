@@ -21,6 +21,7 @@ from rlm_mcp.clients.known import CLIENTS
 from rlm_mcp.errors import RlmError
 from rlm_mcp.git import command
 from rlm_mcp.programs import find_program
+from rlm_mcp.tool_table import TOOL_ROWS
 
 if TYPE_CHECKING:
     from rlm_mcp.clients.client import InstallScope
@@ -154,7 +155,7 @@ def _check_content(settings: Settings) -> list[Finding]:
     except RlmError as error:
         return [Finding("content", "trust", "bad", str(error))]
     offered = sum(prompt.is_offered for prompt in prompts)
-    missing = [name for name in toolbox.TOOL_ORDER if name not in {tool.name for tool in tools}]
+    missing = [name for name in TOOL_ROWS if name not in {tool.name for tool in tools}]
     detail = f"{len(tools)}" + (f"; missing: {', '.join(missing)}" if missing else "")
     return [
         Finding("content", "tools", "bad" if missing else "ok", detail),

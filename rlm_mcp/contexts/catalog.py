@@ -1,39 +1,27 @@
 """What is open, by name; and how a source becomes a context variable.
 
 `repo`, `history`, `session` and `logs` open themselves on first use where they exist under the
-first root. Every call by ref makes the variable fresh first, so that an answer is right for bytes
-written before it. Handles (r7) belong to the engine.
+first root. What reads by ref, and handles (r7), belong to the engine.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rlm_mcp import refs
 from rlm_mcp.confine import Confine
 from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
+from rlm_mcp.tool_table import DEFAULT_NAMES
 from rlm_mcp.variable import arguments
-from rlm_mcp.variable.arguments import DEFAULT_NAMES
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
-    from rlm_mcp.refs import Ref
     from rlm_mcp.sessions.hooks import SessionPrefetcher
-    from rlm_mcp.variable.protocol import (
-        ContextChunk,
-        ContextHit,
-        ContextPassage,
-        Description,
-        HitPage,
-        Outline,
-        Query,
-        Variable,
-    )
+    from rlm_mcp.variable.protocol import Description, Variable
 
 ABSENT_REASONS = {
     "history": "There is no history: {root} is in no git repository.",
@@ -188,60 +176,6 @@ class Catalog:
         variable = self.get_variable(name)
         variable.refresh()
         return variable.describe()
-
-    def peek(self, ref: str, limit: int = 80) -> ContextPassage:
-        """Return a window of a ref."""
-        if limit < 1:
-            raise BadRequest(f"limit is {limit}; ask for at least one line.")
-        variable, scope = self._resolve_ref(ref)
-        return variable.peek(scope, limit)
-
-    def full_text(self, ref: str) -> str:
-        """Return the whole text of a ref, verbatim."""
-        variable, scope = self._resolve_ref(ref)
-        return variable.full_text(scope)
-
-    def grep(self, query: Query, ref: str) -> HitPage:
-        """Search the scope that a ref names."""
-        variable, scope = self._resolve_ref(ref)
-        return variable.grep(query, scope)
-
-    def search(self, question: str, ref: str, limit: int = 10) -> Sequence[ContextHit]:
-        """Return the passages under a ref that best fit a question."""
-        variable, scope = self._resolve_ref(ref)
-        return variable.search(question, scope, limit)
-
-    def outline(self, ref: str, limit: int = 60) -> Outline:
-        """Return the structure of a ref."""
-        variable, scope = self._resolve_ref(ref)
-        return variable.outline(scope, limit)
-
-    def chunk(self, ref: str, by: str = "auto", tokens: int = 4000) -> Sequence[ContextChunk]:
-        """Return the parts of a ref on natural borders."""
-        if tokens < 1:
-            raise BadRequest(f"tokens is {tokens}; a chunk has at least one.")
-        variable, scope = self._resolve_ref(ref)
-        return variable.chunk(scope, by, tokens)
-
-    def call_method(
-        self, name: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Any:
-        """Call a method of a variable for a cell; raises BadRequest with a did-you-mean."""
-        variable = self.get_variable(name)
-        variable.refresh()
-        known = variable.methods
-        if method not in known:
-            raise BadRequest(
-                f"{name} ({variable.kind}) has no method {method!r}."
-                f"{did_you_mean(method, known)} It has: {', '.join(sorted(known))}."
-            )
-        return arguments.call_checked(f"{name}.{method}", known[method], args, kwargs)
-
-    def _resolve_ref(self, text: str) -> tuple[Variable, Ref]:
-        ref = refs.parse_ref(text)
-        variable = self.get_variable(ref.variable)
-        variable.refresh()
-        return variable, ref
 
     def _check_open(self) -> None:
         if self._closed:

@@ -22,6 +22,7 @@ from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import BindingAnswer
+from rlm_mcp.tool_table import HOST_CALLS
 from rlm_mcp.variable.protocol import Query, Variable, to_wire
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ class HostScope:
     is_agent: bool = False
     """Whether a coding agent calls, not the cell of a run."""
     sub_calls: bool = True
+    may_spend: Callable[[], bool] = lambda: True
+    """Whether the user lets this caller call models that cost."""
     coverage: RunCoverage = field(default_factory=RunCoverage)
     has_looked: bool = False
     """Whether anything was opened or asked yet."""
@@ -133,33 +136,23 @@ class Host:
     @property
     def functions(self) -> Mapping[str, Callable[..., Any]]:
         """Return the functions by the names that the sdk calls."""
-        lent: dict[str, Callable[..., Any]] = {
-            "describe": self.describe,
-            "open_source": self.open_context,
-            "read": self.peek,
-            "scan": self.grep,
-            "rank": self.search,
-            "outline": self.outline,
-            "split": self.chunk,
-            "run_cell": self.execute,
-            "ask": self.llm_query,
-            "run": self.rlm_query,
-            "wait": self.wait,
-            "variable": self.call_method,
-        }
-        return {name: self._note_failure(function) for name, function in lent.items()}
+        return {name: self._note_failure(name) for name in HOST_CALLS}
 
-    def _note_failure(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call_function(**values: Any) -> Any:
+    def call_function(self, name: str, values: Mapping[str, Any]) -> Any:
+        """Call a function by name, as the sdk does in this process."""
+        return getattr(self, name)(host_arguments.Arguments(values))
+
+    def _note_failure(self, name: str) -> Callable[..., Any]:
+        def call_noted(**values: Any) -> Any:
             try:
-                return function(host_arguments.Arguments(values))
+                return self.call_function(name, values)
             except Exception as error:
                 self.failure = error
                 raise
 
-        return call_function
+        return call_noted
 
-    def describe(self, given: host_arguments.Arguments) -> str:
+    def contexts(self, given: host_arguments.Arguments) -> str:
         """Return what is open, or one variable in full."""
         name = given.get_text("name", "")
         reader = self.scope.reader
@@ -275,6 +268,7 @@ class Host:
         self._check_sub_calls()
         prompts = given.get_texts("prompts")
         model = self._resolve_model(given.get_text("model", ""), 1)
+        self._check_consent(model)
         schema_text = given.get_text("schema", "")
         schema = schemas.parse_schema(schema_text) if schema_text else None
         system = scope.services.prompts["sub"]
@@ -324,6 +318,7 @@ class Host:
         schema = schemas.parse_schema(schema_text) if schema_text else None
         root = self._resolve_model(given.get_text("model", ""), 0)
         sub = root if given.get_text("model", "") and scope.is_agent else scope.models()[1]
+        self._check_consent(root, sub)
         jobs = []
         for number, prompt in enumerate(prompts):
             variables = {}
@@ -387,6 +382,16 @@ class Host:
     def _check_sub_calls(self) -> None:
         if not self.scope.sub_calls:
             raise Denied("This run has no sub-calls (mode environment); answer with code alone.")
+
+    def _check_consent(self, *models: Model) -> None:
+        """Refuse what costs in a cell of an agent, of which nobody asked the user."""
+        free = all(model.price is not None and model.price.is_free for model in models)
+        if not free and not self.scope.may_spend():
+            raise Denied(
+                "A cell may spend only after the user let llm_query or rlm_query be called as a "
+                'tool once in this session, or set spend = "allow" in config.toml; call one of '
+                "the two as a tool first."
+            )
 
     def _check_affordable(self, calls: int) -> None:
         """Refuse a fan-out that can never fit, before its texts are read."""

@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeVar
 from rlm_mcp.corpus.code.tokens import actual_kind, kind_of_path
 from rlm_mcp.engine import redaction
 from rlm_mcp.engine.handles import Handles, missing_handle
-from rlm_mcp.errors import BadRequest, RlmError
+from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
 from rlm_mcp.redact import window
 from rlm_mcp.refs import Ref, parse_ref, rev_as_path
+from rlm_mcp.tool_table import DEFAULT_NAMES
 from rlm_mcp.variable import arguments
-from rlm_mcp.variable.arguments import DEFAULT_NAMES
 from rlm_mcp.variable.protocol import (
     ChangingVariable,
     ContextChunk,
@@ -163,16 +163,24 @@ class RefReader:
         self, name: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         """Call a variable's method; returns JSON types."""
-        variable = self.get_variable(name)
-        if method not in variable.methods:
-            raise BadRequest(
-                f"{name} has no method {method!r}; it has: {', '.join(variable.methods)}."
-            )
-        found = arguments.call_checked(f"{name}.{method}", variable.methods[method], args, kwargs)
+        found = self.method_result(name, method, args, kwargs)
         if isinstance(found, list) and any(isinstance(item, ContextHit) for item in found):
             found[:] = redaction.hide_in_hits(found, self.full_text)
             return to_wire(found)
         return redaction.hide_in_answer(to_wire(found), self.full_text)
+
+    def method_result(
+        self, name: str, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Return what a variable's method gives. Raises BadRequest with a did-you-mean."""
+        variable = self.get_variable(name)
+        known = variable.methods
+        if method not in known:
+            raise BadRequest(
+                f"{name} ({variable.kind}) has no method {method!r}."
+                f"{did_you_mean(method, known)} It has: {', '.join(known)}."
+            )
+        return arguments.call_checked(f"{name}.{method}", known[method], args, kwargs)
 
     def expand_lists(self, refs: Sequence[str]) -> tuple[str, ...]:
         """Return refs with the lists behind handles opened up."""

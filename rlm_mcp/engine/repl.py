@@ -26,48 +26,23 @@ from rlm_mcp.sandbox import (
     SandboxLimits,
     SandboxOutcome,
 )
+from rlm_mcp.tool_table import BATCHED_NAMES, TOOL_ROWS
 from rlm_mcp.variable import arguments as manual
 
 if TYPE_CHECKING:
     from rlm_mcp.variable.protocol import Variable
 
 
-SUB_CALL_TOOLS = frozenset({"llm_query", "rlm_query"})
-"""Tools that ask models."""
-
-AGENT_ONLY_TOOLS = frozenset({"execute", "wait", "open_context"})
-"""Tools that make no sense in a run's own cells."""
-
-_LLM = '''
-from rlm_mcp.sdk import Answers, ask
-
-def llm_query_batched(
-    prompts: list[str], model: str | None = None, refs: list[str] | str = "", schema: str = ""
-) -> Answers:
-    """Ask a sub-model each prompt, all at once; answers come in order, a failed one is falsy."""
-    return ask(prompts, model or "", refs, schema)
-'''
-
-_RLM = '''
-from rlm_mcp.sdk import Answers, run
-
-def rlm_query_batched(
-    prompts: list[str], model: str | None = None, contexts: list[str] | None = None,
-    refs: list[str] | str = "", schema: str = "",
-) -> Answers:
-    """Start a child run for each prompt, all at once, each over a text of its own or over refs."""
-    return run(prompts, model or "", refs, contexts=contexts, schema=schema)
-'''
-
-
 def cell_tools(given: Mapping[str, str], *, sub_calls: bool, agent: bool = False) -> dict[str, str]:
     """Return the functions of an environment by name."""
-    left_out = frozenset() if agent else AGENT_ONLY_TOOLS
-    if not sub_calls:
-        left_out |= SUB_CALL_TOOLS
+    left_out = {
+        row.name
+        for row in TOOL_ROWS.values()
+        if (row.agent_only and not agent) or (row.effect == "spends" and not sub_calls)
+    }
     found = {name: source for name, source in given.items() if name not in left_out}
     if sub_calls:
-        found |= {"llm_query_batched": _LLM, "rlm_query_batched": _RLM}
+        found |= {name: f"from rlm_mcp.sdk import {name}" for name in BATCHED_NAMES}
     return found
 
 

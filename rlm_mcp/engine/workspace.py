@@ -1,20 +1,23 @@
 """What one process holds: contexts, tool workers, lasting environments, handles and runs.
 
-`call` runs a tool as an agent does, `ask` a whole run. Both are for one event loop; everything
-slow happens in threads and in sandbox processes.
+`call_tool` runs a tool as an agent does, `run_query` a whole run. Both are for one event loop;
+everything slow happens in threads and in sandbox processes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import inspect
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rlm_mcp import config, redact
+from rlm_mcp import config, redact, sdk, toolbox
 from rlm_mcp.contexts import inline_text
 from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.corpus.code import tokens
@@ -38,6 +41,7 @@ from rlm_mcp.engine.trajectory import Event, Recorder, new_run_id
 from rlm_mcp.errors import BadRequest, RlmError, SandboxError, did_you_mean
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import SandboxLimits, SandboxOutcome
+from rlm_mcp.tool_table import TOOL_ROWS
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
@@ -169,7 +173,11 @@ async def _run_and_close(conduct: Run) -> Result:
 Progress = Callable[[float, float | None, str], Awaitable[None]]
 
 TOOL_WORKERS = 8
-"""Tool calls that work at once; further ones wait."""
+"""Users' tools that work at once; further ones wait."""
+READING_CALLS = 8
+"""Calls of our tools that read at once; further ones wait for one of these alone."""
+WAITING_CALLS = 256
+"""Calls of our tools that open, run or ask at once: each mostly waits for something else."""
 MAX_REPLS = 8
 """Lasting environments that an agent may have."""
 CELL_CHARS = 200_000
@@ -222,7 +230,11 @@ class Workspace:
         self._agent = Recorder(self.state_folder / "runs", new_run_id(), listeners)
         self._agent_began = False
         self._idle: list[tuple[Repl, Host]] = []
+        self._may_spend = settings.spend == "allow"
+        """Whether cells may call models that cost: the user allowed it, or such a call."""
         self._workers = asyncio.Semaphore(TOOL_WORKERS)
+        self._readers = ThreadPoolExecutor(READING_CALLS, "rlm-reading")
+        self._waiters = ThreadPoolExecutor(WAITING_CALLS, "rlm-waiting")
         self._repls: dict[str, tuple[Repl, Host, asyncio.Lock]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._files = state_files.StateFiles(self.state_folder, settings)
@@ -235,12 +247,56 @@ class Workspace:
     async def call_tool(
         self, tool: str, arguments: dict[str, Any], *, progress: Progress | None = None
     ) -> str:
-        """Run a tool in a worker and return what an agent is shown, whole.
+        """Run a tool and return what an agent is shown, whole.
 
-        Raises RlmError. Cancelling the task stops the work and the model calls in flight.
+        Ours run here, a user's in a worker. Raises RlmError. Cancelling the task stops the work
+        and the model calls in flight.
         """
-        if tool not in self.services.tools:
+        if tool in TOOL_ROWS:
+            # A client asks its user before it makes such a call.
+            self._may_spend |= TOOL_ROWS[tool].effect == "spends"
+            text = await self._call_shipped(tool, arguments, progress)
+        elif tool in self.services.tools:
+            text = await self._call_in_worker(tool, arguments, progress)
+        else:
             raise BadRequest(f"There is no tool {tool!r}.")
+        self._writer.submit(self._write_if_changed)
+        return text
+
+    async def _call_shipped(
+        self, tool: str, arguments: Mapping[str, Any], progress: Progress | None
+    ) -> str:
+        """Run a tool of ours in a thread of this process, its host bound to the call's context."""
+        host = Host(self.services, self._tool_scope(progress))
+
+        def call_function() -> str:
+            sdk.current_host.set(host.call_function)
+            try:
+                return _shown_result(tool, arguments)
+            finally:
+                host.scope.reader.close()
+
+        reads = TOOL_ROWS[tool].effect == "reads"
+        future = asyncio.get_running_loop().run_in_executor(
+            self._readers if reads else self._waiters,
+            contextvars.copy_context().run,
+            call_function,
+        )
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # What only computes ends by itself; its thread is taken until then.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+            future.cancel()
+            host.pending_work.cancel_all()
+            with contextlib.suppress(asyncio.CancelledError):
+                await host.pending_work.wait_drained(cells.DRAINED_S)
+            raise
+
+    async def _call_in_worker(
+        self, tool: str, arguments: Mapping[str, Any], progress: Progress | None
+    ) -> str:
+        """Run a tool of a user in a sandbox worker that is kept for the next one."""
         async with self._workers:
             environment, host = self._idle.pop() if self._idle else self._new_worker()
             host.scope = self._tool_scope(progress)
@@ -256,7 +312,6 @@ class Workspace:
                     await environment.close()
                 else:
                     self._idle.append((environment, host))
-        self._writer.submit(self._write_if_changed)
         return _tool_text(outcome, host.failure)
 
     async def run_query(
@@ -365,6 +420,8 @@ class Workspace:
         await self._calls.close()
         await asyncio.to_thread(self.catalog.close)
         self.handles.close()
+        for threads in (self._readers, self._waiters):
+            threads.shutdown(wait=False, cancel_futures=True)
         self._writer.submit(self._files.remove_own)
         self._writer.shutdown(wait=True)
         await flushed
@@ -410,7 +467,7 @@ class Workspace:
         """Run a cell of a lasting environment on behalf of one tool call."""
         environment, host, lock = self._get_repl(repl)
         async with lock:
-            host.scope = replace(scope, execute=None)
+            host.scope = replace(scope, execute=None, may_spend=lambda: self._may_spend)
             try:
                 outcome = await environment.run_cell(
                     code, scope.reader.mentioned_variables, seconds
@@ -516,12 +573,25 @@ def _run_outcome(live: ActiveRun) -> Result | FailedCall:
     return result
 
 
+def _shown_result(tool: str, arguments: Mapping[str, Any]) -> str:
+    """Call a tool of ours and return what an agent is shown. Raises RlmError."""
+    function = toolbox.shipped_function(tool)
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        raise BadRequest(f"{tool}(): {error}.") from None
+    try:
+        return str(function(**arguments).shown)
+    except sdk.QueryFailed as error:
+        raise BadRequest(str(error)) from error
+
+
 def _tool_text(outcome: SandboxOutcome, failure: Exception | None) -> str:
-    """Return what an agent is shown of a tool call. Raises the error that ended it."""
+    """Return what an agent is shown of a user's tool. Raises the error that ended it."""
     if outcome.error is None:
         return outcome.shown if outcome.shown is not None else (outcome.value_repr or "")
     if isinstance(failure, RlmError) and str(failure) in outcome.error:
         raise failure
     # A tool that raises says what it has to say: the lines that led there are no one's concern.
-    _, raised, said = f"\n{outcome.error}".partition("\nRuntimeError: ")
-    raise BadRequest(said if raised else outcome.error)
+    raised = re.search(r"^(?:RuntimeError|QueryFailed): ", outcome.error, re.MULTILINE)
+    raise BadRequest(outcome.error[raised.end() :] if raised else outcome.error)

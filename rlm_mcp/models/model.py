@@ -72,6 +72,12 @@ class Price:
     long_over: int | None = None
     long: Price | None = None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether no request costs anything."""
+        rates = (self.input, self.output, self.cache_read, self.cache_write)
+        return not any(rates) and (self.long is None or self.long.is_free)
+
     def cost_usd(self, usage: TokenUsage) -> float:
         """Return what one request of `usage` costs, in USD (never sum usages first)."""
         if (

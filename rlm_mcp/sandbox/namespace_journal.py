@@ -19,14 +19,8 @@ from rlm_mcp.sandbox import wire
 from rlm_mcp.sandbox.connection import CellClock, WireOrder, WorkerConnection
 from rlm_mcp.sandbox.mapped import merge_spans
 from rlm_mcp.sandbox.wire_values import AfterCell, Attachment, SandboxOutcome
+from rlm_mcp.tool_table import HOST_CALLS
 
-SDK_CALLS = frozenset(
-    [
-        *("describe", "open_source", "read", "scan", "rank", "outline", "split", "run_cell"),
-        *("ask", "run", "wait", "variable"),
-    ]
-)
-"""Host functions that sdk wraps; they are not bound as plain names."""
 REPLAY_SECONDS = 10.0
 _NAMES_SHOWN = 50
 _SIZES = (int, type(None))
@@ -47,7 +41,8 @@ class SandboxJournal:
 
     def __init__(self, host: list[str], tools: dict[str, str]) -> None:
         self.tools = tools
-        self._host = [name for name in host if name not in SDK_CALLS]
+        # What the sdk asks for is not bound as a plain name.
+        self._host = [name for name in host if name not in HOST_CALLS]
         self._attached: dict[str, _AttachedVariable] = {}
         self._snapshot = b""
         self._unkept: tuple[str, ...] = ()

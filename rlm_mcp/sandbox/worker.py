@@ -101,7 +101,7 @@ class Worker:
         self.raised_at = 0.0
         self.reserve: bytes | None = bytes(_RESERVE_BYTES)
         signal.signal(signal.SIGINT, self._on_signal)
-        sdk.host = lambda name, arguments: self.call_host(name, (), arguments)
+        sdk.current_host.set(lambda name, arguments: self.call_host(name, (), arguments))
 
     def _on_signal(self, *_: object) -> None:
         self.stopping = True
@@ -359,7 +359,7 @@ class Worker:
     ) -> Any:
         """Call a method of a context variable."""
         call = {"name": name, "method": method, "args": positional, "kwargs": named}
-        return wrap_answer(self.call_host("variable", (), call))
+        return wrap_answer(self.call_host("call_method", (), call))
 
     def do_set(self, name: str, value: Any, **_: object) -> tuple[dict[str, Any], bytes]:
         """Bind a plain value."""

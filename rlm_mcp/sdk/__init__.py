@@ -1,13 +1,15 @@
 """What a tool or a cell may use: typed values, and calls that the host answers.
 
-This module is loaded into the sandbox worker by trusted code, which sets `host`. Tools import
-from it (`from rlm_mcp.sdk import Hits, scan`); nothing else of this package is visible to them.
-A value shows itself to an agent through `shown`; in a cell it is an ordinary Python value.
+Each function bears the name of its tool and sends one call of that name to the host of the current
+context: in a sandbox worker that is the line to the parent, in the server the engine itself.
+Tools import from it (`from rlm_mcp.sdk import Hits, grep`); nothing else of this package is visible
+to them. A value shows itself to an agent through `shown`; in a cell it is an ordinary Python value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 from rlm_mcp.sdk.values import (
@@ -20,9 +22,9 @@ from rlm_mcp.sdk.values import (
     Item,
     Items,
     Passage,
+    QueryFailed,
     Reply,
     Text,
-    only,
 )
 
 __all__ = [
@@ -35,20 +37,22 @@ __all__ = [
     "Item",
     "Items",
     "Passage",
+    "QueryFailed",
     "Reply",
     "Text",
-    "ask",
-    "describe",
-    "only",
-    "open_source",
-    "outline_of",
-    "rank",
-    "read",
-    "run",
-    "run_cell",
-    "scan",
-    "split",
-    "wait_for",
+    "chunk",
+    "contexts",
+    "execute",
+    "grep",
+    "llm_query",
+    "llm_query_batched",
+    "open_context",
+    "outline",
+    "peek",
+    "rlm_query",
+    "rlm_query_batched",
+    "search",
+    "wait",
 ]
 
 
@@ -58,34 +62,37 @@ Ref = Any
 An empty one means what a run is about, or the repository."""
 
 
-def _no_host(name: str, arguments: dict[str, Any]) -> Any:
-    raise RuntimeError(f"{name} is answered by the host; this process has none.")
+HostCall = Callable[[str, dict[str, Any]], Any]
+"""Sends one call to a host and returns its JSON answer."""
+
+current_host: ContextVar[HostCall] = ContextVar("current_host")
+"""Answers the calls of this context. It travels with a call: two at once have a host each."""
 
 
-host: Callable[[str, dict[str, Any]], Any] = _no_host
-"""Set by the worker: sends one call to the host and returns its JSON answer."""
+def _call_host(name: str, /, **arguments: Any) -> Any:
+    return current_host.get()(name, arguments)
 
 
-def describe(name: str = "") -> Text:
+def contexts(name: str = "") -> Text:
     """Return what is open (or one variable), as text."""
-    return Text(host("describe", {"name": name}))
+    return Text(_call_host("contexts", name=name))
 
 
-def open_source(source: str, name: str = "") -> Text:
+def open_context(source: str, name: str = "") -> Text:
     """Open a source as a context variable and return its description."""
-    return Text(host("open_source", {"source": source, "name": name}))
+    return Text(_call_host("open_context", source=source, name=name))
 
 
-def read(ref: Ref, limit: int = 80) -> Passage:
+def peek(ref: Ref, limit: int = 80) -> Passage:
     """Return a verbatim window of at most `limit` lines from the start of `ref`."""
-    got = host("read", {"ref": _ref_text(ref), "limit": limit})
+    got = _call_host("peek", ref=_ref_text(ref), limit=limit)
     passage = Passage(got["text"])
     passage.ref, passage.next_ref = got["ref"], got["next_ref"]
     passage.first_line, passage.total, passage.note = got["first_line"], got["total"], got["note"]
     return passage
 
 
-def scan(
+def grep(
     pattern: str,
     ref: Ref = "",
     limit: int = 30,
@@ -95,17 +102,15 @@ def scan(
     cursor: str = "",
 ) -> Hits:
     """Return the lines under `ref` that match an RE2 pattern, with the exact total."""
-    got = host(
-        "scan",
-        {
-            "pattern": pattern,
-            "ref": _ref_text(ref),
-            "limit": limit,
-            "ignore_case": ignore_case,
-            "before": before,
-            "after": after,
-            "cursor": cursor,
-        },
+    got = _call_host(
+        "grep",
+        pattern=pattern,
+        ref=_ref_text(ref),
+        limit=limit,
+        ignore_case=ignore_case,
+        before=before,
+        after=after,
+        cursor=cursor,
     )
     hits = Hits(_make_hit(hit) for hit in got["hits"])
     hits.total, hits.documents = got["total"], got["documents"]
@@ -114,57 +119,70 @@ def scan(
     return hits
 
 
-def rank(question: str, ref: Ref = "", limit: int = 10) -> Hits:
+def search(question: str, ref: Ref = "", limit: int = 10) -> Hits:
     """Return the passages under `ref` that best fit a question, best first."""
-    found = host("rank", {"question": question, "ref": _ref_text(ref), "limit": limit})
+    found = _call_host("search", question=question, ref=_ref_text(ref), limit=limit)
     hits = Hits(_make_hit(hit) for hit in found)
     hits.total, hits.documents = len(hits), len({hit.path for hit in hits})
     hits.per_folder = {}
     return hits
 
 
-def outline_of(ref: Ref = "", limit: int = 60) -> Items:
+def outline(ref: Ref = "", limit: int = 60) -> Items:
     """Return the structure of `ref`: symbols, headings, templates or a session's brief."""
-    got = host("outline", {"ref": _ref_text(ref), "limit": limit})
+    got = _call_host("outline", ref=_ref_text(ref), limit=limit)
     items = Items(Item(**item) for item in got["items"])
     items.total, items.note = got["total"], got["note"]
     return items
 
 
-def split(ref: Ref, by: str = "auto", tokens: int = 4000) -> Chunks:
+def chunk(ref: Ref, by: str = "auto", tokens: int = 4000) -> Chunks:
     """Return the parts of `ref` on natural borders, and a handle for all of them."""
-    got = host("split", {"ref": _ref_text(ref), "by": by, "tokens": tokens})
+    got = _call_host("chunk", ref=_ref_text(ref), by=by, tokens=tokens)
     chunks = Chunks(Chunk(**chunk) for chunk in got["chunks"])
     chunks.handle = got["handle"]
     return chunks
 
 
-def run_cell(code: str, repl: str = "main", timeout_s: float = 30.0) -> Text:
+def execute(code: str, repl: str = "main", timeout_s: float = 30.0) -> Text:
     """Run a cell in a lasting environment and return what it printed and its last value."""
-    return Text(host("run_cell", {"code": code, "repl": repl, "timeout_s": timeout_s}))
+    return Text(_call_host("execute", code=code, repl=repl, timeout_s=timeout_s))
 
 
-def ask(
-    prompts: str | Iterable[str],
+def llm_query(
+    prompt: str | Iterable[str],
     model: str = "",
     refs: Ref | Iterable[Ref] = "",
     schema: str = "",
+) -> Reply | Answers:
+    """Ask a sub-model: a text gives its reply, several texts or `refs` a list of answers.
+
+    With `refs`, there is one call per part, all at once. Raises QueryFailed where the one reply
+    that was asked for did not come.
+    """
+    got = llm_query_batched(prompt, model, refs, schema)
+    return got if refs or not _is_text(prompt) else got.only_reply()
+
+
+def llm_query_batched(
+    prompts: str | Iterable[str],
+    model: str | None = None,
+    refs: Ref | Iterable[Ref] = "",
+    schema: str = "",
 ) -> Answers:
-    """Ask sub-models, concurrently. With `refs`, one call per part, the prompt going to each."""
-    got = host(
-        "ask",
-        {
-            "prompts": _text_list(prompts),
-            "model": model,
-            "refs": _ref_list(refs),
-            "schema": schema,
-        },
+    """Ask a sub-model each prompt, all at once; answers come in order, a failed one is falsy."""
+    got = _call_host(
+        "llm_query",
+        prompts=_text_list(prompts),
+        model=model or "",
+        refs=_ref_list(refs),
+        schema=schema,
     )
     return _make_answers(got)
 
 
-def run(
-    prompts: str | Iterable[str],
+def rlm_query(
+    prompt: str | Iterable[str],
     model: str = "",
     refs: Ref | Iterable[Ref] = "",
     mode: str = "auto",
@@ -174,29 +192,49 @@ def run(
     max_calls: int | None = None,
     max_seconds: float | None = None,
     max_depth: int | None = None,
-) -> Answers:
-    """Start child runs, each with an environment of its own, and return their answers."""
-    got = host(
-        "run",
-        {
-            "prompts": _text_list(prompts),
-            "model": model,
-            "refs": _ref_list(refs),
-            "mode": mode,
-            "contexts": None if contexts is None else _text_list(contexts),
-            "schema": schema,
-            "max_usd": max_usd,
-            "max_calls": max_calls,
-            "max_seconds": max_seconds,
-            "max_depth": max_depth,
-        },
+) -> Reply | Answers | Failure:
+    """Start a child run: a text gives its answer, several texts a list of answers, in order.
+
+    A run that takes long goes on; its `Failure` of kind "running" names it. Raises QueryFailed
+    where the one answer that was asked for did not come.
+    """
+    got = _call_host(
+        "rlm_query",
+        prompts=_text_list(prompt),
+        model=model,
+        refs=_ref_list(refs),
+        mode=mode,
+        contexts=None if contexts is None else _text_list(contexts),
+        schema=schema,
+        max_usd=max_usd,
+        max_calls=max_calls,
+        max_seconds=max_seconds,
+        max_depth=max_depth,
     )
-    return _make_answers(got)
+    answers = _make_answers(got)
+    if not _is_text(prompt):
+        return answers
+    if answers and isinstance(answers[0], Failure) and answers[0].kind == "running":
+        return answers[0]
+    return answers.only_reply()
 
 
-def wait_for(run: str, seconds: float = 60.0, cancel: bool = False) -> Text:
+def rlm_query_batched(
+    prompts: Iterable[str],
+    model: str | None = None,
+    contexts: Iterable[Any] | None = None,
+    refs: Ref | Iterable[Ref] = "",
+    schema: str = "",
+) -> Answers:
+    """Start a child run for each prompt, all at once, each over a text of its own or over refs."""
+    got = rlm_query(_text_list(prompts), model or "", refs, contexts=contexts, schema=schema)
+    assert isinstance(got, Answers)
+    return got
+
+
+def wait(run: str, seconds: float = 60.0, cancel: bool = False) -> Text:
     """Return a run's result, or its progress after `seconds`; or stop it."""
-    return Text(host("wait", {"run": run, "seconds": seconds, "cancel": cancel}))
+    return Text(_call_host("wait", run=run, seconds=seconds, cancel=cancel))
 
 
 def _make_hit(values: dict[str, Any]) -> Hit:
@@ -219,9 +257,11 @@ def _ref_list(refs: Ref | Iterable[Ref]) -> list[str]:
 
 def _text_list(texts: str | Iterable[Any]) -> list[str]:
     """Return texts as a list; a context variable is one text, though it gives lines when read."""
-    if isinstance(texts, str) or getattr(type(texts), "shown_as", None) is str:
-        return [str(texts)]
-    return [str(text) for text in texts]
+    return [str(texts)] if _is_text(texts) else [str(text) for text in texts]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or getattr(type(value), "shown_as", None) is str
 
 
 def _make_answers(got: dict[str, Any]) -> Answers:

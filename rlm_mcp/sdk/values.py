@@ -206,6 +206,10 @@ class Failure:
         return self.reason
 
 
+class QueryFailed(RuntimeError):
+    """The one reply that was asked for did not come; says why."""
+
+
 class Answers(list[Any]):
     """Replies of sub-models, in the order of what was asked; a failed one is a `Failure`.
 
@@ -233,6 +237,15 @@ class Answers(list[Any]):
             parts.append(f"whole: {self.handle}")
         return "\n".join(parts)
 
+    def only_reply(self) -> Reply:
+        """Return the reply to a single prompt. Raises QueryFailed if there is none."""
+        answer = self[0] if self else Failure("nothing was asked", "empty")
+        if isinstance(answer, Failure):
+            raise QueryFailed(answer.reason)
+        reply = Reply(answer)
+        reply.spent, reply.handle = self.spent, self.handle
+        return reply
+
 
 class Reply(str):
     """The one reply that was asked for: an ordinary str, with `spent` and a `handle` beside it."""
@@ -244,13 +257,3 @@ class Reply(str):
     def shown(self) -> str:
         """Return the text, then what it cost."""
         return "\n\n".join(part for part in (str(self), self.spent) if part)
-
-
-def only(answers: Answers) -> Reply:
-    """Return the reply to a single prompt. Raises RuntimeError if there is none."""
-    answer = answers[0] if answers else Failure("nothing was asked", "empty")
-    if isinstance(answer, Failure):
-        raise RuntimeError(answer.reason)
-    reply = Reply(answer)
-    reply.spent, reply.handle = answers.spent, answers.handle
-    return reply

@@ -8,6 +8,7 @@ short as we write them, and nothing is built before a client asks.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -89,9 +90,6 @@ def _make_resource(path: str, name: str, description: str) -> Resource:
         uri=f"{_SCHEME}{path}", name=name, description=description, mime_type="text/plain"
     )
 
-
-ALWAYS_LOADED = frozenset({"contexts", "grep", "execute", "rlm_query"})
-"""Tools whose definition a client with tool search is asked to load at once."""
 
 MAX_PROMPT_ARGUMENT_CHARS = 8_000
 """Characters: what a prompt echoes stays far below the largest reply."""
@@ -252,15 +250,34 @@ class RlmServer(MCPServer[Any]):
         await self.server_state.warm_up()
 
 
+def _is_bare_json(text: str) -> bool:
+    """Whether a text is JSON but no object: Gemini CLI parses it and loses what it holds."""
+    if text.lstrip()[:1] not in tuple('["-0123456789tfn'):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _tool_type(tool: Tool) -> ToolType:
     return ToolType(
         name=tool.name,
         description=tool.description,
         input_schema=tool.json_schema,
-        annotations=ToolAnnotations(read_only_hint=True) if tool.read_only else None,
-        _meta={"anthropic/alwaysLoad": True} if tool.name in ALWAYS_LOADED else None,
+        # Nothing that a tool can do harms what it looks at, or reaches beyond what is open.
+        annotations=ToolAnnotations(
+            title=tool.title,
+            read_only_hint=True if tool.read_only else None,
+            destructive_hint=False,
+            open_world_hint=False,
+        ),
+        _meta={"anthropic/alwaysLoad": True} if tool.always_loaded else None,
     )
 
 
 def _tool_result(text: str, *, is_error: bool) -> CallToolResult:
+    if _is_bare_json(text):
+        text = f"result:\n{text}"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=is_error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import inspect
 import keyword
@@ -13,6 +12,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.tool_table import DEFAULT_NAMES, RESERVED_NAMES, TOOL_ROWS
 from rlm_mcp.variable.protocol import ResultList
 
 
@@ -67,17 +67,7 @@ def _result_fields(result: Any) -> list[str]:
     return []
 
 
-DEFAULT_NAMES = ("repo", "history", "session", "logs")
-"""Variables that open by themselves when they are named."""
-
-RESERVED = frozenset(
-    {
-        "context", "answer", "contexts", "open_context", "peek", "grep", "outline", "chunk",
-        "execute", "llm_query", "llm_query_batched", "rlm_query", "rlm_query_batched", "wait",
-        "FINAL", "FINAL_VAR", "SUBMIT", "SHOW_VARS", "repo", "history", "session", "logs",
-        "re", "json", "math", "help", *dir(builtins),
-    }
-)  # fmt: skip
+_TAKEN_NAMES = RESERVED_NAMES.union(TOOL_ROWS)
 """Names that mean something else in an environment; the default variables keep theirs."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
@@ -90,9 +80,9 @@ def check_name(name: str) -> None:
     """Raise BadRequest for a name that a variable cannot have."""
     if not _NAME.match(name) or keyword.iskeyword(name):
         raise BadRequest(f"{name!r} is no usable name; write letters, digits and _, as docs2.")
-    if name in ("repo", "history", "session", "logs"):
+    if name in DEFAULT_NAMES:
         raise BadRequest(f"The name {name!r} is the project's own; choose another, as my_{name}.")
-    if _HANDLE.match(name) or name in RESERVED:
+    if _HANDLE.match(name) or name in _TAKEN_NAMES:
         raise BadRequest(f"The name {name!r} means something else; choose another, as my_{name}.")
 
 
@@ -115,7 +105,7 @@ def derive_name(source: str, taken: Container[str]) -> str:
     name = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_").lower()[:40]
     if not name or not name[0].isalpha():
         name = f"text_{name}".rstrip("_")
-    if _HANDLE.match(name) or keyword.iskeyword(name) or name in RESERVED:
+    if _HANDLE.match(name) or keyword.iskeyword(name) or name in _TAKEN_NAMES:
         name += "_"
         name += "context" if name + "context" not in taken else "2"
     candidate, number = name, 2

@@ -64,7 +64,7 @@ def test_a_client_is_found_by_its_command_and_its_file(
     assert "entered for project" in after["cursor"].detail
 
 
-def test_a_tool_that_was_left_out_or_hides_ours_is_named(settings: Settings) -> None:
+def test_a_tool_that_was_left_out_is_named_with_the_reason(settings: Settings) -> None:
     folder = config_dir() / "tools"
     folder.mkdir(parents=True)
     (folder / "broken.py").write_text("def broken(")
@@ -73,7 +73,7 @@ def test_a_tool_that_was_left_out_or_hides_ours_is_named(settings: Settings) -> 
         finding.detail for finding in doctor._check_content(settings) if finding.name == "note"
     ]
     assert any("broken.py" in note for note in notes)
-    assert any("hides the tool grep" in note for note in notes)
+    assert any("'grep' is a tool of rlm-mcp" in note for note in notes)
 
 
 def test_an_escape_that_succeeds_would_be_shouted(

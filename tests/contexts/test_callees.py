@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.corpus.code.symbol_uses import OutgoingCall
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 BASE = """class Base:
     def save(self):
@@ -49,7 +48,7 @@ def twice(x): pass
 
 
 @pytest.fixture
-def code(work: Work, catalog_of: Make) -> Catalog:
+def code(work: Work, catalog_of: Make) -> OpenProject:
     work.write("app/__init__.py", "")
     work.write("app/base.py", BASE)
     work.write("app/main.py", MAIN)
@@ -59,11 +58,11 @@ def code(work: Work, catalog_of: Make) -> Catalog:
     return catalog_of(work.path)
 
 
-def calls(catalog: Catalog, name: str) -> list[OutgoingCall]:
+def calls(catalog: OpenProject, name: str) -> list[OutgoingCall]:
     return list(catalog.call_method("repo", "callees", [name], {}))
 
 
-def test_each_call_inside_a_definition_is_given_with_what_it_means(code: Catalog) -> None:
+def test_each_call_inside_a_definition_is_given_with_what_it_means(code: OpenProject) -> None:
     assert [(one.line, one.name, one.target) for one in calls(code, "Store.put")] == [
         (9, "save", "repo:app/base.py#L2-L3"),
         (10, "check", "repo:app/main.py#L20-L21"),
@@ -78,14 +77,14 @@ def test_each_call_inside_a_definition_is_given_with_what_it_means(code: Catalog
     ]
 
 
-def test_a_class_calls_what_its_methods_call(code: Catalog) -> None:
+def test_a_class_calls_what_its_methods_call(code: OpenProject) -> None:
     found = calls(code, "Store")
     assert {one.inside for one in found} == {"Store.put", "Store.check"}
     assert (found[-1].name, found[-1].target) == ("twice", "repo:app/tools.py#L3")
     assert found[-1].text == "return [twice(x) for x in item]"
 
 
-def test_a_name_that_a_function_binds_itself_has_no_target(code: Catalog) -> None:
+def test_a_name_that_a_function_binds_itself_has_no_target(code: OpenProject) -> None:
     assert [(one.name, one.target) for one in calls(code, "local")] == [("twice", "")]
 
 
@@ -120,7 +119,7 @@ def test_calls_of_other_documents_are_found_in_each_language(
     assert found == {"far": f"repo:{there}", "near": f"repo:{here}"}
 
 
-def test_a_limit_leaves_the_total(code: Catalog) -> None:
+def test_a_limit_leaves_the_total(code: OpenProject) -> None:
     found = code.call_method("repo", "callees", ["Store.put"], {"limit": 2})
     assert (len(found), found.total) == (2, 10)
 

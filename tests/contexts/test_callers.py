@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.corpus.code.callers import Receiver, assigned_classes, find_receivers
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 SHAPES = """class Shape:
     def area(self):
@@ -66,7 +65,7 @@ def all_of(thing, shape: Shape, field: "Field"):
 """
 
 
-def _callers(catalog: Catalog, name: str) -> set[tuple[str, int, str]]:
+def _callers(catalog: OpenProject, name: str) -> set[tuple[str, int, str]]:
     return {
         (use.path, use.line, use.basis)
         for use in catalog.call_method("repo", "callers", [name], {})
@@ -74,13 +73,13 @@ def _callers(catalog: Catalog, name: str) -> set[tuple[str, int, str]]:
 
 
 @pytest.fixture
-def shapes(work: Work, catalog_of: Make) -> Catalog:
+def shapes(work: Work, catalog_of: Make) -> OpenProject:
     work.write("shapes.py", SHAPES)
     work.write("uses.py", USES)
     return catalog_of(work.path)
 
 
-def test_callers_of_an_owners_method_leave_out_those_of_others(shapes: Catalog) -> None:
+def test_callers_of_an_owners_method_leave_out_those_of_others(shapes: OpenProject) -> None:
     assert _callers(shapes, "Shape.area") == {
         ("shapes.py", 6, "class"),
         ("shapes.py", 11, "class"),
@@ -93,7 +92,7 @@ def test_callers_of_an_owners_method_leave_out_those_of_others(shapes: Catalog) 
     }
 
 
-def test_a_call_in_a_class_above_may_reach_the_owner(shapes: Catalog) -> None:
+def test_a_call_in_a_class_above_may_reach_the_owner(shapes: OpenProject) -> None:
     assert _callers(shapes, "Square.area") == {
         ("shapes.py", 6, "override"),
         ("shapes.py", 14, "class"),
@@ -105,14 +104,16 @@ def test_a_call_in_a_class_above_may_reach_the_owner(shapes: Catalog) -> None:
     }
 
 
-def test_those_of_the_name_alone_come_last_and_a_plain_name_has_no_basis(shapes: Catalog) -> None:
+def test_those_of_the_name_alone_come_last_and_a_plain_name_has_no_basis(
+    shapes: OpenProject,
+) -> None:
     found = shapes.call_method("repo", "callers", ["Shape.area"], {})
     assert [use.basis for use in found][-2:] == ["name", "name"]
     plain = shapes.call_method("repo", "callers", ["area"], {})
     assert len(plain) == 16 and {use.basis for use in plain} == {""}
 
 
-def test_an_owner_that_is_not_known_leaves_all_in_by_name(shapes: Catalog) -> None:
+def test_an_owner_that_is_not_known_leaves_all_in_by_name(shapes: OpenProject) -> None:
     found = shapes.call_method("repo", "callers", ["Nowhere.area"], {})
     assert {use.basis for use in found} == {"name"} and len(found) == 16
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import BadRequest, Denied, RlmError, Unavailable
 from rlm_mcp.variable import arguments
 from rlm_mcp.variable.protocol import Query
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 
 @pytest.fixture

@@ -6,16 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.corpus.code import tokens
 from rlm_mcp.refs import CharSpan, parse_ref
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 
 @pytest.fixture
-def repo(work: Work, catalog_of: Make) -> Catalog:
+def repo(work: Work, catalog_of: Make) -> OpenProject:
     lines = "".join(f"line {n} of the text\n" for n in range(1, 2_001))
     work.write("long.txt", lines)
     work.write("one.json", '{"k": "\u00e9", "v": [1, 2, 3]}, ' * 2_000)
@@ -23,13 +22,13 @@ def repo(work: Work, catalog_of: Make) -> Catalog:
     return catalog_of(work.path)
 
 
-def test_lines_that_are_asked_for_are_one_part_where_they_fit(repo: Catalog) -> None:
+def test_lines_that_are_asked_for_are_one_part_where_they_fit(repo: OpenProject) -> None:
     parts = repo.chunk("repo:long.txt#L500-L520", tokens=4_000)
     assert [part.ref for part in parts] == ["repo:long.txt#L500-L520"]
     assert parts[0].tokens < 200
 
 
-def test_characters_that_are_asked_for_are_cut_as_characters(repo: Catalog) -> None:
+def test_characters_that_are_asked_for_are_cut_as_characters(repo: OpenProject) -> None:
     whole = repo.full_text("repo:one.json#C100-C9000")
     parts = [
         repo.full_text(part.ref) for part in repo.chunk("repo:one.json#C100-C9000", tokens=500)
@@ -38,7 +37,7 @@ def test_characters_that_are_asked_for_are_cut_as_characters(repo: Catalog) -> N
     assert "".join(parts) == whole
 
 
-def test_a_file_of_one_line_is_cut(repo: Catalog) -> None:
+def test_a_file_of_one_line_is_cut(repo: OpenProject) -> None:
     parts = repo.chunk("repo:one.json", tokens=500)
     assert all(isinstance(parse_ref(part.ref).span, CharSpan) for part in parts)
     texts = [repo.full_text(part.ref) for part in parts]
@@ -46,7 +45,7 @@ def test_a_file_of_one_line_is_cut(repo: Catalog) -> None:
     assert max(len(text.encode()) for text in texts) <= 2_000
 
 
-def test_lines_of_a_commit_are_cut_alone(repo: Catalog) -> None:
+def test_lines_of_a_commit_are_cut_alone(repo: OpenProject) -> None:
     refs = [part.ref for part in repo.chunk("history:HEAD#L3-L8", tokens=4_000)]
     assert [ref.partition("#")[2] for ref in refs] == ["L3-L8"]
 

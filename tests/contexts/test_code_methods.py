@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.corpus.code.symbol_uses import SymbolDefinition, SymbolUse
 from rlm_mcp.errors import BadRequest
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 CORE = '''"""Core."""
 import json
@@ -45,7 +44,7 @@ def test_parse():
 
 
 @pytest.fixture
-def code(work: Work, catalog_of: Make) -> Catalog:
+def code(work: Work, catalog_of: Make) -> OpenProject:
     work.commit(
         "one",
         pkg____init___dot_py="",
@@ -58,23 +57,23 @@ def code(work: Work, catalog_of: Make) -> Catalog:
     return catalog_of(work.path)
 
 
-def _symbols(code: Catalog, *args: str, **kwargs: str) -> list[SymbolDefinition]:
+def _symbols(code: OpenProject, *args: str, **kwargs: str) -> list[SymbolDefinition]:
     found = code.call_method("repo", "symbols", args, kwargs)
     assert all(isinstance(item, SymbolDefinition) for item in found)
     return list(found)
 
 
-def _uses(code: Catalog, method: str, *args: str) -> list[SymbolUse]:
+def _uses(code: OpenProject, method: str, *args: str) -> list[SymbolUse]:
     return list(code.call_method("repo", method, args, {}))
 
 
-def test_symbols_gives_the_whole_span_of_a_definition(code: Catalog) -> None:
+def test_symbols_gives_the_whole_span_of_a_definition(code: OpenProject) -> None:
     found = _symbols(code, "Store")
     assert [(item.ref, item.kind) for item in found] == [("repo:pkg/core.py#L7-L12", "class")]
     assert code.full_text(found[0].ref).startswith("class Store:")
 
 
-def test_symbols_can_be_asked_by_owner_star_and_kind(code: Catalog) -> None:
+def test_symbols_can_be_asked_by_owner_star_and_kind(code: OpenProject) -> None:
     assert [item.owner for item in _symbols(code, "Store.load")] == ["Store"]
     assert _symbols(code, "Other.load") == []
     assert [item.name for item in _symbols(code, "*ar*e")] == ["parse", "test_parse"]
@@ -82,7 +81,7 @@ def test_symbols_can_be_asked_by_owner_star_and_kind(code: Catalog) -> None:
     assert [item.kind for item in _symbols(code, "LIMIT")] == ["constant"]
 
 
-def test_references_say_what_each_line_is(code: Catalog) -> None:
+def test_references_say_what_each_line_is(code: OpenProject) -> None:
     found = _uses(code, "references", "parse")
     assert [(use.path, use.line, use.kind) for use in found] == [
         ("pkg/core.py", 9, "call"),
@@ -95,12 +94,12 @@ def test_references_say_what_each_line_is(code: Catalog) -> None:
     ]
 
 
-def test_callers_name_the_definition_around_a_call(code: Catalog) -> None:
+def test_callers_name_the_definition_around_a_call(code: OpenProject) -> None:
     found = _uses(code, "callers", "parse")
     assert [use.inside for use in found] == ["Store.load", "main", "test_parse"]
 
 
-def test_importers_understand_absolute_and_relative_imports(code: Catalog) -> None:
+def test_importers_understand_absolute_and_relative_imports(code: OpenProject) -> None:
     found = _uses(code, "importers", "pkg/core.py")
     assert [(use.path, use.line) for use in found] == [
         ("pkg/user.py", 1),
@@ -111,7 +110,7 @@ def test_importers_understand_absolute_and_relative_imports(code: Catalog) -> No
         code.call_method("repo", "importers", ["pkg/cores.py"], {})
 
 
-def test_a_map_shows_what_is_used_most_within_its_budget(code: Catalog) -> None:
+def test_a_map_shows_what_is_used_most_within_its_budget(code: OpenProject) -> None:
     text = code.call_method("repo", "map", [], {"tokens": 200})
     assert "repo:pkg/core.py" in text
     assert "def parse(text):" in text
@@ -119,7 +118,7 @@ def test_a_map_shows_what_is_used_most_within_its_budget(code: Catalog) -> None:
     assert len(text) < 200 * 5
 
 
-def test_an_edit_is_parsed_anew(code: Catalog, work: Work) -> None:
+def test_an_edit_is_parsed_anew(code: OpenProject, work: Work) -> None:
     assert len(_symbols(code, "parse")) == 1
     work.write("pkg/more.py", "def parse():\n    pass\n")
     work.write("pkg/core.py", CORE.replace("def parse", "def reparse"))
@@ -202,7 +201,7 @@ def test_a_definition_is_shown_by_the_line_with_its_name(work: Work, catalog_of:
     assert [(i.line, i.text) for i in _symbols(catalog_of(work.path), "f")] == [(1, "f(int x)")]
 
 
-def test_hostile_names_are_only_text(code: Catalog) -> None:
+def test_hostile_names_are_only_text(code: OpenProject) -> None:
     for name in (".*", "(", "a" * 5_000, "*" * 200, "x.y.z.", "\\", "a*b*c*d*e*f*g*h*", ""):
         for method in ("symbols", "references", "callers"):
             assert isinstance(code.call_method("repo", method, [name], {}), list), (method, name)

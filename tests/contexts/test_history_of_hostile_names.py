@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 Rows = dict[str, list[int]]
 
 FORGED = "\x1e" + "a" * 40
@@ -95,7 +94,7 @@ def _sum(found: dict[str, Rows]) -> Rows:
     return totals
 
 
-def _churn(catalog: Catalog) -> tuple[Rows, dict[str, object]]:
+def _churn(catalog: OpenProject) -> tuple[Rows, dict[str, object]]:
     said = catalog.call_method("history", "churn", [], {"limit": 10_000})
     return {
         row["path"]: [row["commits"], row["added"], row["removed"]] for row in said["files"]

@@ -18,6 +18,7 @@ from rlm_mcp.sessions import hooks
 from rlm_mcp.sessions.hooks import SessionPrefetcher
 from rlm_mcp.sessions.session import Session
 from rlm_mcp.variable.protocol import Query, Variable
+from tests.project import OpenProject
 
 RULE = "Never write to the vendor folder, not even in tests."
 
@@ -52,19 +53,21 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def catalog(tmp_path: Path, agent: Path) -> Iterator[Catalog]:
+def catalog(tmp_path: Path, agent: Path) -> Iterator[OpenProject]:
     (tmp_path / "work").mkdir()
-    catalog = Catalog(Settings(roots=(tmp_path / "work",)))
+    catalog = OpenProject(Catalog(Settings(roots=(tmp_path / "work",))))
     yield catalog
     catalog.close()
 
 
-def words(catalog: Catalog) -> list[str]:
+def words(catalog: OpenProject) -> list[str]:
     found = catalog.grep(Query("word: [a-z]+"), "session")
     return [hit.text.split("word: ")[1] for hit in found.hits]
 
 
-def test_session_is_the_transcript_that_a_hook_named_last(agent: Path, catalog: Catalog) -> None:
+def test_session_is_the_transcript_that_a_hook_named_last(
+    agent: Path, catalog: OpenProject
+) -> None:
     apple, pear = transcript(agent, 1, "word: apple"), transcript(agent, 2, "word: pear")
     catalog.handle_hook("prompt", str(apple))
     assert words(catalog) == ["apple"]
@@ -74,7 +77,9 @@ def test_session_is_the_transcript_that_a_hook_named_last(agent: Path, catalog: 
     assert words(catalog) == ["apple"]
 
 
-def test_a_hook_may_come_before_the_transcript_is_written(agent: Path, catalog: Catalog) -> None:
+def test_a_hook_may_come_before_the_transcript_is_written(
+    agent: Path, catalog: OpenProject
+) -> None:
     path = agent / "00000003-0000-4000-8000-000000000000.jsonl"
     catalog.handle_hook("prompt", str(path))
     assert transcript(agent, 3, "word: plum") == path
@@ -82,7 +87,7 @@ def test_a_hook_may_come_before_the_transcript_is_written(agent: Path, catalog: 
 
 
 def test_the_same_session_is_not_opened_anew_with_each_prompt(
-    agent: Path, catalog: Catalog
+    agent: Path, catalog: OpenProject
 ) -> None:
     path = transcript(agent, 1, "word: apple")
     catalog.handle_hook("prompt", str(path))
@@ -92,7 +97,7 @@ def test_the_same_session_is_not_opened_anew_with_each_prompt(
 
 
 def test_a_rule_reaches_the_summariser_and_the_window_after_it(
-    agent: Path, catalog: Catalog
+    agent: Path, catalog: OpenProject
 ) -> None:
     path = transcript(agent, 1, f"A rule for all of this session: {RULE}")
     assert RULE in catalog.handle_hook("before-compaction", str(path))
@@ -102,7 +107,7 @@ def test_a_rule_reaches_the_summariser_and_the_window_after_it(
 
 
 def test_a_file_outside_the_agents_folder_is_never_the_session(
-    tmp_path: Path, agent: Path, catalog: Catalog
+    tmp_path: Path, agent: Path, catalog: OpenProject
 ) -> None:
     outside = transcript(tmp_path, 1, "word: apple")
     link = agent / "link.jsonl"
@@ -132,7 +137,7 @@ def long_transcript(agent: Path, number: int, rule: str) -> Path:
 
 
 def test_a_prompt_begins_the_reading_and_the_compactions_hook_finds_it_read(
-    agent: Path, catalog: Catalog
+    agent: Path, catalog: OpenProject
 ) -> None:
     path = long_transcript(agent, 1, f"A rule: {RULE}")
     catalog.handle_hook("prompt", str(path))
@@ -189,7 +194,7 @@ def test_a_hook_that_comes_before_the_reading_says_what_it_leaves_out(
 
 
 def test_a_transcript_that_is_opened_while_another_begins_is_not_the_session(
-    agent: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    agent: Path, catalog: OpenProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apple, pear = transcript(agent, 1, "word: apple"), transcript(agent, 2, "word: pear")
     catalog.handle_hook("prompt", str(apple))
@@ -206,7 +211,7 @@ def test_a_transcript_that_is_opened_while_another_begins_is_not_the_session(
 
 
 def test_an_older_summary_is_not_taken_for_the_one_that_is_not_written_yet(
-    agent: Path, catalog: Catalog
+    agent: Path, catalog: OpenProject
 ) -> None:
     path = transcript(agent, 1, f"A rule: {RULE}")
     user, reply = (json.loads(line) for line in path.read_text().splitlines())

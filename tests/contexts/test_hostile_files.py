@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import RlmError
 from rlm_mcp.sessions.readers import sqlite_file
+from tests.project import OpenProject
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 
 def test_times_outside_of_the_calendar_are_shown_as_its_ends(

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.confine import Confine
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import Denied, RlmError, Unavailable
 from rlm_mcp.git import find_repository
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 CANARY = "canary-of-a-stranger"
 
 
@@ -28,7 +27,7 @@ def stranger(tmp_path: Path) -> Work:
     return made
 
 
-def seen(catalog: Catalog, *asks: Callable[[], object]) -> str:
+def seen(catalog: OpenProject, *asks: Callable[[], object]) -> str:
     """Return everything that these questions show, errors included."""
     said = []
     for ask in asks:

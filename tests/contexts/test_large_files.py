@@ -8,24 +8,25 @@ from collections.abc import Callable
 import pytest
 
 from rlm_mcp.contexts import large_files
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.variable.protocol import Query
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 CODE = "".join(f"def step_{n}(x):\n    return x + {n}\n\n\n" for n in range(150_000))
 
 
 @pytest.fixture
-def catalog(work: Work, catalog_of: Make) -> Catalog:
+def catalog(work: Work, catalog_of: Make) -> OpenProject:
     work.commit("one", small_dot_py="x = 1\n", big_dot_py=CODE)
     catalog = catalog_of(work.path)
     assert catalog.describe("repo").skipped == {"too large": 1}
     return catalog
 
 
-def test_a_large_file_is_read_searched_chunked_and_outlined_by_its_path(catalog: Catalog) -> None:
+def test_a_large_file_is_read_searched_chunked_and_outlined_by_its_path(
+    catalog: OpenProject,
+) -> None:
     assert catalog.peek("repo:big.py#L9-L10").text == "def step_2(x):\n    return x + 2"
     assert catalog.grep(Query("step_1499.*"), "repo:./big.py").total == 111
     parts = catalog.chunk("repo:big.py", "auto", 20_000)
@@ -38,7 +39,7 @@ def test_a_large_file_is_read_searched_chunked_and_outlined_by_its_path(catalog:
     assert catalog.grep(Query("step_1499.*"), "repo").total == 0
 
 
-def test_a_large_file_is_read_as_it_is_now(catalog: Catalog, work: Work) -> None:
+def test_a_large_file_is_read_as_it_is_now(catalog: OpenProject, work: Work) -> None:
     assert catalog.grep(Query("freshly"), "repo:big.py").total == 0
     work.write("big.py", CODE + "freshly = 1\n")
     assert catalog.grep(Query("freshly"), "repo:big.py").total == 1
@@ -58,7 +59,7 @@ def test_many_large_files_keep_few_open(work: Work, catalog_of: Make) -> None:
 
 
 def test_a_file_that_is_too_large_to_open_is_told(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: OpenProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(large_files, "MAX_BYTES", 1000)
     with pytest.raises(BadRequest, match="more than 1,000; open it by itself"):
@@ -66,6 +67,6 @@ def test_a_file_that_is_too_large_to_open_is_told(
 
 
 @pytest.mark.parametrize(("start", "end"), [(5, 2), (0, 3), (-1, 0)])
-def test_lines_that_are_no_span_are_refused(catalog: Catalog, start: int, end: int) -> None:
+def test_lines_that_are_no_span_are_refused(catalog: OpenProject, start: int, end: int) -> None:
     with pytest.raises(BadRequest, match="is no span"):
         catalog.call_method("repo", "read", ["small.py", start, end], {})

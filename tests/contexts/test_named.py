@@ -12,6 +12,7 @@ from rlm_mcp.cli.main import run_command
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.variable.protocol import Query, to_wire
+from tests.project import OpenProject
 
 NEEDLE = "# The spare key of the observatory hangs behind the barometer.\n"
 LINE = "value = compute(value, step)  # an ordinary line of an ordinary program\n"
@@ -26,13 +27,15 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def catalog(folder: Path) -> Iterator[Catalog]:
-    catalog = Catalog(Settings(roots=(folder,)))
+def catalog(folder: Path) -> Iterator[OpenProject]:
+    catalog = OpenProject(Catalog(Settings(roots=(folder,))))
     yield catalog
     catalog.close()
 
 
-def test_a_large_file_that_was_named_is_searched_and_ranked(catalog: Catalog, folder: Path) -> None:
+def test_a_large_file_that_was_named_is_searched_and_ranked(
+    catalog: OpenProject, folder: Path
+) -> None:
     name = catalog.open_context(str(folder / "big.txt")).name
     found = catalog.grep(Query("observatory"), name)
     assert (found.total, found.exact) == (1, True)
@@ -41,14 +44,14 @@ def test_a_large_file_that_was_named_is_searched_and_ranked(catalog: Catalog, fo
 
 
 def test_in_a_folder_it_is_counted_as_left_out_and_opens_by_its_path(
-    catalog: Catalog, folder: Path
+    catalog: OpenProject, folder: Path
 ) -> None:
     variable = catalog.open_context(str(folder), "whole")
     assert to_wire(variable.describe())["skipped"] == {"too large": 1}
     assert catalog.peek("whole:big.txt#L1-L2", 2).text.startswith("value = compute")
 
 
-def test_a_compressed_text_of_any_name_is_read(catalog: Catalog, folder: Path) -> None:
+def test_a_compressed_text_of_any_name_is_read(catalog: OpenProject, folder: Path) -> None:
     (folder / "notes.txt.gz").write_bytes(gzip.compress(NEEDLE.encode()))
     name = catalog.open_context(str(folder / "notes.txt.gz")).name
     assert catalog.grep(Query("barometer"), name).total == 1
@@ -80,7 +83,7 @@ def test_a_deleted_current_folder_is_said(
 def test_the_largest_documents_are_told_of_how_many(tmp_path: Path) -> None:
     for name, lines in (("a.py", 3), ("b.py", 9), ("c.md", 6)):
         (tmp_path / name).write_text("x = 1\n" * lines)
-    catalog = Catalog(Settings(roots=(tmp_path,)))
+    catalog = OpenProject(Catalog(Settings(roots=(tmp_path,))))
     largest = catalog.get_variable("repo").methods["largest"]
     rows = largest(limit=2)
     assert [(row.ref, row.bytes, row.lines) for row in rows] == [

@@ -5,13 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import BadRequest, Denied, RlmError
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.variable.protocol import Query
-from tests.project import Work, within_a_second
+from tests.project import OpenProject, Work, within_a_second
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 
 def test_a_working_tree_has_tracked_and_untracked_files_without_ignored_ones(

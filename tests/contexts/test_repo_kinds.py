@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import BadRequest, Denied
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.variable.protocol import Query
-from tests.project import ENV, Work, within_a_second
+from tests.project import ENV, OpenProject, Work, within_a_second
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 
 def test_an_empty_repository_opens(work: Work, catalog_of: Make) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import BadRequest, Denied
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.variable.protocol import Query
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 
 @pytest.fixture

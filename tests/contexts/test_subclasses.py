@@ -6,15 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.corpus.code.symbol_uses import Subclass
 from rlm_mcp.errors import BadRequest
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 
-def heirs(catalog: Catalog, name: str, limit: int = 200) -> list[Subclass]:
+def heirs(catalog: OpenProject, name: str, limit: int = 200) -> list[Subclass]:
     return list(catalog.call_method("repo", "subclasses", [name], {"limit": limit}))
 
 
@@ -61,7 +60,7 @@ def test_a_module_of_ruby_and_a_trait_of_php_have_those_that_take_them_in(
 
 
 @pytest.fixture
-def fields(work: Work, catalog_of: Make) -> Catalog:
+def fields(work: Work, catalog_of: Make) -> OpenProject:
     """Two classes of one name in packages that hand them on, as Django has them."""
     for package in ("models", "forms"):
         work.write(f"app/{package}/base.py", f"class Field:\n    {package} = 1\n")
@@ -76,7 +75,7 @@ def fields(work: Work, catalog_of: Make) -> Catalog:
     return catalog_of(work.path)
 
 
-def test_an_owner_tells_apart_classes_of_one_name(fields: Catalog) -> None:
+def test_an_owner_tells_apart_classes_of_one_name(fields: OpenProject) -> None:
     found = heirs(fields, "models.Field")
     assert [(one.name, one.depth, one.basis) for one in found] == [
         ("Char", 1, "module"),
@@ -86,7 +85,7 @@ def test_an_owner_tells_apart_classes_of_one_name(fields: Catalog) -> None:
     assert [one.name for one in heirs(fields, "app.forms.Field")] == ["Text", "Free"]
 
 
-def test_without_an_owner_all_classes_of_the_name_are_meant(fields: Catalog) -> None:
+def test_without_an_owner_all_classes_of_the_name_are_meant(fields: OpenProject) -> None:
     assert [one.name for one in heirs(fields, "Field")] == ["Java", "Char", "Text", "Free", "Email"]
 
 

@@ -90,7 +90,7 @@ def desk(tmp_path: Path) -> Desks:
                 (folder / f"f{number}.txt").write_text("".join(lines))
         tools = {tool.name: tool.source for tool in toolbox.read_tools()}
         events: list[Event] = []
-        chosen = replace(Settings(roots=(folder,)), **settings)
+        chosen = replace(Settings(roots=(folder,), spend="allow"), **settings)
         workspace = Workspace(
             chosen, tools, promptbook.read_prompts().texts_by_name, on_event=events.append
         )

@@ -17,8 +17,8 @@ def test_child_runs_nest_as_deep_as_allowed_and_no_deeper(desk: Desks, depth: in
     async def go() -> None:
         async with desk(max_depth=depth, max_seconds=50) as d:
             code = (
-                "from rlm_mcp.sdk import run\n"
-                "a = run(['go on', 'also ' + str(len(context))], mode='recursive')\n"
+                "from rlm_mcp.sdk import rlm_query\n"
+                "a = rlm_query(['go on', 'also ' + str(len(context))], mode='recursive')\n"
                 "FINAL('(' + str(a[0]) + ')')"
             )
             d.use(scripted([cell(code)]))
@@ -37,8 +37,8 @@ def test_parallel_children_of_children_draw_on_one_budget(desk: Desks) -> None:
     async def go() -> None:
         async with desk(max_depth=5, max_calls=40, max_seconds=50) as d:
             code = (
-                "from rlm_mcp.sdk import run\n"
-                "a = run(['left', 'right'], mode='recursive')\n"
+                "from rlm_mcp.sdk import rlm_query\n"
+                "a = rlm_query(['left', 'right'], mode='recursive')\n"
                 "FINAL(str([str(x) for x in a]) + str(len(context)))"
             )
             model = scripted([cell(code)])
@@ -57,8 +57,8 @@ def test_a_child_can_be_held_to_a_schema(desk: Desks) -> None:
         async with desk() as d:
             wanted = '{"type": "object", "properties": {"failure": {"type": "string"}}}'
             root = cell(
-                "from rlm_mcp.sdk import run\n"
-                f"a = run(['child'], mode='recursive', schema={wanted!r})\n"
+                "from rlm_mcp.sdk import rlm_query\n"
+                f"a = rlm_query(['child'], mode='recursive', schema={wanted!r})\n"
                 "FINAL(a[0]['failure'] + str(a.done) + str(len(repo) * 0))"
             )
             children = [
@@ -84,8 +84,9 @@ def test_a_child_sees_its_own_text_and_nothing_else(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
             root = cell(
-                "from rlm_mcp.sdk import run\n"
-                "a = run(['count', 'count'], mode='recursive', contexts=['alpha beta', 'gamma'])\n"
+                "from rlm_mcp.sdk import rlm_query\n"
+                "a = rlm_query(['count', 'count'], mode='recursive', "
+                "contexts=['alpha beta', 'gamma'])\n"
                 "FINAL(' | '.join(str(x) for x in a) + str(len(repo) * 0))"
             )
             child = cell(
@@ -110,8 +111,8 @@ def test_cancelling_stops_cell_calls_and_children_within_a_second(desk: Desks) -
             async def reply(request: ModelRequest) -> str:
                 if request.purpose == "root" and "child" not in request.messages[0].text:
                     return cell(
-                        "from rlm_mcp.sdk import run\n"
-                        "run(['child one', 'child two'], mode='recursive')"
+                        "from rlm_mcp.sdk import rlm_query\n"
+                        "rlm_query(['child one', 'child two'], mode='recursive')"
                     )
                 if request.purpose == "root":
                     return cell("llm_query_batched(['slow', 'slower'])")

@@ -196,7 +196,7 @@ def test_mode_environment_has_no_sub_calls(desk: Desks) -> None:
             model = scripted(
                 [
                     cell("print('llm_query' in dir(), 'llm_query_batched' in dir())"),
-                    cell("from rlm_mcp.sdk import ask\nask('x')"),
+                    cell("from rlm_mcp.sdk import llm_query\nllm_query('x')"),
                     cell("print(len(repo))\nFINAL('x')"),
                 ]
             )

@@ -53,8 +53,8 @@ class Bank:
             return cell(f"a = llm_query_batched([f'{number} {{n}} {name}' for n in range({many})])")
         usd, calls = self.chance.uniform(0.001, 0.1), self.chance.randrange(1, 12)
         return cell(
-            "from rlm_mcp.sdk import run\n"
-            f"a = run(['one {number} {name}', 'two {number} {name}'], mode='recursive', "
+            "from rlm_mcp.sdk import rlm_query\n"
+            f"a = rlm_query(['one {number} {name}', 'two {number} {name}'], mode='recursive', "
             f"max_usd={usd}, max_calls={calls})"
         )
 
@@ -106,8 +106,8 @@ def test_a_child_takes_the_model_the_schema_and_the_refs_that_it_is_given(
         }
     )
     code = (
-        "from rlm_mcp.sdk import run\n"
-        "a = run(['Count the lines'], 'anthropic:claude-sonnet-5-5', refs='repo:f1.txt', "
+        "from rlm_mcp.sdk import rlm_query\n"
+        "a = rlm_query(['Count the lines'], 'anthropic:claude-sonnet-5-5', refs='repo:f1.txt', "
         f"mode='recursive', schema={wanted!r})\n"
         "FINAL(str(a[0]['lines'] + 1) + ' of ' + str(len(repo) > 0))"
     )
@@ -177,9 +177,9 @@ def test_a_cancelled_tree_of_five_levels_leaves_nothing_behind(desk: Desks) -> N
                     waiting.set()
                     await asyncio.sleep(60)
                 code = (
-                    "from rlm_mcp.sdk import run\n"
+                    "from rlm_mcp.sdk import rlm_query\n"
                     "try:\n"
-                    "    run(['left', 'right'], mode='recursive', max_depth=5)\n"
+                    "    rlm_query(['left', 'right'], mode='recursive', max_depth=5)\n"
                     "except RuntimeError:\n"
                     "    pass\n"
                     "llm_query_batched(['slow', 'slower'])"

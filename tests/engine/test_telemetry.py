@@ -41,8 +41,8 @@ def test_runs_and_calls_are_nested_spans_without_texts(desk: Desks) -> None:
             spans = RunSpans(provider.get_tracer("test"))
             d.workspace.services.listeners += (spans.on_event,)
             code = (
-                "from rlm_mcp.sdk import run\nllm_query('x')\n"
-                "run(['child'], mode='recursive') if 'child' not in answer else 0\n"
+                "from rlm_mcp.sdk import rlm_query\nllm_query('x')\n"
+                "rlm_query(['child'], mode='recursive') if 'child' not in answer else 0\n"
                 "FINAL('done' + str(len(repo)))"
             )
             d.use(scripted([cell(code)]))

@@ -30,9 +30,9 @@ def sub(text: str) -> str | ModelError:
 CELLS = [
     cell("h = grep('line 7 of file 3')\nprint(h.shown)"),
     cell(
-        "from rlm_mcp.sdk import run\n"
+        "from rlm_mcp.sdk import rlm_query\n"
         "a = llm_query_batched(['good', 'bad', 'better'])\n"
-        "c = run(['and the child?'], mode='recursive')\nprint(a.done, c[0])"
+        "c = rlm_query(['and the child?'], mode='recursive')\nprint(a.done, c[0])"
     ),
     cell("FINAL('at ' + h[0].ref)"),
 ]

@@ -76,8 +76,8 @@ def test_many_runs_of_one_cell_share_one_budget(desk: Desks) -> None:
             model = scripted([cell("print(len(repo))")])
             d.use(model)
             code = (
-                "from rlm_mcp.sdk import run\n"
-                "a = run(['q%d' % n for n in range({})], mode='recursive')\nprint(a.done)"
+                "from rlm_mcp.sdk import rlm_query\n"
+                "a = rlm_query(['q%d' % n for n in range({})], mode='recursive')\nprint(a.done)"
             )
             assert await d.execute(code.format(4)) == "0"
             assert len(model.requests) <= 5

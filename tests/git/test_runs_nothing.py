@@ -17,15 +17,15 @@ import pytest
 
 from rlm_mcp import promptbook, toolbox
 from rlm_mcp.config import Settings
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.engine import Workspace
 from rlm_mcp.errors import RlmError
 from rlm_mcp.git import command
 from rlm_mcp.refs import Ref
 from rlm_mcp.variable.protocol import Query
 from tests.git.traps import COMMANDS, KEY, NESTS, Nest, make_nest, run_carelessly
+from tests.project import OpenProject
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 GIVEN: dict[str, Any] = {
     "path": "a.py", "name": "two", "symbol": "two", "pattern": "return", "question": "two",
     "commit": "HEAD", "rev": "HEAD~1", "revs": "v1.0..HEAD", "a": "v1.0", "b": "HEAD",
@@ -51,7 +51,7 @@ def nest(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return made
 
 
-def asked_everything(catalog: Catalog) -> Iterator[Callable[[], object]]:
+def asked_everything(catalog: OpenProject) -> Iterator[Callable[[], object]]:
     """Give every question that a variable over git answers, methods as they are registered."""
     for source in (
         "repo@HEAD",
@@ -85,7 +85,7 @@ def asked_everything(catalog: Catalog) -> Iterator[Callable[[], object]]:
         yield partial(catalog.full_text, ref)
 
 
-def _root(catalog: Catalog) -> Path:
+def _root(catalog: OpenProject) -> Path:
     return catalog.settings.roots[0]
 
 

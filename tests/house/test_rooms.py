@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "config", "refs", "plurals", "confine", "programs"}
+OPEN_TO_ALL = {"errors", "config", "refs", "plurals", "confine", "programs", "tool_table"}
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -39,6 +39,7 @@ ROOMS: dict[str, set[str]] = {
         "variable",
         "corpus",
         "redact",
+        "sdk",
         "viewer",
         "toolbox",
         "promptbook",
@@ -58,6 +59,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "plurals": set(),
     "programs": set(),
+    "tool_table": set(),
     "config": {"errors"},
     "refs": {"errors"},
 }

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import BadRequest, Denied
 from rlm_mcp.logs.logs import Logs
+from tests.project import OpenProject
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 STEPS = "".join(f"2026-03-14 09:00:{n:02} INFO step {n} done\n" for n in range(40))
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.corpus.search import large_file
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.variable.protocol import Query
+from tests.project import OpenProject
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def opened(folder: Path, catalog_of: Make, text: str | bytes) -> Catalog:
+def opened(folder: Path, catalog_of: Make, text: str | bytes) -> OpenProject:
     """Open a log of that text as `app`."""
     (folder / "app.log").write_bytes(text.encode() if isinstance(text, str) else text)
     catalog = catalog_of(folder)

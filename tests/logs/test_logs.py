@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import BadRequest, Denied, RlmError
 from rlm_mcp.logs import log_files
 from rlm_mcp.variable.protocol import Query
+from tests.project import OpenProject
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 
 
 @pytest.fixture

@@ -192,7 +192,10 @@ def by_cpython(cell: Cell) -> Result:
 
 def sandbox_for_cells() -> Sandbox:
     """Return an environment with the same inputs; the texts are mapped contexts."""
-    made = Sandbox(limits=SandboxLimits(seconds=20), host=functions())
+    lent = {f"lent_{name}": function for name, function in functions().items()}
+    made = Sandbox(limits=SandboxLimits(seconds=20), host=lent)
+    # The names of tools are not lent: a cell binds them to what stands in for the tools here.
+    made.execute("\n".join(f"{name} = lent_{name}" for name in functions()))
     for name, text in texts().items():
         with tempfile.TemporaryFile() as file:
             data = text.encode()

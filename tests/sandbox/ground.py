@@ -17,6 +17,7 @@ from typing import Any
 
 from rlm_mcp.sandbox import Attachment, Sandbox, SandboxLimits, SandboxOutcome
 
+GREP_TOOL = Path(__file__).parents[2] / "tools" / "grep.py"
 ATTACKS = Path(__file__).parent / "attacks" / "attacks.jsonl"
 SECONDS = 0.3
 MEMORY_SECONDS = 2.0
@@ -139,10 +140,9 @@ class Ground:
             "probe": self.probe,
             "echo": lambda value: value,
             "data": lambda: self.shared,
-            "grep": lambda pattern: [pattern],
-            "variable": lambda name, method, args, kwargs: self.probe(name, method, args, kwargs),
-            "scan": self.probe,
-            "ask": self.probe,
+            "call_method": self.probe,
+            "grep": self.probe,
+            "llm_query": self.probe,
         }
 
 
@@ -184,7 +184,12 @@ def judge(attack: Attack, place: Ground, *, language: bool, kernel: bool) -> Ver
     place.received.clear()
     place.strange.clear()
     with Sandbox(
-        limits=limits, host=place.host(), language=language, kernel=kernel, reduced=not kernel
+        limits=limits,
+        host=place.host(),
+        tools={"grep": GREP_TOOL.read_text()},
+        language=language,
+        kernel=kernel,
+        reduced=not kernel,
     ) as sandbox:
         with open(__file__, "rb") as file:
             size = os.fstat(file.fileno()).st_size

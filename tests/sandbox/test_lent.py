@@ -12,7 +12,7 @@ from tests.sandbox.conftest import Make
 
 TOOL = '''
 """A tool."""
-from rlm_mcp.sdk import Text, scan
+from rlm_mcp.sdk import Text, grep
 
 def count(pattern: str, limit: int = 3) -> Text:
     """Count."""

@@ -175,7 +175,9 @@ def test_surrogates_and_control_characters_come_out_printable(make: Make) -> Non
 def test_an_attached_context_is_read_and_called(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "pack"
     path.write_bytes("deadold text\nfirst line\nsecond ünï\n".encode())
-    box = make(host={"variable": lambda name, method, args, kwargs: [name, method, args, kwargs]})
+    box = make(
+        host={"call_method": lambda name, method, args, kwargs: [name, method, args, kwargs]}
+    )
     with open(path, "rb") as file:
         methods = {"symbols": "symbols(kind='all'): list definitions"}
         spans = [(13, 11), (24, 13)]
@@ -238,7 +240,7 @@ def test_only_regular_files_can_be_attached(make: Make) -> None:
 
 
 def test_a_context_without_text_has_its_methods_alone(make: Make) -> None:
-    box = make(host={"variable": lambda **call: call["method"]})
+    box = make(host={"call_method": lambda **call: call["method"]})
     box.attach_variable(
         "history", Attachment("history", "90 commits", None, {"log": "log(n): commits"})
     )

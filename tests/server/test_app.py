@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from rlm_mcp import toolbox
 from rlm_mcp.config import Settings, config_dir
-from rlm_mcp.server.app import ALWAYS_LOADED
+from rlm_mcp.tool_table import TOOL_ROWS
 from tests.server.talk import Talk, in_memory
 
 
@@ -26,22 +25,26 @@ def era(request: pytest.FixtureRequest, settings: Settings) -> Any:
 
 def test_the_tools_are_listed_in_order_with_hints_and_marks(era: Talk) -> None:
     tools = era.run(era.client.list_tools()).tools
-    assert tuple(tool.name for tool in tools) == toolbox.TOOL_ORDER
-    reading = {tool.name for tool in tools if tool.annotations and tool.annotations.read_only_hint}
-    assert reading == {"contexts", "peek", "grep", "outline", "chunk"}
+    assert [tool.name for tool in tools] == list(TOOL_ROWS)
+    for tool in tools:
+        hints = tool.annotations
+        assert hints is not None, tool.name
+        assert bool(hints.read_only_hint) == (tool.name not in ("llm_query", "rlm_query"))
+        assert hints.destructive_hint is False and hints.open_world_hint is False
+        assert hints.title and hints.title[0].isupper() and len(hints.title) <= 40
     marked = {tool.name for tool in tools if (tool.meta or {}).get("anthropic/alwaysLoad")}
-    assert marked == ALWAYS_LOADED
-    assert 2 <= len(marked) <= 4
+    assert marked == {"contexts", "peek", "grep", "execute", "rlm_query"}
     assert all(tool.output_schema is None for tool in tools)
 
 
-def test_the_whole_list_costs_at_most_two_thousand_tokens(talk: Talk) -> None:
+def test_the_whole_list_as_it_is_sent_costs_at_most_1130_tokens(talk: Talk) -> None:
     tools = talk.run(talk.client.list_tools()).tools
-    text = json.dumps([tool.model_dump(by_alias=True, exclude_none=True) for tool in tools])
-    assert len(text) / 4 <= 2_000
+    sent = [tool.model_dump(by_alias=True, exclude_none=True) for tool in tools]
+    text = json.dumps(sent, separators=(",", ":"))
+    assert len(text) / 4 <= 1_130
     # Closer to how tokenizers cut: short words and every run of signs count one.
     pieces = re.findall(r"[A-Za-z]{1,7}|\d{1,3}|[^\w\s]+|_", text)
-    assert len(pieces) <= 2_000
+    assert len(pieces) <= 1_600
 
 
 def test_the_instructions_reach_the_client_whole(era: Talk) -> None:
@@ -94,6 +97,16 @@ def test_a_long_window_goes_on_at_a_ref_of_its_own_file(talk: Talk) -> None:
         ref = onward[1] if onward else ""
         assert not ref or ref.startswith("repo:many.txt#L")
     assert seen == 5_000
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "7", '"x"', "true", "null", "-1.5", " [] ", "[[{}]]"])
+def test_a_reply_is_never_bare_json_without_an_object(text: str, talk: Talk) -> None:
+    said = talk.call("execute", code=f"print({text!r})").text
+    with pytest.raises(ValueError):
+        json.loads(said)
+    assert text.strip() in said
+    kept = talk.call("execute", code="print({!r})".format('{"a": 1}')).text
+    assert kept == '{"a": 1}'
 
 
 def test_cells_keep_their_variables(talk: Talk) -> None:
@@ -227,8 +240,8 @@ def test_a_users_tool_runs_in_the_sandbox_like_ours(settings: Settings, reposito
     tools = config_dir() / "tools"
     tools.mkdir(parents=True)
     (tools / "shout.py").write_text(
-        "from rlm_mcp.sdk import scan\n\n\ndef shout(word: str) -> str:\n"
-        '    """Count a word loudly."""\n    return f"{scan(word).total} TIMES"\n'
+        "from rlm_mcp.sdk import grep\n\n\ndef shout(word: str) -> str:\n"
+        '    """Count a word loudly."""\n    return f"{grep(word).total} TIMES"\n'
     )
     (tools / "leak.py").write_text(
         'def leak() -> str:\n    """Read a file."""\n    return open("/etc/passwd").read()\n'

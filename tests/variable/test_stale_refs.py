@@ -7,53 +7,52 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.contexts.catalog import Catalog
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.variable.protocol import Query
-from tests.project import Work
+from tests.project import OpenProject, Work
 
-Make = Callable[..., Catalog]
+Make = Callable[..., OpenProject]
 CODE = "import os\n\n\ndef pay(x):\n    return x\n\n\ndef get(x):\n    return pay(x)\n"
 
 
 @pytest.fixture
-def catalog(work: Work, catalog_of: Make) -> Catalog:
+def catalog(work: Work, catalog_of: Make) -> OpenProject:
     work.commit("one", a_dot_py=CODE)
     return catalog_of(work.path)
 
 
-def note(catalog: Catalog, ref: str) -> str:
+def note(catalog: OpenProject, ref: str) -> str:
     return catalog.peek(ref).note
 
 
-def by_grep(catalog: Catalog) -> str:
+def by_grep(catalog: OpenProject) -> str:
     return catalog.grep(Query("def get"), "repo").hits[0].ref
 
 
-def by_rank(catalog: Catalog) -> str:
+def by_rank(catalog: OpenProject) -> str:
     return catalog.search("get", "repo:a.py")[0].ref
 
 
-def by_outline(catalog: Catalog) -> str:
+def by_outline(catalog: OpenProject) -> str:
     return next(item.ref for item in catalog.outline("repo:a.py").items if item.name == "get")
 
 
-def by_symbols(catalog: Catalog) -> str:
+def by_symbols(catalog: OpenProject) -> str:
     ref: str = catalog.call_method("repo", "symbols", ["get"], {})[0].ref
     return ref
 
 
-def by_peek(catalog: Catalog) -> str:
+def by_peek(catalog: OpenProject) -> str:
     return catalog.peek("repo:a.py#L8-L9").ref
 
 
-def by_chunk(catalog: Catalog) -> str:
+def by_chunk(catalog: OpenProject) -> str:
     return catalog.chunk("repo:a.py", "lines", 5)[-1].ref
 
 
 @pytest.mark.parametrize("give", [by_grep, by_rank, by_outline, by_symbols, by_peek, by_chunk])
 def test_lines_that_moved_are_found_again(
-    catalog: Catalog, work: Work, give: Callable[[Catalog], str]
+    catalog: OpenProject, work: Work, give: Callable[[OpenProject], str]
 ) -> None:
     ref = give(catalog)
     text = catalog.full_text(ref)
@@ -66,13 +65,13 @@ def test_lines_that_moved_are_found_again(
     assert note(catalog, ref) == "", "it has been given anew"
 
 
-def test_an_edit_elsewhere_in_the_file_is_no_news(catalog: Catalog, work: Work) -> None:
+def test_an_edit_elsewhere_in_the_file_is_no_news(catalog: OpenProject, work: Work) -> None:
     ref = by_grep(catalog)
     work.write("a.py", CODE + "more = 1\n")
     assert note(catalog, ref) == ""
 
 
-def test_lines_that_are_gone_are_said_to_be(catalog: Catalog, work: Work) -> None:
+def test_lines_that_are_gone_are_said_to_be(catalog: OpenProject, work: Work) -> None:
     first, last = by_grep(catalog), by_peek(catalog)
     work.write("a.py", CODE.replace("get", "fetch"))
     assert note(catalog, first) == (
@@ -94,7 +93,7 @@ def test_of_the_same_line_twice_the_nearest_is_meant(work: Work, catalog_of: Mak
     assert "now repo:a.txt#L6" in note(catalog, ref)
 
 
-def test_a_revision_does_not_change(catalog: Catalog, work: Work) -> None:
+def test_a_revision_does_not_change(catalog: OpenProject, work: Work) -> None:
     ref = catalog.grep(Query("def get"), "repo@HEAD").hits[0].ref
     work.write("a.py", "x = 1\n")
     work.commit("two")

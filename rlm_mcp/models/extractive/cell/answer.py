@@ -11,7 +11,7 @@ from rlm_mcp.models.extractive.cell.past import Past
 from rlm_mcp.models.extractive.cell.pending import Pending
 from rlm_mcp.models.extractive.cell.project import Project
 from rlm_mcp.models.extractive.cell.report import Report, attempt, stage
-from rlm_mcp.sdk import rank, read
+from rlm_mcp.sdk import peek, search
 
 if TYPE_CHECKING:
     from rlm_mcp.models.extractive.question import Question
@@ -61,8 +61,8 @@ def other(report: Report, asked: Question, place: str, kind: str, variable: Any)
         stage(found.phrase, text)
     for name in asked.names:
         stage(found.lines, name)
-    for hit in attempt(rank, asked.topic, place, 8) if asked.words or not report.facts else []:
+    for hit in attempt(search, asked.topic, place, 8) if asked.words or not report.facts else []:
         if hit.ref not in report.shown and len(report.parts) < 12:
             report.shown[hit.ref] = []
-            rows = str(read(hit.ref, 10)).strip("\n").split("\n")[:10]
+            rows = str(peek(hit.ref, 10)).strip("\n").split("\n")[:10]
             report.parts.append(f"Fits: {hit.ref}\n" + "\n".join("> " + row for row in rows))

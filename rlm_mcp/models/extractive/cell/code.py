@@ -23,7 +23,7 @@ from rlm_mcp.models.extractive.cell.report import (
     stage,
     tested,
 )
-from rlm_mcp.sdk import outline_of, rank, scan
+from rlm_mcp.sdk import grep, outline, search
 
 if TYPE_CHECKING:
     from rlm_mcp.models.extractive.question import Question
@@ -134,7 +134,7 @@ class Code:
 
     def contents(self, ref: str) -> None:
         """Tell what a document defines."""
-        rows = [row for row in attempt(outline_of, ref, 400) if "#L" in row.ref]
+        rows = [row for row in attempt(outline, ref, 400) if "#L" in row.ref]
         rows.sort(key=lambda row: (not self.fits(row.name), row.kind == "constant"))
         for row in rows[:14]:
             head, first, _ = span(row.ref)
@@ -155,7 +155,7 @@ class Code:
     def survey(self) -> None:
         """Tell what there is on the whole: its folders, its readme, what is used most."""
         report, place = self.report, self.place
-        for row in attempt(outline_of, place, 14):
+        for row in attempt(outline, place, 14):
             if row.kind == "folder" and not built(row.ref):
                 report.fact(f"folder {row.name} ({row.detail}): {row.ref}")
         readmes = attempt(self.variable.files, "README*")
@@ -178,7 +178,7 @@ class Code:
         for ref in self.scope or [self.place]:
             marked = name.isupper() and name.isalpha()  # TODO is no part of "autodoc"
             pattern = rf"\b{name}\b" if marked else re.escape(name)
-            hits = scan(pattern, ref, 10 if listing else 3, not marked)
+            hits = grep(pattern, ref, 10 if listing else 3, not marked)
             case = "" if marked else ", in any case"
             if not hits:
                 self.report.fact(f"No line of {ref} holds {name}{case}")
@@ -204,7 +204,7 @@ class Code:
     def unknown(self, name: str) -> None:
         """Say that a name is defined nowhere, and how often it is mentioned."""
         refs = self.given or [self.place]
-        looked = [scan(re.escape(name), ref, 1, True) for ref in refs]
+        looked = [grep(re.escape(name), ref, 1, True) for ref in refs]
         hits = next((one for one in looked if one), looked[0])
         if not hits:
             self.report.fact(f"No line of {', '.join(refs)} holds {name}, in any case")
@@ -225,7 +225,7 @@ class Code:
             runs = [" ".join(words[at : at + many]) for at in range(len(words) - many + 1)]
             wanted.append("|".join(re.escape(run) for run in runs))
         for number, pattern in enumerate(wanted[:8]):
-            hits = scan(pattern, ref, 200)
+            hits = grep(pattern, ref, 200)
             if hits:
                 like = "are like it" if number == 0 and len(fixed) > 1 else "hold a part of it"
                 like = (
@@ -239,7 +239,7 @@ class Code:
         """Quote where a text stands, word for word: a message first where code raises it."""
         found: list[Any] = []
         for ref in self.scope or [self.place]:
-            hits = scan(re.escape(text), ref, 200) or scan(re.escape(text), ref, 200, True)
+            hits = grep(re.escape(text), ref, 200) or grep(re.escape(text), ref, 200, True)
             if not hits:
                 self.report.fact(f"No line of {ref} holds the words {code_of(text)} as they are")
             found += hits or self.loosely(text, ref)
@@ -274,7 +274,7 @@ class Code:
         if not found:  # in no language that is parsed: a setting, a label, a target
             verb, noun = "set", "Setting"
             set_to = r"^\s*\W?" + re.escape(name) + r"\W?\s*(?::=|=|:)(?:[^=]|$)"
-            hits = [hit for hit in attempt(scan, set_to, self.place, 20) if not tested(hit.ref)]
+            hits = [hit for hit in attempt(grep, set_to, self.place, 20) if not tested(hit.ref)]
             found = [(hit.ref, hit.text) for hit in hits[:3]]
         for ref, text in found[:2]:
             head, first, end = span(ref)
@@ -311,7 +311,7 @@ class Code:
     def passages(self, limit: int) -> None:
         """Quote what ranks best, within the function or section that it stands in."""
         refs = self.scope or [self.place]
-        hits = [hit for ref in refs for hit in attempt(rank, self.asked.topic, ref, limit + 4)]
+        hits = [hit for ref in refs for hit in attempt(search, self.asked.topic, ref, limit + 4)]
         hits.sort(key=lambda hit: built(hit.ref))
         for hit in hits[:limit]:
             self.around(hit, 11)

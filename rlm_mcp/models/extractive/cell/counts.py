@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, some, span, tested
-from rlm_mcp.sdk import scan
+from rlm_mcp.sdk import grep
 
 if TYPE_CHECKING:
     from rlm_mcp.models.extractive.question import Question
@@ -49,7 +49,7 @@ class Counts:
             own = ref.partition(":")[2]
             glob = f"{own}**/*.{{{LANGUAGES[language]}}}"
             paths = attempt(self.variable.files, glob)
-            total = scan("^", f"{self.place}:{glob}", 1).total if paths and kind == "line" else 0
+            total = grep("^", f"{self.place}:{glob}", 1).total if paths and kind == "line" else 0
             what = f"{some(total, 'line')} in " * (kind == "line")
             self.report.fact(f"{what}{some(len(paths), 'document')} of {language} in {ref}")
             return True
@@ -58,7 +58,7 @@ class Counts:
             paths = attempt(self.variable.files, own + "**" if own else "**")
             self.report.fact(f"{some(len(paths), 'document')} in {ref}")
             return bool(paths)
-        found = scan("^", ref, 1)
+        found = grep("^", ref, 1)
         self.report.fact(
             f"{some(found.total, 'line')} in {some(found.documents, 'document')} of {ref}"
         )

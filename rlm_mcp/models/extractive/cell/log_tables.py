@@ -14,7 +14,7 @@ from rlm_mcp.models.extractive.cell.report import (
     stage,
 )
 from rlm_mcp.models.extractive.cell.tallies import LINES, Tallies, status
-from rlm_mcp.sdk import read, scan
+from rlm_mcp.sdk import grep, peek
 
 if TYPE_CHECKING:
     from rlm_mcp.models.extractive.question import Question
@@ -78,11 +78,11 @@ class LogTables:
             f"in {kinds} (grouped approximately)"
         )
         for form in forms["templates"][:8]:
-            text = code_of(str(read(form["first"], 1)), 300)
+            text = code_of(str(peek(form["first"], 1)), 300)
             self.report.fact(f"{some(form['count'], 'time')}, first {form['first']} {text}")
         if re.search(r"\b(?:last|latest|newest|most recent)\b", self.asked.text, re.IGNORECASE):
             last = max(forms["templates"], key=lambda form: (form["last_time"], form["last"]))
-            text = code_of(str(read(last["last"], 1)), 300)
+            text = code_of(str(peek(last["last"], 1)), 300)
             self.report.fact(f"The last: {last['last']} {text}")
         first = self.variable.first_error(since=since, path=path) if level == "error" else None
         if first and first["record"]:
@@ -99,14 +99,14 @@ class LogTables:
             f"in {some(forms['total'], 'form')}"
         )
         for form in forms["templates"]:
-            text = code_of(str(read(form["first"], 1)), 300)
+            text = code_of(str(peek(form["first"], 1)), 300)
             self.report.fact(f"{some(form['count'], 'time')}, first {form['first']} {text}")
 
     def statuses(self, ref: str) -> bool:
         """Tell how many requests ended with a status that the question names, first and last."""
         told = False
         for number in re.findall(r"(?<![\w:.-])[1-5]\d\d(?![\w:.-])", self.asked.text):
-            found = scan(status(number), ref, LINES)
+            found = grep(status(number), ref, LINES)
             for label, hit in zip(("first", "last"), found[:1] + found[1:][-1:], strict=False):
                 many = f"{some(found.total, 'line')} of {ref} with the status {number}"
                 if label == "last" and len(found) < found.total:
@@ -120,7 +120,7 @@ class LogTables:
         numbers = re.findall(r"(?<![\w:.-])\d{2,}(?![\w:.-])", self.asked.text)
         every = "line" in self.asked.counted and not self.asked.words
         for number in numbers or [""] * every:
-            found = scan(rf"\b{number}\b" if number else "^", ref, 1)
+            found = grep(rf"\b{number}\b" if number else "^", ref, 1)
             holding = f" {does(found.total, 'hold')} {number}" * bool(number)
             for hit in found:
                 first = f"; the first is {hit.ref} {code_of(hit.text, 300)}"

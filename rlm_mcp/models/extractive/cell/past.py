@@ -15,7 +15,7 @@ from rlm_mcp.models.extractive.cell.report import (
     span,
     stage,
 )
-from rlm_mcp.sdk import rank, read
+from rlm_mcp.sdk import peek, search
 
 if TYPE_CHECKING:
     from rlm_mcp.models.extractive.question import Question
@@ -137,7 +137,7 @@ class Past:
         order = sorted((self.number(tag), tag) for tag in plain if self.number(tag))
         self.report.fact(f"{some(len(order), 'tag')} of {self.place} with the number of a release")
         for _, tag in order[::-1][:5]:
-            rows = str(read(f"{self.place}:{plain[tag]}", 4)).split("\n")
+            rows = str(peek(f"{self.place}:{plain[tag]}", 4)).split("\n")
             day = next((row[5:].strip()[:10] for row in rows if row.startswith("Date:")), "")
             commit = rows[0].removeprefix("commit ")[:12]
             self.report.fact(f"{tag}: {day} {self.place}:{commit}")
@@ -312,9 +312,9 @@ class Past:
 
     def messages(self) -> None:
         """Name the commits whose messages fit the question."""
-        for hit in attempt(rank, self.asked.topic, self.place, 5):
+        for hit in attempt(search, self.asked.topic, self.place, 5):
             head = hit.ref.split("#")[0]
-            rows = str(read(head, 12)).split("\n")
+            rows = str(peek(head, 12)).split("\n")
             indented = [row.strip() for row in rows if row.startswith("    ")]
             subject = [*indented, hit.text.strip()][0]
             if head not in "".join(self.report.facts):

@@ -15,7 +15,7 @@ from rlm_mcp.models.extractive.cell.report import (
     some,
     tested,
 )
-from rlm_mcp.sdk import scan
+from rlm_mcp.sdk import grep
 
 if TYPE_CHECKING:
     from rlm_mcp.models.extractive.question import Question
@@ -133,12 +133,12 @@ class Project:
         length = LENGTHS.get(key, 0)
         for path in self.found(globs)[:6]:
             head = address(self.place, path)
-            for hit in attempt(scan, pattern, head, 3)[: MOST.get(key, 3)]:
+            for hit in attempt(grep, pattern, head, 3)[: MOST.get(key, 3)]:
                 self.report.quote(f"From {path}:", head, hit.line, hit.line + length)
 
     def in_code(self, key: str, pattern: str) -> None:
         """Tell the lines of code that say something."""
-        found = [hit for ref in self.scope() for hit in attempt(scan, pattern, ref, 1_000)]
+        found = [hit for ref in self.scope() for hit in attempt(grep, pattern, ref, 1_000)]
         hits = [hit for hit in found if not built(hit.ref)]
         if key == "environment" and re.search(r"\bread|\buse", self.asked.text):
             hits = [hit for hit in hits if not re.search(WRITTEN, hit.text)]
@@ -163,7 +163,7 @@ class Project:
         for path in self.found(TOLD_IN)[:8]:
             head = address(self.place, path)
             command = TOOLS.format(telling=telling)
-            for hit in attempt(scan, command, head, 3)[:3]:
+            for hit in attempt(grep, command, head, 3)[:3]:
                 section = hit.text.startswith("[")
                 first, last = (0, 11) if section else (-3, 5)
                 self.report.quote(f"From {path}:", head, max(1, hit.line + first), hit.line + last)

@@ -16,7 +16,7 @@ from rlm_mcp.models.extractive.cell.report import (
     some,
     tested,
 )
-from rlm_mcp.sdk import scan
+from rlm_mcp.sdk import grep
 
 MANY = 2_000
 """Lines that relate to a name which are looked at."""
@@ -106,7 +106,7 @@ class Relations:
         """Tell what a definition throws, or says that it throws."""
         found = []
         for item in attempt(self.variable.symbols, name, limit=8):
-            found += attempt(scan, r"\b(?:throws?|raise|panic|reject)\b", item.ref, 20)
+            found += attempt(grep, r"\b(?:throws?|raise|panic|reject)\b", item.ref, 20)
         if found:
             many, throw = some(len(found), "line"), does(len(found), "throw")
             self.report.fact(f"{many} of {name} {throw} something, or {does(len(found), 'say')} so")
@@ -145,7 +145,7 @@ class Relations:
         begins = (
             r"^\s*(?:import|from|use|using|include|#include|require|require_once|source|extern)\b"
         )
-        found = scan(rf"{begins}|\brequire\(|\bimport\(|\bfrom ['\"]", ref, 60)
+        found = grep(rf"{begins}|\brequire\(|\bimport\(|\bfrom ['\"]", ref, 60)
         if found:
             many, verb = some(found.total, "line"), does(found.total, "import")
             self.report.fact(f"{many} of {ref} {verb} something")

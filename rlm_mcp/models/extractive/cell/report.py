@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from rlm_mcp.sdk import Item, outline_of, read
+from rlm_mcp.sdk import Item, outline, peek
 
 WINDOWS = 12
 """Windows that an answer quotes at most."""
@@ -39,9 +39,7 @@ class Report:
     def items(self, head: str) -> list[tuple[tuple[str, int, int], Item]]:
         """Return the outline of a document, made once."""
         if head not in self.outlines:
-            self.outlines[head] = [
-                (span(item.ref), item) for item in attempt(outline_of, head, 400)
-            ]
+            self.outlines[head] = [(span(item.ref), item) for item in attempt(outline, head, 400)]
         return self.outlines[head]
 
     def quote(self, title: str, head: str, first: int, last: int) -> None:
@@ -57,7 +55,7 @@ class Report:
         if last < first or len(self.parts) >= WINDOWS:
             return
         try:
-            rows = str(read(f"{head}#L{first}-L{last}", last - first + 1)).split("\n")
+            rows = str(peek(f"{head}#L{first}-L{last}", last - first + 1)).split("\n")
         except Exception as error:
             failures.append(f"{head}: {str(error)[:160]}")
             return

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.models.extractive.cell.report import Report, attempt, code_of, some
-from rlm_mcp.sdk import scan
+from rlm_mcp.sdk import grep
 
 if TYPE_CHECKING:
     from rlm_mcp.models.extractive.question import Question
@@ -89,7 +89,7 @@ class Tallies:
         of, lines = 0, 0
         wanted, only = self.narrowed() if name != "exception" else ("", "")
         for ref in refs:
-            hits = scan(pattern, ref, LINES)
+            hits = grep(pattern, ref, LINES)
             of, lines = of + hits.total, lines + len(hits)
             for hit in hits:
                 found = re.search(pattern, hit.text)
@@ -144,7 +144,7 @@ class Tallies:
         rows: list[tuple[float, Any]] = []
         of = 0
         for ref in refs:
-            hits = scan(TOOK, ref, LINES)
+            hits = grep(TOOK, ref, LINES)
             of += hits.total
             for hit in hits:
                 found = re.search(TOOK, hit.text)
