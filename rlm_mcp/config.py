@@ -71,6 +71,11 @@ class Settings:
     """Whether to run with less than a kernel layer. Only a flag or the user's file can say so."""
     secrets: bool = False
     """Whether to open files that are denied by default (.env, keys). Never a project's setting."""
+    clone_hosts: tuple[str, ...] = ()
+    """Hosts that open_context may clone from (github.com, git.example.org:8443), none by default.
+    A private address is reached only where it, or its network (10.0.0.0/8), is listed too."""
+    clone_ssh_config: bool = False
+    """Whether a clone over ssh may use the user's ssh configuration and agent."""
 
 
 PROJECT_SETTINGS = frozenset(
@@ -82,7 +87,7 @@ PROJECT_SETTINGS = frozenset(
 )  # fmt: skip
 """Settings that a project may lower."""
 
-NO_ENVIRONMENT = frozenset({"reduced_sandbox", "secrets"})
+NO_ENVIRONMENT = frozenset({"reduced_sandbox", "secrets", "clone_hosts", "clone_ssh_config"})
 """Settings that no environment variable reaches: a project's editor files can set those."""
 
 
@@ -190,6 +195,10 @@ def _cast_setting(name: str, value: Any, like: Any, source: str) -> Any:
             if isinstance(value, bool):
                 return value
             return {"1": True, "true": True, "0": False, "false": False}[str(value).lower()]
+        if name == "clone_hosts":
+            if isinstance(value, str) or not all(isinstance(host, str) for host in value):
+                raise TypeError(name)
+            return tuple(host.strip().lower() for host in value)
         if isinstance(like, tuple):
             parts = value.split(os.pathsep) if isinstance(value, str) else value
             return tuple(Path(part).expanduser().absolute() for part in parts)
@@ -200,7 +209,7 @@ def _cast_setting(name: str, value: Any, like: Any, source: str) -> Any:
             raise ValueError(name)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadRequest(
-            f"Setting {name!r} in {source} wants {_TYPE_NAMES[type(like)]}, got "
+            f"Setting {name!r} in {source} wants {_wanted_type(name, like)}, got "
             f"{_short_repr(value)}."
         ) from error
     return result
@@ -213,6 +222,10 @@ _TYPE_NAMES = {
     str: "a text",
     tuple: "a list of paths",
 }
+
+
+def _wanted_type(name: str, like: Any) -> str:
+    return "a list of hosts" if name == "clone_hosts" else _TYPE_NAMES[type(like)]
 
 
 def _short_repr(value: Any) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,8 +94,8 @@ def catalog_of() -> Iterator[Callable[..., Catalog]]:
     """Make catalogs over roots; they are closed at the end."""
     made: list[Catalog] = []
 
-    def make(*roots: Path, secrets: bool = False) -> Catalog:
-        made.append(Catalog(Settings(roots=roots, secrets=secrets)))
+    def make(*roots: Path, **settings: Any) -> Catalog:
+        made.append(Catalog(Settings(roots=roots, **settings)))
         return made[-1]
 
     yield make

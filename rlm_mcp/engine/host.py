@@ -112,6 +112,8 @@ class HostScope:
     has_looked: bool = False
     """Whether anything was opened or asked yet."""
     execute: Callable[[str, str, float], Coroutine[Any, Any, str]] | None = None
+    fetchable_source: str = ""
+    """The only URL that may be opened: what the agent gave the tool open_context itself."""
     wait_for_run: Callable[[str, float, bool], Coroutine[Any, Any, str]] | None = None
     on_opened: Callable[[], None] = lambda: None
     """Called after a context was opened."""
@@ -184,7 +186,8 @@ class Host:
         if source.startswith(HOOK_PREFIX):
             event, _, transcript = source.removeprefix(HOOK_PREFIX).partition(":")
             return self.scope.services.contexts.handle_hook(event, transcript)
-        variable = self.scope.services.contexts.open_context(source, name)
+        fetch = source == self.scope.fetchable_source
+        variable = self.scope.services.contexts.open_context(source, name, fetch=fetch)
         self.scope.on_opened()
         said = render.describe_text(variable.describe())
         if self.scope.execute is not None:  # a tool call: no cell goes on that could use it

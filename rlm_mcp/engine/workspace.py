@@ -244,6 +244,8 @@ class Workspace:
         async with self._workers:
             environment, host = self._idle.pop() if self._idle else self._new_worker()
             host.scope = self._tool_scope(progress)
+            if tool == "open_context":
+                host.scope.fetchable_source = str(arguments.get("source", ""))
             host.failure = None
             try:
                 outcome = await environment.call_tool(tool, arguments, TOOL_SECONDS)
@@ -410,7 +412,7 @@ class Workspace:
         """Run a cell of a lasting environment on behalf of one tool call."""
         environment, host, lock = self._get_repl(repl)
         async with lock:
-            host.scope = replace(scope, execute=None)
+            host.scope = replace(scope, execute=None, fetchable_source="")
             try:
                 outcome = await environment.run_cell(
                     code, scope.reader.mentioned_variables, seconds
