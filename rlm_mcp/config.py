@@ -76,6 +76,8 @@ class Settings:
     A private address is reached only where it, or its network (10.0.0.0/8), is listed too."""
     clone_ssh_config: bool = False
     """Whether a clone over ssh may use the user's ssh configuration and agent."""
+    raw_replies: bool = False
+    """Whether replies keep control, bidirectional and invisible characters instead of marks."""
 
 
 PROJECT_SETTINGS = frozenset(
@@ -87,7 +89,9 @@ PROJECT_SETTINGS = frozenset(
 )  # fmt: skip
 """Settings that a project may lower."""
 
-NO_ENVIRONMENT = frozenset({"reduced_sandbox", "secrets", "clone_hosts", "clone_ssh_config"})
+NO_ENVIRONMENT = frozenset(
+    {"reduced_sandbox", "secrets", "clone_hosts", "clone_ssh_config", "raw_replies"}
+)
 """Settings that no environment variable reaches: a project's editor files can set those."""
 
 

@@ -20,6 +20,7 @@ from rlm_mcp.engine.job import Result, RunCoverage, RunJob
 from rlm_mcp.engine.repl import PendingWork, make_attachment
 from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
+from rlm_mcp.marks import mark_label
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import BindingAnswer
 from rlm_mcp.variable.protocol import Query, Variable, to_wire
@@ -170,7 +171,10 @@ class Host:
         lines = [
             render.describe_brief(reader.get_variable(n).describe()) for n in reader.open_names()
         ]
-        lines += [f"- {name} (not open yet): {said}" for name, said in reader.openable_defaults()]
+        lines += [
+            mark_label(f"- {name} (not open yet): {said}")
+            for name, said in reader.openable_defaults()
+        ]
         kept = self.scope.handles.handle_names()
         if kept:
             lines.append(

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "config", "refs", "plurals", "confine", "programs"}
+OPEN_TO_ALL = {"errors", "config", "refs", "plurals", "marks", "confine", "programs"}
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -57,6 +57,7 @@ ROOMS: dict[str, set[str]] = {
     "redact": {"corpus"},
     "errors": set(),
     "plurals": set(),
+    "marks": set(),
     "programs": set(),
     "config": {"errors"},
     "refs": {"errors"},
