@@ -215,7 +215,7 @@ class Host:
             after=given.get_count("after", 0),
             cursor=given.get_text("cursor", ""),
         )
-        return to_wire(self.scope.reader.grep(query, self._scope_ref(given)))
+        return to_wire(self.scope.reader.grep(query.fit_page(), self._scope_ref(given)))
 
     def search(self, given: host_arguments.Arguments) -> Any:
         """Return the passages that best fit a question."""
