@@ -18,7 +18,7 @@ from typing import Any
 
 import platformdirs
 
-from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.errors import BadRequest, Denied, did_you_mean
 
 APP_NAME = "rlm-mcp"
 log = logging.getLogger("rlm_mcp")
@@ -138,11 +138,45 @@ def load_settings(flags: Mapping[str, Any] | None = None, project: Path | None =
     return settings
 
 
+def private_folder(path: Path) -> Path:
+    """Return a folder, made where it is missing, that nobody else can write to or plant.
+
+    Raises Denied for a link and for a folder of another user.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_private(path, 0o700)
+    return path
+
+
+def private_file(path: Path) -> Path:
+    """Return a file, made empty where it is missing, that its owner alone can read.
+
+    Raises Denied for a link, a special file and a file of another user.
+    """
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        _check_private(path, 0o600)
+    return path
+
+
+def _check_private(path: Path, mode: int) -> None:
+    status = os.lstat(path)
+    kind = stat.S_ISDIR if mode & 0o100 else stat.S_ISREG
+    if not kind(status.st_mode):
+        raise Denied(f"{path} is a link or no plain file or folder; remove it and try again.")
+    if os.name == "nt":
+        return
+    if status.st_uid != os.geteuid():
+        raise Denied(f"{path} belongs to another user; remove it or choose another folder.")
+    if status.st_mode & 0o777 & ~mode:
+        os.chmod(path, mode)
+
+
 def _make_folder(variable: str, default: Path) -> Path:
     override = os.environ.get(variable)
-    path = Path(override) if override else default
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
+    return private_folder(Path(override) if override else default)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

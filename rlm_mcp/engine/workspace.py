@@ -192,7 +192,7 @@ class Workspace:
         self.settings = settings
         self.state_folder = config.state_dir()
         for folder in ("runs", "servers", "handles"):
-            (self.state_folder / folder).mkdir(mode=0o700, exist_ok=True)
+            config.private_folder(self.state_folder / folder)
         self.handles = Handles(self.state_folder / "handles")
         self.catalog = Catalog(settings)
         listeners = tuple(

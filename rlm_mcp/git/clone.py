@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from rlm_mcp.config import cache_dir, config_dir
+from rlm_mcp.config import cache_dir, config_dir, private_folder
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
 from rlm_mcp.git.command import GitCommand, run_git, stream_git
 from rlm_mcp.git.repository import GitRepository, find_repository
@@ -92,7 +92,7 @@ def fetch_clone(source: str, confine: Confine, settings: Settings) -> Path:
     if folder.is_dir():
         _fetch_updates(folder, checked)
         return folder
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(folder.parent)
     part = folder.with_name(f"{folder.name}.{os.getpid()}")
     arguments = [
         *checked.flags, "clone", "--quiet", "--no-recurse-submodules", "--no-local", "--template=",
