@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test fuzz lint types docs shape bench bench-sandbox eval eval-session
+.PHONY: setup demo test attack fuzz lint types docs shape bench bench-sandbox eval eval-session
 
 setup: .venv/ready
 
@@ -16,6 +16,19 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 tests
+
+ATTACKS := tests/sandbox tests/git tests/redact tests/test_marks.py tests/test_reply.py \
+	tests/test_confine.py tests/test_config.py tests/test_hostile_config.py tests/test_trust.py \
+	tests/corpus/test_hard_patterns.py tests/corpus/test_hostile_files.py \
+	tests/contexts/test_hostile_files.py tests/contexts/test_hostile_git.py \
+	tests/contexts/test_history_of_hostile_names.py tests/engine/test_hostile_answers.py \
+	tests/engine/test_hostile_arguments.py tests/engine/test_in_cells.py \
+	tests/engine/test_redaction.py tests/client/test_plugin.py tests/client/test_server.py \
+	tests/server/test_bad_input.py tests/server/test_jsonrpc.py tests/server/test_limits.py \
+	tests/server/test_http.py tests/server/test_secrets.py
+
+attack: setup  # every attack corpus and every test of hostile input
+	$(BIN)/python -m pytest -n 2 $(ATTACKS)
 
 fuzz: setup  # cells made by chance, until a time is up; FUZZ_SECONDS=3600 for longer
 	$(BIN)/python -m tests.sandbox.test_fuzz --seconds $(or $(FUZZ_SECONDS),300)

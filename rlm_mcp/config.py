@@ -18,7 +18,7 @@ from typing import Any
 
 import platformdirs
 
-from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.errors import BadRequest, Denied, did_you_mean
 
 APP_NAME = "rlm-mcp"
 log = logging.getLogger("rlm_mcp")
@@ -74,6 +74,13 @@ class Settings:
     """Whether to run with less than a kernel layer. Only a flag or the user's file can say so."""
     secrets: bool = False
     """Whether to open files that are denied by default (.env, keys). Never a project's setting."""
+    clone_hosts: tuple[str, ...] = ()
+    """Hosts that open_context may clone from (github.com, git.example.org:8443), none by default.
+    A private address is reached only where it, or its network (10.0.0.0/8), is listed too."""
+    clone_ssh_config: bool = False
+    """Whether a clone over ssh may use the user's ssh configuration and agent."""
+    raw_replies: bool = False
+    """Whether replies keep control, bidirectional and invisible characters instead of marks."""
 
 
 PROJECT_SETTINGS = frozenset(
@@ -85,7 +92,9 @@ PROJECT_SETTINGS = frozenset(
 )  # fmt: skip
 """Settings that a project may lower."""
 
-NO_ENVIRONMENT = frozenset({"reduced_sandbox", "secrets", "spend"})
+NO_ENVIRONMENT = frozenset(
+    {"reduced_sandbox", "secrets", "spend", "clone_hosts", "clone_ssh_config", "raw_replies"}
+)
 """Settings that no environment variable reaches: a project's editor files can set those."""
 
 
@@ -132,11 +141,45 @@ def load_settings(flags: Mapping[str, Any] | None = None, project: Path | None =
     return settings
 
 
+def private_folder(path: Path) -> Path:
+    """Return a folder, made where it is missing, that nobody else can write to or plant.
+
+    Raises Denied for a link and for a folder of another user.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_private(path, 0o700)
+    return path
+
+
+def private_file(path: Path) -> Path:
+    """Return a file, made empty where it is missing, that its owner alone can read.
+
+    Raises Denied for a link, a special file and a file of another user.
+    """
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        _check_private(path, 0o600)
+    return path
+
+
+def _check_private(path: Path, mode: int) -> None:
+    status = os.lstat(path)
+    kind = stat.S_ISDIR if mode & 0o100 else stat.S_ISREG
+    if not kind(status.st_mode):
+        raise Denied(f"{path} is a link or no plain file or folder; remove it and try again.")
+    if os.name == "nt":
+        return
+    if status.st_uid != os.geteuid():
+        raise Denied(f"{path} belongs to another user; remove it or choose another folder.")
+    if status.st_mode & 0o777 & ~mode:
+        os.chmod(path, mode)
+
+
 def _make_folder(variable: str, default: Path) -> Path:
     override = os.environ.get(variable)
-    path = Path(override) if override else default
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
+    return private_folder(Path(override) if override else default)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -197,6 +240,10 @@ def _cast_setting(name: str, value: Any, like: Any, source: str) -> Any:
             if isinstance(value, bool):
                 return value
             return {"1": True, "true": True, "0": False, "false": False}[str(value).lower()]
+        if name == "clone_hosts":
+            if isinstance(value, str) or not all(isinstance(host, str) for host in value):
+                raise TypeError(name)
+            return tuple(host.strip().lower() for host in value)
         if isinstance(like, tuple):
             parts = value.split(os.pathsep) if isinstance(value, str) else value
             return tuple(Path(part).expanduser().absolute() for part in parts)
@@ -207,7 +254,7 @@ def _cast_setting(name: str, value: Any, like: Any, source: str) -> Any:
             raise ValueError(name)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadRequest(
-            f"Setting {name!r} in {source} wants {_TYPE_NAMES[type(like)]}, got "
+            f"Setting {name!r} in {source} wants {_wanted_type(name, like)}, got "
             f"{_short_repr(value)}."
         ) from error
     return result
@@ -220,6 +267,10 @@ _TYPE_NAMES = {
     str: "a text",
     tuple: "a list of paths",
 }
+
+
+def _wanted_type(name: str, like: Any) -> str:
+    return "a list of hosts" if name == "clone_hosts" else _TYPE_NAMES[type(like)]
 
 
 def _short_repr(value: Any) -> str:

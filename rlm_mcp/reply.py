@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 from rlm_mcp.errors import RlmError
+from rlm_mcp.marks import mark_controls, mark_quoted
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.redact import redact
 
@@ -25,12 +26,14 @@ _LAST_LINE_CHARS = 300
 """A last line of at most so many characters that says how to go on, or what was spent, stays."""
 
 
-def limit_reply(text: str, cap: int, keep: Callable[[str], str]) -> str:
+def limit_reply(text: str, cap: int, keep: Callable[[str], str], *, raw: bool = False) -> str:
     """Return `text` without secrets and in at most `cap` characters.
 
     `keep` stores the whole and returns its handle; it is called only when something is cut.
+    Characters that steer a display are marked, but for a `raw` text.
     """
     text = redact(clean_text(text))
+    text = text if raw else mark_controls(text)
     cap = max(MIN_REPLY_CHARS, min(cap, MAX_REPLY_CHARS))
     if len(text) <= cap:
         return text
@@ -62,7 +65,8 @@ def clean_text(text: str) -> str:
 
 def error_sentence(error: BaseException) -> str:
     """Return an error's sentence without secrets, at most 2,000 characters."""
-    return _cut_text(redact(clean_text(str(error))), 2_000) or type(error).__name__
+    said = mark_quoted(mark_controls(redact(clean_text(str(error)))))
+    return _cut_text(said, 2_000) or type(error).__name__
 
 
 def _cut_footer(text: str, shown: int, head: str, handle: str, chars: int) -> str:

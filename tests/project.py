@@ -131,8 +131,8 @@ def catalog_of() -> Iterator[Callable[..., OpenProject]]:
     """Open projects over roots; they are closed at the end."""
     made: list[OpenProject] = []
 
-    def make(*roots: Path, secrets: bool = False) -> OpenProject:
-        made.append(OpenProject(Catalog(Settings(roots=roots, secrets=secrets))))
+    def make(*roots: Path, **settings: Any) -> OpenProject:
+        made.append(OpenProject(Catalog(Settings(roots=roots, **settings))))
         return made[-1]
 
     yield make

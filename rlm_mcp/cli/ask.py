@@ -15,6 +15,7 @@ from rlm_mcp.cli import exit_codes, options, source_arguments
 from rlm_mcp.cli.exit_codes import cli_wording, escape_controls, print_error
 from rlm_mcp.cli.options import consent_options, model_options, roots_option
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.marks import mark_label, mark_quoted
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
@@ -162,10 +163,10 @@ def _stop_on_signal(run: asyncio.Task[Any]) -> None:
 
 def format_result(result: Result) -> str:
     """Return a result as a person reads it."""
-    parts = [escape_controls(result.answer.rstrip()), ""]
+    parts = [escape_controls(mark_quoted(result.answer.rstrip())), ""]
     for item in result.evidence:
         mark = "verified" if item.verified else "NOT VERIFIED"
-        parts.append(f"  {mark:<12}  {escape_controls(item.ref)}")
+        parts.append(f"  {mark:<12}  {escape_controls(mark_label(item.ref))}")
     if result.evidence:
         parts.append("")
     cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"

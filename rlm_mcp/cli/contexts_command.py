@@ -11,6 +11,7 @@ import click
 from rlm_mcp.cli import options, source_arguments
 from rlm_mcp.cli.exit_codes import escape_controls
 from rlm_mcp.cli.options import consent_options, roots_option
+from rlm_mcp.marks import mark_label
 
 
 @click.command()
@@ -36,7 +37,7 @@ def contexts(source: str | None, as_json: bool, root: tuple[str, ...], **flags: 
             if as_json:
                 click.echo(json.dumps([{"name": name, "what": what} for name, what in openable]))
             for name, what in [] if as_json else openable:
-                click.echo(escape_controls(f"{name:<10} {what}"))
+                click.echo(escape_controls(mark_label(f"{name:<10} {what}")))
             return
         names = {name for name, _ in catalog.openable_defaults()}
         variable = catalog.get_variable(source) if source in names else catalog.open_context(source)
@@ -46,7 +47,7 @@ def contexts(source: str | None, as_json: bool, root: tuple[str, ...], **flags: 
             return
         for name, value in description.items():
             if value not in (None, (), {}, ""):
-                click.echo(escape_controls(f"{name:<12} {_format_value(value)}"))
+                click.echo(escape_controls(mark_label(f"{name:<12} {_format_value(value)}")))
     finally:
         catalog.close()
 

@@ -11,6 +11,7 @@ import click
 from rlm_mcp.cli import exit_codes, options
 from rlm_mcp.cli.exit_codes import escape_controls
 from rlm_mcp.cli.options import consent_options, roots_option
+from rlm_mcp.marks import mark_label
 
 STATE_MARKS = {"ok": "ok", "off": "--", "bad": "!!"}
 
@@ -38,6 +39,6 @@ def doctor(as_json: bool, root: tuple[str, ...], **flags: Any) -> int:
             group = finding.group
             click.echo(f"\n{group}" if finding is not found[0] else group)
         line = f"  {STATE_MARKS[finding.state]}  {finding.name:<17} {finding.detail}"
-        click.echo(escape_controls(line))
+        click.echo(escape_controls(mark_label(line)))
     click.echo(f"\n{len(bad)} to mend" if bad else "\nall well")
     return exit_codes.FAILED if bad else exit_codes.COMPLETE

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from rlm_mcp.cli.exit_codes import escape_controls, stderr_is_terminal
+from rlm_mcp.marks import mark_label
 from rlm_mcp.plurals import count_noun
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class PlainProgress(RunFigures):
     def on_event(self, event: Event) -> None:
         super().on_event(event)
         if event.type in ("turn", "child"):
-            click.echo(escape_controls(self.progress_line()), err=True)
+            click.echo(escape_controls(mark_label(self.progress_line())), err=True)
 
 
 class LiveProgress(RunFigures):
@@ -99,7 +100,7 @@ class LiveProgress(RunFigures):
 
     def on_event(self, event: Event) -> None:
         super().on_event(event)
-        self._status.update(escape_controls(self.progress_line()))
+        self._status.update(escape_controls(mark_label(self.progress_line())))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from rlm_mcp.cli import exit_codes, options
 from rlm_mcp.cli.exit_codes import escape_controls, stdout_is_terminal
 from rlm_mcp.cli.options import consent_options, roots_option
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.marks import mark_label
 from rlm_mcp.plurals import count_noun
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def list_runs(limit: int, as_json: bool) -> None:
     found = run_tree.list_summaries(_runs_folder(), limit) if limit > 0 else []
     for summary in found:
         click.echo(
-            json.dumps(asdict(summary)) if as_json else escape_controls(_summary_line(summary))
+            json.dumps(asdict(summary))
+            if as_json
+            else escape_controls(mark_label(_summary_line(summary)))
         )
     if not found and not as_json:
         click.echo("No runs yet; `rlm-mcp ask` makes one.")
@@ -195,9 +198,9 @@ def _official_events(run: str) -> list[Any] | None:
 
 
 def _print_tree(node: RunNode, code: bool, indent: str) -> None:
-    click.echo(escape_controls(indent + _run_line(node)))
+    click.echo(escape_controls(mark_label(indent + _run_line(node))))
     for line, children in _step_lines(node, code):
-        click.echo(escape_controls(f"{indent}  {line}"))
+        click.echo(escape_controls(mark_label(f"{indent}  {line}")))
         for child in children:
             _print_tree(child, code, indent + "    ")
 
@@ -208,9 +211,9 @@ def _draw_tree(node: RunNode, code: bool) -> None:
     from rich.tree import Tree
 
     def grow_tree(node: RunNode) -> Tree:
-        tree = Tree(Text(escape_controls(_run_line(node)), style="bold"))
+        tree = Tree(Text(escape_controls(mark_label(_run_line(node))), style="bold"))
         for line, children in _step_lines(node, code):
-            branch = tree.add(Text(escape_controls(line)))
+            branch = tree.add(Text(escape_controls(mark_label(line))))
             for child in children:
                 branch.add(grow_tree(child))
         return tree

@@ -9,6 +9,7 @@ import click
 from rlm_mcp import trust as pins
 from rlm_mcp.cli.exit_codes import escape_controls
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.marks import mark_label
 from rlm_mcp.plurals import count_noun
 
 
@@ -39,7 +40,9 @@ def trust(folder: str, yes: bool, only_list: bool, remove: bool, show: bool) -> 
         click.echo(f"{project} brings no tools or prompts (.rlm/tools/*.py, .rlm/prompts/*.md).")
         return
     for entry in entries:
-        click.echo(f"{entry.state:<8} {escape_controls(entry.file)}  {entry.sha256[:12]}")
+        click.echo(
+            f"{entry.state:<8} {escape_controls(mark_label(entry.file))}  {entry.sha256[:12]}"
+        )
         if show:
             click.echo(
                 "".join(f"    {line}\n" for line in escape_controls(entry.text).splitlines())

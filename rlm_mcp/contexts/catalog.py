@@ -51,10 +51,11 @@ class Catalog:
         """The transcript that a client's hook named last."""
         self._ahead: SessionPrefetcher | None = None
 
-    def open_context(self, source: str, name: str = "") -> Variable:
+    def open_context(self, source: str, name: str = "", *, fetch: bool = True) -> Variable:
         """Open a source (see `sources.open`) and return its variable.
 
-        The same source gives the same variable, made fresh. Raises BadRequest, Denied,
+        The same source gives the same variable, made fresh. Without `fetch` no other machine is
+        reached: that is how code opens. Raises BadRequest, Denied,
         Unavailable; then nothing has changed.
         """
         source = source.strip()
@@ -83,7 +84,9 @@ class Catalog:
             from rlm_mcp.contexts import open_source  # numpy, RE2 and sqlite3 cost 150 ms
 
             with self._reserve_name(source, name) as wanted:
-                variable = open_source.open_context(source, wanted, self.settings, self.confine)
+                variable = open_source.open_context(
+                    source, wanted, self.settings, self.confine, fetch=fetch
+                )
                 self._add_variable(wanted, variable, key)
             return variable
 

@@ -4,7 +4,7 @@ path, folder, glob      text; a folder that is the top of a repository: repo
 repo@<rev>, path@<rev>  a revision; a file of it where the path names one
 repo@index, path@index  what is staged, as it is now (a branch of that name comes first)
 A..B, path@A..B         history: the commits of a range, and what they change together
-https://…, git@host:…   a clone in the cache folder, then repo
+https://…, git@host:…   a clone in the cache folder, then repo; from hosts in clone_hosts alone
 session:…, *.jsonl      a transcript
 *.log, *.log.gz, …      logs, rotated sets in order; others that begin like a log
 logs:<path>             logs, whatever they are called; those of a folder
@@ -41,14 +41,21 @@ MAX_NAMED_BYTES = 4 << 30
 MAX_GLOB_FILES = 100_000
 
 
-def open_context(source: str, name: str, settings: Settings, confine: Confine) -> Variable:
+def open_context(
+    source: str, name: str, settings: Settings, confine: Confine, *, fetch: bool = False
+) -> Variable:
     """Open any source under `name`. Raises BadRequest, Denied, Unavailable in one sentence."""
     if source.startswith("session:"):
         return _open_session(source, name, settings)
     if source.startswith("logs:"):
         return _open_logs(source.removeprefix("logs:"), name, settings, confine)
     if clone.is_url(source):
-        folder = clone.fetch_clone(source, confine)
+        if not fetch:
+            raise Denied(
+                "Code reaches no network; a URL is opened by the tool open_context alone, and its "
+                "context is then used by name."
+            )
+        folder = clone.fetch_clone(source, confine, settings)
         return _open_repo(source, name, clone.open_clone(folder), confine.with_root(folder))
     path = _existing_path(source, confine)
     if path is not None:

@@ -282,7 +282,7 @@ class TextVariable:
         self, pattern: str, path: str = "", limit: int = 100, ignore_case: bool = False
     ) -> ResultList[ContextHit]:
         """grep(pattern, path="", limit=100, ignore_case=False) -> matching lines"""
-        query = Query(pattern, limit=limit, ignore_case=ignore_case)
+        query = Query(pattern, limit=limit, ignore_case=ignore_case).fit_page()
         return hit_list(self.grep(query, Ref(self.name, path)))
 
     def cell_search(self, query: str, k: int = 10) -> list[ContextHit]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rlm_mcp.config import private_folder
 from rlm_mcp.errors import BadRequest, Unavailable
 from rlm_mcp.refs import Ref, TurnSpan
 from rlm_mcp.variable import window
@@ -147,7 +148,7 @@ class Handles:
 
     def _write_file(self, name: str, data: bytes) -> Path:
         if self._folder is None:
-            self._parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self._parent)
             self._folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self._parent))
         path = self._folder / f"{name}.txt"
         with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:

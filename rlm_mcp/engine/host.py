@@ -20,6 +20,7 @@ from rlm_mcp.engine.job import Result, RunCoverage, RunJob
 from rlm_mcp.engine.repl import PendingWork, make_attachment
 from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
+from rlm_mcp.marks import mark_label
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import BindingAnswer
 from rlm_mcp.tool_table import HOST_CALLS
@@ -115,6 +116,8 @@ class HostScope:
     has_looked: bool = False
     """Whether anything was opened or asked yet."""
     execute: Callable[[str, str, float], Coroutine[Any, Any, str]] | None = None
+    fetchable_source: str = ""
+    """The only URL that may be opened: what the agent gave the tool open_context itself."""
     wait_for_run: Callable[[str, float, bool], Coroutine[Any, Any, str]] | None = None
     on_opened: Callable[[], None] = lambda: None
     """Called after a context was opened."""
@@ -161,7 +164,10 @@ class Host:
         lines = [
             render.describe_brief(reader.get_variable(n).describe()) for n in reader.open_names()
         ]
-        lines += [f"- {name} (not open yet): {said}" for name, said in reader.openable_defaults()]
+        lines += [
+            mark_label(f"- {name} (not open yet): {said}")
+            for name, said in reader.openable_defaults()
+        ]
         kept = self.scope.handles.handle_names()
         if kept:
             lines.append(
@@ -177,7 +183,8 @@ class Host:
         if source.startswith(HOOK_PREFIX):
             event, _, transcript = source.removeprefix(HOOK_PREFIX).partition(":")
             return self.scope.services.contexts.handle_hook(event, transcript)
-        variable = self.scope.services.contexts.open_context(source, name)
+        fetch = source == self.scope.fetchable_source
+        variable = self.scope.services.contexts.open_context(source, name, fetch=fetch)
         self.scope.on_opened()
         said = render.describe_text(variable.describe())
         if self.scope.execute is not None:  # a tool call: no cell goes on that could use it
@@ -201,7 +208,7 @@ class Host:
             after=given.get_count("after", 0),
             cursor=given.get_text("cursor", ""),
         )
-        return to_wire(self.scope.reader.grep(query, self._scope_ref(given)))
+        return to_wire(self.scope.reader.grep(query.fit_page(), self._scope_ref(given)))
 
     def search(self, given: host_arguments.Arguments) -> Any:
         """Return the passages that best fit a question."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp import redact
+from rlm_mcp.config import private_folder
 from rlm_mcp.engine.trajectory import Event, text_digest
 from rlm_mcp.errors import BadRequest
 
@@ -40,7 +41,7 @@ def store_log(path: Path, folder: Path) -> str:
     digest = hashlib.blake2b(path.read_bytes(), digest_size=3).hexdigest()
     run = f"{time.strftime('%m%d-%H%M%S', began)}-{digest}"
     events = read_log(path, run)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(folder)
     target = folder / f"{run}.jsonl"
     target.touch(mode=0o600)
     target.write_text("".join(f"{event.to_json_line()}\n" for event in events), "utf-8", "replace")

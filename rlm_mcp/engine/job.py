@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from rlm_mcp.engine.render import spent_text
+from rlm_mcp.marks import mark_label, mark_quoted
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.evidence import Evidence
@@ -76,12 +77,12 @@ class Result:
             lines.insert(1, f"{self.done:,} of {self.total:,} parts answered")
         if self.evidence:
             lines.insert(1, f"{verified} of {len(self.evidence)} refs verified")
-        parts = [self.answer or "(no answer)", " · ".join(lines)]
+        parts = [mark_quoted(self.answer) or "(no answer)", " · ".join(lines)]
         if self.status != "complete":
             parts.append(f"why: {self.reason}")
         if self.missing:
-            parts.append("not answered: " + ", ".join(self.missing[:20]))
-        wrong = [item.ref for item in self.evidence if not item.verified]
+            parts.append("not answered: " + ", ".join(map(mark_label, self.missing[:20])))
+        wrong = [mark_label(item.ref) for item in self.evidence if not item.verified]
         if wrong:
             parts.append("these refs or their quotes could not be verified: " + ", ".join(wrong))
         return "\n".join([parts[0], "", *parts[1:]])

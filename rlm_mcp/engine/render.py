@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rlm_mcp.marks import mark_label
 from rlm_mcp.plurals import count_noun
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _type_label(item: Mapping[str, Any]) -> str:
 def describe_line(d: Description) -> str:
     """Return one line about a variable."""
     lines = f", {count_noun(d.lines, 'line')}" if d.lines is not None else ""
-    return (
+    return mark_label(
         f"- {d.name} ({d.kind}): {d.source}; {size_text(d.size_bytes)}, "
         f"~{count_noun(d.tokens, 'token')}, {count_noun(d.documents, 'document')}{lines}; "
         f"{d.freshness}; refs look like {d.ref_example}"
@@ -110,17 +111,17 @@ def describe_line(d: Description) -> str:
 
 def describe_brief(d: Description) -> str:
     """Return one line about a variable, and what its reader must know."""
-    return "\n".join([describe_line(d), *(f"  note: {note}" for note in d.notes)])
+    return "\n".join([describe_line(d), *(mark_label(f"  note: {note}") for note in d.notes)])
 
 
 def describe_text(d: Description) -> str:
     """Return everything that is known about a variable, a fact a line."""
     parts = [describe_line(d)]
-    parts += [f"  {name}: {value}" for name, value in d.facts.items()]
+    parts += [mark_label(f"  {name}: {value}") for name, value in d.facts.items()]
     if d.skipped:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in d.skipped.items())
         parts.append(f"  not loaded: {counts}")
-    parts += [f"  note: {note}" for note in d.notes]
+    parts += [mark_label(f"  note: {note}") for note in d.notes]
     parts += [f"  {d.name}.{method}" for method in d.methods]
     return "\n".join(parts)
 

@@ -200,7 +200,7 @@ class Workspace:
         self.settings = settings
         self.state_folder = config.state_dir()
         for folder in ("runs", "servers", "handles"):
-            (self.state_folder / folder).mkdir(mode=0o700, exist_ok=True)
+            config.private_folder(self.state_folder / folder)
         self.handles = Handles(self.state_folder / "handles")
         self.catalog = Catalog(settings)
         listeners = tuple(
@@ -268,6 +268,9 @@ class Workspace:
     ) -> str:
         """Run a tool of ours in a thread of this process, its host bound to the call's context."""
         host = Host(self.services, self._tool_scope(progress))
+        if tool == "open_context":
+            # Only what the agent itself asks the tool for may be fetched, never what code asks for.
+            host.scope.fetchable_source = str(arguments.get("source", ""))
 
         def call_function() -> str:
             sdk.current_host.set(host.call_function)
@@ -467,7 +470,9 @@ class Workspace:
         """Run a cell of a lasting environment on behalf of one tool call."""
         environment, host, lock = self._get_repl(repl)
         async with lock:
-            host.scope = replace(scope, execute=None, may_spend=lambda: self._may_spend)
+            host.scope = replace(
+                scope, execute=None, fetchable_source="", may_spend=lambda: self._may_spend
+            )
             try:
                 outcome = await environment.run_cell(
                     code, scope.reader.mentioned_variables, seconds

@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from rlm_mcp.config import private_file
+
 PATIENCE_S = 10.0
 """How long the thread waits for another process."""
 SLOW_S = 0.005
@@ -154,8 +156,7 @@ class WriteQueue:
 
 def open_store(path: Path, schema: str) -> sqlite3.Connection:
     """Return a store: readable by its owner alone, shared by processes, checkpointed by `Disk`."""
-    db = sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False)
-    path.chmod(0o600)
+    db = sqlite3.connect(private_file(path), timeout=PATIENCE_S, check_same_thread=False)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=NORMAL")
     db.execute("PRAGMA wal_autocheckpoint=0")

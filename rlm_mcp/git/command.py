@@ -299,8 +299,6 @@ def git_environment(protocols: str = "none", alone: bool = True) -> dict[str, st
     if reads and os.name != "nt":
         way = {"PATH": os.devnull, "GIT_EXEC_PATH": os.devnull}
         own = {**own, **({"HOME": os.devnull} if alone else {})}
-    if ssh:
-        own = {**own, "GIT_SSH_COMMAND": "ssh -oBatchMode=yes"}
     return {**kept, **_ENVIRONMENT, **own, **way, "GIT_ALLOW_PROTOCOL": protocols}
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from rlm_mcp.config import private_file
 from rlm_mcp.confine import is_denied
 from rlm_mcp.errors import RlmError
 from rlm_mcp.git.renames import RENAME_FLAGS
@@ -150,7 +151,7 @@ class ChurnCounter:
                 self._changed.notify_all()
 
     def _open_cache(self) -> sqlite3.Connection:
-        base = sqlite3.connect(self._path, timeout=30)
+        base = sqlite3.connect(private_file(self._path), timeout=30)
         base.execute("pragma journal_mode = wal")
         base.execute("pragma synchronous = off")
         base.executescript(_SCHEMA)

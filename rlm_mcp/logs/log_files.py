@@ -22,6 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from rlm_mcp.config import private_folder
 from rlm_mcp.confine import Confine
 from rlm_mcp.corpus.search import globs
 from rlm_mcp.corpus.store.line_file import LineFile
@@ -203,7 +204,7 @@ def _unpack_to_cache(
     """Write a packed file's plain bytes into the cache, once; return it opened."""
     key = f"{info.st_dev} {info.st_ino} {info.st_size} {info.st_mtime_ns} {packed} {encoding}"
     folder = cache / "unpacked"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(folder)
     target = folder / (hashlib.sha256(key.encode()).hexdigest()[:32] + ".log")
     notes: tuple[str, ...] = ()
     if not target.exists():

@@ -96,7 +96,9 @@ class LogShape:
         if isinstance(scope.span, CharSpan):
             raise BadRequest(f"{scope}: logs are chunked whole, or some lines of one.")
         size = max(1, int(limit * tokens.token_bytes("logs")))
-        parts: list[ContextChunk] = []
+        return tokens.bounded_parts(self._cut_files(scope, by, size))
+
+    def _cut_files(self, scope: Ref, by: str, size: int) -> Iterator[ContextChunk]:
         for file in self._opened.files_in_scope(scope):
             start, end = 0, file.line_file.size
             if isinstance(scope.span, LineSpan):
@@ -106,9 +108,8 @@ class LogShape:
                 stop = self._chunk_end(file, start, start + size, end, by)
                 if by == "time" or by in NAMED_STEPS_S:
                     stop = _time_border(file, start, stop, end, NAMED_STEPS_S.get(by, 0))
-                parts.append(self._make_chunk(file, start, stop))
+                yield self._make_chunk(file, start, stop)
                 start = stop
-        return parts
 
     def search(self, question: str, scope: Ref, limit: int) -> list[ContextHit]:
         """Return the lines that hold most of a question's words, worse levels first."""

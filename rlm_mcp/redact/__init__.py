@@ -117,8 +117,9 @@ def _salt() -> bytes:
     """Return this installation's salt, made on first use; readable by its owner alone."""
     path = config.state_dir() / "redact.salt"
     if path not in _salts:
-        known = path.read_bytes() if path.exists() else b""
-        if len(known) != SALT_BYTES:  # none yet, or not what was written
+        plain = path.is_file() and not path.is_symlink() and path.stat().st_size == SALT_BYTES
+        known = config.private_file(path).read_bytes() if plain else b""
+        if len(known) != SALT_BYTES:  # none yet, a link, or not what was written
             path.unlink(missing_ok=True)
             fresh = path.with_name(f"redact.salt.{os.getpid()}.{os.urandom(4).hex()}")
             with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

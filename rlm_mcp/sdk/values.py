@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rlm_mcp.marks import mark_label, mark_quoted
 from rlm_mcp.plurals import count_noun
 
 WINDOW_CHARS = 5_400
@@ -53,11 +54,13 @@ class Passage(str):
                 next_ref = f"{base}#L{self.first_line + fit}-L{last}"
                 numbered = numbered[:fit]
             body = "\n".join(numbered)
-        parts = [f"{ref} (of {self.total})", body]
+        else:
+            body = mark_quoted(body)
+        parts = [f"{mark_label(ref)} (of {self.total})", body]
         if self.note:
-            parts.append(self.note)
+            parts.append(mark_label(self.note))
         if next_ref:
-            parts.append(f"next: {next_ref}")
+            parts.append(f"next: {mark_label(next_ref)}")
         return "\n".join(parts)
 
 
@@ -85,7 +88,9 @@ class Hit:
     """What limits the answer that the hit is a part of."""
 
     def __str__(self) -> str:
-        return f"{self.ref}: {self.text}" + (f"  [{self.note}]" if self.note else "")
+        first, end, rest = self.text.partition("\n")
+        note = f"  [{mark_label(self.note)}]" if self.note else ""
+        return f"{mark_label(self.ref)}: {first}{end}{mark_quoted(rest)}{note}"
 
     def numbered_context(self) -> tuple[list[str], list[str]]:
         """Return the lines before and after, with their numbers where these are known."""
@@ -117,10 +122,12 @@ class Hits(list[Hit]):
         head = f"{total} in {count_noun(self.documents, 'document')}; {len(self)} shown."
         parts = [head]
         if self.note:
-            parts.append(self.note)
+            parts.append(mark_label(self.note))
         if self.per_folder and self.cursor:
             top = sorted(self.per_folder.items(), key=lambda item: -item[1])[:8]
-            parts.append("by folder: " + ", ".join(f"{name} {count:,}" for name, count in top))
+            parts.append(
+                "by folder: " + ", ".join(f"{mark_label(name)} {count:,}" for name, count in top)
+            )
         for hit in self:
             before, after = hit.numbered_context()
             parts += [*before, str(hit), *after]
@@ -138,7 +145,7 @@ class Chunk:
     title: str
 
     def __str__(self) -> str:
-        return f"{self.ref}  ~{self.tokens} tokens  {self.title}"
+        return mark_label(f"{self.ref}  ~{self.tokens} tokens  {self.title}")
 
 
 class Chunks(list[Chunk]):
@@ -167,7 +174,7 @@ class Item:
 
     def __str__(self) -> str:
         detail = f"  {self.detail}" if self.detail else ""
-        return f"{'  ' * self.depth}{self.kind} {self.name}{detail}  {self.ref}"
+        return mark_label(f"{'  ' * self.depth}{self.kind} {self.name}{detail}  {self.ref}")
 
 
 class Items(list[Item]):
@@ -181,7 +188,7 @@ class Items(list[Item]):
         """Return a line an item."""
         parts = [f"{count_noun(self.total, 'item')}; {len(self)} shown."]
         if self.note:
-            parts.append(self.note)
+            parts.append(mark_label(self.note))
         return "\n".join([*parts, *map(str, self)])
 
 
@@ -227,12 +234,12 @@ class Answers(list[Any]):
         """Return coverage first, then a preview of each reply."""
         parts = [f"{self.done} of {self.asked} answered. {self.spent}".rstrip()]
         if self.failed:
-            parts.append("not answered: " + ", ".join(self.failed))
+            parts.append("not answered: " + ", ".join(map(mark_label, self.failed)))
         cap = max(200, 4_000 // max(1, len(self)))
         for number, answer in enumerate(self, 1):
             text = str(answer)
             cut = f" … ({len(text):,} characters)" if len(text) > cap else ""
-            parts.append(f"[{number}] {text[:cap]}{cut}")
+            parts.append(f"[{number}] {mark_quoted(text[:cap])}{cut}")
         if self.handle:
             parts.append(f"whole: {self.handle}")
         return "\n".join(parts)
@@ -256,4 +263,5 @@ class Reply(str):
     @property
     def shown(self) -> str:
         """Return the text, then what it cost."""
-        return "\n\n".join(part for part in (str(self), self.spent) if part)
+        text = mark_quoted(str(self)) if self.spent else str(self)  # a run marks its own
+        return "\n\n".join(part for part in (text, self.spent) if part)

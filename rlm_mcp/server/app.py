@@ -135,8 +135,7 @@ class RlmServer(MCPServer[Any]):
 
         try:
             text = await self._run_tool(name, arguments, context)
-            cap = self.server_state.settings.reply_chars
-            text = await asyncio.to_thread(reply.limit_reply, text, cap, self._store_text)
+            text = await asyncio.to_thread(self._limit_reply, text)
         except RlmError as error:
             return _tool_result(reply.error_sentence(error), is_error=True)
         except Exception as error:
@@ -168,8 +167,7 @@ class RlmServer(MCPServer[Any]):
         try:
             name, arguments = resource_call(str(uri))
             text = await self._run_tool(name, arguments, context)
-            cap = self.server_state.settings.reply_chars
-            text = await asyncio.to_thread(reply.limit_reply, text, cap, self._store_text)
+            text = await asyncio.to_thread(self._limit_reply, text)
         except BadRequest as error:
             raise ResourceNotFoundError(reply.error_sentence(error)) from error
         except RlmError as error:
@@ -237,6 +235,14 @@ class RlmServer(MCPServer[Any]):
         with client_sampling.lend_sampling(context):
             async with ProgressTicker(send_progress, name) as ticker:
                 return await self.server_state.call_tool(tool, parsed, ticker.report_progress)
+
+    def _limit_reply(self, text: str) -> str:
+        from rlm_mcp import reply
+
+        settings = self.server_state.settings
+        return reply.limit_reply(
+            text, settings.reply_chars, self._store_text, raw=settings.raw_replies
+        )
 
     def _store_text(self, text: str) -> str:
         workspace = self.server_state.existing_workspace

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlm_mcp.corpus.code.tokens import estimate_tokens
+from rlm_mcp.corpus.code.tokens import bounded_parts, estimate_tokens
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import LineSpan, Ref
 from rlm_mcp.sessions import activity
@@ -448,11 +448,10 @@ def chunk_session(
         raise BadRequest(f"A session is not chunked by {by!r}; use one of {', '.join(CHUNK_BY)}.")
     if tokens < 1:
         raise BadRequest(f"A chunk needs at least 1 token, got {tokens}.")
-    found: list[ContextChunk] = []
-    for place in places:
-        span = scope.span if isinstance(scope.span, LineSpan) else None
-        found += _place_chunks(view, place, span, by, tokens)
-    return found
+    span = scope.span if isinstance(scope.span, LineSpan) else None
+    return bounded_parts(
+        part for place in places for part in _place_chunks(view, place, span, by, tokens)
+    )
 
 
 def _place_chunks(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import config
+from rlm_mcp.config import private_folder
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.redact import redact
 from rlm_mcp.sessions import build, parser_process, tables
@@ -126,7 +127,7 @@ class TranscriptIndex:
     def __init__(self, path: Path, key: str, reader: TranscriptReader) -> None:
         self.path, self.key, self.reader = path, key, reader
         folder = config.cache_dir() / "sessions"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        private_folder(folder)
         self.id = sha256(f"{path}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
         self._file = folder / f"{self.id}.sqlite"
         self.lock = threading.RLock()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rlm_mcp import config
+from rlm_mcp.config import private_folder
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.sessions.schema import BRANCHES
 from rlm_mcp.sessions.view import TranscriptView, block_turn_rows
@@ -25,7 +26,7 @@ from rlm_mcp.variable.protocol import ResultList
 def save_mirror(view: TranscriptView) -> dict[str, Any]:
     """Append the blocks that the mirror has not; return how many it added and where it is."""
     path = _mirror_path(view)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     if path.parent.is_symlink():
         raise Unavailable(f"{path.parent} is a link; nothing is written behind it. Move it away.")
     known = {_entry_key(entry): entry.get("branch") for entry in read_mirror(view)}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import config
+from rlm_mcp.config import private_folder
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.redact import redact
 from rlm_mcp.refs import Ref, parse_ref
@@ -72,7 +73,7 @@ def rollup_save(view: TranscriptView, notes: dict[str, str]) -> int:
             raise BadRequest(f"The note of part {key!r} is empty; leave failed parts out.")
         kept[str(key)[:64]] = redact(note.strip())
     path = _notes_path(view)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(path.parent)
     fresh = path.with_suffix(f".{os.getpid()}.new")
     fresh.write_text(json.dumps(kept, ensure_ascii=False, sort_keys=True), "utf-8")
     os.chmod(fresh, 0o600)

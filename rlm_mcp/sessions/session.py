@@ -183,7 +183,7 @@ class SessionMethods:
                 return False
             return not role or filters.has_role(view, row, role)
 
-        query = Query(pattern, limit=limit, ignore_case=ignore_case, cursor=cursor)
+        query = Query(pattern, limit=limit, ignore_case=ignore_case, cursor=cursor).fit_page()
         found = search.grep_blocks(
             view,
             query,

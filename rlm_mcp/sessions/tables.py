@@ -3,10 +3,10 @@ anew."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
+from rlm_mcp.config import private_file
 from rlm_mcp.errors import Unavailable
 
 TABLES = """
@@ -38,7 +38,9 @@ INDEXES = {
 def open_database(file: Path, version: str) -> sqlite3.Connection:
     """Return a connection to the index in `file`, with the tables of this version."""
     for attempt in range(2):
-        db = sqlite3.connect(file, timeout=30, check_same_thread=False, isolation_level=None)
+        db = sqlite3.connect(
+            private_file(file), timeout=30, check_same_thread=False, isolation_level=None
+        )
         db.row_factory = sqlite3.Row
         try:
             db.execute("PRAGMA journal_mode=WAL")
@@ -46,7 +48,6 @@ def open_database(file: Path, version: str) -> sqlite3.Connection:
             db.execute("PRAGMA cache_size=-16000")
             if _read_version(db) != version:
                 _create_tables(db, version)
-            os.chmod(file, 0o600)
             return db
         except sqlite3.DatabaseError as error:
             db.close()

@@ -246,8 +246,9 @@ def test_a_clone_runs_no_hook_and_is_reused(work: Work, tmp_path: Path, catalog_
 
 
 def test_no_network_is_said_plainly(folder: Path, catalog_of: Make) -> None:
+    catalog = catalog_of(folder, clone_hosts=("localhost:1", "127.0.0.1", "::1"))
     with pytest.raises(Unavailable, match=r"cannot be cloned"):
-        catalog_of(folder).open_context("https://localhost:1/none.git")
+        catalog.open_context("https://localhost:1/none.git")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import socket
+import threading
 
 import pytest
 
+from rlm_mcp.errors import RlmError
 from tests.engine.conftest import Desk, Desks, cell, scripted
 
 
@@ -219,3 +223,64 @@ def test_one_of_anything_is_told_in_the_singular(desk: Desks) -> None:
 
     opened, refused = asyncio.run(go())
     assert "1 document, 1 line;" in opened and "has 1 line." in refused
+
+
+URL_CELL = """
+for url in {urls!r}:
+    try:
+        print(open_context(url))
+    except Exception as error:
+        print(error)
+"""
+FETCHER = """
+from rlm_mcp.sdk import open_source, Text
+
+
+def fetcher(source: str) -> Text:
+    '''Open what it is told.'''
+    return open_source(source)
+"""
+
+
+def test_no_code_reaches_the_network_though_its_host_is_listed(desk: Desks) -> None:
+    """Cells, runs and tools of a user may not; the tool open_context itself may."""
+    seen: list[bytes] = []
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                seen.append(connection.recv(100))
+                connection.close()
+
+    threading.Thread(target=listen, daemon=True).start()
+    url = f"https://localhost:{port}/x.git"
+    urls = [url, f" {url}", f"ssh://git@localhost:{port}/x", "git@localhost:x", f"HTTPS{url[5:]}",
+            f"http://localhost:{port}/x", f"file://localhost:{port}/x"]  # fmt: skip
+    shown = []
+
+    async def go() -> None:
+        async with desk(clone_hosts=(f"localhost:{port}", "localhost", "127.0.0.1", "::1")) as d:
+            d.workspace.services.tools["fetcher"] = FETCHER  # type: ignore[index]
+            shown.append(await _execute(d, URL_CELL.format(urls=urls)))
+            d.use(scripted([cell(URL_CELL.format(urls=urls)), cell("FINAL('done')")]))
+            await d.workspace.call_tool("rlm_query", {"prompt": "go", "refs": "repo"})
+            for tool in ("fetcher", "peek"):
+                with pytest.raises(RlmError) as caught:
+                    name = "ref" if tool == "peek" else "source"
+                    await d.workspace.call_tool(tool, {name: url})
+                shown.append(str(caught.value))
+            assert seen == []
+            with pytest.raises(RlmError):
+                await d.workspace.call_tool("open_context", {"source": url})
+            assert len(seen) == 1
+            shown.append(await _execute(d, URL_CELL.format(urls=urls)))
+            assert len(seen) == 1
+
+    asyncio.run(go())
+    server.close()
+    assert shown[0].count("reaches no network") >= 5
+    assert shown[0] == shown[-1]
+    assert "reaches no network" in shown[1]

@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "config", "refs", "plurals", "confine", "programs", "tool_table"}
+OPEN_TO_ALL = {
+    "errors", "config", "refs", "plurals", "marks", "confine", "programs", "tool_table",
+}  # fmt: skip
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -58,6 +60,7 @@ ROOMS: dict[str, set[str]] = {
     "redact": {"corpus"},
     "errors": set(),
     "plurals": set(),
+    "marks": set(),
     "programs": set(),
     "tool_table": set(),
     "config": {"errors"},

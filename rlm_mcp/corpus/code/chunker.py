@@ -7,7 +7,7 @@ bytes of each line.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -293,8 +293,18 @@ def chunk_documents(
     if paths is not None:
         index = snapshot.index
         places = [index[path] for path in paths if path in index]
+    return estimates.bounded_parts(_document_parts(snapshot, places, by, tokens, kind, within))
+
+
+def _document_parts(
+    snapshot: Snapshot,
+    places: Sequence[int],
+    by: str,
+    tokens: int,
+    kind: Callable[[str], str],
+    within: PartSpan | None,
+) -> Iterator[DocumentPart]:
     spans, counts = snapshot.spans, snapshot.rows["lines"]
-    parts: list[DocumentPart] = []
     for place in places:
         lines = int(counts[place])
         if not lines:
@@ -305,20 +315,19 @@ def chunk_documents(
         limit = max(1, int(tokens * estimates.token_bytes(text)))
         if isinstance(within, CharSpan):
             whole = _decode_span(snapshot.buffer[offset : offset + length])
-            parts += _split_chars(DocumentPart(path, 1, 1, 0, ""), whole, within, limit, text)
+            yield from _split_chars(DocumentPart(path, 1, 1, 0, ""), whole, within, limit, text)
             continue
-        cuts = [(1, lines, offset, offset + length)]
+        cuts: Iterable[_Cut] = [(1, lines, offset, offset + length)]
         if length > limit or within is not None:
-            cuts = list(_cut_document(snapshot, place, by, limit, within or LineSpan(1, lines)))
-        parts += _emit_parts(snapshot, place, cuts, limit, text)
-    return parts
+            cuts = _cut_document(snapshot, place, by, limit, within or LineSpan(1, lines))
+        yield from _emit_parts(snapshot, place, cuts, limit, text)
 
 
 _Cut = tuple[int, int, int, int]  # first line, last line, from byte, to byte
 
 
 def _emit_parts(
-    snapshot: Snapshot, place: int, cuts: Sequence[_Cut], limit: int, kind: str
+    snapshot: Snapshot, place: int, cuts: Iterable[_Cut], limit: int, kind: str
 ) -> Iterator[DocumentPart]:
     """Yield a document's parts where it is cut; a line that is too long is cut further."""
     path, counted, chars = snapshot.paths[place], snapshot.spans[place][0], 0

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rlm_mcp.config import private_file, private_folder
 from rlm_mcp.corpus.code import words
 from rlm_mcp.corpus.code.language import is_doc_path, is_test_path
 from rlm_mcp.corpus.code.text_outline import OutlineMark, find_marks
@@ -330,7 +331,7 @@ class FullTextIndex:
 
 def _evict_indexes(folder: Path, keep: Path) -> None:
     """Delete the least lately used indexes above the limit; open ones stay readable."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(folder)
     try:
         entries = [(entry.stat().st_mtime, entry.stat().st_size, entry.path)
                    for entry in os.scandir(folder)]  # fmt: skip
@@ -345,7 +346,9 @@ def _evict_indexes(folder: Path, keep: Path) -> None:
 
 
 def _open_index_file(path: Path) -> sqlite3.Connection:
-    base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+    base = sqlite3.connect(
+        private_file(path), check_same_thread=False, isolation_level=None, timeout=30
+    )
     if base.execute("pragma user_version").fetchone()[0] not in (0, VERSION):
         base.close()
         path.unlink()

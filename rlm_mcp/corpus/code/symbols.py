@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rlm_mcp.config import private_file, private_folder
 from rlm_mcp.corpus.code import parse_pool, text_outline
 from rlm_mcp.corpus.code.grammar import GRAMMAR_VERSION, LANGUAGES, Definition, ParsedDocument
 from rlm_mcp.corpus.code.language import language_of
@@ -132,7 +133,7 @@ class SymbolIndex:
 
     def _open_cache(self) -> sqlite3.Connection:
         if self._base is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(self._path.parent)
             if self._path.exists() and self._path.stat().st_size > MAX_CACHE_BYTES:
                 self._path.unlink()
             try:
@@ -181,7 +182,7 @@ def parse_by_pattern(path: str, data: bytes, name: str = "") -> ParsedDocument:
 
 
 def _open_symbol_cache(path: Path) -> sqlite3.Connection:
-    base = sqlite3.connect(path, timeout=30, check_same_thread=False)
+    base = sqlite3.connect(private_file(path), timeout=30, check_same_thread=False)
     base.execute("pragma journal_mode = wal")
     base.execute("pragma synchronous = off")
     base.execute("create table if not exists documents(key text primary key, parsed blob)")

@@ -7,9 +7,11 @@ Claude tokenizer is not public.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from rlm_mcp.corpus.code.language import language_of
+from rlm_mcp.errors import BadRequest
 
 BYTES_PER_TOKEN = {"code": 3.5, "prose": 4.0, "json": 3.1, "logs": 2.4, "other": 3.2}
 """What holds until something was learnt."""
@@ -78,3 +80,21 @@ def token_kind(name: str) -> str:
     if name in ("markdown", "rst", "asciidoc", "text"):
         return "prose"
     return {"json": "json", "po": "other"}.get(name, "code")
+
+
+MAX_PARTS = 50_000
+"""Parts that one call makes at most; more are refused before they are made."""
+_T = TypeVar("_T")
+
+
+def bounded_parts(parts: Iterable[_T]) -> list[_T]:
+    """Return the parts that a generator makes; raises BadRequest once there are too many."""
+    made: list[_T] = []
+    for part in parts:
+        if len(made) == MAX_PARTS:
+            raise BadRequest(
+                f"That is more than {MAX_PARTS:,} chunks; ask for larger ones (tokens=4000) or "
+                "narrow the ref."
+            )
+        made.append(part)
+    return made

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 HIT_CHARS = 300
 """Characters of a line that a hit shows."""
+MAX_PAGE_LINES = 20_000
+"""Lines, those around hits included, that one page of a search quotes at most."""
 MAX_CONTEXT_LINES = 100
 """Lines of context that a hit may have on each side."""
 SEARCH_LIMIT_S = 1.3
@@ -32,6 +34,12 @@ class Query:
     totals: bool = True
     """False: stop as soon as `limit` hits are known; the total is then a lower bound."""
     seconds: float = SEARCH_LIMIT_S
+
+    def fit_page(self) -> Query:
+        """Return the query with a limit of one page; the cursor of its answer opens the next."""
+        around = sum(min(max(0, count), MAX_CONTEXT_LINES) for count in (self.before, self.after))
+        most = max(1, MAX_PAGE_LINES // (1 + around))
+        return replace(self, limit=most) if self.limit > most else self
 
 
 class GrepHit(NamedTuple):

@@ -31,6 +31,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from rlm_mcp.config import private_folder
 from rlm_mcp.corpus.store import file_table as tables
 from rlm_mcp.corpus.store.file_table import ROW_DTYPE, FileTable, TableRows
 from rlm_mcp.corpus.store.packed_text import TextWriter, open_truncated, write_all
@@ -156,7 +157,7 @@ class CorpusStore:
     def write_lock(self) -> Iterator[None]:
         """Hold the lock of this folder, across processes. Raises Unavailable after a minute."""
         for folder in (self.folder.parent, self.folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_folder(folder)
         with open(self.folder / "lock", "ab", opener=_open_private) as lock:
             deadline = time.monotonic() + WRITE_LOCK_S
             while not _lock_file(lock):
