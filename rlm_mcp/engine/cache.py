@@ -36,7 +36,9 @@ def request_key(spec: str, request: ModelRequest, texts: tuple[str, ...] | None 
     if texts is None:
         texts = tuple(message.text for message in request.messages)
     digest = hashlib.blake2b(digest_size=20)
-    parameters = [spec, request.max_tokens, request.temperature, list(request.stop)]
+    # What a root may write follows from what is left, as the budget that it is told does.
+    most = 0 if request.purpose == "root" else request.max_tokens
+    parameters = [spec, most, request.temperature, list(request.stop)]
     roles = [message.role for message in request.messages]
     for part in (json.dumps([parameters, roles]), request.system, *texts):
         data = part.encode("utf-8", "surrogatepass")

@@ -247,7 +247,8 @@ class ModelCalls:
         need = worst_case(model.price, counted, request.max_tokens)
         lane = self._limits.limit_for(model)
         async with account.breaker.watch_call(model, request.purpose, lane) as sends:
-            hold = await account.budget.wait_hold(need)
+            root = request.purpose == "root"
+            hold = await account.budget.wait_hold(need, own_answer=root)
             try:
                 day = await self._hold_day(need.usd_nano or 0)
             except BaseException:

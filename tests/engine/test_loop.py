@@ -8,10 +8,13 @@ import json
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rlm_mcp.engine.loop import NO_CELL, TOO_SOON
 from rlm_mcp.errors import BadRequest, ModelError
 from rlm_mcp.models.fake import Fake
+from rlm_mcp.models.model import Price
 from tests.engine.conftest import Desks, cell, run, scripted
 
 LOOK = "h = grep('line 7 of file 3')\nprint(h.shown)"
@@ -320,5 +323,86 @@ def test_an_answer_holds_no_half_of_a_character(desk: Desks) -> None:
             d.use(scripted([cell(LOOK), cell(answer)]))
             result = await d.workspace.run_query("What is it?", mode="recursive")
             assert json.loads(result.answer) == ["a\ufffdb"]
+
+    run(go())
+
+
+def test_a_fan_out_that_would_touch_the_answer_is_refused_with_what_is_left(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_calls=6) as d:
+            many = cell("r = llm_query_batched([str(i) for i in range(5)])")
+            model = scripted([many, many, cell("print(len(repo))\nFINAL('what I have')")])
+            d.use(model)
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            told = model.requests[1].messages[-1].text
+            assert "5 calls and 4 of 6 are left; one is kept for your answer" in told
+            assert (result.status, result.answer, result.calls) == ("complete", "what I have", 3)
+
+    run(go())
+
+
+def test_the_last_affordable_turn_is_announced_as_the_last(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_calls=5) as d:
+            ask = cell("a = llm_query_batched(['x', 'y', 'z'])\nprint(a[0])")
+            model = scripted([ask, cell("FINAL(a[0])")])
+            d.use(model)
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert "This is your last reply" in model.requests[-1].messages[-1].text
+            assert (result.status, result.answer) == ("forced", "ok")
+
+    run(go())
+
+
+def test_what_was_paid_comes_back_where_the_root_writes_no_answer(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_calls=4) as d:
+            ask = cell("a = llm_query_batched(['x', 'y'])")
+            d.use(scripted([ask, cell("print('no answer')")], lambda text: "seven"))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert result.status == "partial"
+            assert result.answer.count("seven") == 2
+
+    run(go())
+
+
+@given(
+    usd=st.sampled_from([0.02, 0.05, 0.1, 0.15, 0.3, 1.0]),
+    calls=st.integers(2, 9),
+    output_tokens=st.sampled_from([600, 2_000, 9_000, 100_000]),
+    rates=st.sampled_from([(0.0, 0.0), (1.0, 5.0), (3.0, 15.0), (15.0, 75.0)]),
+    plan=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    final=st.sampled_from(["FINAL('done')", "print('no')", "1 / 0"]),
+)
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_run_with_a_paid_answer_ends_empty(
+    desk: Desks,
+    usd: float,
+    calls: int,
+    output_tokens: int,
+    rates: tuple[float, float],
+    plan: list[int],
+    final: str,
+) -> None:
+    """Whatever the budget, the price and the order of fan-outs."""
+
+    async def go() -> None:
+        limits = {"max_usd": usd, "max_calls": calls, "max_output_tokens": output_tokens}
+        async with desk(max_iterations=6, max_errors=3, **limits) as d:
+            price = Price(*rates, rates[0] / 10, rates[0] * 1.25, "2026-11-01")
+            cells = [
+                cell(f"a = llm_query_batched(['{turn}-%d' % i for i in range({width})])")
+                for turn, width in enumerate(plan)
+            ]
+            model = scripted([*cells, cell(final)], lambda text: "said so", price=price)
+            d.use(model)
+            question = f"How many? {usd} {calls} {output_tokens} {rates} {plan} {final}"
+            result = await d.workspace.run_query(question, mode="recursive")
+            paid = [e for e in d.of("call") if e["purpose"] == "sub" and "reply" in e]
+            assert result.answer.strip() or not paid
+            assert result.cost_usd is not None and result.cost_usd <= usd
+            assert result.calls <= calls
 
     run(go())
