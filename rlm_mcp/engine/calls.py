@@ -22,6 +22,7 @@ from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.engine.write_queue import WriteQueue
 from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
 from rlm_mcp.models.model import ChatMessage, Model, ModelReply, ModelRequest, TokenUsage
+from rlm_mcp.models.retry import TELL_WAIT
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.cache import ReplyCache
@@ -169,9 +170,13 @@ class ModelCalls:
                 for number in numbers[1:]:
                     rest.create_task(answer_one(number))
 
-        async with asyncio.TaskGroup() as tasks:
-            for numbers in groups.values():
-                tasks.create_task(answer_group(numbers))
+        told = TELL_WAIT.set(lambda said: tell(len(got), len(first), said))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for numbers in groups.values():
+                    tasks.create_task(answer_group(numbers))
+        finally:
+            TELL_WAIT.reset(told)
         return [got[number] for number in place]
 
     async def close(self) -> None:
@@ -271,7 +276,8 @@ class ModelCalls:
         left_s = account.budget.seconds_left() if root else account.budget.seconds_to_work()
         left_s = max(0.1, left_s)
         try:
-            reply = await model.complete(replace(request, timeout_s=min(request.timeout_s, left_s)))
+            timeout_s = min(request.timeout_s, left_s)
+            reply = await model.complete(replace(request, timeout_s=timeout_s, patience_s=left_s))
             hold.settle_call(reply.usage, reply.cost_usd)
             account.add_usage(reply.usage)
             cost = to_nano(reply.cost_usd or 0.0)

@@ -21,6 +21,7 @@ from rlm_mcp.engine.budget import NOTHING_KEPT, worst_case
 from rlm_mcp.engine.conversation import Compaction, Conversation
 from rlm_mcp.errors import BudgetSpent, ModelError, SandboxError
 from rlm_mcp.models import token_estimate
+from rlm_mcp.models.retry import TELL_WAIT
 from rlm_mcp.plurals import count_noun
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class RootLoop:
 
     async def run_loop(self) -> LoopEnd:
         """Return the end. Raises only what is nobody's fault but ours, and cancellation."""
+        TELL_WAIT.set(lambda said: self._scope.report_progress(0, None, said))
         try:
             await self._environment.set_value("answer", {"content": "", "ready": False})
             return await self._take_turns()

@@ -85,7 +85,7 @@ class Anthropic:
         client = await _get_client()
         body = self._request_body(request)
         reply = await self._retry.send_with_retry(
-            lambda: self._send_request(client, body), request.timeout_s
+            lambda: self._send_request(client, body), request.timeout_s, request.patience_s
         )
         self._remember_usage(request, reply.usage)
         return reply

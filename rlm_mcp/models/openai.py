@@ -76,7 +76,7 @@ class OpenAI:
         client = await self._get_client()
         body = self._request_body(request)
         return await self._retry.send_with_retry(
-            lambda: self._send_request(client, body, request), request.timeout_s
+            lambda: self._send_request(client, body, request), request.timeout_s, request.patience_s
         )
 
     async def count_tokens(self, request: ModelRequest) -> int:

@@ -96,7 +96,6 @@ def test_the_key_goes_to_its_own_host_alone(monkeypatch: pytest.MonkeyPatch) -> 
     ("fault", "kind", "sent"),
     [
         ("auth", "auth", 1),
-        ("rate", "rate", retry.MAX_ATTEMPTS),
         ("error", "server", retry.MAX_ATTEMPTS),
         ("drop", "network", 1),
         ("malformed", "malformed", 1),
