@@ -63,6 +63,11 @@ TOO_SOON = (
 NOT_WITH_ERROR = (
     "The cell set the answer and then failed; set answer['ready'] = True again if it holds."
 )
+KEPT_NAME = "answer_"
+REBOUND = (
+    "`answer` is this run's answer and was put back; your value is in `answer_`. Set "
+    "answer['content'] and answer['ready'] = True when you know the answer."
+)
 LAST_REPLY = (
     "{why} This is your last reply: write one cell that sets answer['content'] to the best answer "
     "that what you have seen supports, says what is missing, and sets answer['ready'] = True."
@@ -106,7 +111,7 @@ class RootLoop:
         self.content = ""
         """What the answer held after the last cell, ready or not."""
         self._prose = self._errors = self._turn = 0
-        self._questioned = False
+        self._questioned = self._rebound = False
 
     async def run_loop(self) -> LoopEnd:
         """Return the end. Raises only what is nobody's fault but ours, and cancellation."""
@@ -215,7 +220,7 @@ class RootLoop:
     async def _run_reply(self, reply: ModelReply) -> LoopEnd | None:
         """Run the cell of a reply and add what the model is shown; an end where there is one."""
         cells = render.ReplyCells(reply.text)
-        code = cells.code or render.final_cell(reply.text) or ""
+        code = _cell_of(cells)
         if not code:
             return await self._without_cell(reply)
         self._prose = 0
@@ -232,7 +237,7 @@ class RootLoop:
             if not problem:
                 self._add_turn(reply.text, code, shown, ready=True)
                 return LoopEnd(self.content)
-            await self._environment.set_value("answer", {"content": "", "ready": False})
+            await self._run_trusted('answer["ready"] = False')
             shown += f"\n{problem}"
         self._add_turn(reply.text, code, shown)
         if self._errors >= max(1, self._scope.account.budget.allowance.errors):
@@ -246,14 +251,26 @@ class RootLoop:
             code, self._scope.reader.mentioned_variables, seconds
         )
         self._scope.has_looked |= step.mentions_variable
-        self.content = content_text(step.content)
+        if step.rebound:
+            await self._run_trusted(f"{KEPT_NAME} = answer")
+            await self._environment.set_value("answer", {"content": self.content, "ready": False})
+        else:
+            self.content = content_text(step.content)
+        self._rebound = step.rebound
         return step
+
+    async def _run_trusted(self, code: str) -> None:
+        await self._environment.run_cell(
+            code, lambda _: {}, self._scope.services.settings.cell_seconds
+        )
 
     def _render_step(self, step: CellStep, more: int) -> str:
         outcome, handle = step.outcome, ""
         if outcome.stdout_chars > render.SHOWN_CHARS:
             handle = self._scope.handles.store_text(redact.redact(outcome.stdout))
         shown = render.outcome_text(outcome, render.SHOWN_CHARS, handle)
+        if self._rebound:
+            shown += f"\n{REBOUND}"
         if more:
             shown += f"\nOnly the first cell was run; {more} more in the same reply were not."
         listed = render.list_variables(
@@ -287,15 +304,11 @@ class RootLoop:
         self._add_turn(reply.text, "", NO_CELL)
         if self._prose < PROSE_TURNS:
             return None
-        reason = f"{PROSE_TURNS} replies in a row had no cell"
-        if self.content.strip():
-            return LoopEnd(self.content, forced=f"{reason}.")
+        reason = f"{PROSE_TURNS} replies in a row had no cell."
         if reply.stop == "refused":
-            return LoopEnd(
-                "", failed=f"{reason}; in the last one the model refused to answer; reword it."
-            )
-        cut = ", which was cut at its limit of tokens" if reply.stop == "max_tokens" else ""
-        return self._forced_end(reply.text.strip(), f"{reason}; the last one was taken{cut}.")
+            reason = f"{reason[:-1]}; in the last one the model refused to answer; reword it."
+            return self._forced_end(self.content, reason)
+        return await self._force_answer(reason)
 
     async def _force_answer(self, why: str) -> LoopEnd:
         """Ask once more for the answer, with what is left; never take code for an answer."""
@@ -307,9 +320,11 @@ class RootLoop:
         except (BudgetSpent, ModelError):
             return self._forced_end(self.content, why)
         cells = render.ReplyCells(reply.text)
-        code = cells.code or render.final_cell(reply.text) or ""
+        code = _cell_of(cells)
         if not code:
-            return self._forced_end(reply.text.strip() or self.content, why)
+            said = render.strip_reasoning(reply.text)
+            said = "" if "```" in said or reply.stop == "refused" else said
+            return self._forced_end(self.content if self.content.strip() else said, why)
         step = await self._run_cell(code)
         self._add_turn(reply.text, code, self._render_step(step, cells.more))
         return self._forced_end(self.content, why)
@@ -334,6 +349,12 @@ class RootLoop:
 
     def _budget_note(self) -> str:
         return self._scope.account.budget.left_text()
+
+
+def _cell_of(cells: render.ReplyCells) -> str:
+    """Return what is to be run: the cell, and a FINAL that was written beside it."""
+    final = render.final_cell(cells.rest)
+    return "\n".join(part for part in (cells.code, final) if part)
 
 
 def _largest_fit(least: int, most: int, fits: Callable[[int], bool]) -> int:

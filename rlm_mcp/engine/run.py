@@ -251,7 +251,9 @@ class Run:
         asks = asking.part_calls([self.question], [part], system, "", self.job.schema)
         got = (await self.services.calls.answer_all(self.job.root, asks, self.account))[0]
         if isinstance(got, Answer):
-            text = got.reply.text.strip()
+            text = render.direct_answer(got.reply.text)
+            if not text:
+                return LoopEnd("", failed="the reply was code that nobody runs in mode direct")
             if text.startswith(INSUFFICIENT):
                 return LoopEnd("", failed="the text did not hold the answer; open more of it")
             return LoopEnd(text)

@@ -49,7 +49,8 @@ def test_prose_without_a_cell_gets_a_nudge_and_ends_as_forced(desk: Desks) -> No
             result = await d.workspace.run_query("How many?", mode="recursive")
             assert result.status == "forced"
             assert result.answer == "I think it is 7."
-            assert len(model.requests) == 3
+            assert len(model.requests) == 4
+            assert "This is your last reply" in model.requests[3].messages[-1].text
             assert NO_CELL in model.requests[1].messages[-1].text
 
     run(go())
@@ -404,5 +405,114 @@ def test_no_run_with_a_paid_answer_ends_empty(
             assert result.answer.strip() or not paid
             assert result.cost_usd is not None and result.cost_usd <= usd
             assert result.calls <= calls
+
+    run(go())
+
+
+F = "```"
+SETS = "answer['content'] = 'right %d' % (len(context) > 5)\nanswer['ready'] = True"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"{F}tool_code\n{SETS}\n{F}",
+        f"{F}ipython\n{SETS}\n{F}",
+        f"{F}\n{SETS}\n{F}",
+        SETS,
+        "1. Then:\n   " + f"{F}repl\n{SETS}\n{F}".replace("\n", "\n   "),
+        f"<think>\n{F}repl\nFINAL('wrong')\n{F}\n</think>\n{F}repl\n{SETS}\n{F}",
+        f"maybe\n</think>\n{F}repl\n{SETS}\n{F}",
+        f"{F}repl\nx = 'right %d' % (len(context) > 5)\n{F}\nFINAL_VAR(x)",
+        f"{F}repl\nx = 'right %d' % (len(context) > 5)\n{F}\nFINAL(x)",
+    ],
+)
+def test_what_is_plainly_a_cell_is_run(desk: Desks, reply: str) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([reply, "FINAL('wrong')"]))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer, result.calls) == ("complete", "right 1", 1)
+
+    run(go())
+
+
+def test_a_fence_inside_a_string_does_not_end_the_cell(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            text = f"Use this:\n{F}python\nx = 1\n{F}\nDone"
+            code = f"len(context)\nanswer['content'] = '''{text}'''\nanswer['ready'] = True"
+            d.use(scripted([cell(code)]))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer, result.calls) == ("complete", text, 1)
+
+    run(go())
+
+
+def test_final_of_a_variable_in_prose_is_its_value(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([cell("result = str(6 * 7)\nprint(context[:20])"), "FINAL(result)"]))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer) == ("complete", "42")
+
+    run(go())
+
+
+@pytest.mark.parametrize("value", ["'600 lines'", "[1, 2]", "{'text': 1}", "grep"])
+def test_answer_bound_to_something_else_is_put_back_and_said(desk: Desks, value: str) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted(
+                [
+                    cell("answer['content'] = 'kept ' + str(len(context) > 5)"),
+                    cell(f"answer = {value}"),
+                    cell("print(answer_)\nanswer['ready'] = True"),
+                ]
+            )
+            d.use(model)
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert "your value is in `answer_`" in model.requests[2].messages[-1].text
+            assert (result.status, result.answer) == ("complete", "kept True")
+
+    run(go())
+
+
+def test_a_refused_answer_keeps_its_content(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(
+                scripted(
+                    [
+                        cell(
+                            "len(context)\nanswer['content'] = 'long'\nanswer['ready'] = True\n1/0"
+                        ),
+                        cell("answer['ready'] = True"),
+                    ]
+                )
+            )
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer) == ("complete", "long")
+
+    run(go())
+
+
+@pytest.mark.parametrize("reply", [f"{F}repl\nprint(len(context))\n{F}", "print(len(context))"])
+def test_code_is_no_answer_in_direct_mode(desk: Desks, reply: str) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([], lambda text: reply))
+            result = await d.workspace.run_query("How many?", mode="direct")
+            assert (result.status, result.answer) == ("failed", "")
+
+    run(go())
+
+
+def test_thinking_aloud_is_no_part_of_a_direct_answer(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([], lambda text: "<think>\nmaybe 41\n</think>\n\nThe number is 42."))
+            result = await d.workspace.run_query("How many?", mode="direct")
+            assert result.answer == "The number is 42."
 
     run(go())
