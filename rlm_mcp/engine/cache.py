@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlm_mcp.engine.write_queue import open_store
@@ -81,6 +82,10 @@ class ReplyCache:
                 time.time(),
             ),
         )
+
+    def drop_replies(self, keys: Sequence[bytes]) -> None:
+        """Drop the replies under these keys."""
+        self.db.executemany("DELETE FROM reply WHERE key = ?", [(key,) for key in keys])
 
     def _trim_file(self) -> None:
         if self._path.stat().st_size <= KEEP_BYTES:

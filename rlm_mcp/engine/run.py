@@ -175,6 +175,9 @@ class Run:
                 self.account.record("run.end", status="failed", reason=str(error))
             raise
         result = await self._make_result(chosen, self._with_paid_answers(end), started)
+        failed = result.status in ("failed", "forced") or end.failed or end.forced
+        if failed and self.recorded is None:
+            await self.services.calls.forget_replies(self.account.root_keys)
         self._record_end(result)
         return result
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rlm_mcp.engine.loop import NO_CELL, TOO_SOON
 from rlm_mcp.errors import BadRequest, ModelError
 from rlm_mcp.models.fake import Fake
-from rlm_mcp.models.model import Price
+from rlm_mcp.models.model import ModelReply, Price, TokenUsage
 from tests.engine.conftest import Desks, cell, run, scripted
 
 LOOK = "h = grep('line 7 of file 3')\nprint(h.shown)"
@@ -514,5 +514,33 @@ def test_thinking_aloud_is_no_part_of_a_direct_answer(desk: Desks) -> None:
             d.use(scripted([], lambda text: "<think>\nmaybe 41\n</think>\n\nThe number is 42."))
             result = await d.workspace.run_query("How many?", mode="direct")
             assert result.answer == "The number is 42."
+
+    run(go())
+
+
+@pytest.mark.parametrize("stop", ["end", "max_tokens", "refused"])
+def test_a_reply_that_is_no_answer_is_not_stored(desk: Desks, stop: str) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            bad = "" if stop == "end" else "cut"
+            replies = [ModelReply(bad, TokenUsage(1, 1), "m", 0.0, stop), "good 42"]  # type: ignore[arg-type]
+            d.use(Fake(replies=replies))
+            first = await d.workspace.run_query("Which number?", mode="direct")
+            second = await d.workspace.run_query("Which number?", mode="direct")
+            assert first.status == "failed"
+            assert (second.status, second.answer, second.cached) == ("complete", "good 42", 0)
+
+    run(go())
+
+
+def test_the_root_replies_of_a_run_that_was_forced_answer_no_other(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_iterations=2) as d:
+            d.use(scripted([cell("print(len(context))")]))
+            assert (await d.workspace.run_query("How many?", mode="recursive")).status == "failed"
+            model = scripted([cell("print(len(context))\nFINAL('7')")])
+            d.use(model)
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer, len(model.requests)) == ("complete", "7", 1)
 
     run(go())
