@@ -207,7 +207,7 @@ class Retry:
         """Return how long to wait before the next try, or raise `error` where there is none."""
         if error.kind in ("server", "network"):
             self.failures += 1
-        wait_s = FIRST_WAIT_S * 2 ** (tries - 1) * self.jitter.uniform(0.5, 1.0)
+        wait_s = FIRST_WAIT_S * 2.0 ** (tries - 1) * self.jitter.uniform(0.5, 1.0)
         if error.retry_after_s is not None:
             wait_s = error.retry_after_s + self.jitter.uniform(0, 0.1)
         safe = unsent or error.kind == "server"

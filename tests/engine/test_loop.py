@@ -523,8 +523,8 @@ def test_a_reply_that_is_no_answer_is_not_stored(desk: Desks, stop: str) -> None
     async def go() -> None:
         async with desk() as d:
             bad = "" if stop == "end" else "cut"
-            replies = [ModelReply(bad, TokenUsage(1, 1), "m", 0.0, stop), "good 42"]  # type: ignore[arg-type]
-            d.use(Fake(replies=replies))
+            reply = ModelReply(bad, TokenUsage(1, 1), "m", 0.0, stop)  # type: ignore[arg-type]
+            d.use(Fake(replies=[reply, "good 42"]))
             first = await d.workspace.run_query("Which number?", mode="direct")
             second = await d.workspace.run_query("Which number?", mode="direct")
             assert first.status == "failed"
