@@ -12,4 +12,5 @@ def llm_query(
     Gives coverage, previews, failures by name, and a handle to the whole answers.
     """
     answers = ask(prompt, model, refs, schema)
-    return answers if refs else only(answers)
+    # A cell may hand over a list: all that was paid for is returned.
+    return answers if refs or isinstance(prompt, list) else only(answers)

@@ -544,3 +544,14 @@ def test_the_root_replies_of_a_run_that_was_forced_answer_no_other(desk: Desks) 
             assert (result.status, result.answer, len(model.requests)) == ("complete", "7", 1)
 
     run(go())
+
+
+def test_a_list_of_prompts_gives_all_answers(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            code = "a = llm_query(['one', 'two', 'three'])\nFINAL(str([str(x) for x in a]))"
+            d.use(scripted([cell(f"len(context)\n{code}")], lambda text: text[:3]))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert result.answer == "['one', 'two', 'thr']"
+
+    run(go())
