@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,22 @@ class WorstCase:
     input_tokens: int
     output_tokens: int
     calls: int = 1
+
+    def __add__(self, other: WorstCase) -> WorstCase:
+        usd = (
+            None
+            if self.usd_nano is None and other.usd_nano is None
+            else (self.usd_nano or 0) + (other.usd_nano or 0)
+        )
+        return WorstCase(
+            usd,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.calls + other.calls,
+        )
+
+
+NOTHING_KEPT = WorstCase(0, 0, 0, 0)
 
 
 def worst_case(price: Price | None, input_tokens: int, max_tokens: int) -> WorstCase:
@@ -168,6 +184,8 @@ class Budget:
         self.unpriced = 0
         """Calls whose price is not known."""
         self.turns = 0
+        self.reserve = NOTHING_KEPT
+        """What is kept back for this run's own answer: no sub-call and no child run takes it."""
         self._clock = clock
         self._started = clock()
         self._waiters: list[asyncio.Future[None]] = []
@@ -218,17 +236,21 @@ class Budget:
             for b in self.with_ancestors()
         )
 
-    def try_hold(self, need: WorstCase) -> BudgetHold | None:
+    def try_hold(self, need: WorstCase, *, own_answer: bool = False) -> BudgetHold | None:
         """Take `need`; None where it must wait for calls in flight.
 
-        Raises BudgetSpent where it would not fit even if those cost nothing.
+        A call of the root itself (`own_answer`) may take what is kept back for it, but not what
+        the runs above keep. Raises BudgetSpent where it would not fit even if calls in flight
+        cost nothing.
         """
         must_wait = False
         for budget in self.with_ancestors():
-            for name, spent, held, wanted, limit in budget._limit_rows(need):
-                if spent + wanted > limit:
-                    raise _spent_error(name, limit, spent, wanted)
-                must_wait |= spent + held + wanted > limit
+            kept = NOTHING_KEPT if own_answer and budget is self else budget.reserve
+            rows = budget._limit_rows(need)
+            for (name, spent, held, wanted, limit), back in zip(rows, _amounts(kept), strict=True):
+                if spent + wanted + back > limit:
+                    raise _spent_error(name, limit, spent, wanted, back)
+                must_wait |= spent + held + wanted + back > limit
         if self.seconds_left() <= 0:
             seconds = self.allowance.seconds
             raise BudgetSpent(
@@ -244,9 +266,62 @@ class Budget:
             )
         return BudgetHold(self, need)
 
-    async def wait_hold(self, need: WorstCase) -> BudgetHold:
+    def can_hold(self, need: WorstCase) -> bool:
+        """Say whether the root itself could make such calls now."""
+        return all(
+            spent + held + wanted + (0 if budget is self else back) <= limit
+            for budget in self.with_ancestors()
+            for (_, spent, held, wanted, limit), back in zip(
+                budget._limit_rows(need), _amounts(budget.reserve), strict=True
+            )
+        )
+
+    def calls_left(self) -> int:
+        """Return how many sub-calls may still be made: calls kept for answers are no part."""
+        return min(
+            b.allowance.calls - b.spent.calls - b.held.calls - b.reserve.calls
+            for b in self.with_ancestors()
+        )
+
+    def check_fan_out(self, needs: Sequence[WorstCase]) -> None:
+        """Raise BudgetSpent where calls that cost at least `needs` would touch an answer's share.
+
+        What their replies will cost is not known before: each call is held by itself later.
+        """
+        left = self.calls_left()
+        if len(needs) > left:
+            kept = (
+                "; one is kept for your answer"
+                if any(b.reserve.calls for b in self.with_ancestors())
+                else ""
+            )
+            raise BudgetSpent(
+                f"That is {count_noun(len(needs), 'call')} and {max(0, left):,} of "
+                f"{self.allowance.calls:,} are left{kept}. Nothing was asked; put several "
+                "questions into one prompt, or ask for fewer parts (max_calls is the limit).",
+                limit="calls",
+                value=self.allowance.calls,
+            )
+        for budget in self.with_ancestors():
+            a, s, back = budget.allowance, budget.spent, budget.reserve
+            free = math.floor(a.usd * NANO) - s.usd_nano - (back.usd_nano or 0)
+            total, fit = 0, 0
+            for need in needs:
+                total += need.usd_nano or 0
+                fit += total <= free
+            if total > free:
+                raise BudgetSpent(
+                    f"That is {count_noun(len(needs), 'call')} whose prompts alone cost "
+                    f"${total / NANO:.4f}, and ${max(0, free) / NANO:.4f} are left beside what "
+                    f"is kept for your answer: at most {count_noun(fit, 'call')} of these. "
+                    "Nothing was asked; ask for fewer or smaller parts (max_usd is the limit).",
+                    limit="usd",
+                    value=a.usd,
+                )
+
+    async def wait_hold(self, need: WorstCase, *, own_answer: bool = False) -> BudgetHold:
         """Take `need`, after calls in flight were settled where that is needed."""
-        while (hold := self.try_hold(need)) is None:
+        while (hold := self.try_hold(need, own_answer=own_answer)) is None:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._root_budget()._waiters.append(waiter)
             try:
@@ -268,12 +343,13 @@ class Budget:
         a, s = self.allowance, self.spent
         usd = min(b.allowance.usd - b.spent.usd_nano / NANO for b in self.with_ancestors())
         calls = min(b.allowance.calls - b.spent.calls for b in self.with_ancestors())
+        kept = ", one of them kept for your answer" if self.reserve.calls else ""
         unknown = (
             f" ({count_noun(self.unpriced, 'call')} without a known price)" if self.unpriced else ""
         )
         return (
             f"turn {self.turns} of {a.iterations}; left: {calls:,} of "
-            f"{count_noun(a.calls, 'call')}, "
+            f"{count_noun(a.calls, 'call')}{kept}, "
             f"${max(0.0, usd):.2f} of ${a.usd:.2f}{unknown}, "
             f"{max(0, a.output_tokens - s.output_tokens):,} output tokens, "
             f"about {_rounded_minutes(self.seconds_left())}"
@@ -291,7 +367,21 @@ class Budget:
         yield "output_tokens", s.output_tokens, h.output_tokens, need.output_tokens, a.output_tokens
 
 
-def _spent_error(name: str, limit: int, spent: int, wanted: int) -> BudgetSpent:
+def _amounts(kept: WorstCase) -> tuple[int, int, int, int]:
+    """Return amounts in the order of a budget's limits."""
+    return kept.usd_nano or 0, kept.calls, kept.input_tokens, kept.output_tokens
+
+
+def _spent_error(name: str, limit: int, spent: int, wanted: int, kept: int) -> BudgetSpent:
+    if kept and spent + wanted <= limit:
+        left = max(0, limit - spent - kept)
+        shown = f"${left / NANO:.4f}" if name == "usd" else f"{left:,} {name.replace('_', ' ')}"
+        return BudgetSpent(
+            f"The budget does not allow it: the rest is kept for your answer, and {shown} are "
+            f"left beside it; answer with what you have, or raise max_{name}.",
+            limit=name,
+            value=limit / NANO if name == "usd" else limit,
+        )
     if name == "usd":
         said = (
             f"a call may cost up to ${wanted / NANO:.4f} and ${spent / NANO:.4f} of "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlm_mcp.engine.write_queue import open_store
@@ -36,7 +37,9 @@ def request_key(spec: str, request: ModelRequest, texts: tuple[str, ...] | None 
     if texts is None:
         texts = tuple(message.text for message in request.messages)
     digest = hashlib.blake2b(digest_size=20)
-    parameters = [spec, request.max_tokens, request.temperature, list(request.stop)]
+    # What a root may write follows from what is left, as the budget that it is told does.
+    most = 0 if request.purpose == "root" else request.max_tokens
+    parameters = [spec, most, request.temperature, list(request.stop)]
     roles = [message.role for message in request.messages]
     for part in (json.dumps([parameters, roles]), request.system, *texts):
         data = part.encode("utf-8", "surrogatepass")
@@ -79,6 +82,10 @@ class ReplyCache:
                 time.time(),
             ),
         )
+
+    def drop_replies(self, keys: Sequence[bytes]) -> None:
+        """Drop the replies under these keys."""
+        self.db.executemany("DELETE FROM reply WHERE key = ?", [(key,) for key in keys])
 
     def _trim_file(self) -> None:
         if self._path.stat().st_size <= KEEP_BYTES:

@@ -22,6 +22,7 @@ from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.engine.write_queue import WriteQueue
 from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
 from rlm_mcp.models.model import ChatMessage, Model, ModelReply, ModelRequest, TokenUsage
+from rlm_mcp.models.retry import TELL_WAIT
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.cache import ReplyCache
@@ -75,6 +76,8 @@ class Account:
     """The account of the run that started this one: its sums hold those of its children."""
     usage: TokenUsage = field(default_factory=TokenUsage)
     cached: int = 0
+    root_keys: list[bytes] = field(default_factory=list)
+    """Keys of the stored replies of this run's root."""
 
     @property
     def cost_usd(self) -> float | None:
@@ -119,7 +122,7 @@ class ModelCalls:
         """
         key = key or stored.request_key(model.spec, request, texts)
         started = time.monotonic()
-        known = await self._stored_reply(model, key, account)
+        known = await self._stored_reply(model, request, key, account)
         if known is not None:
             account.add_usage(TokenUsage(), cached=1)
             self._record_call(account, model, request, part, key, started, reply=known, cached=True)
@@ -169,9 +172,13 @@ class ModelCalls:
                 for number in numbers[1:]:
                     rest.create_task(answer_one(number))
 
-        async with asyncio.TaskGroup() as tasks:
-            for numbers in groups.values():
-                tasks.create_task(answer_group(numbers))
+        told = TELL_WAIT.set(lambda said: tell(len(got), len(first), said))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for numbers in groups.values():
+                    tasks.create_task(answer_group(numbers))
+        finally:
+            TELL_WAIT.reset(told)
         return [got[number] for number in place]
 
     async def close(self) -> None:
@@ -205,6 +212,7 @@ class ModelCalls:
     ) -> Answer | FailedCall:
         """Return the JSON value of a reply; one that does not fit is sent back once."""
         schema = dict(ask.schema or {})
+        request, keys = ask.request, list[bytes]()
         for last in (False, True):
             try:
                 value = schemas.value_in(reply.text)
@@ -223,21 +231,33 @@ class ModelCalls:
                     "user", f"That does not fit the schema: {said}. Reply with the JSON only."
                 ),
             ]
+            keys.append(stored.request_key(model.spec, request))
             request = replace(ask.request, messages=again)
             reply = await self.get_reply(model, request, account, part=ask.part)
             if flaw := _reply_flaw(reply):
                 return flaw
+        if account.recorded is None:
+            await self.forget_replies([*keys, stored.request_key(model.spec, request)])
         said = (
             f"The reply did not fit the schema, twice: {'; '.join(wrong)}; ask for a simpler form."
         )
         return FailedCall(said, "malformed")
 
-    async def _stored_reply(self, model: Model, key: bytes, account: Account) -> ModelReply | None:
+    async def _stored_reply(
+        self, model: Model, request: ModelRequest, key: bytes, account: Account
+    ) -> ModelReply | None:
         if account.recorded is not None:
             return account.recorded.take_reply(key.hex())
         if account.fresh or model.spec in NOT_STORED:
             return None
-        return await self._disk.submit_work(self._cache.get_reply, key)
+        known = await self._disk.submit_work(self._cache.get_reply, key)
+        if known is not None and request.purpose == "root":
+            account.root_keys.append(key)
+        return known if known is None or _reply_flaw(known) is None else None
+
+    async def forget_replies(self, keys: Sequence[bytes]) -> None:
+        """Drop stored replies: they led to no answer, and would lead there again."""
+        await self._disk.submit_work(self._cache.drop_replies, list(keys))
 
     async def _send_request(
         self, model: Model, request: ModelRequest, account: Account, key: bytes
@@ -247,7 +267,8 @@ class ModelCalls:
         need = worst_case(model.price, counted, request.max_tokens)
         lane = self._limits.limit_for(model)
         async with account.breaker.watch_call(model, request.purpose, lane) as sends:
-            hold = await account.budget.wait_hold(need)
+            root = request.purpose == "root"
+            hold = await account.budget.wait_hold(need, own_answer=root)
             try:
                 day = await self._hold_day(need.usd_nano or 0)
             except BaseException:
@@ -257,7 +278,10 @@ class ModelCalls:
             sends.note_reply()
             reply = replace(reply, text=redact.redact(_without_surrogates(reply.text)))
             # A call counts as in flight until its reply is safe: a kill loses no more than those.
-            if model.spec not in NOT_STORED:
+            # A reply that is no answer is not stored: asking again must be able to help.
+            if model.spec not in NOT_STORED and _reply_flaw(reply) is None:
+                if request.purpose == "root":
+                    account.root_keys.append(key)
                 await asyncio.shield(self._disk.submit_work(self._cache.put_reply, key, reply))
             return reply
 
@@ -270,7 +294,8 @@ class ModelCalls:
         left_s = account.budget.seconds_left() if root else account.budget.seconds_to_work()
         left_s = max(0.1, left_s)
         try:
-            reply = await model.complete(replace(request, timeout_s=min(request.timeout_s, left_s)))
+            timeout_s = min(request.timeout_s, left_s)
+            reply = await model.complete(replace(request, timeout_s=timeout_s, patience_s=left_s))
             hold.settle_call(reply.usage, reply.cost_usd)
             account.add_usage(reply.usage)
             cost = to_nano(reply.cost_usd or 0.0)

@@ -7,8 +7,8 @@ answered, and while anything is failing, the rest waits. Where a model's replies
 slow, waiting for one would double the time of the fan-out: there the rest goes a moment after the
 probes, unless those fail at once. What has failed is sent again only when nothing else is on its
 way. So a provider that dies is sent at most 2k calls, or what was in flight: no more than 2k either
-where the lane is not wider than that, as by default. One that says it is busy lives: only what
-failed on all its tries is counted, and such a provider may be sent k calls more.
+where the lane is not wider than that, as by default. One that says it is busy lives: it is waited
+for (models/retry.py), and what it refused is never counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models.retry import CURRENT_WATCHER, MAX_ATTEMPTS
+from rlm_mcp.models.retry import BUSY_KINDS, CURRENT_WATCHER, MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from rlm_mcp.models.model import Model
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 CONTENT_KINDS = frozenset({"too_long", "refused", "truncated"})
 """Failures that say something about one request, nothing about the provider."""
 
-BUSY_KINDS = frozenset({"rate", "overloaded"})
-"""Failures of a provider that lives: its own repeats count only when all of them have failed."""
 QUICK_S = 0.15
 """A model whose quickest reply takes less than this is waited for."""
 PROBES = 2
@@ -181,6 +179,8 @@ class Breaker:
         except ModelError as error:
             if error.kind in CONTENT_KINDS:
                 self._note_success(spec)
+            elif error.kind in BUSY_KINDS:
+                self._last_failed = True
             else:
                 self._count_failures(max(1, error.attempts) - sends.counted, error)
             raise
@@ -247,11 +247,11 @@ class SendWatch:
         breaker._gate.wake_all()
 
     def on_failure(self, error: ModelError) -> None:
-        """Count a failed send; one of a busy provider counts when the last try has failed."""
+        """Count a failed send; what a busy provider refused does not come here."""
         breaker = self._breaker
         self.end_flight()
         breaker._last_failed = True
-        if error.kind not in BUSY_KINDS | CONTENT_KINDS:
+        if error.kind not in CONTENT_KINDS:
             self.counted += 1
             breaker._count_failures(1, error)
         breaker._gate.wake_all()

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 from rlm_mcp.engine import host_arguments, redaction, render
 from rlm_mcp.engine import json_schema as schemas
 from rlm_mcp.engine import sub_calls as asking
+from rlm_mcp.engine.budget import WorstCase, to_nano
 from rlm_mcp.engine.calls import Account, Answer, FailedCall, SubCall
 from rlm_mcp.engine.job import Result, RunCoverage, RunJob
 from rlm_mcp.engine.repl import PendingWork, make_attachment
 from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
 from rlm_mcp.marks import mark_label
+from rlm_mcp.models import token_estimate
+from rlm_mcp.models.model import TokenUsage
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import BindingAnswer
 from rlm_mcp.tool_table import HOST_CALLS
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from rlm_mcp.engine.handles import Handles
     from rlm_mcp.engine.ref_reader import RefReader
     from rlm_mcp.engine.services import Services
-    from rlm_mcp.models.model import Model
+    from rlm_mcp.models.model import Model, Price
 
 
 MAX_SHEET_CHARS = 20_000_000
@@ -77,6 +80,13 @@ def answer_sheet(asks: Sequence[SubCall], got: Sequence[Answer | FailedCall]) ->
     return "\n".join(parts)[:MAX_SHEET_CHARS]
 
 
+def prompt_cost(price: Price | None, ask: SubCall) -> WorstCase:
+    """Return the least that a call can cost: its prompt read, nothing written."""
+    tokens = token_estimate.estimate_request(ask.request)
+    usd = None if price is None else to_nano(price.cost_usd(TokenUsage(cache_read=tokens)))
+    return WorstCase(usd, tokens, 0)
+
+
 def prompt_name(ask: SubCall) -> str:
     """Return a name for a prompt, the same when it is asked again."""
     text = "".join(message.text for message in ask.request.messages)
@@ -119,6 +129,8 @@ class HostScope:
     fetchable_source: str = ""
     """The only URL that may be opened: what the agent gave the tool open_context itself."""
     wait_for_run: Callable[[str, float, bool], Coroutine[Any, Any, str]] | None = None
+    paid_answers: list[str] = field(default_factory=list)
+    """What sub-models and child runs have answered, for a run that ends without an answer."""
     on_opened: Callable[[], None] = lambda: None
     """Called after a context was opened."""
     report_progress: Callable[[float, float | None, str], None] = lambda done, total, said: None
@@ -309,6 +321,12 @@ class Host:
             for result, job in zip(results, jobs, strict=True)
         ]
         failed = [str(n) for n, result in enumerate(results, 1) if isinstance(result, FailedCall)]
+        if not self.scope.is_agent:
+            self.scope.paid_answers += [
+                f"child run: {result.answer}"
+                for result in results
+                if not isinstance(result, FailedCall) and result.answer.strip()
+            ]
         return answers_json(answers, failed, "", "")
 
     def _make_jobs(self, given: host_arguments.Arguments) -> list[RunJob]:
@@ -353,6 +371,8 @@ class Host:
         """Send a fan-out and return what came back as the sdk reads it."""
         scope = self.scope
         account = scope.account
+        if account.recorded is None:
+            account.budget.check_fan_out([prompt_cost(model.price, ask) for ask in asks])
         before = (account.budget.spent.calls, account.cached, account.budget.spent.usd_nano)
         got: list[Answer | FailedCall] = self.pending_work.wait_for(
             scope.services.calls.answer_all(model, asks, account, scope.report_progress)
@@ -365,8 +385,11 @@ class Host:
         answers = [item.value if isinstance(item, Answer) else item for item in got]
         failed = [ask.part for ask, ok in zip(asks, good, strict=True) if not ok]
         handle = ""
+        sheet = answer_sheet(asks, got)
         if len(asks) > 1:
-            handle = scope.handles.store_text(answer_sheet(asks, got), "answers")
+            handle = scope.handles.store_text(sheet, "answers")
+        if not scope.is_agent:
+            scope.paid_answers.append(f"{handle}\n{sheet}".strip())
         spent = ""
         if scope.is_agent:
             unpriced = account.budget.unpriced

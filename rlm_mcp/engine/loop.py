@@ -17,11 +17,16 @@ from typing import TYPE_CHECKING, Any
 from rlm_mcp import redact
 from rlm_mcp.engine import json_schema as schemas
 from rlm_mcp.engine import render
+from rlm_mcp.engine.budget import NOTHING_KEPT, worst_case
 from rlm_mcp.engine.conversation import Compaction, Conversation
 from rlm_mcp.errors import BudgetSpent, ModelError, SandboxError
+from rlm_mcp.models import token_estimate
+from rlm_mcp.models.retry import TELL_WAIT
 from rlm_mcp.plurals import count_noun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rlm_mcp.engine.host import HostScope
     from rlm_mcp.engine.job import RunJob
     from rlm_mcp.engine.repl import CellStep, Repl
@@ -29,6 +34,13 @@ if TYPE_CHECKING:
     from rlm_mcp.sandbox import SandboxOutcome
 
 ROOT_MAX_TOKENS = 8_192
+ANSWER_TOKENS = 2_048
+"""Output that is kept back for the reply that gives the answer."""
+TURN_TOKENS = 1_024
+"""Output below which a turn is not worth its price: then the answer is asked for."""
+LEAST_TOKENS = 256
+SHOWN_TOKENS = 6_000
+"""The most that what a turn is shown adds to the next request."""
 CONVERSATION_TOKENS = 100_000
 """Size from which a root's history is compacted, whatever its window may hold."""
 PROSE_TURNS = 3
@@ -38,6 +50,7 @@ PAUSES_S = (1.0, 4.0)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+LAST_AFFORDABLE = "What is left of the budget pays for one more reply."
 TIME_OVER = "The time of this run is nearly over; raise max_seconds for more."
 NO_CELL = (
     "Your reply had no cell, so nothing was run. Write Python in a ```repl fence; when you know "
@@ -49,6 +62,11 @@ TOO_SOON = (
 )
 NOT_WITH_ERROR = (
     "The cell set the answer and then failed; set answer['ready'] = True again if it holds."
+)
+KEPT_NAME = "answer_"
+REBOUND = (
+    "`answer` is this run's answer and was put back; your value is in `answer_`. Set "
+    "answer['content'] and answer['ready'] = True when you know the answer."
 )
 LAST_REPLY = (
     "{why} This is your last reply: write one cell that sets answer['content'] to the best answer "
@@ -65,6 +83,8 @@ class LoopEnd:
     failed: str = ""
     over_budget: bool = False
     """Whether it was a budget that left no answer."""
+    partial: bool = False
+    """Whether the answer is what sub-models said: the root wrote none."""
 
 
 class RootLoop:
@@ -91,21 +111,27 @@ class RootLoop:
         self.content = ""
         """What the answer held after the last cell, ready or not."""
         self._prose = self._errors = self._turn = 0
-        self._questioned = False
+        self._questioned = self._rebound = False
 
     async def run_loop(self) -> LoopEnd:
         """Return the end. Raises only what is nobody's fault but ours, and cancellation."""
+        TELL_WAIT.set(lambda said: self._scope.report_progress(0, None, said))
         try:
             await self._environment.set_value("answer", {"content": "", "ready": False})
             return await self._take_turns()
         except SandboxError as error:
-            return LoopEnd("", failed=f"The environment was lost: {error} Ask again.")
+            return LoopEnd(self.content, failed=f"The environment was lost: {error} Ask again.")
+        finally:
+            self._scope.account.budget.reserve = NOTHING_KEPT
 
     async def _take_turns(self) -> LoopEnd:
         budget = self._scope.account.budget
         while True:
             if budget.seconds_to_work() <= 0:
                 return await self._force_answer(TIME_OVER)
+            if not await self._turn_tokens():
+                forced = await self._force_answer(LAST_AFFORDABLE)
+                return replace(forced, over_budget=bool(forced.failed))
             try:
                 budget.take_turn()
                 reply = await self._root_reply(budget.seconds_to_work())
@@ -132,7 +158,8 @@ class RootLoop:
         while True:
             await self.compaction.fit_window()
             left_s = max(0.1, until - time.monotonic())
-            request, texts = self.history.next_request(self._max_tokens(), left_s)
+            tokens = await self._turn_tokens() or await self._last_tokens()
+            request, texts = self.history.next_request(tokens, left_s)
             try:
                 return await scope.services.calls.get_reply(
                     self._job.root, request, account, texts=texts
@@ -146,14 +173,54 @@ class RootLoop:
                     raise
                 await asyncio.sleep(min(pause, left_s))
 
-    def _max_tokens(self) -> int:
+    def _most_tokens(self) -> int:
         left = self._scope.account.budget.allowance.output_tokens
-        return max(256, min(ROOT_MAX_TOKENS, left, self._job.root.window_tokens // 4))
+        return max(LEAST_TOKENS, min(ROOT_MAX_TOKENS, left, self._job.root.window_tokens // 4))
+
+    def _answer_tokens(self) -> int:
+        share = self._scope.account.budget.allowance.output_tokens // 4
+        return max(LEAST_TOKENS, min(ANSWER_TOKENS, share, self._most_tokens()))
+
+    async def _request_tokens(self) -> int:
+        request, _ = self.history.next_request(LEAST_TOKENS, 1.0)
+        return await self._job.root.count_tokens(request)
+
+    async def _turn_tokens(self) -> int:
+        """Return the output that a turn may have with one more reply after it; 0: none may be."""
+        known, answer = await self._request_tokens(), self._answer_tokens()
+        price, budget = self._job.root.price, self._scope.account.budget
+
+        def fits(tokens: int) -> bool:
+            after = worst_case(price, known + tokens + SHOWN_TOKENS, answer)
+            return budget.can_hold(worst_case(price, known, tokens) + after)
+
+        return _largest_fit(min(TURN_TOKENS, answer), self._most_tokens(), fits)
+
+    async def _last_tokens(self) -> int:
+        """Return the output that the last reply may have; the least there is where none fits."""
+        known, price = await self._request_tokens(), self._job.root.price
+        budget = self._scope.account.budget
+        return (
+            _largest_fit(
+                LEAST_TOKENS,
+                self._most_tokens(),
+                lambda tokens: budget.can_hold(worst_case(price, known, tokens)),
+            )
+            or LEAST_TOKENS
+        )
+
+    async def _keep_answer(self, reply: str) -> None:
+        """Keep one reply back while a cell runs that may ask sub-models."""
+        grown = token_estimate.estimate_tokens(reply) + SHOWN_TOKENS
+        known = await self._request_tokens() + grown
+        self._scope.account.budget.reserve = worst_case(
+            self._job.root.price, known, self._answer_tokens()
+        )
 
     async def _run_reply(self, reply: ModelReply) -> LoopEnd | None:
         """Run the cell of a reply and add what the model is shown; an end where there is one."""
         cells = render.ReplyCells(reply.text)
-        code = cells.code or render.final_cell(reply.text) or ""
+        code = _cell_of(cells)
         if not code:
             return await self._without_cell(reply)
         self._prose = 0
@@ -161,6 +228,7 @@ class RootLoop:
             said = "Your reply was cut before the cell ended, so nothing was run; write less."
             self._add_turn(reply.text, "", said)
             return None
+        await self._keep_answer(reply.text)
         step = await self._run_cell(code)
         shown = self._render_step(step, cells.more)
         self._errors = self._errors + 1 if step.outcome.error else 0
@@ -169,7 +237,7 @@ class RootLoop:
             if not problem:
                 self._add_turn(reply.text, code, shown, ready=True)
                 return LoopEnd(self.content)
-            await self._environment.set_value("answer", {"content": "", "ready": False})
+            await self._run_trusted('answer["ready"] = False')
             shown += f"\n{problem}"
         self._add_turn(reply.text, code, shown)
         if self._errors >= max(1, self._scope.account.budget.allowance.errors):
@@ -183,14 +251,26 @@ class RootLoop:
             code, self._scope.reader.mentioned_variables, seconds
         )
         self._scope.has_looked |= step.mentions_variable
-        self.content = content_text(step.content)
+        if step.rebound:
+            await self._run_trusted(f"{KEPT_NAME} = answer")
+            await self._environment.set_value("answer", {"content": self.content, "ready": False})
+        else:
+            self.content = content_text(step.content)
+        self._rebound = step.rebound
         return step
+
+    async def _run_trusted(self, code: str) -> None:
+        await self._environment.run_cell(
+            code, lambda _: {}, self._scope.services.settings.cell_seconds
+        )
 
     def _render_step(self, step: CellStep, more: int) -> str:
         outcome, handle = step.outcome, ""
         if outcome.stdout_chars > render.SHOWN_CHARS:
             handle = self._scope.handles.store_text(redact.redact(outcome.stdout))
         shown = render.outcome_text(outcome, render.SHOWN_CHARS, handle)
+        if self._rebound:
+            shown += f"\n{REBOUND}"
         if more:
             shown += f"\nOnly the first cell was run; {more} more in the same reply were not."
         listed = render.list_variables(
@@ -224,27 +304,27 @@ class RootLoop:
         self._add_turn(reply.text, "", NO_CELL)
         if self._prose < PROSE_TURNS:
             return None
-        reason = f"{PROSE_TURNS} replies in a row had no cell"
-        if self.content.strip():
-            return LoopEnd(self.content, forced=f"{reason}.")
+        reason = f"{PROSE_TURNS} replies in a row had no cell."
         if reply.stop == "refused":
-            return LoopEnd(
-                "", failed=f"{reason}; in the last one the model refused to answer; reword it."
-            )
-        cut = ", which was cut at its limit of tokens" if reply.stop == "max_tokens" else ""
-        return self._forced_end(reply.text.strip(), f"{reason}; the last one was taken{cut}.")
+            reason = f"{reason[:-1]}; in the last one the model refused to answer; reword it."
+            return self._forced_end(self.content, reason)
+        return await self._force_answer(reason)
 
     async def _force_answer(self, why: str) -> LoopEnd:
         """Ask once more for the answer, with what is left; never take code for an answer."""
-        self.history.add_turn("(stopped)", "", LAST_REPLY.format(why=why), "")
+        said = LAST_REPLY.format(why=why)
+        self.history.add_turn("(stopped)", "", said, "")
+        self._scope.account.budget.reserve = NOTHING_KEPT
         try:
             reply = await self._root_reply(self._scope.account.budget.seconds_left())
         except (BudgetSpent, ModelError):
             return self._forced_end(self.content, why)
         cells = render.ReplyCells(reply.text)
-        code = cells.code or render.final_cell(reply.text) or ""
+        code = _cell_of(cells)
         if not code:
-            return self._forced_end(reply.text.strip() or self.content, why)
+            said = render.strip_reasoning(reply.text)
+            said = "" if "```" in said or reply.stop == "refused" else said
+            return self._forced_end(self.content if self.content.strip() else said, why)
         step = await self._run_cell(code)
         self._add_turn(reply.text, code, self._render_step(step, cells.more))
         return self._forced_end(self.content, why)
@@ -269,6 +349,24 @@ class RootLoop:
 
     def _budget_note(self) -> str:
         return self._scope.account.budget.left_text()
+
+
+def _cell_of(cells: render.ReplyCells) -> str:
+    """Return what is to be run: the cell, and a FINAL that was written beside it."""
+    final = render.final_cell(cells.rest)
+    return "\n".join(part for part in (cells.code, final) if part)
+
+
+def _largest_fit(least: int, most: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest number in a range that fits, or 0."""
+    if fits(most):
+        return most
+    if not fits(least):
+        return 0
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if fits(middle) else (least, middle)
+    return least
 
 
 def content_text(value: Any) -> str:

@@ -5,7 +5,12 @@ Nothing here depends on the clock or on chance, so that the same run asks the sa
 
 from __future__ import annotations
 
+import ast
+import builtins
+import keyword
 import re
+import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,23 +26,121 @@ SHOWN_CHARS = 8_000
 MAX_LISTED = 16
 """Variables that are listed after a cell."""
 
-_FENCE = re.compile(
-    r"^[ \t]*(`{3,}|~{3,})[ \t]*(repl|python|py|python3)?[ \t]*\r?\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)",
-    re.DOTALL | re.MULTILINE | re.IGNORECASE,
+_OPENS = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([\w+.#-]*)[ \t]*\Z")
+_CELL_TAGS = frozenset({"repl", "python", "py", "python3", "ipython", "ipython3", "tool_code"})
+_OTHER_TAGS = frozenset(
+    {
+        "text", "txt", "json", "jsonl", "yaml", "toml", "xml", "html", "css", "md", "markdown",
+        "diff", "patch", "bash", "sh", "shell", "console", "log", "output", "sql", "js",
+        "javascript", "ts", "typescript", "java", "c", "cpp", "go", "rust", "ruby", "php", "csv",
+    }
+)  # fmt: skip
+_THINKS = re.compile(
+    r"^[ \t]*<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE
 )
+_THOUGHT = re.compile(r"\A(?:(?!```).)*?</(?:think|thinking|reasoning)>", re.DOTALL | re.IGNORECASE)
+_CELL_NAMES = frozenset(
+    {
+        "answer", "context", "peek", "grep", "chunk", "outline", "search", "llm_query",
+        "llm_query_batched", "rlm_query", "rlm_query_batched", "FINAL", "FINAL_VAR", "SUBMIT",
+        "SHOW_VARS",
+    }
+)  # fmt: skip
+"""Names that only code for the environment uses."""
+MAX_CLOSERS = 50
+"""Lines that may end a fence which are tried."""
 _FINAL = re.compile(r"^\s*FINAL(_VAR)?\((.*)\)\s*\Z", re.DOTALL | re.MULTILINE)
 _PLAIN_NAME = re.compile(r"[\"']?([A-Za-z_]\w*)[\"']?\Z")
 
 
+def strip_reasoning(reply: str) -> str:
+    """Return a reply without what a model thought aloud: it is neither cell nor answer."""
+    return _THOUGHT.sub("", _THINKS.sub("", reply)).strip()
+
+
+def parse_python(code: str) -> ast.Module | None:
+    """Return the syntax tree of a cell, or None where it is no Python."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = compile(code, "<cell>", "exec", flags)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return tree if isinstance(tree, ast.Module) and tree.body else None
+
+
+def is_cell_code(text: str) -> bool:
+    """Say whether a whole text is code for the environment: words that parse are none."""
+    tree = parse_python(text)
+    return tree is not None and any(
+        isinstance(node, ast.Name) and node.id in {*_CELL_NAMES, "print"} for node in ast.walk(tree)
+    )
+
+
 class ReplyCells:
-    """The code of a reply: the first cell, and how many more there were."""
+    """The code of a reply: the first cell, and how many more there were.
+
+    `rest` is the text without its fences.
+    """
 
     def __init__(self, reply: str) -> None:
-        fences = [(match[2], match[3]) for match in _FENCE.finditer(reply)]
-        marked = [code for language, code in fences if language]
-        found = marked or [code for language, code in fences if not language][:1]
+        text = strip_reasoning(reply)
+        fences, prose = _read_fences(text.splitlines())
+        marked = [
+            code
+            for tag, code in fences
+            if tag in _CELL_TAGS
+            or (tag and tag not in _OTHER_TAGS and parse_python(code) is not None)
+        ]
+        found = marked or [code for tag, code in fences if not tag][:1]
+        if not fences and is_cell_code(text):
+            found, prose = [text], ""
         self.code = found[0].rstrip() if found else ""
         self.more = max(0, len(marked) - 1)
+        self.rest = prose.strip()
+
+
+def _read_fences(lines: Sequence[str]) -> tuple[list[tuple[str, str]], str]:
+    """Return the fences of a reply with their tags, dedented, and the text around them."""
+    fences, prose, at = [], [], 0
+    while at < len(lines):
+        opened = _OPENS.match(lines[at])
+        if opened is None:
+            prose.append(lines[at])
+            at += 1
+            continue
+        mark, tag = opened[1], opened[2].lower()
+        closers = [
+            number
+            for number in range(at + 1, len(lines))
+            if (bare := lines[number].strip()).startswith(mark) and not bare.strip(mark[0])
+        ][:MAX_CLOSERS]
+        end = closers[0] if closers else len(lines)
+        if tag not in _OTHER_TAGS:  # a fence inside a string does not end a cell
+            bodies = (n for n in closers if parse_python(_fence_body(lines, at, n)) is not None)
+            end = next(bodies, end)
+        fences.append((tag, _fence_body(lines, at, end)))
+        at = end + 1
+    return fences, "\n".join(prose)
+
+
+def _fence_body(lines: Sequence[str], start: int, end: int) -> str:
+    body = "\n".join(lines[start + 1 : end])
+    if lines[start][:1].isspace() and parse_python(body) is None:
+        return textwrap.dedent(body)
+    return body
+
+
+def direct_answer(reply: str) -> str:
+    """Return the answer in the reply of a direct call, or nothing where it is code to be run."""
+    cells = ReplyCells(reply)
+    text = strip_reasoning(reply)
+    final = _FINAL.search(text)
+    if final is not None and not final[1] and not cells.code:
+        return final[2].strip().strip("\"'")
+    only_code = bool(cells.code) and not cells.rest
+    return "" if only_code and is_cell_code(cells.code) else text
 
 
 def final_cell(reply: str) -> str | None:
@@ -49,6 +152,9 @@ def final_cell(reply: str) -> str | None:
     name = _PLAIN_NAME.match(inner)
     if found[1]:
         return f"FINAL_VAR({name[1]!r})" if name else None
+    word = name[1] if name else ""
+    if name and inner == word and not keyword.iskeyword(word) and not hasattr(builtins, word):
+        return f"try:\n    FINAL({word})\nexcept NameError:\n    FINAL({word!r})"
     if len(inner) > 1 and inner[0] == inner[-1] and inner[0] in "\"'":
         inner = inner[1:-1]
     return f"FINAL({inner!r})"

@@ -140,6 +140,8 @@ class CellStep:
     """What `answer` holds."""
     mentions_variable: bool
     """Whether the cell mentions a variable."""
+    rebound: bool = False
+    """Whether the cell bound `answer` to something else."""
 
 
 class Repl:
@@ -181,8 +183,8 @@ class Repl:
             outcome = self._run_in_sandbox(code, variables, seconds, look="answer")
             after = outcome.after
             names = self._get_sandbox().list_variables() if after is None else after.names
-            ready, content = self._read_answer(after)
-            return CellStep(outcome, names, ready, content, bool(variables))
+            ready, content, rebound = self._read_answer(after)
+            return CellStep(outcome, names, ready, content, bool(variables), rebound)
 
         return await self._in_thread(run_and_look)
 
@@ -269,17 +271,17 @@ class Repl:
                 self._attached[name] = mark
         return box.execute(code, seconds=seconds, look=look)
 
-    def _read_answer(self, after: AfterCell | None) -> tuple[bool, Any]:
+    def _read_answer(self, after: AfterCell | None) -> tuple[bool, Any, bool]:
         box = self._get_sandbox()
         if after is not None and after.ready is not None:
-            return after.ready, self._long_content(box)
+            return after.ready, self._long_content(box), False
         try:
             got = after.value if after is not None and after.copied else box.get_variable("answer")
         except BadRequest:  # neither a plain value nor one that has a text
-            return False, None
+            return False, None, True
         if type(got) is dict and type(got.get("ready")) is bool:
-            return got["ready"], got.get("content")
-        return False, got  # a cell bound the name to something else
+            return got["ready"], got.get("content"), False
+        return False, got, True
 
     def _long_content(self, box: Sandbox) -> str:
         parts: list[str] = []

@@ -86,6 +86,9 @@ def _refs_text(refs: Sequence[str], handles: Handles) -> str:
 OUTPUT_CHARS = 200_000
 """Characters of a cell's output that are kept, behind a handle, beyond what is shown."""
 CHILDREN_AT_ONCE = 8
+PAID_CHARS = 40_000
+"""Characters of the sub-models' answers that stand in for an answer that was not written."""
+NO_ROOT_ANSWER = "No answer was written before the run had to end. What sub-models answered:"
 INSUFFICIENT = "INSUFFICIENT"
 """What a direct call replies when the text does not hold the answer (prompts/root-direct.md)."""
 
@@ -126,6 +129,7 @@ class Run:
         self.refs = self.job.refs
         """What it is about; lists behind handles are opened up before anything else."""
         self.coverage = RunCoverage()
+        self.paid_answers: list[str] = []
         self.children = 0
         self._began = False
         self.loop: RootLoop | None = None
@@ -170,9 +174,21 @@ class Run:
             if self._began:  # else it is a bad request, and there is no run
                 self.account.record("run.end", status="failed", reason=str(error))
             raise
-        result = await self._make_result(chosen, end, started)
+        result = await self._make_result(chosen, self._with_paid_answers(end), started)
+        failed = result.status in ("failed", "forced") or end.failed or end.forced
+        if failed and self.recorded is None:
+            await self.services.calls.forget_replies(self.account.root_keys)
         self._record_end(result)
         return result
+
+    def _with_paid_answers(self, end: LoopEnd) -> LoopEnd:
+        """Return an end that is not empty where sub-models were paid: what they said."""
+        if end.answer.strip() or not self.paid_answers:
+            return end
+        room = PAID_CHARS // len(self.paid_answers)
+        sheets = [render.truncate_middle(sheet, room) for sheet in self.paid_answers]
+        text = "\n\n".join([NO_ROOT_ANSWER, *sheets])
+        return LoopEnd(text, forced=end.failed or end.forced, partial=True)
 
     def _timeout_end(self) -> LoopEnd:
         """Return what there is when the time is over: a set content, marked as forced."""
@@ -238,7 +254,9 @@ class Run:
         asks = asking.part_calls([self.question], [part], system, "", self.job.schema)
         got = (await self.services.calls.answer_all(self.job.root, asks, self.account))[0]
         if isinstance(got, Answer):
-            text = got.reply.text.strip()
+            text = render.direct_answer(got.reply.text)
+            if not text:
+                return LoopEnd("", failed="the reply was code that nobody runs in mode direct")
             if text.startswith(INSUFFICIENT):
                 return LoopEnd("", failed="the text did not hold the answer; open more of it")
             return LoopEnd(text)
@@ -277,6 +295,7 @@ class Run:
             question=self.question,
             sub_calls=sub_calls,
             coverage=self.coverage,
+            paid_answers=self.paid_answers,
         )
 
     def _first_message(self, variables: Mapping[str, Variable], sub_calls: bool) -> str:
@@ -395,6 +414,8 @@ class Run:
         status: Status = "complete"
         if end.failed:
             status = "failed"
+        elif end.partial:
+            status = "partial"
         elif end.forced:
             status = "forced"
         elif self.coverage.done_count < len(self.coverage.parts):

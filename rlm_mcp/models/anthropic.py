@@ -85,7 +85,7 @@ class Anthropic:
         client = await _get_client()
         body = self._request_body(request)
         reply = await self._retry.send_with_retry(
-            lambda: self._send_request(client, body), request.timeout_s
+            lambda: self._send_request(client, body), request.timeout_s, request.patience_s
         )
         self._remember_usage(request, reply.usage)
         return reply
@@ -179,11 +179,8 @@ class Anthropic:
                 message.usage.cache_creation_input_tokens or 0,
             ),
         )
-        stop = _STOP_REASONS.get(str(message.stop_reason))
-        if stop is None:
-            raise unreadable_reply(
-                PROVIDER_NAME, f"it stopped for a reason that is not known, {message.stop_reason!r}"
-            )
+        # A reason that is not known (a tool, a pause) ends a whole reply, which was paid for.
+        stop = _STOP_REASONS.get(str(message.stop_reason), "end")
         cost = prices.request_cost_usd(self.model, usage)
         return ModelReply(text, usage, self.model, cost, stop, prompt_tokens=usage.prompt_tokens)
 

@@ -31,6 +31,8 @@ class ModelRequest:
     stop: tuple[str, ...] = ()
     timeout_s: float = 300.0
     purpose: Literal["root", "sub"] = "sub"
+    patience_s: float | None = None
+    """How long it may take with all waiting for the provider's limit; None: as `timeout_s`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,10 @@ _STOP_REASONS: dict[str | None, Literal["end", "max_tokens", "stop", "refused"]]
     "stop": "end",
     "length": "max_tokens",
     "content_filter": "refused",
+    "max_tokens": "max_tokens",
+    "refusal": "refused",
 }
+"""What is not named here ended the reply by itself: a whole reply was paid for and is used."""
 
 
 class OpenAI:
@@ -76,7 +79,7 @@ class OpenAI:
         client = await self._get_client()
         body = self._request_body(request)
         return await self._retry.send_with_retry(
-            lambda: self._send_request(client, body, request), request.timeout_s
+            lambda: self._send_request(client, body, request), request.timeout_s, request.patience_s
         )
 
     async def count_tokens(self, request: ModelRequest) -> int:
@@ -130,27 +133,26 @@ class OpenAI:
         choice = reply.choices[0]
         said = choice.message
         reason = "content_filter" if said.refusal and not said.content else choice.finish_reason
-        return self._make_reply(said.content or "", reason, reply.usage, request)
+        return self._make_reply(_content_text(said.content), reason, reply.usage, request)
 
     async def _read_stream(self, stream: Any, request: ModelRequest) -> ModelReply:
         parts, reason, usage = [], None, None
         async for chunk in stream:
             usage = chunk.usage or usage
             for choice in chunk.choices[:1]:
-                parts.append(choice.delta.content or "")
+                parts.append(_content_text(choice.delta.content))
                 reason = choice.finish_reason or reason
         if reason is None:
             raise self._incomplete_error("no finish reason")
         return self._make_reply("".join(parts), reason, usage, request)
 
-    def _make_reply(self, text: str, reason: str, used: Any, request: ModelRequest) -> ModelReply:
+    def _make_reply(
+        self, text: str, reason: str | None, used: Any, request: ModelRequest
+    ) -> ModelReply:
         if type(text) is not str:
             raise unreadable_reply(self.url, "its content is no text")
-        stop = _STOP_REASONS.get(reason)
-        if stop is None:
-            said = f"it finished for a reason that is not known here, {reason!r}"
-            raise unreadable_reply(self.url, said)
-        if used is None:
+        stop = _STOP_REASONS.get(str(reason).lower(), "end")
+        if used is None or getattr(used, "completion_tokens", None) is None:
             usage = TokenUsage(
                 token_estimate.estimate_request(request), token_estimate.estimate_tokens(text)
             )
@@ -203,8 +205,23 @@ class OpenAI:
         return clients[self.url]
 
 
+def _content_text(content: Any) -> Any:
+    """Return a reply's content as text: servers send a text, a list of parts, or nothing."""
+    if content is None:
+        return ""
+    if isinstance(content, list):
+        parts = [part if isinstance(part, str) else _part_text(part) for part in content]
+        return "".join(parts)
+    return content
+
+
+def _part_text(part: Any) -> str:
+    text = part.get("text") if isinstance(part, dict) else getattr(part, "text", None)
+    return text if isinstance(text, str) else ""
+
+
 def _parse_usage(used: Any) -> TokenUsage:
-    cached = getattr(used.prompt_tokens_details, "cached_tokens", None) or 0
+    cached = getattr(getattr(used, "prompt_tokens_details", None), "cached_tokens", None) or 0
     return TokenUsage(int(used.prompt_tokens) - cached, int(used.completion_tokens), cached)
 
 

@@ -44,10 +44,10 @@ def test_parallel_children_of_children_draw_on_one_budget(desk: Desks) -> None:
             model = scripted([cell(code)])
             d.use(model)
             result = await d.workspace.run_query("How deep?", mode="recursive", fresh=True)
-            assert len(model.requests) == result.calls == 40
+            assert 30 <= len(model.requests) == result.calls <= 40
             assert max(event.run.count(".") for event in d.events) == 5
             assert all(start["budget"]["calls"] <= 40 for start in d.of("run.start"))
-            assert "budget of 40 calls" in result.answer + result.reason
+            assert "What is left of the budget" in result.answer
 
     run(go())
 

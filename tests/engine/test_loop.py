@@ -8,10 +8,13 @@ import json
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rlm_mcp.engine.loop import NO_CELL, TOO_SOON
 from rlm_mcp.errors import BadRequest, ModelError
 from rlm_mcp.models.fake import Fake
+from rlm_mcp.models.model import ModelReply, Price, TokenUsage
 from tests.engine.conftest import Desks, cell, run, scripted
 
 LOOK = "h = grep('line 7 of file 3')\nprint(h.shown)"
@@ -46,7 +49,8 @@ def test_prose_without_a_cell_gets_a_nudge_and_ends_as_forced(desk: Desks) -> No
             result = await d.workspace.run_query("How many?", mode="recursive")
             assert result.status == "forced"
             assert result.answer == "I think it is 7."
-            assert len(model.requests) == 3
+            assert len(model.requests) == 4
+            assert "This is your last reply" in model.requests[3].messages[-1].text
             assert NO_CELL in model.requests[1].messages[-1].text
 
     run(go())
@@ -320,5 +324,234 @@ def test_an_answer_holds_no_half_of_a_character(desk: Desks) -> None:
             d.use(scripted([cell(LOOK), cell(answer)]))
             result = await d.workspace.run_query("What is it?", mode="recursive")
             assert json.loads(result.answer) == ["a\ufffdb"]
+
+    run(go())
+
+
+def test_a_fan_out_that_would_touch_the_answer_is_refused_with_what_is_left(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_calls=6) as d:
+            many = cell("r = llm_query_batched([str(i) for i in range(5)])")
+            model = scripted([many, many, cell("print(len(repo))\nFINAL('what I have')")])
+            d.use(model)
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            told = model.requests[1].messages[-1].text
+            assert "5 calls and 4 of 6 are left; one is kept for your answer" in told
+            assert (result.status, result.answer, result.calls) == ("complete", "what I have", 3)
+
+    run(go())
+
+
+def test_the_last_affordable_turn_is_announced_as_the_last(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_calls=5) as d:
+            ask = cell("a = llm_query_batched(['x', 'y', 'z'])\nprint(a[0])")
+            model = scripted([ask, cell("FINAL(a[0])")])
+            d.use(model)
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert "This is your last reply" in model.requests[-1].messages[-1].text
+            assert (result.status, result.answer) == ("forced", "ok")
+
+    run(go())
+
+
+def test_what_was_paid_comes_back_where_the_root_writes_no_answer(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_calls=4) as d:
+            ask = cell("a = llm_query_batched(['x', 'y'])")
+            d.use(scripted([ask, cell("print('no answer')")], lambda text: "seven"))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert result.status == "partial"
+            assert result.answer.count("seven") == 2
+
+    run(go())
+
+
+@given(
+    usd=st.sampled_from([0.02, 0.05, 0.1, 0.15, 0.3, 1.0]),
+    calls=st.integers(2, 9),
+    output_tokens=st.sampled_from([600, 2_000, 9_000, 100_000]),
+    rates=st.sampled_from([(0.0, 0.0), (1.0, 5.0), (3.0, 15.0), (15.0, 75.0)]),
+    plan=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    final=st.sampled_from(["FINAL('done')", "print('no')", "1 / 0"]),
+)
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_run_with_a_paid_answer_ends_empty(
+    desk: Desks,
+    usd: float,
+    calls: int,
+    output_tokens: int,
+    rates: tuple[float, float],
+    plan: list[int],
+    final: str,
+) -> None:
+    """Whatever the budget, the price and the order of fan-outs."""
+
+    async def go() -> None:
+        limits = {"max_usd": usd, "max_calls": calls, "max_output_tokens": output_tokens}
+        async with desk(max_iterations=6, max_errors=3, **limits) as d:
+            price = Price(*rates, rates[0] / 10, rates[0] * 1.25, "2026-11-01")
+            cells = [
+                cell(f"a = llm_query_batched(['{turn}-%d' % i for i in range({width})])")
+                for turn, width in enumerate(plan)
+            ]
+            model = scripted([*cells, cell(final)], lambda text: "said so", price=price)
+            d.use(model)
+            question = f"How many? {usd} {calls} {output_tokens} {rates} {plan} {final}"
+            result = await d.workspace.run_query(question, mode="recursive")
+            paid = [e for e in d.of("call") if e["purpose"] == "sub" and "reply" in e]
+            assert result.answer.strip() or not paid
+            assert result.cost_usd is not None and result.cost_usd <= usd
+            assert result.calls <= calls
+
+    run(go())
+
+
+F = "```"
+SETS = "answer['content'] = 'right %d' % (len(context) > 5)\nanswer['ready'] = True"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"{F}tool_code\n{SETS}\n{F}",
+        f"{F}ipython\n{SETS}\n{F}",
+        f"{F}\n{SETS}\n{F}",
+        SETS,
+        "1. Then:\n   " + f"{F}repl\n{SETS}\n{F}".replace("\n", "\n   "),
+        f"<think>\n{F}repl\nFINAL('wrong')\n{F}\n</think>\n{F}repl\n{SETS}\n{F}",
+        f"maybe\n</think>\n{F}repl\n{SETS}\n{F}",
+        f"{F}repl\nx = 'right %d' % (len(context) > 5)\n{F}\nFINAL_VAR(x)",
+        f"{F}repl\nx = 'right %d' % (len(context) > 5)\n{F}\nFINAL(x)",
+    ],
+)
+def test_what_is_plainly_a_cell_is_run(desk: Desks, reply: str) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([reply, "FINAL('wrong')"]))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer, result.calls) == ("complete", "right 1", 1)
+
+    run(go())
+
+
+def test_a_fence_inside_a_string_does_not_end_the_cell(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            text = f"Use this:\n{F}python\nx = 1\n{F}\nDone"
+            code = f"len(context)\nanswer['content'] = '''{text}'''\nanswer['ready'] = True"
+            d.use(scripted([cell(code)]))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer, result.calls) == ("complete", text, 1)
+
+    run(go())
+
+
+def test_final_of_a_variable_in_prose_is_its_value(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([cell("result = str(6 * 7)\nprint(context[:20])"), "FINAL(result)"]))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer) == ("complete", "42")
+
+    run(go())
+
+
+@pytest.mark.parametrize("value", ["'600 lines'", "[1, 2]", "{'text': 1}", "grep"])
+def test_answer_bound_to_something_else_is_put_back_and_said(desk: Desks, value: str) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted(
+                [
+                    cell("answer['content'] = 'kept ' + str(len(context) > 5)"),
+                    cell(f"answer = {value}"),
+                    cell("print(answer_)\nanswer['ready'] = True"),
+                ]
+            )
+            d.use(model)
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert "your value is in `answer_`" in model.requests[2].messages[-1].text
+            assert (result.status, result.answer) == ("complete", "kept True")
+
+    run(go())
+
+
+def test_a_refused_answer_keeps_its_content(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(
+                scripted(
+                    [
+                        cell(
+                            "len(context)\nanswer['content'] = 'long'\nanswer['ready'] = True\n1/0"
+                        ),
+                        cell("answer['ready'] = True"),
+                    ]
+                )
+            )
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer) == ("complete", "long")
+
+    run(go())
+
+
+@pytest.mark.parametrize("reply", [f"{F}repl\nprint(len(context))\n{F}", "print(len(context))"])
+def test_code_is_no_answer_in_direct_mode(desk: Desks, reply: str) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([], lambda text: reply))
+            result = await d.workspace.run_query("How many?", mode="direct")
+            assert (result.status, result.answer) == ("failed", "")
+
+    run(go())
+
+
+def test_thinking_aloud_is_no_part_of_a_direct_answer(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(scripted([], lambda text: "<think>\nmaybe 41\n</think>\n\nThe number is 42."))
+            result = await d.workspace.run_query("How many?", mode="direct")
+            assert result.answer == "The number is 42."
+
+    run(go())
+
+
+@pytest.mark.parametrize("stop", ["end", "max_tokens", "refused"])
+def test_a_reply_that_is_no_answer_is_not_stored(desk: Desks, stop: str) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            bad = "" if stop == "end" else "cut"
+            reply = ModelReply(bad, TokenUsage(1, 1), "m", 0.0, stop)  # type: ignore[arg-type]
+            d.use(Fake(replies=[reply, "good 42"]))
+            first = await d.workspace.run_query("Which number?", mode="direct")
+            second = await d.workspace.run_query("Which number?", mode="direct")
+            assert first.status == "failed"
+            assert (second.status, second.answer, second.cached) == ("complete", "good 42", 0)
+
+    run(go())
+
+
+def test_the_root_replies_of_a_run_that_was_forced_answer_no_other(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_iterations=2) as d:
+            d.use(scripted([cell("print(len(context))")]))
+            assert (await d.workspace.run_query("How many?", mode="recursive")).status == "failed"
+            model = scripted([cell("print(len(context))\nFINAL('7')")])
+            d.use(model)
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert (result.status, result.answer, len(model.requests)) == ("complete", "7", 1)
+
+    run(go())
+
+
+def test_a_list_of_prompts_gives_all_answers(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            code = "a = llm_query(['one', 'two', 'three'])\nFINAL(str([str(x) for x in a]))"
+            d.use(scripted([cell(f"len(context)\n{code}")], lambda text: text[:3]))
+            result = await d.workspace.run_query("How many?", mode="recursive")
+            assert result.answer == "['one', 'two', 'thr']"
 
     run(go())

@@ -180,8 +180,6 @@ def test_failures_before_a_reply_are_retried_and_counted(
     ("fault", "kind", "retryable", "status", "sent"),
     [
         ("auth", "auth", False, 401, 1),
-        ("rate", "rate", True, 429, retry.MAX_ATTEMPTS),
-        ("overloaded", "overloaded", True, 529, retry.MAX_ATTEMPTS),
         ("error", "server", True, 500, retry.MAX_ATTEMPTS),
         ("drop", "network", True, None, 1),
         ("malformed", "malformed", True, None, 1),

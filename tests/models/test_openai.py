@@ -96,7 +96,6 @@ def test_the_key_goes_to_its_own_host_alone(monkeypatch: pytest.MonkeyPatch) -> 
     ("fault", "kind", "sent"),
     [
         ("auth", "auth", 1),
-        ("rate", "rate", retry.MAX_ATTEMPTS),
         ("error", "server", retry.MAX_ATTEMPTS),
         ("drop", "network", 1),
         ("malformed", "malformed", 1),
@@ -168,7 +167,6 @@ def test_a_server_that_says_400_for_an_unknown_model_is_understood(
 @pytest.mark.parametrize(
     ("message", "used", "kind"),
     [
-        ({"content": [{"type": "text", "text": "x"}]}, {}, "malformed"),
         ({"content": 5}, {}, "malformed"),
         ({"content": "x"}, {"prompt_tokens": -5}, "malformed"),
         ({"content": "x"}, {"completion_tokens": 10**30}, "malformed"),
@@ -190,3 +188,19 @@ def test_an_odd_reply_is_no_answer_and_takes_nothing_off_the_bill(
         else:
             error = failure()
             assert (error.kind, error.spent_usd) == (kind, None)
+
+
+@pytest.mark.parametrize("content", ["42", [{"type": "text", "text": "42"}]])
+@pytest.mark.parametrize("reason", ["stop", "eos", "end_turn", "tool_calls", "STOP", None])
+def test_a_whole_reply_is_used_whatever_it_is_said_to_end_for(
+    monkeypatch: pytest.MonkeyPatch, content: object, reason: str | None
+) -> None:
+    message = {"role": "assistant", "content": content}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    reply = {"id": "c", "object": "chat.completion", "created": 1, "model": "x"}
+    whole = {**reply, "choices": [choice], "usage": usage}
+    with SimServer(faults=[Fault("body", share=1.0, body=whole)]) as server:
+        point(monkeypatch, server)
+        got = ask()
+    assert (got.text, got.stop) == ("42", "end")
