@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test attack fuzz lint types docs shape bench bench-sandbox eval eval-session
+.PHONY: setup demo test attack fuzz lint types docs shape bench bench-sandbox eval eval-session eval-retrieval
 
 setup: .venv/ready
 
@@ -59,3 +59,6 @@ eval: eval-session
 
 eval-session: setup
 	$(BIN)/python bench/session.py
+
+eval-retrieval: setup  # FOLDER=tree QUESTIONS=file.jsonl, a line {"question": ..., "paths": [...]} each
+	$(BIN)/python bench/retrieval.py $(FOLDER) $(QUESTIONS)

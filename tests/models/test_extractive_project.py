@@ -101,7 +101,11 @@ def alone():
     [
         ("Where is FooBarBaz defined?", ["No line of repo holds FooBarBaz"], ["Fits:"]),
         ("Where is the class Long defined?", ["Long is not defined in repo", "2 lines hold"], []),
-        ("Who calls alone?", ["No line calls alone, by the parsed source"], []),
+        (
+            "Who calls alone?",
+            ["No line that calls alone was found", "no proof that there is none"],
+            [],
+        ),
         ("Who calls _displayError?", ["No line of repo holds _displayError"], ["Fits:"]),
         ("How many TODOs are there?", ["No line of repo holds TODO"], ["Fits:"]),
         ("What breaks if I change fetch_all?", ["of 1 document uses fetch_all"], []),

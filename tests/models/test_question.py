@@ -85,6 +85,24 @@ def test_what_a_question_is_about(question: str, about: list[str]) -> None:
     assert parse(question, TODAY).about == about
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How does the server decide which protocol version to speak?",
+        "Which part of the code calls the model?",
+        "What happens to open requests when a license check is introduced?",
+        "Why is the entry point of a plugin imported twice?",
+        "How are command line options split into short flags?",
+        "What decides which environment variables a child process gets?",
+        "How does it notice that a dependency changed since the start?",
+        "Who calls the parser?",
+    ],
+)
+def test_how_something_works_is_asked_of_passages_alone(question: str) -> None:
+    asked = parse(question, TODAY)
+    assert (asked.about, asked.relations, asked.names) == ([], [], [])
+
+
 def test_what_is_quoted_is_a_phrase_unless_it_is_a_name() -> None:
     asked = parse("Where does \"Missing argument\" come from, and 'send'? It's Ann's.", TODAY)
     assert asked.phrases == ["Missing argument"]

@@ -31,6 +31,8 @@ NAME_CANDIDATES = 100
 """Definitions that are looked at closely because of their names."""
 COMMON_NAME_LIMIT = 400
 """Definitions with a word in their names up to which that tells something."""
+FILE_NAME_WEIGHT = 7.0
+"""What it counts that a file's own name is the question's words."""
 SUPPORTING_PASSAGES = 3
 """Other passages of its document that speak for one."""
 BM25_PASSAGES = 3_000
@@ -45,7 +47,19 @@ _KINDS = {
 """Words that ask for a kind of file rather than for what it says."""
 _SIDE_FOLDERS = re.compile(r"/(?:examples?|samples?|locale)/|/migrations/\d{3,}")
 """Folders whose files are seldom what is asked for."""
-_KIND_FACTORS = {"test": 0.45, "doc": 0.6, "side": 0.5}
+_INSTRUCTIONS = re.compile(
+    r"/\.(?:agents?|claude|codex|cursor|gemini|github|windsurf)/|/(?:agents|claude|gemini|skill)\.md$"
+    r"|/(?:\.cursorrules|copilot-instructions\.md)$",
+    re.IGNORECASE,
+)
+"""Files that tell agents how to work here."""
+_LEGACY = re.compile(
+    r"/_?(?:deprecated|legacy|old|obsolete|compat|v[01])(?:/|\.\w+$)|/_?vendor(?:ed)?/"
+    r"|/(?:externals?|third[-_]party)/|/generated/|_pb2(?:_grpc)?\.pyi?$|[._]g(?:enerated)?\.\w+$",
+    re.IGNORECASE,
+)
+"""Files that are kept for others: old ones, copies of other projects, what a program wrote."""
+_KIND_FACTORS = {"test": 0.45, "doc": 0.6, "side": 0.5, "legacy": 0.6, "instructions": 0.35}
 """What a passage counts in a kind of file that was not asked for."""
 
 _indexes: weakref.WeakKeyDictionary[Corpus, FullTextIndex] = weakref.WeakKeyDictionary()
@@ -83,6 +97,8 @@ class PathFacts(NamedTuple):
     """What the path of a passage says: its words, and what kind of file it is."""
 
     stems: frozenset[str]
+    own: frozenset[str]
+    """Those of the file's own name."""
     kind: str
 
 
@@ -104,8 +120,9 @@ def rank_passages(
     sought = _weigh_terms(index, asked, counts)
     found = index.passages_defining([_term_name(term) for term in asked], MAX_CANDIDATES)
     found += index.match_passages(_match_expression(asked, counts), MAX_CANDIDATES)
-    if names := _name_expression(index, asked):
-        found += index.match_passages(names, NAME_CANDIDATES)
+    for column in ("symbol", "path"):
+        if names := _name_expression(index, asked, column):
+            found += index.match_passages(names, NAME_CANDIDATES)
     inside = None if paths is None else set(paths)
     chosen = {
         (passage.path, passage.start): passage
@@ -189,15 +206,15 @@ def _match_expression(asked: Sequence[QuestionTerm], counts: dict[str, int]) -> 
     return " OR ".join(rare)
 
 
-def _name_expression(index: FullTextIndex, asked: Sequence[QuestionTerm]) -> str:
-    """Return the FTS5 expression of definitions with a word of the question in their names.
+def _name_expression(index: FullTextIndex, asked: Sequence[QuestionTerm], column: str) -> str:
+    """Return the FTS5 expression of definitions or paths with a word of the question in them.
 
     A name may go on from the word: slugs are made by slugify. A word of very many names tells
     nothing.
     """
     plain = [term for term in asked if not term.exact] or asked
     some = dict.fromkeys(part for term in plain for part in term.parts if len(part) > 2)
-    names = [f'symbol : "{part}" *' for part in some]
+    names = [f'{column} : "{part}" *' for part in some]
     counts = index.count_phrases(names)
     return " OR ".join(
         name for name, count in zip(names, counts, strict=True) if count <= COMMON_NAME_LIMIT
@@ -227,8 +244,8 @@ def _score_passage(
     lines = corpus.line_bytes(passage.path, passage.start, passage.stop)
     text = b"\n".join(lines).decode("utf-8", "replace").lower()
     symbol = {words.cheap_stem(part) for part in words.split_identifier(passage.symbol)}
-    path, kind = _path_facts(passage.path)
-    covered = named = placed = 0.0
+    path, own, kind = _path_facts(passage.path)
+    covered = named = placed = titled = 0.0
     total = sum(word.weight for word in asked)
     spelled = 0.0
     hits = 0
@@ -242,13 +259,17 @@ def _score_passage(
             named += share * fits * (0.5 if word.name else 1.0)
             hits += fits > 0
             placed += share * (stem in path)
+            titled += share * _name_fit(stem, own)
         if word.name and passage.symbol.lower() == word.name.lower():
             spelled += 1.0 if passage.symbol == word.name else 0.7
-    fit = 10 * covered / total + 6 * placed / total + min(passage.score, 30) / 3
+    fit = 8 * covered / total + 4 * placed / total + min(passage.score, 60)
     # A name made of the question's words is telling; one that has many others less so.
     size = max(1, len(symbol))
     telling = min(1.0, 2.0 / size + 0.3) * (0.5 + 0.5 * min(1.0, hits / size))
-    fit += 9 * named / total * telling + 14 * spelled
+    fit += 11 * named / total * telling + 14 * spelled
+    # A file that is called what the question is about is on that subject.
+    if not kind or kind in want:
+        fit += FILE_NAME_WEIGHT * titled / total * min(1.0, 1.3 / max(1, len(own)) + 0.2)
     if kind in want:
         return fit * 1.3
     if kind in _KIND_FACTORS and (kind != "side" or not want):
@@ -268,7 +289,7 @@ def _add_support(scored: list[tuple[float, IndexedPassage]]) -> list[tuple[float
     for score, passage in scored:
         others = best[passage.path]
         own = score if score in others else others[-1] if len(others) > SUPPORTING_PASSAGES else 0.0
-        found.append((score + 0.12 * (sum(others) - own), passage))
+        found.append((score + 0.08 * (sum(others) - own), passage))
     return found
 
 
@@ -286,9 +307,27 @@ def _has_term(word: WeightedTerm, text: str) -> bool:
 
 @lru_cache(1 << 14)
 def _path_facts(path: str) -> PathFacts:
+    folder, _, name = path.rpartition("/")
+    name = name.partition(".")[0] or name
+    if name in ("__init__", "index", "mod", "lib", "main"):
+        name = folder.rpartition("/")[2]
     stems = frozenset(words.cheap_stem(part) for part in words.split_identifier(path))
-    side = "side" if is_build_output(path) or _SIDE_FOLDERS.search(f"/{path}") else ""
-    return PathFacts(stems, "test" if is_test_path(path) else "doc" if is_doc_path(path) else side)
+    own = frozenset(words.cheap_stem(part) for part in words.split_identifier(name))
+    return PathFacts(stems, own, _path_kind(path))
+
+
+def _path_kind(path: str) -> str:
+    """Return what kind of file a path is of that is seldom asked for; nothing for source."""
+    rooted = f"/{path}"
+    if _INSTRUCTIONS.search(rooted):
+        return "instructions"
+    if is_test_path(path):
+        return "test"
+    if is_doc_path(path):
+        return "doc"
+    if is_build_output(path) or _SIDE_FOLDERS.search(rooted):
+        return "side"
+    return "legacy" if _LEGACY.search(rooted) else ""
 
 
 def _passage_lines(corpus: Corpus, passage: IndexedPassage) -> list[str]:

@@ -117,10 +117,40 @@ def separate_identifiers(data: bytes) -> SeparatedText:
     return SeparatedText(np.insert(text, places, _SPACE).tobytes(), places)
 
 
+_ENDINGS = tuple(
+    sorted(
+        (
+            "izations", "ization", "izers", "izer", "izing", "ized", "izes", "ize", "isations",
+            "isation", "isers", "iser", "ising", "ised", "ises", "ise", "ifications", "ification",
+            "ifiers", "ifier", "ifying", "ified", "ifies", "ify", "ations", "ation", "ators",
+            "ator", "ating", "ated", "ates", "ate", "ions", "ion", "ors", "or", "ers", "er",
+            "ings", "ing", "ies", "ied", "ives", "ive", "ments", "ment", "ables", "able", "ally",
+            "ly", "es", "ed", "s", "e", "y",
+        ),
+        key=len,
+        reverse=True,
+    )
+)  # fmt: skip
+"""Endings that make one word of another, the longest first."""
+MIN_STEM = 4
+
+
 @lru_cache(1 << 16)
 def cheap_stem(word: str) -> str:
-    """Return a word without its commonest endings, as a cheap stand-in for Porter's stem."""
-    for ending in ("ings", "ing", "ies", "ied", "es", "ed", "s", "e"):
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word[: -len(ending)]
+    """Return the beginning that related words share: quanti of quantize is that of quantization.
+
+    Endings of derivation go only where enough is left; those of a plural or a verb go first of
+    all from short words, so that files and file meet, and so do uses and use.
+    """
+    for ending in _ENDINGS:
+        if word.endswith(ending):
+            least = 3 if ending in ("ings", "ing", "ies", "ied", "es", "ed", "s", "e") else MIN_STEM
+            if len(word) - len(ending) >= least:
+                return _undouble(word[: -len(ending)])
     return word
+
+
+def _undouble(stem: str) -> str:
+    """Return a stem without the consonant that an ending doubled: run of runn."""
+    doubled = len(stem) > 3 and stem[-1] == stem[-2] and stem[-1] not in "aeiouls"
+    return stem[:-1] if doubled else stem

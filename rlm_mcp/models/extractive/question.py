@@ -80,6 +80,30 @@ _PAST = re.compile(
     r"|\bwhich (?:release|version|tag)\b.*\b(?:add|introduc|has|fix)",
     re.IGNORECASE,
 )
+_WORKING = re.compile(
+    r"^\W*(?:how (?:does|is|are|did|do(?! (?:I|we|you|one)\b)|can(?! (?:I|we|you|one)\b))"
+    r"|why (?:do|does|is|are|can|must|should)"
+    r"|what (?:happens|decides|makes|causes|stops|triggers|controls|determines|handles|keeps)"
+    r"|(?:which|what) (?:part|place|piece)s? of)\b",
+    re.IGNORECASE,
+)
+"""How a question begins that asks how something works: no table answers it, passages do."""
+_KEPT = frozenset({"overview", "counting", "listing"})
+_RECORDED = re.compile(
+    r"\bcommit(?:s|ted)?\b|\bblamed?\b|\bhistory\b|\b(?:since|between|in) v?\d"
+    r"|\breleased?\b.{0,20}\d",
+    re.IGNORECASE,
+)
+"""What asks for commits even where a question begins like one about how something works."""
+_TOLD = frozenset(
+    {
+        "dependencies", "entry", "environment", "largest", "routes", "options", "licence",
+        "version", "filing", "languages",
+    }
+)  # fmt: skip
+"""What is answered by looking one thing up, so only where little else is asked."""
+MOST_LEFT = 2
+"""Words beside those that a rule reads up to which a question is taken as understood."""
 _HISTORICAL = frozenset({"together", "churn", "authors", "latest", "first", "releases"})
 _RECALLED = {
     "preferences": r"\brules?\b|\bprefer|\binsist|\bconventions?\b|\bstanding\b",
@@ -119,7 +143,8 @@ _COUNTED = {
 }  # fmt: skip
 """What can be counted as a whole."""
 _NAME = r"`?([A-Za-z_$][\w.$:]*\w)`?"
-_KIND = rf"(?:(?:the|a|an) )?(?:(?:{naming.KINDS}) )?"
+_KIND = rf"(?:(?:(?:the|a|an) )?(?:{naming.KINDS}) |(?:the|a|an) (?-i:(?=\S*[A-Z_.]\S*\w)))?"
+"""What may stand before a name; a plain word with an article is none: "calls the model"."""
 _MEMBERS = "(?:methods|fields|members|attributes|properties|functions)"
 _RELATIONS = {
     "call": r"\b(?:call(?:s|ed|ers?|ing)?|invok(?:e|es|ed|ing))\b",
@@ -242,17 +267,36 @@ def parse(text: str, today: date | None = None, refs: Sequence[str] = ()) -> Que
 def about_in(text: str, names: list[str], files: list[str]) -> list[str]:
     """Return what a question is about, beside names and files."""
     found = _keys(_ABOUT, text)
+    working = bool(_WORKING.search(text))
+    if working:
+        recorded = bool(_RECORDED.search(text))
+        found = [key for key in found if key in _KEPT or (recorded and key in _HISTORICAL)]
+    found = [key for key in found if key not in _TOLD or _is_understood(key, text, files)]
     if "overview" in found and (names or files):
         found.remove("overview")
-    if "pending" not in found and (_PAST.search(text) or not _HISTORICAL.isdisjoint(found)):
+    past = (_RECORDED if working else _PAST).search(text)
+    if "pending" not in found and (past or not _HISTORICAL.isdisjoint(found)):
         found.append("past")
-    if files and re.search(_RELATIONS["import"], text, re.IGNORECASE):
+    if files and not working and re.search(_RELATIONS["import"], text, re.IGNORECASE):
         found.append("imports" if _FILE_IMPORTS.search(text) else "importers")
     return found
 
 
+def _is_understood(key: str, text: str, files: list[str]) -> bool:
+    """Say whether the rule of a key reads a whole question, but for a word or two."""
+    left = re.sub(_ABOUT[key], " ", text, flags=re.IGNORECASE)
+    for name in files:
+        left = left.replace(name, " ")
+    left = re.sub(_WHOLE, " ", left, flags=re.IGNORECASE)
+    return len(naming.words_of(left)) <= MOST_LEFT
+
+
 def relations_in(question: str, names: list[str]) -> list[tuple[str, str]]:
     """Return (how, a name) for a question about what relates to a name."""
+    if _WORKING.search(question):
+        names = [name for name in names if not name.islower() or "_" in name or "." in name]
+        if not names or "call" not in _keys(_RELATIONS, question):
+            return []
     bare = question
     for name in names:
         bare = bare.replace(name, " ")

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from rlm_mcp.corpus.code import fulltext, ranking
 from rlm_mcp.corpus.code.fulltext import split_passages
 from rlm_mcp.corpus.code.ranking import rank_passages
-from rlm_mcp.corpus.code.words import separate_identifiers, split_identifier, split_question
+from rlm_mcp.corpus.code.words import (
+    cheap_stem,
+    separate_identifiers,
+    split_identifier,
+    split_question,
+)
 from rlm_mcp.corpus.store import open_corpus
 from rlm_mcp.corpus.store.corpus import Corpus
 from rlm_mcp.errors import Unavailable
@@ -209,3 +214,50 @@ def test_hits_of_a_partial_index_carry_the_note(
     first = rank_passages(corpus, "session store")
     assert first and all("3 of 5 documents" in item.note for item in first)
     assert all(not item.note for item in rank_passages(corpus, "session store"))
+
+
+@pytest.mark.parametrize(
+    "related",
+    [
+        ("quantize", "quantization", "quantizing", "quantizer"),
+        ("serialize", "serialization", "serializer", "serialized"),
+        ("validate", "validation", "validator"),
+        ("run", "runs", "running", "runner"),
+        ("file", "files"),
+    ],
+)
+def test_related_words_share_a_stem(related: tuple[str, ...]) -> None:
+    assert len({cheap_stem(word) for word in related}) == 1
+
+
+def _first_paths(folder: Path, cache: Path, files: dict[str, str], question: str) -> list[str]:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    corpus = open_corpus.open_folder(folder, cache=cache)
+    return list(dict.fromkeys(hit.path for hit in rank_passages(corpus, question)))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "vendor/slots.py", "legacy/slots.py", "v1/slots.py", "tests/test_slots.py",
+        ".agents/skills/slots.md", "AGENTS.md", "generated/slots.py", "docs/slots.md",
+    ],
+)  # fmt: skip
+def test_what_is_seldom_asked_for_is_ranked_down_and_not_out(tmp_path: Path, path: str) -> None:
+    text = "def reserve_slot(pool):\n    return pool.reserve_one()\n"
+    files = {path: text, "zz/slots.py": text}
+    found = _first_paths(tmp_path / "a", tmp_path / "b", files, "How is a slot reserved?")
+    assert found == ["zz/slots.py", path]
+
+
+def test_a_file_named_by_the_question_comes_first(tmp_path: Path) -> None:
+    files = {
+        "quantization.py": "def shrink(weights):\n    return weights.astype('int8')\n",
+        "model.py": "def load(weights):\n    model = weights\n    return model\n",
+        "train.py": "def fit(model):\n    weights = model.weights\n    return weights\n",
+    }
+    asked = "How are weights quantized?"
+    assert _first_paths(tmp_path / "a", tmp_path / "b", files, asked)[0] == "quantization.py"

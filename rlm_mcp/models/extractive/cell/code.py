@@ -199,7 +199,11 @@ class Code:
             stage(self.relations.importers, address(self.place, found[0]))
             return
         if attempt(self.variable.symbols, name, limit=1):
-            self.report.fact(f"No line {UNRELATED[kind]} {name}, by the parsed source")
+            self.report.fact(
+                f"No line that {UNRELATED[kind]} {name} was found by the names in the parsed "
+                "source; that is no proof that there is none, since not every language and not "
+                "every way to do it is parsed"
+            )
 
     def unknown(self, name: str) -> None:
         """Say that a name is defined nowhere, and how often it is mentioned."""
@@ -313,6 +317,17 @@ class Code:
         refs = self.scope or [self.place]
         hits = [hit for ref in refs for hit in attempt(search, self.asked.topic, ref, limit + 4)]
         hits.sort(key=lambda hit: built(hit.ref))
+        if not hits and self.asked.words:
+            absent = [
+                word
+                for word in self.asked.words
+                if not any(scan(word.removesuffix("y"), ref, 1, True) for ref in refs)
+            ]
+            if absent:
+                self.report.fact(
+                    f"These words, looked for by their beginnings in any case, occur nowhere in "
+                    f"{', '.join(refs)}: {', '.join(absent)}"
+                )
         for hit in hits[:limit]:
             self.around(hit, 11)
 
