@@ -75,12 +75,11 @@ def api() -> str:
         for name, member in vars(kind).items():
             if name.startswith("_") or not (inspect.isfunction(member) or _is_property(member)):
                 continue
-            function = member.fget if isinstance(member, property) else member
-            text = inspect.cleandoc(function.__doc__ or "")
+            text = inspect.cleandoc(member.__doc__ or "")
             if isinstance(member, property):
                 parts.append(f"### `{kind.__name__}.{name}`\n\n{text}\n")
             else:
-                shown = _signature(f"{kind.__name__}.{name}", function)
+                shown = _signature(f"{kind.__name__}.{name}", member)
                 parts.append(f"### `{kind.__name__}.{name}`\n\n{shown}\n{text}\n")
     return "\n".join(parts)
 
