@@ -36,13 +36,13 @@ fuzz: setup  # cells made by chance, until a time is up; FUZZ_SECONDS=3600 for l
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/cog --check -I docs README.md docs/tools.md docs/security.md
+	$(BIN)/cog --check -I docs README.md docs/tools.md docs/security.md docs/api.md
 
 types: setup
 	$(BIN)/mypy
 
 docs: setup
-	$(BIN)/cog -r -I docs README.md docs/tools.md docs/security.md
+	$(BIN)/cog -r -I docs README.md docs/tools.md docs/security.md docs/api.md
 
 shape: setup
 	$(BIN)/python bench/shape.py

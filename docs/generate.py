@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from rlm_mcp.config import PROJECT_SETTINGS, Settings
+from rlm_mcp.engine.job import Result
+from rlm_mcp.engine.rlm import RLM, Completion
 from rlm_mcp.redact import RULES
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +60,55 @@ def secrets() -> str:
         facts = f"{source.name}{licence}, {source.date}"
         rows.append(f"| `{rule.kind}` | {rule.maker} | `` {shape} `` | {facts} |")
     return "\n".join(dict.fromkeys(rows)) + "\n"
+
+
+def api() -> str:
+    """Return the reference of the public Python API, from signatures and docstrings."""
+    parts = []
+    for kind in (RLM, Completion, Result):
+        head = inspect.cleandoc(kind.__doc__ or "")
+        parts.append(f"## `{kind.__name__}`\n\n{head}\n")
+        if kind is RLM:
+            parts.append(_signature("RLM", kind.__init__))
+        if is_dataclass(kind):
+            parts.append(_field_table(kind))
+        for name, member in vars(kind).items():
+            if name.startswith("_") or not (inspect.isfunction(member) or _is_property(member)):
+                continue
+            text = inspect.cleandoc(member.__doc__ or "")
+            if isinstance(member, property):
+                parts.append(f"### `{kind.__name__}.{name}`\n\n{text}\n")
+            else:
+                shown = _signature(f"{kind.__name__}.{name}", member)
+                parts.append(f"### `{kind.__name__}.{name}`\n\n{shown}\n{text}\n")
+    return "\n".join(parts)
+
+
+def _is_property(member: object) -> bool:
+    return isinstance(member, property)
+
+
+def _signature(name: str, function: Callable[..., object]) -> str:
+    """Return a signature as a code block, with the annotations as they are written."""
+    signature = str(inspect.signature(function)).replace("(self, ", "(").replace("(self)", "()")
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature).removesuffix(" -> None")
+    waited = "await " if inspect.iscoroutinefunction(function) else ""
+    return f"```python\n{waited}{name}{signature}\n```\n"
+
+
+def _field_table(kind: type) -> str:
+    """Return the fields of a dataclass with their types and the text below each."""
+    source = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(source, ast.ClassDef)
+    rows = ["| field | type | meaning |", "| --- | --- | --- |"]
+    for node, after in zip(source.body, [*source.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign):
+            text = ""
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                text = " ".join(str(after.value.value).split())
+            kind_text = ast.unparse(node.annotation).replace("|", "\\|")
+            rows.append(f"| `{ast.unparse(node.target)}` | `{kind_text}` | {text} |")
+    return "\n".join(rows) + "\n"
 
 
 def cli_help() -> str:

@@ -1,7 +1,7 @@
 """Every error that rlm-mcp raises on purpose, in one tree.
 
     RlmError               one sentence: what happened, and what the caller can do next
-    ├── BadRequest         the caller can mend it: unknown name, bad ref, bad pattern, bad argument
+    ├── BadRequest         the caller can fix it: unknown name, bad ref, bad pattern, bad argument
     ├── Denied             outside the roots, a denied name, a link that leaves, an untrusted tool
     ├── Unavailable        the source cannot be read now: deleted, no permission, broken, busy
     ├── SandboxError       the worker cannot be had, or broke its protocol
@@ -23,7 +23,7 @@ class RlmError(Exception):
 
 
 class BadRequest(RlmError):
-    """The caller can mend this request."""
+    """The caller can fix this request."""
 
 
 class Denied(RlmError):

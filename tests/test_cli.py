@@ -181,7 +181,7 @@ def test_a_dry_run_says_what_it_may_cost_and_calls_nothing(capsys: Capture) -> N
             "--max-usd' in the command line wants a number, 0",
         ),
         (["ask", "x", "--logs", "--root", "sub"], 2, "--open SOURCE names more"),
-        (["runs", "import", "greet.py"], 2, "greet.py is no log"),
+        (["runs", "import", "greet.py"], 2, "greet.py is not a log"),
         (["ask", "x", "--max-usd", "lots"], 2, "lots"),
         (["ask", "x", "--root", "/nowhere"], 2, "/nowhere"),
         (["ask", "x", "--session", "nope"], 2, "nope"),

@@ -26,14 +26,14 @@ MODES = ("auto", "direct", "environment", "recursive")
 
 @click.command()
 @click.argument("question")
-@click.option("--repo", is_flag=True, help="Ask the repository of the root (the default).")
+@click.option("--repo", is_flag=True, help="Ask the repository at the root (the default).")
 @click.option("--history", is_flag=True, help="Ask its git history.")
 @click.option(
     "--logs",
     is_flag=False,
     flag_value="",
     metavar="[PATH]",
-    help="Ask log files: a path, folder or glob; without one, those of the root.",
+    help="Ask log files: a path, folder or glob. Default: the logs under the root.",
 )
 @click.option(
     "--session",
@@ -47,13 +47,13 @@ MODES = ("auto", "direct", "environment", "recursive")
     "open_",
     multiple=True,
     metavar="SOURCE",
-    help="Ask a file, folder, glob, git URL, revision or range (again for more). A path is of the "
+    help="Ask a file, folder, glob, git URL, revision or range (repeatable). A path is of the "
     "current folder, else of a root.",
 )
 @click.option("--mode", type=click.Choice(MODES), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
-@click.option("--dry-run", is_flag=True, help="Say what it may cost; call no model.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--dry-run", is_flag=True, help="Print the expected cost; call no model.")
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @roots_option
 @model_options
 @consent_options

@@ -12,6 +12,7 @@ from rlm_mcp.cli import exit_codes, options
 from rlm_mcp.cli.exit_codes import escape_controls
 from rlm_mcp.cli.options import consent_options, roots_option
 from rlm_mcp.marks import mark_label
+from rlm_mcp.plurals import count_noun
 
 STATE_MARKS = {"ok": "ok", "off": "--", "bad": "!!"}
 
@@ -21,9 +22,9 @@ STATE_MARKS = {"ok": "ok", "off": "--", "bad": "!!"}
 @roots_option
 @consent_options
 def doctor(as_json: bool, root: tuple[str, ...], **flags: Any) -> int:
-    """Say what works on this machine, by trying it.
+    """Check what works on this machine.
 
-    Exit code 4 where something wants mending.
+    Exit code 4 if there is a problem.
     """
     from rlm_mcp.clients import doctor as examination
 
@@ -40,5 +41,5 @@ def doctor(as_json: bool, root: tuple[str, ...], **flags: Any) -> int:
             click.echo(f"\n{group}" if finding is not found[0] else group)
         line = f"  {STATE_MARKS[finding.state]}  {finding.name:<17} {finding.detail}"
         click.echo(escape_controls(mark_label(line)))
-    click.echo(f"\n{len(bad)} to mend" if bad else "\nall well")
+    click.echo(f"\n{count_noun(len(bad), 'problem')}" if bad else "\nall checks passed")
     return exit_codes.FAILED if bad else exit_codes.COMPLETE

@@ -15,7 +15,7 @@ _client_argument = click.argument("client", metavar="|".join(CLIENTS))
 _scope_option = click.option(
     "--scope",
     type=click.Choice(["project", "user"]),
-    help="For this project or for all of yours. Default: project (codex: user).",
+    help="For this project, or for all your projects. Default: project (codex: user).",
 )
 _project_option = click.option(
     "--project", default=".", metavar="DIR", help="The project's folder."
@@ -27,12 +27,14 @@ _dry_run_option = click.option("--dry-run", is_flag=True, help="Show the change;
 @_client_argument
 @_scope_option
 @_project_option
-@click.option("--command", "run", metavar="PATH", help="The rlm-mcp that the client starts.")
+@click.option(
+    "--command", "run", metavar="PATH", help="The rlm-mcp executable that the client starts."
+)
 @_dry_run_option
 def install(
     client: str, scope: InstallScope | None, project: str, run: str | None, dry_run: bool
 ) -> None:
-    """Enter the server into a client's configuration.
+    """Add rlm-mcp to a client's configuration.
 
     Nothing else in the file changes, comments included.
     """
@@ -59,7 +61,7 @@ def install(
 @_project_option
 @_dry_run_option
 def uninstall(client: str, scope: InstallScope | None, project: str, dry_run: bool) -> None:
-    """Take the server out of a client again."""
+    """Remove rlm-mcp from a client's configuration."""
     chosen, scope, folder = _chosen_client(client, scope, project)
     if scope not in chosen.scopes:
         if dry_run:
@@ -81,7 +83,7 @@ def _chosen_client(
 ) -> tuple[Client, InstallScope, Path]:
     if client not in CLIENTS:
         hint = did_you_mean(client, CLIENTS) or f" There are: {', '.join(CLIENTS)}."
-        raise BadRequest(f"{client!r} is no client that is known here.{hint}")
+        raise BadRequest(f"Unknown client {client!r}.{hint}")
     folder = Path(project).absolute()
     if not folder.is_dir():
         raise BadRequest(f"{project} is not a folder.")

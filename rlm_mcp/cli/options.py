@@ -26,7 +26,7 @@ def roots_option(command: Command) -> Command:
         "root",
         multiple=True,
         metavar="DIR",
-        help="Folder that sources are confined to (again for more). Default: CLAUDE_PROJECT_DIR, "
+        help="Folder that sources are confined to (repeatable). Default: CLAUDE_PROJECT_DIR, "
         "else the current folder.",
     )(command)
 
@@ -37,10 +37,10 @@ def model_options(command: Command) -> Command:
         (
             click.option("--model", metavar="SPEC", help="Root model, such as anthropic:NAME."),
             click.option("--sub-model", metavar="SPEC", help="Sub-model; default: the root model."),
-            click.option("--max-usd", type=float, help="What a run may spend, in US dollars."),
-            click.option("--max-calls", type=int, help="Model calls of a run."),
-            click.option("--max-seconds", type=float, help="Wall-clock seconds of a run."),
-            click.option("--max-depth", type=int, help="Levels of recursion below the root."),
+            click.option("--max-usd", type=float, help="Spending limit of a run, in US dollars."),
+            click.option("--max-calls", type=int, help="Limit of model calls in a run."),
+            click.option("--max-seconds", type=float, help="Time limit of a run, in seconds."),
+            click.option("--max-depth", type=int, help="Limit of recursion levels below the root."),
         )
     ):
         command = option(command)
@@ -54,7 +54,7 @@ def consent_options(command: Command) -> Command:
             "--reduced-sandbox",
             is_flag=True,
             default=None,
-            help="Run with less than a kernel layer, if this machine has none.",
+            help="Allow a weaker sandbox if this machine has no kernel layer.",
         ),
         click.option(
             "--secrets",

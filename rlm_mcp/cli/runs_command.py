@@ -33,8 +33,8 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--limit", default=20, show_default=True, help="How many, newest first.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
+@click.option("--limit", default=20, show_default=True, help="Number of runs, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 def list_runs(limit: int, as_json: bool) -> None:
     """List the latest runs."""
     from rlm_mcp.engine import run_tree
@@ -52,10 +52,12 @@ def list_runs(limit: int, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("run")
-@click.option("--json", "as_json", is_flag=True, help="Print the events, an object a line.")
-@click.option("--code", is_flag=True, help="Print whole cells.")
+@click.option("--json", "as_json", is_flag=True, help="Print the events, one JSON object per line.")
+@click.option("--code", is_flag=True, help="Print cells in full.")
 @click.option("--html", "as_page", is_flag=True, help="Write one HTML page (and open it).")
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Where the page goes.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False), help="Write the page to this file."
+)
 def show(run: str, as_json: bool, code: bool, as_page: bool, output: str | None) -> None:
     """Show what RUN did: its tree with cells, calls, cost and cache hits, and its answer.
 
@@ -90,7 +92,7 @@ def show(run: str, as_json: bool, code: bool, as_page: bool, output: str | None)
 def replay(run: str, as_json: bool, root: tuple[str, ...], **flags: Any) -> int:
     """Run the cells of RUN again with its recorded replies; no model is called.
 
-    Exit codes: 0 the same answer, 3 another one, 4 it could not be carried out.
+    Exit codes: 0 same answer, 3 different answer, 4 the replay failed.
     """
     settings = options.settings_from_flags(root, **flags)
     outcome = asyncio.run(_replay_run(run, settings))
@@ -111,10 +113,12 @@ def replay(run: str, as_json: bool, root: tuple[str, ...], **flags: Any) -> int:
 @runs.command()
 @click.argument("run", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All runs.")
-@click.option("--unfinished", is_flag=True, help="Also failed and stopped ones.")
-@click.option("--output", "-o", type=click.Path(dir_okay=False), help="A file; default: stdout.")
+@click.option("--unfinished", is_flag=True, help="Include failed and stopped runs.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False), help="Write to this file. Default: stdout."
+)
 def export(run: tuple[str, ...], every: bool, unfinished: bool, output: str | None) -> None:
-    """Export finished runs as training trajectories: chat messages, a line of JSON a run."""
+    """Export finished runs as training trajectories: chat messages, one line of JSON per run."""
     from rlm_mcp.engine import export as exporting
     from rlm_mcp.engine import run_tree
 
@@ -122,7 +126,7 @@ def export(run: tuple[str, ...], every: bool, unfinished: bool, output: str | No
     if every:
         names = [path.stem for path in sorted(_runs_folder().glob("*.jsonl"))]
     if not names:
-        raise BadRequest("Name a run, or say --all.")
+        raise BadRequest("Name a run or pass --all.")
     lines: list[str] = []
     for name in names:
         try:
@@ -143,15 +147,15 @@ def export(run: tuple[str, ...], every: bool, unfinished: bool, output: str | No
 @runs.command("import")
 @click.argument("log", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 def import_logs(log: tuple[str, ...]) -> None:
-    """Keep each LOG of the official library (rlms, JSON lines) among the runs, for viewing.
+    """Import each LOG of the official library (rlms, JSON lines) as a run, for viewing.
 
-    It prints their ids, which list, show and export know. `show` also reads a log as it lies.
+    Prints the new ids for list, show and export. `show` also reads a log without an import.
     """
     from rlm_mcp.engine import import_rlms
 
     for path in map(Path, log):
         if not import_rlms.is_official(path):
-            raise BadRequest(f"{path} is no log of the official library (rlms, JSON lines).")
+            raise BadRequest(f"{path} is not a log of the official library (rlms, JSON lines).")
         click.echo(import_rlms.store_log(path, _runs_folder()))
 
 

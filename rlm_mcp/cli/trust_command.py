@@ -15,18 +15,18 @@ from rlm_mcp.plurals import count_noun
 
 @click.command()
 @click.argument("folder", default=".")
-@click.option("--yes", is_flag=True, help="Allow without asking.")
+@click.option("--yes", is_flag=True, help="Allow without confirmation.")
 @click.option(
-    "--list", "only_list", is_flag=True, help="Only say what there is and what is in use."
+    "--list", "only_list", is_flag=True, help="List what the project offers and what is in use."
 )
-@click.option("--remove", is_flag=True, help="Take the trust in this project away.")
+@click.option("--remove", is_flag=True, help="Stop trusting this project.")
 @click.option("--show", is_flag=True, help="Print the files before asking.")
 def trust(folder: str, yes: bool, only_list: bool, remove: bool, show: bool) -> None:
     """Allow the tools and prompts of a project.
 
-    What a project brings in .rlm/ is off by default: a docstring can carry an injection.
+    Files in a project's .rlm/ are off by default: a docstring can carry an injection.
 
-    What you allow is the content: a file that changes is off again.
+    You allow the content: a file that changes is off again.
     """
     project = Path(folder).absolute()
     if not project.is_dir():

@@ -1,6 +1,6 @@
-"""When a call may be sent: the width of a provider's lane, and a run's breaker.
+"""When a call may be sent: the concurrency limit of a provider, and a run's circuit breaker.
 
-A lane is shared by all runs of a process; its width halves when the provider says "too many" and
+The limit is shared by all runs of a process; it halves when the provider says "too many" and
 grows back call by call. A breaker belongs to one recursion tree and opens after k failed sends in a
 row (what a provider repeats by itself is counted). A fan-out begins with a few probes: until one is
 answered, and while anything is failing, the rest waits. Where a model's replies are known to be

@@ -28,7 +28,7 @@ Context = str | Path | Sequence[str | Path] | None
 
 
 class Completion(str):
-    """The answer; `result` holds status, evidence, coverage and cost."""
+    """The answer as a str; `result` holds status, evidence, coverage and cost."""
 
     result: Result
 
@@ -36,9 +36,10 @@ class Completion(str):
 class RLM:
     """A recursive language model: `complete` is one run over a context.
 
-    `model` and `sub_model` are specs; `budget` lowers limits by name (usd, calls, seconds,
-    input_tokens, output_tokens, depth, iterations, errors). Settings come from the user's
-    configuration; nothing is kept open between two calls.
+    `model` and `sub_model` are specs such as "anthropic:NAME"; empty means the default model.
+    `budget` lowers limits by name: usd, calls, seconds, input_tokens, output_tokens, depth,
+    iterations, errors. `settings` are the user's own unless given. Nothing stays open between
+    two calls.
     """
 
     def __init__(
@@ -58,7 +59,10 @@ class RLM:
         )  # a wrong name is told here
 
     def complete(self, prompt: str, context: Context = None) -> Completion:
-        """Return the answer. Raises RlmError; inside a running event loop use `acomplete`."""
+        """Answer `prompt` about `context`: a text, a path (file or folder), or a list of both.
+
+        Raises RlmError. Inside a running event loop use `acomplete`.
+        """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -68,7 +72,7 @@ class RLM:
         )
 
     async def acomplete(self, prompt: str, context: Context = None) -> Completion:
-        """Return the answer; cancelling the task stops the run."""
+        """Answer like `complete`, inside an event loop; cancelling the task stops the run."""
         paths, texts = _split_context(context)
         roots = tuple(path if path.is_dir() else path.parent for path in paths)
         settings = replace(self.settings, roots=roots or (Path.cwd(),))

@@ -261,7 +261,7 @@ _semaphores: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = W
 
 
 def _process_semaphore() -> asyncio.Semaphore:
-    """Return the one gate of this event loop that all models' calls pass."""
+    """Return the one semaphore of this event loop that the calls of all models share."""
     return _semaphores.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(MAX_PROCESSES))
 
 

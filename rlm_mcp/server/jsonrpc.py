@@ -2,8 +2,8 @@
 
 The SDK drops in silence what it cannot parse, and takes a request with a wrong id for a
 notification; whoever sent it would wait for ever. Here each of them is answered, with the id of
-the request wherever one can be found. What can be mended is: a byte-order mark, broken UTF-8, half
-characters (lone surrogates, which JSON.stringify writes).
+the request wherever one can be found. What can be repaired is: a byte-order mark, broken UTF-8,
+half characters (lone surrogates, which JSON.stringify writes).
 """
 
 from __future__ import annotations

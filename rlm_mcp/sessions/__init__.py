@@ -46,7 +46,7 @@ def note_current(session_id: str, transcript_path: str, settings: Settings) -> P
 
 
 def session_prefetcher(open: Callable[[], Variable]) -> SessionPrefetcher:
-    """Return what reads the running session ahead of a client's hooks; `open` gives it."""
+    """Return what prefetches the running session for a client's hooks; `open` gives it."""
     from rlm_mcp.sessions.hooks import WAIT_S, SessionPrefetcher
     from rlm_mcp.sessions.session import Session
 

@@ -1,8 +1,8 @@
 """What an agent must know again after a compaction, in a page; every line with its ref.
 
-Deterministic, from the ledger and the record of work; no model. Rules stand verbatim, nothing that
-was taken back is shown as in force, and what does not fit the budget is counted, not dropped in
-silence.
+Deterministic, from the extracted facts and the record of work; no model. Rules stand verbatim,
+nothing that was taken back is shown as in force, and what does not fit the budget is counted,
+not dropped in silence.
 """
 
 from __future__ import annotations

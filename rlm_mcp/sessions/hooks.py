@@ -163,7 +163,7 @@ WAIT_S = 5.0
 POLL_S = 3.0
 """How often the transcript is looked at."""
 PREFETCH_MIN_BYTES = 64 << 10
-"""Bytes of a transcript from which it is read ahead; a smaller one is read at once."""
+"""Bytes of a transcript from which it is prefetched; a smaller one is read at once."""
 PREFETCH_STEP_BYTES = 64 << 10
 """Bytes by which it has to have grown."""
 
@@ -185,7 +185,7 @@ class SessionPrefetcher:
         self._closed = False
 
     def follow_path(self, path: Path) -> None:
-        """Read `path` ahead from now on."""
+        """Prefetch `path` from now on."""
         with self._lock:
             if path != self._path:
                 self._path, self._size, self._known = path, 0, None

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Context variables: the protocol, its method calls, windows and stale refs."""

@@ -25,7 +25,7 @@ def found(settings: Settings) -> dict[tuple[str, str], Finding]:
     return {(finding.group, finding.name): finding for finding in doctor.check_machine(settings)}
 
 
-def test_a_machine_that_is_well_has_nothing_to_mend(settings: Settings) -> None:
+def test_a_working_machine_has_no_problems(settings: Settings) -> None:
     findings = found(settings)
     assert [finding for finding in findings.values() if finding.state == "bad"] == []
     assert findings["sandbox", "worker"].state == "ok"

@@ -1,4 +1,4 @@
-"""The rooms of docs/design.md: imports go one way, and each dependency lives in one room."""
+"""The rooms of docs/design/README.md: imports go one way, and each dependency lives in one room."""
 
 from __future__ import annotations
 

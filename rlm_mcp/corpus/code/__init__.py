@@ -1,1 +1,1 @@
-"""TODO."""
+"""Structure of source code: languages, symbols, callers, ranking, borders for chunks."""

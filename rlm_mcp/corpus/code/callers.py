@@ -1,7 +1,7 @@
 """Say of a line that uses `Owner.name` whether it is that owner's name that is used.
 
 Classes and what they inherit from are known by name; a receiver is read from the line, a variable
-from the lines around it (receivers.py). Nothing is executed and no type is inferred through calls,
+from the lines around it. Nothing is executed and no type is inferred through calls,
 so what cannot be known stays in, marked as a match of the name alone.
 """
 
@@ -96,7 +96,7 @@ _CONSTRUCTOR = re.compile(
 CLASS, VARIABLE, OVERRIDE, MODULE, NAME, OTHER = (
     "class", "variable", "override", "module", "name", ""
 )  # fmt: skip
-"""How it is known: the receiver is the class or an heir's own object; a variable that is made or
+"""How it is known: the receiver is the class or a subclass's own object; a variable that is made or
 declared as one; an object of a class above, whose method the owner overrides; a function of the
 module; by the name only. OTHER: it is something else."""
 
@@ -252,7 +252,7 @@ class OwnerResolver:
         )
 
     def _class_verdict(self, name: str, path: str, *, virtual: bool) -> str:
-        """Say whose the name is in a class; `virtual`: its objects may be those of an heir."""
+        """Say whose the name is in a class; `virtual`: its objects may be those of a subclass."""
         found = self._classes_named(name)
         near = [item for item in found if item.path == path] or found
         told = {self._item_verdict(item, virtual=virtual) for item in near}

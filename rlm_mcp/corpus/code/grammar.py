@@ -1,6 +1,6 @@
 """Parse one document with its tree-sitter grammar: definitions, references, imports.
 
-This is run in a worker process only (parsing.py): the parsers are C code over hostile text. The
+This is run in a worker process only (parse_pool.py): the parsers are C code over hostile text. The
 grammars come in wheels of their own; nothing is fetched at run time.
 """
 

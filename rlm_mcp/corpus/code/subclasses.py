@@ -2,8 +2,8 @@
 
 By name, as the grammars tell it: `extends`, `implements`, `include`, `impl Trait for`, embedded
 structs. Which class a name means is read from the document itself and from its imports; where
-several have the name and nothing tells them apart, the heir stays in, marked by its basis. Who
-implements an interface of Go nobody declares: see implementers.py.
+several have the name and nothing tells them apart, the subclass stays in, marked by its basis. Who
+implements an interface of Go nobody declares: see `implementers`.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class FoundSubclass(NamedTuple):
 
 
 class SubclassFinder:
-    """The heirs of one class, level by level."""
+    """The subclasses of one class, level by level."""
 
     def __init__(self, imports: ImportResolver, among: ParseAmong, line_of: LineOf) -> None:
         self._imports = imports
         self._among, self._line_of = among, line_of
 
     def find_subclasses(self, owner: str, name: str) -> Iterator[FoundSubclass]:
-        """Give the heirs of `owner.name`, the nearest first; the owner may be a module."""
+        """Yield the subclasses of `owner.name`, the nearest first; the owner may be a module."""
         documents = self._among([name])
         level = {name: _root_documents(documents, owner, name)}
         seen: set[tuple[str, int]] = set()

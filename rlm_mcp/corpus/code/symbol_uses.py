@@ -34,7 +34,7 @@ class SymbolUse:
     text: str
     basis: str = ""
     """For Owner.name, how it is known that the owner's is meant: class, variable, override, module
-    (owners.py), or name: the name fits and nothing else is known."""
+    (callers.py), or name: the name fits and nothing else is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Subclass:
     text: str
     """The line that names it."""
     base: str
-    """What it names as its base: the class that was asked for, or a heir of it."""
+    """What it names as its base: the class that was asked for, or a subclass of it."""
     depth: int
     """Steps from the class that was asked for: 1 names it itself."""
     basis: str

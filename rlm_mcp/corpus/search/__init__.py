@@ -1,1 +1,1 @@
-"""TODO."""
+"""grep: which patterns are accepted, and the matchers that find lines."""

@@ -364,7 +364,7 @@ def _build_automaton(node: RegexNode, across: bool = False) -> Automaton | None:
     if patterns.matches_empty(node, _ASSERTIONS):
         return None
     try:
-        # Vectorscan 5.4.12 misses matches of choices beside gaps: see probe.py.
+        # Vectorscan 5.4.12 misses matches of choices beside gaps: see docs/design/search.md.
         gaps = patterns.has_choice_and_gap(node)
         ways = patterns.expand_alternations(node, MAX_ALTERNATIVES) if gaps else [node]
         groups: dict[RegexNode | None, list[bytes]] = {}

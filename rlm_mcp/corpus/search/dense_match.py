@@ -1,7 +1,7 @@
 """Find matching lines by comparing text with two neighbouring bytes of each row at a time.
 
 Half as many comparisons of numbers twice as wide leave a few places in a thousand; the eight bytes
-around each of them, taken as one number, tell nearly all of the rest. Every row (rows.py) of
+around each of them, taken as one number, tell nearly all of the rest. Every row (regex_tree.py) of
 three bytes or more has a pair at an even and at an odd place, so that only every second place of
 the text has to be looked at.
 """

@@ -1,4 +1,4 @@
-"""Read the syntax of a regular expression into a tree (pattern.py).
+"""Read the syntax of a regular expression into a tree (regex_tree.py).
 
 RE2 decides what is valid; this parser comes after it, for the syntax that RE2 has and for the
 lookaround and backreferences that it has not. What it does not know it refuses (`Unknown`), and

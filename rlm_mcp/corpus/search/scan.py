@@ -1,8 +1,8 @@
 """The way to find matching lines that suits a pattern and the text met so far.
 
 RE2 is the fastest where a plain text is rare, Hyperscan where an expression is; both tell Python
-of each hit. Where that costs more than the text itself, whole arrays are compared (pairs.py,
-masks.py).
+of each hit. Where that costs more than the text itself, whole arrays are compared (in
+dense_match.py).
 """
 
 from __future__ import annotations

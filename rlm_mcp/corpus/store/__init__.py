@@ -1,1 +1,1 @@
-"""TODO."""
+"""Sources packed into one mapped file each, kept fresh, opened safely."""

@@ -2,7 +2,7 @@
 
 Readers work on a `Snapshot`, which never changes; a refresh puts a new one in its place, so that
 no answer mixes two states. What the source is (a working tree, a revision, a folder) is the
-business of an `Origin` (load.py).
+business of an `Origin` (open_corpus.py).
 """
 
 from __future__ import annotations
