@@ -321,7 +321,7 @@ class Code:
             absent = [
                 word
                 for word in self.asked.words
-                if not any(scan(word.removesuffix("y"), ref, 1, True) for ref in refs)
+                if not any(grep(word.removesuffix("y"), ref, 1, True) for ref in refs)
             ]
             if absent:
                 self.report.fact(
