@@ -19,7 +19,7 @@ import rlm_mcp
 from rlm_mcp import config, promptbook, toolbox, trust
 from rlm_mcp.clients.known import CLIENTS
 from rlm_mcp.errors import RlmError
-from rlm_mcp.git import command
+from rlm_mcp.git import run_git
 from rlm_mcp.programs import find_program
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _check_versions(settings: Settings) -> list[Finding]:
         ),
     ]
     try:
-        version = command.run_git(["version"], Path.cwd()).decode("utf-8", "replace").strip()
+        version = run_git(["version"], Path.cwd()).decode("utf-8", "replace").strip()
         found.append(Finding("versions", "git", "ok", version))
     except RlmError as error:
         found.append(Finding("versions", "git", "bad", f"{error} repo and history need it."))

@@ -11,8 +11,9 @@ import bisect
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
@@ -22,7 +23,7 @@ from rlm_mcp.corpus.code import tokens, words
 from rlm_mcp.corpus.search import grep as searching
 from rlm_mcp.corpus.store import open_corpus
 from rlm_mcp.errors import BadRequest, RlmError
-from rlm_mcp.git import Commit, command, commits, numstat, patches
+from rlm_mcp.git import Commit, GitHistory
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
 from rlm_mcp.variable.protocol import ContextChunk, ContextHit, HitPage, Query, ResultList
@@ -102,11 +103,10 @@ class PackedCommits:
     """The commits of some revisions, newest first, as they were when it was made."""
 
     def __init__(
-        self, git: command.GitCommand, revs: Sequence[str], name: str, cache: Path, *, secrets: bool
+        self, history: GitHistory, revs: Sequence[str], name: str, cache: Path, *, secrets: bool
     ) -> None:
-        self.git, self.revs, self.name = git, list(revs), name
-        self._cache, self._secrets = cache, secrets
-        self.commits: list[Commit] = list(commits.stream_commits(git, self.revs)) if revs else []
+        self.revs, self.name, self._cache = list(revs), name, cache
+        self.commits: list[Commit] = list(history.stream_commits(self.revs)) if revs else []
         self.messages = open_corpus.pack_texts(
             (
                 (_document_name(n), commit.log_text.encode("utf-8", "replace"))
@@ -115,11 +115,14 @@ class PackedCommits:
             cache=cache,
             name=f"messages {name} {revs} {id(self)}",
         )
-        self.churn = numstat.ChurnCounter(git, [commit.commit for commit in self.commits], cache)
+        self.churn = history.churn_counter([commit.commit for commit in self.commits], cache)
         self._parts: list[PatchPack] = []
         self._packed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stop = False
+        self._patch_batches = partial(
+            history.patch_batches, self.revs, PART_BYTES, lambda: self._stop, secrets=secrets
+        )
         self._done = not self.commits
         self._failure = ""
 
@@ -248,7 +251,7 @@ class PackedCommits:
         """
         found: list[PatchHit] = []
         notes: dict[str, None] = {}
-        for batch in self._patch_batches(paths):
+        for batch in self._patch_batches(paths=paths):
             corpus = self._pack_texts([change.document_bytes for change in batch])
             try:
                 lines = pickaxe_lines(corpus, [change.commit for change in batch], pattern)
@@ -288,30 +291,12 @@ class PackedCommits:
 
     def _message_hit(self, number: int, lines: Mapping[str, int]) -> ContextHit:
         line = min(lines.values())
-        commit = self.commits[number].commit[: commits.SHORT_ID_DIGITS]
+        commit = self.commits[number].short_id
         raw = self.messages.line_bytes(_document_name(number), line, line)
         text = raw[0].decode("utf-8", "replace")
         last = self.messages.line_count(_document_name(number))
         ref = Ref(self.name, commit, "", LineSpan(1, last))
         return ContextHit(str(ref), commit, line, text[:300], cut=len(text) > 300)
-
-    def _patch_batches(self, paths: Sequence[str]) -> Iterator[list[patches.CommitPatch]]:
-        batch: list[patches.CommitPatch] = []
-        size = 0
-        if not self.revs:
-            return
-        for change in patches.stream_patches(
-            self.git, self.revs, secrets=self._secrets, paths=paths
-        ):
-            if self._stop:
-                return
-            batch.append(change)
-            size += len(change.patch)
-            if size > PART_BYTES:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
 
     def _await_packing(self, wait_s: float) -> None:
         """Start packing patches where that has not begun, and wait a while for it to finish."""
@@ -328,7 +313,7 @@ class PackedCommits:
     def _pack_patches(self) -> None:
         total = start = 0
         try:
-            for batch in self._patch_batches(()):
+            for batch in self._patch_batches():
                 part = PatchPack(
                     self._pack_texts([c.document_bytes for c in batch]), start, start + len(batch)
                 )
@@ -368,7 +353,7 @@ class PackedCommits:
         return found
 
     def _commit_hit(self, hit: searching.GrepHit, start: int) -> ContextHit:
-        commit = self.commits[start + int(hit.path)].commit[: commits.SHORT_ID_DIGITS]
+        commit = self.commits[start + int(hit.path)].short_id
         ref = Ref(self.name, commit, "", LineSpan(hit.line, hit.line))
         return ContextHit(
             str(ref), commit, hit.line, hit.text, tuple(hit.before), tuple(hit.after), hit.cut
@@ -386,7 +371,7 @@ def _document_name(number: int) -> str:
 
 
 def _patch_hit(name: str, commit: Commit, line: str) -> PatchHit:
-    ref = f"{name}:{commit.commit[: commits.SHORT_ID_DIGITS]}"
+    ref = f"{name}:{commit.short_id}"
     return PatchHit(
         ref=ref, date=commit.date, author=commit.author, subject=commit.subject, line=line
     )

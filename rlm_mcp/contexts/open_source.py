@@ -27,7 +27,7 @@ from rlm_mcp.contexts.repo import Repo
 from rlm_mcp.contexts.text import TextVariable
 from rlm_mcp.corpus.store import open_corpus
 from rlm_mcp.errors import BadRequest, Denied, RlmError
-from rlm_mcp.git import GitRepository, clone, commits, find_repository
+from rlm_mcp.git import GitRepository, find_repository, open_clone
 
 if TYPE_CHECKING:
     from rlm_mcp.confine import Confine
@@ -47,9 +47,8 @@ def open_context(source: str, name: str, settings: Settings, confine: Confine) -
         return _open_session(source, name, settings)
     if source.startswith("logs:"):
         return _open_logs(source.removeprefix("logs:"), name, settings, confine)
-    if clone.is_url(source):
-        folder = clone.fetch_clone(source, confine)
-        return _open_repo(source, name, clone.open_clone(folder), confine.with_root(folder))
+    if cloned := open_clone(source, confine):
+        return _open_repo(source, name, cloned, confine.with_root(cloned.folder))
     path = _existing_path(source, confine)
     if path is not None:
         return _open_path(path, source, name, settings, confine)
@@ -290,7 +289,7 @@ def _open_blob(
     known: GitRepository, commit: str, path: str, source: str, name: str, confine: Confine
 ) -> Variable:
     """Open one file or folder of a revision."""
-    entry = commits.tree_entry(known.git, commit, path)
+    entry = known.history.tree_entry(commit, path)
     if entry is None:
         raise BadRequest(f"{path!r} does not exist at {commit[:12]}.")
     if confine.exclude_reason(known.folder / path) is not None:

@@ -62,8 +62,11 @@ def fetch_clone(source: str, confine: Confine) -> Path:
     return folder
 
 
-def open_clone(folder: Path) -> GitRepository:
-    """Return the repository of a clone."""
+def open_clone(source: str, confine: Confine) -> GitRepository | None:
+    """Return the repository of an up-to-date clone, or None where the source is no URL."""
+    if not is_url(source):
+        return None
+    folder = fetch_clone(source, confine)
     return GitRepository(folder / ".git", folder, folder)
 
 

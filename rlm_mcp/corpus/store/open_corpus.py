@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import BadRequest, Unavailable
-from rlm_mcp.git import RepositoryPaths, command, discover_paths
+from rlm_mcp.git import RepositoryPaths, run_git
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.store.corpus import Corpus
@@ -44,7 +44,7 @@ def open_tree(
     from rlm_mcp.corpus.store.corpus import Corpus
     from rlm_mcp.corpus.store.tree_source import TreeSource
 
-    repository = discover_paths(where)
+    repository = RepositoryPaths.discover_at(where)
     if repository is None:
         raise Unavailable(f"{where} is not in a git repository; open it as a folder.")
     if repository.top is None:
@@ -69,7 +69,7 @@ def open_revision(
     from rlm_mcp.corpus.store.corpus import Corpus
     from rlm_mcp.corpus.store.frozen_source import RevisionSource
 
-    repository = discover_paths(where)
+    repository = RepositoryPaths.discover_at(where)
     if repository is None:
         raise Unavailable(f"{where} is not in a git repository.")
     oid = resolve_revision(repository, rev)
@@ -96,7 +96,7 @@ def open_staged(
     from rlm_mcp.corpus.store.corpus import Corpus
     from rlm_mcp.corpus.store.frozen_source import StagedSource
 
-    repository = discover_paths(where)
+    repository = RepositoryPaths.discover_at(where)
     if repository is None or repository.top is None:
         raise Unavailable(f"{where} is in no working tree, so nothing is staged there.")
     origin = StagedSource(repository, place, admit, limit_bytes)
@@ -148,7 +148,7 @@ def pack_texts(items: Iterable[tuple[str, bytes]], *, cache: Path, name: str) ->
 def resolve_revision(repository: RepositoryPaths, rev: str) -> str:
     """Return the id of the commit or tree that `rev` names. Raises BadRequest."""
     try:
-        out = command.run_git(
+        out = run_git(
             ["rev-parse", "--verify", "--quiet", "--end-of-options", rev + "^{}"],
             repository.command_folder,
         )
