@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import refs
 from rlm_mcp.confine import Confine
+from rlm_mcp.contexts.variable_names import DEFAULT_NAMES, check_name, derive_name
 from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
-from rlm_mcp.variable import arguments
-from rlm_mcp.variable.arguments import DEFAULT_NAMES
+from rlm_mcp.methods import call_checked
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
+    from rlm_mcp.corpus.search import Query
     from rlm_mcp.refs import Ref
     from rlm_mcp.sessions.hooks import SessionPrefetcher
-    from rlm_mcp.variable.protocol import (
+    from rlm_mcp.variable import (
         ContextChunk,
         ContextHit,
         ContextPassage,
         Description,
         HitPage,
         Outline,
-        Query,
         Variable,
     )
 
@@ -79,7 +79,7 @@ class Catalog:
                 f"The source has {len(source):,} characters; {MAX_SOURCE_CHARS:,} are enough."
             )
         if name:
-            arguments.check_name(name)
+            check_name(name)
         key = self._source_key(source)
         with self._opening_turn(key):
             with self._lock:
@@ -235,7 +235,7 @@ class Catalog:
                 f"{name} ({variable.kind}) has no method {method!r}."
                 f"{did_you_mean(method, known)} It has: {', '.join(sorted(known))}."
             )
-        return arguments.call_checked(f"{name}.{method}", known[method], args, kwargs)
+        return call_checked(f"{name}.{method}", known[method], args, kwargs)
 
     def _resolve_ref(self, text: str) -> tuple[Variable, Ref]:
         ref = refs.parse_ref(text)
@@ -316,7 +316,7 @@ class Catalog:
             taken = {*self._open, *self._coming}
             if name in taken:
                 raise BadRequest(f"The name {name!r} is taken; choose another.")
-            wanted = name or arguments.derive_name(source, taken)
+            wanted = name or derive_name(source, taken)
             self._coming.add(wanted)
         try:
             yield wanted

@@ -35,8 +35,8 @@ from rlm_mcp.corpus.code.symbol_uses import (
 from rlm_mcp.corpus.code.symbols import SymbolIndex
 from rlm_mcp.corpus.search import grep as searching
 from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.methods import ResultList
 from rlm_mcp.refs import LineSpan, Ref
-from rlm_mcp.variable.protocol import ResultList
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.code.grammar import Definition, ParsedDocument

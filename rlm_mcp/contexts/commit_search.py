@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from rlm_mcp.corpus.code import chunker as chunking
 from rlm_mcp.corpus.code import tokens, words
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.corpus.search import grep as searching
 from rlm_mcp.corpus.store import open_corpus
 from rlm_mcp.errors import BadRequest, RlmError
 from rlm_mcp.git import Commit, GitHistory
+from rlm_mcp.methods import ResultList
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
-from rlm_mcp.variable.protocol import ContextChunk, ContextHit, HitPage, Query, ResultList
+from rlm_mcp.variable import ContextChunk, ContextHit, HitPage
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.store.corpus import Corpus

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, TypedDict
 from rlm_mcp.contexts.commit_search import PackedCommits, PatchHit
 from rlm_mcp.contexts.text import help_line
 from rlm_mcp.corpus.code import tokens
+from rlm_mcp.corpus.search import Query
+from rlm_mcp.documents import BytesDocument, WindowDocument, cut_window, ref_text, shown_text
 from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.git import (
     BlamedLine,
@@ -27,10 +29,10 @@ from rlm_mcp.git import (
     GitRepository,
     RenameStep,
 )
+from rlm_mcp.methods import Method, ResultList
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import LineSpan, Ref
-from rlm_mcp.variable import window
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
     ContextPassage,
@@ -38,11 +40,8 @@ from rlm_mcp.variable.protocol import (
     HitPage,
     Kind,
     MappedText,
-    Method,
     Outline,
     OutlineItem,
-    Query,
-    ResultList,
 )
 
 if TYPE_CHECKING:
@@ -185,14 +184,14 @@ class History:
         if not ref.path:
             return self._list_commits(ref, limit)
         ref, document = self._commit_document(ref)
-        return window.cut_window(ref, document, limit)
+        return cut_window(ref, document, limit)
 
     def full_text(self, ref: Ref) -> str:
         if not ref.path:
             span = ref.span if isinstance(ref.span, LineSpan) else None
             return self._current_pack().messages_text(span)
         ref, document = self._commit_document(ref)
-        return window.ref_text(ref, document)
+        return ref_text(ref, document)
 
     def grep(self, query: Query, scope: Ref) -> HitPage:
         if scope.path:
@@ -256,7 +255,7 @@ class History:
 
     def diff(self, a: str = "", b: str = "", path: str = "") -> str:
         """diff(a="", b="", path="") -> the patch between two revisions (default: the range)"""
-        return window.shown(self._diff_bytes(a or self._first, b or self._last or "HEAD", path))
+        return shown_text(self._diff_bytes(a or self._first, b or self._last or "HEAD", path))
 
     def blame(self, path: str, start: int = 1, end: int = 0, rev: str = "") -> list[BlamedLine]:
         """blame(path, start=1, end=0, rev="") -> who last changed each line, in which commit"""
@@ -272,7 +271,7 @@ class History:
         entry = self.repository.history.tree_entry(git.resolve_commit(rev), path)
         if entry is None or entry.kind != "blob":
             raise BadRequest(f"{path!r} is no file at {rev}.")
-        return window.shown(
+        return shown_text(
             git.read_output("cat-file", "blob", entry.blob, limit_bytes=MAX_FILE_BYTES)
         )
 
@@ -356,16 +355,16 @@ class History:
                 f"{text!r}.{did_you_mean(text[: Commit.SHORT_ID_DIGITS], known)}"
             ) from None
 
-    def _commit_document(self, ref: Ref) -> tuple[Ref, window.WindowDocument]:
+    def _commit_document(self, ref: Ref) -> tuple[Ref, WindowDocument]:
         """Return one commit (or the range's diff) as a document, and its exact ref."""
         if ref.path == DIFF_DOCUMENT and self._first:
-            return ref, window.BytesDocument(self._diff_bytes(self._first, self._last, ""))
+            return ref, BytesDocument(self._diff_bytes(self._first, self._last, ""))
         commit = self._resolve_commit(ref.path)
         ref = replace(ref, path=commit[: Commit.SHORT_ID_DIGITS], rev="")
         change = self.repository.history.read_patch(commit, secrets=self.confine.secrets)
         if change is None:
             raise BadRequest(f"{ref}: the commit touches nothing that may be shown.")
-        return ref, window.BytesDocument(change.document_bytes)
+        return ref, BytesDocument(change.document_bytes)
 
     def _diff_bytes(self, a: str, b: str, path: str) -> bytes:
         if not a:

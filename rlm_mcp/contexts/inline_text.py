@@ -10,7 +10,7 @@ from rlm_mcp.config import cache_dir
 from rlm_mcp.confine import Confine
 
 if TYPE_CHECKING:
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 
 def open_texts(name: str, source: str, items: Sequence[tuple[str, bytes]]) -> Variable:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import LineSpan, Ref
-from rlm_mcp.variable.protocol import ContextPassage, Outline, OutlineItem
+from rlm_mcp.variable import ContextPassage, Outline, OutlineItem
 
 if TYPE_CHECKING:
     from rlm_mcp.contexts.code_methods import CodeNavigator

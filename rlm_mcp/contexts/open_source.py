@@ -31,7 +31,7 @@ from rlm_mcp.git import GitRepository, find_repository, open_clone
 
 if TYPE_CHECKING:
     from rlm_mcp.confine import Confine
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 _REV = r"(?:[A-Za-z0-9][\w/~^{}+-]*(?:\.[\w/~^{}+-]+)*)?"
 _RANGE = re.compile(rf"(?:(?P<path>.*)@)?(?P<a>{_REV})(?P<dots>\.{{2,3}})(?P<b>{_REV})\Z")

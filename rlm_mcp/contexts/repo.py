@@ -14,22 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.contexts.text import TextVariable
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.corpus.store import open_corpus, safe_files
+from rlm_mcp.documents import BytesDocument, cut_window, ref_text, shown_text
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.git import BlamedLine, Commit, GitRepository
+from rlm_mcp.methods import Method, ResultList
 from rlm_mcp.refs import Ref, rev_as_path
-from rlm_mcp.variable import window
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
     ContextPassage,
     Description,
     HitPage,
     Kind,
-    Method,
     Outline,
-    Query,
-    ResultList,
 )
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ class Repo(TextVariable):
         if ref.rev and ref.path and not ref.is_glob and ref.rev not in self._revisions:
             data, note = self._read_blob(ref)
             if data is not None:
-                passage = window.cut_window(ref, window.BytesDocument(data), limit)
+                passage = cut_window(ref, BytesDocument(data), limit)
                 return replace(passage, note=f"{note} {passage.note}".strip())
         ref, text = self._at_revision(ref)
         return super().peek(ref, limit) if text is None else text.peek(ref, limit)
@@ -122,7 +121,7 @@ class Repo(TextVariable):
         if ref.rev and ref.path and not ref.is_glob and ref.rev not in self._revisions:
             data, _ = self._read_blob(ref)
             if data is not None:
-                return window.ref_text(ref, window.BytesDocument(data))
+                return ref_text(ref, BytesDocument(data))
         ref, text = self._at_revision(ref)
         return super().full_text(ref) if text is None else text.full_text(ref)
 
@@ -163,7 +162,7 @@ class Repo(TextVariable):
         base = self.repository.head_commit() or git.read_text(
             "hash-object", "-t", "tree", "--stdin"
         )
-        return window.shown(
+        return shown_text(
             self.repository.history.diff_worktree(
                 base, path, staged=staged, secrets=self.confine.secrets
             )

@@ -23,12 +23,20 @@ from rlm_mcp.corpus.code import chunker as chunking
 from rlm_mcp.corpus.code import tokens
 from rlm_mcp.corpus.code.language import language_of
 from rlm_mcp.corpus.code.tokens import kind_of_path, token_kind
-from rlm_mcp.corpus.search import globs
+from rlm_mcp.corpus.search import Query, globs
 from rlm_mcp.corpus.search import grep as searching
+from rlm_mcp.documents import (
+    IssuedRefs,
+    PackedDocument,
+    cut_window,
+    packed_document,
+    ref_text,
+    shown_text,
+)
 from rlm_mcp.errors import BadRequest, Denied, did_you_mean
+from rlm_mcp.methods import Method, ResultList, docstring_purpose
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
-from rlm_mcp.variable import arguments, window
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
     ContextPassage,
@@ -36,13 +44,8 @@ from rlm_mcp.variable.protocol import (
     HitPage,
     Kind,
     MappedText,
-    Method,
     Outline,
-    Query,
-    ResultList,
-    hit_list,
 )
-from rlm_mcp.variable.stale_refs import IssuedRefs
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.code import ranking
@@ -94,9 +97,7 @@ class TextVariable:
         """Where the documents lie on disk; None where they come from a revision."""
         self.code = CodeNavigator(name, corpus, cache_dir())
         # Without a way back to this object, so that its files close with its last reader.
-        self._cited = IssuedRefs(
-            functools.partial(window.packed_document, corpus), fixed=bool(fixed)
-        )
+        self._cited = IssuedRefs(functools.partial(packed_document, corpus), fixed=bool(fixed))
         self._large: LargeFiles[TextVariable] | None = None
         if folder is not None:
             alone = functools.partial(_single_file, name, self.origin, confine)
@@ -186,12 +187,12 @@ class TextVariable:
             if ref.span is None and not self._is_large(ref):
                 return layout.folder_listing(self.documents(ref), ref, limit)
             return self._open_large(ref.path).peek(ref, limit)
-        return window.cut_window(ref, window.PackedDocument(self.corpus, ref.path), limit)
+        return cut_window(ref, PackedDocument(self.corpus, ref.path), limit)
 
     def full_text(self, ref: Ref) -> str:
         ref = self._default_document(ref)
         if self.corpus.find_document(ref.path) is not None:
-            return window.ref_text(ref, window.PackedDocument(self.corpus, ref.path))
+            return ref_text(ref, PackedDocument(self.corpus, ref.path))
         if self._is_large(ref):
             return self._open_large(ref.path).full_text(ref)
         if ref.span is not None:
@@ -206,7 +207,7 @@ class TextVariable:
                 raise BadRequest(
                     f"{ref} is larger than {MAX_TEXT:,} bytes; chunk it and take the parts."
                 )
-            parts.append(window.shown(data))
+            parts.append(shown_text(data))
         return "".join(parts)
 
     def grep(self, query: Query, scope: Ref) -> HitPage:
@@ -283,7 +284,7 @@ class TextVariable:
     ) -> ResultList[ContextHit]:
         """grep(pattern, path="", limit=100, ignore_case=False) -> matching lines"""
         query = Query(pattern, limit=limit, ignore_case=ignore_case)
-        return hit_list(self.grep(query, Ref(self.name, path)))
+        return self.grep(query, Ref(self.name, path)).hit_list()
 
     def cell_search(self, query: str, k: int = 10) -> list[ContextHit]:
         """search(query, k=10) -> the passages that best fit a question, best first"""
@@ -387,7 +388,7 @@ class TextVariable:
 
 def help_line(name: str, method: Method) -> str:
     """Return a method's signature and purpose: the first paragraph of its docstring."""
-    return arguments.docstring_purpose(method) or name
+    return docstring_purpose(method) or name
 
 
 def _language_shares(sizes: Counter[str]) -> str:

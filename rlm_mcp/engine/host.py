@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.engine import host_arguments, redaction, render
 from rlm_mcp.engine import json_schema as schemas
 from rlm_mcp.engine import sub_calls as asking
@@ -20,9 +21,10 @@ from rlm_mcp.engine.job import Result, RunCoverage, RunJob
 from rlm_mcp.engine.repl import PendingWork, make_attachment
 from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
+from rlm_mcp.methods import to_wire
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import BindingAnswer
-from rlm_mcp.variable.protocol import Query, Variable, to_wire
+from rlm_mcp.variable import Variable
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.handles import Handles

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rlm_mcp.engine.evidence import Evidence
     from rlm_mcp.engine.route import Mode
     from rlm_mcp.models.model import Model, TokenUsage
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 Status = Literal["complete", "partial", "forced", "failed"]
 

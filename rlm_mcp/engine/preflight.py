@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rlm_mcp.engine.budget import Allowance
     from rlm_mcp.engine.job import RunJob
     from rlm_mcp.engine.route import Route
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 
 NEEDED_LIMITS = ("calls", "seconds", "input_tokens", "output_tokens")

@@ -10,24 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
+from rlm_mcp.contexts.variable_names import DEFAULT_NAMES
 from rlm_mcp.corpus.code.tokens import actual_kind, kind_of_path
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.engine import redaction
 from rlm_mcp.engine.handles import Handles, missing_handle
 from rlm_mcp.errors import BadRequest, RlmError
+from rlm_mcp.methods import call_checked, to_wire
 from rlm_mcp.redact import window
 from rlm_mcp.refs import Ref, parse_ref, rev_as_path
-from rlm_mcp.variable import arguments
-from rlm_mcp.variable.arguments import DEFAULT_NAMES
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.variable import (
     ChangingVariable,
     ContextChunk,
     ContextHit,
     ContextPassage,
     HitPage,
     Outline,
-    Query,
     Variable,
-    to_wire,
 )
 
 PART_TOKENS = 8_000
@@ -168,7 +167,7 @@ class RefReader:
             raise BadRequest(
                 f"{name} has no method {method!r}; it has: {', '.join(variable.methods)}."
             )
-        found = arguments.call_checked(f"{name}.{method}", variable.methods[method], args, kwargs)
+        found = call_checked(f"{name}.{method}", variable.methods[method], args, kwargs)
         if isinstance(found, list) and any(isinstance(item, ContextHit) for item in found):
             found[:] = redaction.hide_in_hits(found, self.full_text)
             return to_wire(found)

@@ -41,7 +41,7 @@ from rlm_mcp.sandbox import SandboxLimits, SandboxOutcome
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 
 MAX_FINISHED = 200

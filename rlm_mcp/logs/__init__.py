@@ -10,7 +10,7 @@ from rlm_mcp.config import Settings, cache_dir
 from rlm_mcp.logs.detect import is_log_file, is_log_name, logs_by_name, logs_in_folder
 
 if TYPE_CHECKING:
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 __all__ = ["is_log_file", "is_log_name", "logs_by_name", "logs_in_folder", "open_logs"]
 

@@ -22,7 +22,7 @@ from rlm_mcp.logs.questions import (
     time_limit_note,
 )
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
-from rlm_mcp.variable.protocol import ContextChunk, ContextHit, Outline, OutlineItem
+from rlm_mcp.variable import ContextChunk, ContextHit, Outline, OutlineItem
 
 if TYPE_CHECKING:
     from rlm_mcp.logs.log_files import LogFile, OpenLogs

@@ -20,7 +20,7 @@ from rlm_mcp.refs import LineSpan, Ref
 
 if TYPE_CHECKING:
     from rlm_mcp.logs.log_files import LogFile, OpenLogs
-    from rlm_mcp.variable.protocol import Method
+    from rlm_mcp.methods import Method
 
 
 MAX_RECORD_BYTES = 65_536

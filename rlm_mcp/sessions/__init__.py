@@ -11,7 +11,7 @@ from rlm_mcp.errors import BadRequest
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
     from rlm_mcp.sessions.hooks import SessionPrefetcher
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 __all__ = [
     "is_transcript",

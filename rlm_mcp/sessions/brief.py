@@ -23,7 +23,7 @@ from rlm_mcp.sessions.build import count_skipped, interleaving_note
 from rlm_mcp.sessions.readers.sqlite_file import LOG_SKIPPED_NOTE
 from rlm_mcp.sessions.sentences import meaning_words
 from rlm_mcp.sessions.view import TranscriptPlace, TranscriptView, block_turn_rows
-from rlm_mcp.variable.protocol import ContextChunk, Outline, OutlineItem
+from rlm_mcp.variable import ContextChunk, Outline, OutlineItem
 
 if TYPE_CHECKING:
     from rlm_mcp.sessions.activity import ShellCommand

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.sessions.schema import ABANDONED, LIVE, SUPERSEDED, BlockType, Origin, Role, ToolKind
 from rlm_mcp.sessions.view import TranscriptPlace, TranscriptView, is_head
-from rlm_mcp.variable.protocol import ContextHit, HitPage, Query
+from rlm_mcp.variable import ContextHit, HitPage
 
 BRANCHES_BY_NAME: Mapping[str, Sequence[int]] = {
     "live": (LIVE,),

@@ -16,7 +16,7 @@ from bench import shape
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "lazy_door", "config", "refs", "plurals", "confine", "programs"}
+OPEN_TO_ALL = {"errors", "lazy_door", "config", "refs", "plurals", "confine", "programs", "methods"}
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -49,8 +49,10 @@ ROOMS: dict[str, set[str]] = {
         "models",
         "sandbox",
         "contexts",
+        "documents",
         "variable",
         "corpus.code",
+        "corpus.search",
         "redact",
         "viewer",
         "toolbox",
@@ -61,6 +63,7 @@ ROOMS: dict[str, set[str]] = {
     "sandbox": {"sdk"},
     "sdk": set(),
     "contexts": {
+        "documents",
         "sessions",
         "logs",
         "variable",
@@ -70,9 +73,18 @@ ROOMS: dict[str, set[str]] = {
         "git",
         "redact",
     },
-    "sessions": {"variable", "corpus.store", "corpus.search", "corpus.code", "git", "redact"},
-    "logs": {"variable", "corpus.store", "corpus.search", "corpus.code", "redact"},
-    "variable": {"corpus.search", "redact"},
+    "sessions": {
+        "documents",
+        "variable",
+        "corpus.store",
+        "corpus.search",
+        "corpus.code",
+        "git",
+        "redact",
+    },
+    "logs": {"documents", "variable", "corpus.store", "corpus.search", "corpus.code", "redact"},
+    "documents": {"variable", "corpus.store", "redact"},
+    "variable": {"corpus.search"},
     "corpus": set(),
     "corpus.code": {"corpus.store", "corpus.search"},
     "corpus.search": {"corpus.store"},
@@ -84,6 +96,7 @@ ROOMS: dict[str, set[str]] = {
     "lazy_door": set(),
     "plurals": set(),
     "programs": set(),
+    "methods": {"errors"},
     "config": {"errors"},
     "refs": {"errors"},
 }

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.variable.protocol import Query
 from tests.project import Work
 
 Make = Callable[..., Catalog]
