@@ -18,8 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from rlm_mcp.corpus.code import chunker as chunking
-from rlm_mcp.corpus.code import tokens, words
+from rlm_mcp.corpus.code import QuestionTerm, cheap_stem, chunk_documents, split_question
 from rlm_mcp.corpus.search import Query
 from rlm_mcp.corpus.search import grep as searching
 from rlm_mcp.corpus.store import open_corpus
@@ -28,6 +27,7 @@ from rlm_mcp.git import Commit, GitHistory
 from rlm_mcp.methods import ResultList
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
+from rlm_mcp.tokens import estimate_tokens
 from rlm_mcp.variable import ContextChunk, ContextHit, HitPage
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class PackedCommits:
         corpus = self._pack_texts([data])
         try:
             span = scope.span if isinstance(scope.span, (LineSpan, CharSpan)) else None
-            parts = chunking.chunk_documents(corpus, None, "tokens", limit, within=span)
+            parts = chunk_documents(corpus, None, "tokens", limit, within=span)
         finally:
             corpus.close()
         return [
@@ -227,7 +227,7 @@ class PackedCommits:
     def chunk(self, limit: int) -> list[ContextChunk]:
         """Return runs of whole commits (headers and messages), newest first."""
         sizes = [length for _, length in self.messages.document_spans()]
-        ends = list(accumulate(tokens.estimate_tokens(size, "prose") for size in sizes))
+        ends = list(accumulate(estimate_tokens(size, "prose") for size in sizes))
         found = []
         start = 0
         while start < len(ends):
@@ -274,7 +274,7 @@ class PackedCommits:
 
         The rarer a word is among the messages, the more it says.
         """
-        asked = words.split_question(question)
+        asked = split_question(question)
         found: dict[int, dict[str, int]] = {}
         weights: dict[str, float] = {}
         for term in asked:
@@ -362,9 +362,9 @@ class PackedCommits:
         )
 
 
-def _word_forms(term: words.QuestionTerm) -> list[str]:
+def _word_forms(term: QuestionTerm) -> list[str]:
     """Return what a word of a question may look like in a message: itself, or its stem."""
-    stem = words.cheap_stem(term.text.lower())
+    stem = cheap_stem(term.text.lower())
     return list(dict.fromkeys([term.text, stem]))
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypedDict
 
 from rlm_mcp.contexts.commit_search import PackedCommits, PatchHit
 from rlm_mcp.contexts.text import help_line
-from rlm_mcp.corpus.code import tokens
 from rlm_mcp.corpus.search import Query
 from rlm_mcp.documents import BytesDocument, WindowDocument, cut_window, ref_text, shown_text
 from rlm_mcp.errors import BadRequest, did_you_mean
@@ -32,6 +31,7 @@ from rlm_mcp.git import (
 from rlm_mcp.methods import Method, ResultList
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import LineSpan, Ref
+from rlm_mcp.tokens import actual_kind, estimate_tokens
 from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
@@ -161,9 +161,7 @@ class History:
             kind=self.kind,
             source=self.origin,
             size_bytes=size,
-            tokens=tokens.estimate_tokens(
-                size, tokens.actual_kind(packed.message_sample(), "prose")
-            ),
+            tokens=estimate_tokens(size, actual_kind(packed.message_sample(), "prose")),
             documents=len(packed.commits),
             freshness=fixed or "checked on each call",
             ref_example=f"{self.name}:{newest.short_id}" if newest else self.name,

@@ -11,8 +11,7 @@ from rlm_mcp.refs import LineSpan, Ref
 from rlm_mcp.variable import ContextPassage, Outline, OutlineItem
 
 if TYPE_CHECKING:
-    from rlm_mcp.contexts.code_methods import CodeNavigator
-    from rlm_mcp.corpus.code.grammar import Definition
+    from rlm_mcp.corpus.code import CodeNavigator, Definition
     from rlm_mcp.corpus.store.corpus import Corpus
 
 MAX_EXPANDED = 40

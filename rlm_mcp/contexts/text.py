@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING
 from rlm_mcp.config import cache_dir
 from rlm_mcp.confine import Confine, is_denied
 from rlm_mcp.contexts import layout
-from rlm_mcp.contexts.code_methods import CodeNavigator
 from rlm_mcp.contexts.large_files import LargeFiles
-from rlm_mcp.corpus.code import chunker as chunking
-from rlm_mcp.corpus.code import tokens
-from rlm_mcp.corpus.code.language import language_of
-from rlm_mcp.corpus.code.tokens import kind_of_path, token_kind
+from rlm_mcp.corpus.code import (
+    CodeNavigator,
+    chunk_documents,
+    kind_of_path,
+    language_of,
+    token_kind,
+)
 from rlm_mcp.corpus.search import Query, globs
 from rlm_mcp.corpus.search import grep as searching
 from rlm_mcp.documents import (
@@ -36,6 +38,7 @@ from rlm_mcp.documents import (
 from rlm_mcp.errors import BadRequest, Denied, did_you_mean
 from rlm_mcp.methods import Method, ResultList, docstring_purpose
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
+from rlm_mcp.tokens import SAMPLE_BYTES, actual_kind, estimate_tokens
 from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
@@ -48,7 +51,7 @@ from rlm_mcp.variable import (
 )
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.code import ranking
+    from rlm_mcp.corpus.code import RankedPassage
     from rlm_mcp.corpus.store.corpus import Corpus
 
 MOST_LINES = 1_000_000
@@ -134,15 +137,15 @@ class TextVariable:
         for path, (offset, length) in zip(paths, self.corpus.document_spans(), strict=True):
             name = language_of(path) or "other"
             sizes[name] += length
-            sample = bytes(buffer[offset : offset + min(length, tokens.SAMPLE_BYTES)])
-            kinds[tokens.actual_kind(sample, token_kind(name))] += length
+            sample = bytes(buffer[offset : offset + min(length, SAMPLE_BYTES)])
+            kinds[actual_kind(sample, token_kind(name))] += length
         lines = sum(map(self.corpus.line_count, paths))
         return Description(
             name=self.name,
             kind=self.kind,
             source=self.origin,
             size_bytes=sizes.total(),
-            tokens=sum(tokens.estimate_tokens(size, kind) for kind, size in kinds.items()),
+            tokens=sum(estimate_tokens(size, kind) for kind, size in kinds.items()),
             documents=len(paths),
             freshness=self.fixed or "checked on each call",
             ref_example=str(Ref(self.name, paths[0], "", LineSpan(1, 40))) if paths else self.name,
@@ -222,13 +225,13 @@ class TextVariable:
         )
 
     def search(self, question: str, scope: Ref, limit: int = 10) -> Sequence[ContextHit]:
-        from rlm_mcp.corpus.code import ranking  # sqlite3 costs 26 ms
+        from rlm_mcp.corpus.code import rank_passages
 
         scope = self._default_document(scope)
         if self._is_large(scope):
             return self._open_large(scope.path).search(question, scope, limit)
         paths = None if not scope.path else self.documents(scope)
-        found = ranking.rank_passages(self.corpus, question, paths, limit)
+        found = rank_passages(self.corpus, question, paths, limit)
         return self._cited.remember_refs([self._ranked_hit(item, scope) for item in found])
 
     def outline(self, scope: Ref, limit: int = 60) -> Outline:
@@ -250,7 +253,7 @@ class TextVariable:
             return self._open_large(scope.path).chunk(scope, by, tokens)
         paths = self.documents(scope)
         span = scope.span if isinstance(scope.span, (LineSpan, CharSpan)) else None
-        parts = chunking.chunk_documents(self.corpus, paths, by, tokens, kind_of_path, span)
+        parts = chunk_documents(self.corpus, paths, by, tokens, kind_of_path, span)
         return self._cited.remember_refs(
             [ContextChunk(self._make_ref(p.path, scope, p.span), p.tokens, p.title) for p in parts]
         )
@@ -344,7 +347,7 @@ class TextVariable:
             per_folder={},
         )
 
-    def _ranked_hit(self, item: ranking.RankedPassage, scope: Ref) -> ContextHit:
+    def _ranked_hit(self, item: RankedPassage, scope: Ref) -> ContextHit:
         ref = self._make_ref(item.path, scope, LineSpan(item.start, item.end))
         return ContextHit(ref, item.path, item.line, item.text, cut=item.cut, note=item.note)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from rlm_mcp.contexts.variable_names import DEFAULT_NAMES
-from rlm_mcp.corpus.code.tokens import actual_kind, kind_of_path
+from rlm_mcp.corpus.code import kind_of_path
 from rlm_mcp.corpus.search import Query
 from rlm_mcp.engine import redaction
 from rlm_mcp.engine.handles import Handles, missing_handle
@@ -19,6 +19,7 @@ from rlm_mcp.errors import BadRequest, RlmError
 from rlm_mcp.methods import call_checked, to_wire
 from rlm_mcp.redact import window
 from rlm_mcp.refs import Ref, parse_ref, rev_as_path
+from rlm_mcp.tokens import actual_kind
 from rlm_mcp.variable import (
     ChangingVariable,
     ContextChunk,

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from rlm_mcp import config, redact
 from rlm_mcp.contexts import inline_text
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.corpus.code import tokens
 from rlm_mcp.engine import render, route, state_files, telemetry, trajectory
 from rlm_mcp.engine import repl as cells
 from rlm_mcp.engine.budget import Allowance, Budget
@@ -38,6 +37,7 @@ from rlm_mcp.engine.trajectory import Event, Recorder, new_run_id
 from rlm_mcp.errors import BadRequest, RlmError, SandboxError, did_you_mean
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import SandboxLimits, SandboxOutcome
+from rlm_mcp.tokens import set_ratios
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
@@ -199,7 +199,7 @@ class Workspace:
             listener for listener in (on_event, telemetry.span_listener()) if listener
         )
         ratios = TokenRatios(self.state_folder / "ratios.sqlite")
-        tokens.set_ratios(ratios.in_use())
+        set_ratios(ratios.in_use())
         self._calls = ModelCalls(
             ReplyCache(self.state_folder / "answers.sqlite"),
             DailySpend(self.state_folder / "spend.sqlite", settings.max_usd_day),

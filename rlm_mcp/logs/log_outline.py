@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rlm_mcp.corpus.code import tokens, words
+from rlm_mcp.corpus.code import split_question
 from rlm_mcp.corpus.search import large_file
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
@@ -22,6 +22,7 @@ from rlm_mcp.logs.questions import (
     time_limit_note,
 )
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
+from rlm_mcp.tokens import estimate_tokens, token_bytes
 from rlm_mcp.variable import ContextChunk, ContextHit, Outline, OutlineItem
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class LogShape:
             raise BadRequest(f"Logs are chunked by {known}, not by {by!r}.")
         if isinstance(scope.span, CharSpan):
             raise BadRequest(f"{scope}: logs are chunked whole, or some lines of one.")
-        size = max(1, int(limit * tokens.token_bytes("logs")))
+        size = max(1, int(limit * token_bytes("logs")))
         parts: list[ContextChunk] = []
         for file in self._opened.files_in_scope(scope):
             start, end = 0, file.line_file.size
@@ -112,7 +113,7 @@ class LogShape:
 
     def search(self, question: str, scope: Ref, limit: int) -> list[ContextHit]:
         """Return the lines that hold most of a question's words, worse levels first."""
-        asked = words.split_question(question)
+        asked = split_question(question)
         if not asked:
             return []
         some = "|".join(literal_pattern(term.text) for term in asked)
@@ -170,7 +171,7 @@ class LogShape:
         ref = str(Ref(self._opened.name, file.name, "", LineSpan(first, last)))
         when = self._asked.line_time(file, start)
         title = f"{when} {file.name}".strip()
-        return ContextChunk(ref, tokens.estimate_tokens(stop - start, "logs"), title)
+        return ContextChunk(ref, estimate_tokens(stop - start, "logs"), title)
 
 
 def _time_border(file: LogFile, start: int, stop: int, end: int, step: int) -> int:

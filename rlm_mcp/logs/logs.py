@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm_mcp.corpus.code import tokens
 from rlm_mcp.corpus.search import Query, large_file
 from rlm_mcp.documents import IssuedRefs, cut_window, decode_utf8, ref_text, shown_text
 from rlm_mcp.errors import BadRequest
@@ -25,6 +24,7 @@ from rlm_mcp.logs.log_outline import LogShape
 from rlm_mcp.logs.questions import LogQueries
 from rlm_mcp.methods import Method, ResultList
 from rlm_mcp.refs import LineSpan, Ref
+from rlm_mcp.tokens import estimate_tokens
 from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
@@ -148,7 +148,7 @@ class Logs:
             kind=self.kind,
             source=", ".join(os.fspath(path) for path in self._opened.paths[:5]),
             size_bytes=size,
-            tokens=tokens.estimate_tokens(size, "logs"),
+            tokens=estimate_tokens(size, "logs"),
             documents=len(self.files),
             freshness="checked on each call",
             ref_example=str(Ref(self.name, first, "", LineSpan(1, 40))),

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rlm_mcp.corpus.code.tokens import estimate_tokens
 from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.methods import Method, ResultList, help_entries, to_wire
@@ -33,6 +32,7 @@ from rlm_mcp.sessions.locate import is_behind, list_sessions, locate_session, sh
 from rlm_mcp.sessions.readers.sqlite_file import LOG_SKIPPED_NOTE
 from rlm_mcp.sessions.schema import BRANCHES
 from rlm_mcp.sessions.view import TranscriptPlace, TranscriptView, block_turn_rows
+from rlm_mcp.tokens import estimate_tokens
 from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,

@@ -16,7 +16,20 @@ from bench import shape
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "lazy_door", "config", "refs", "plurals", "confine", "programs", "methods"}
+OPEN_TO_ALL = {"errors", "lazy_door", "config", "refs", "plurals", "confine", "programs"} | {
+    "methods",
+    "tokens",
+}
+    "errors",
+    "lazy_door",
+    "config",
+    "refs",
+    "plurals",
+    "confine",
+    "programs",
+    "methods",
+    "tokens",
+}
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -97,6 +110,7 @@ ROOMS: dict[str, set[str]] = {
     "plurals": set(),
     "programs": set(),
     "methods": {"errors"},
+    "tokens": set(),
     "config": {"errors"},
     "refs": {"errors"},
 }

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus.code import tokens as estimates
 from rlm_mcp.corpus.code.language import language_of
 from rlm_mcp.corpus.code.text_outline import fence_edges
 from rlm_mcp.corpus.store.snapshot import Snapshot
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import CharSpan, LineSpan
+from rlm_mcp.tokens import SAMPLE_BYTES, actual_kind, estimate_tokens, token_bytes
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.store.corpus import Corpus
@@ -300,9 +300,9 @@ def chunk_documents(
         if not lines:
             continue
         path, (offset, length) = snapshot.paths[place], spans[place]
-        sample = bytes(snapshot.buffer[offset : offset + min(length, estimates.SAMPLE_BYTES)])
-        text = estimates.actual_kind(sample, kind(path))
-        limit = max(1, int(tokens * estimates.token_bytes(text)))
+        sample = bytes(snapshot.buffer[offset : offset + min(length, SAMPLE_BYTES)])
+        text = actual_kind(sample, kind(path))
+        limit = max(1, int(tokens * token_bytes(text)))
         if isinstance(within, CharSpan):
             whole = _decode_span(snapshot.buffer[offset : offset + length])
             parts += _split_chars(DocumentPart(path, 1, 1, 0, ""), whole, within, limit, text)
@@ -324,7 +324,7 @@ def _emit_parts(
     path, counted, chars = snapshot.paths[place], snapshot.spans[place][0], 0
     for start, end, begin, stop in cuts:
         if start < end or stop - begin <= limit + 1:
-            size = estimates.estimate_tokens(stop - begin, kind)
+            size = estimate_tokens(stop - begin, kind)
             yield DocumentPart(path, start, end, size, _part_title(snapshot, begin, stop))
             continue
         chars += len(_decode_span(snapshot.buffer[counted:begin]))
@@ -386,7 +386,7 @@ def _split_chars(
             found = (text.rfind(mark, near, stop) for mark in _CUT_AFTER)
             stop = next((place + 1 for place in found if place >= near), stop)
         part = text[at:stop]
-        tokens = estimates.estimate_tokens(len(part.encode("utf-8")), kind)
+        tokens = estimate_tokens(len(part.encode("utf-8")), kind)
         title = part[:TITLE_CHARS].strip().partition("\n")[0]
         chars = CharSpan(before + at, before + stop)
         yield whole._replace(tokens=tokens, title=title, chars=chars)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rlm_mcp.corpus.code.language import language_of
-
 BYTES_PER_TOKEN = {"code": 3.5, "prose": 4.0, "json": 3.1, "logs": 2.4, "other": 3.2}
 """What holds until something was learnt."""
 MIN_RATIO, MAX_RATIO = 1.5, 8.0
@@ -66,15 +64,3 @@ def estimate_tokens(text: bytes | str | int, kind: str = "code") -> int:
         kind = actual_kind(text, kind)
         size = len(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
     return round(size / token_bytes(kind)) + (1 if size else 0)
-
-
-def kind_of_path(path: str) -> str:
-    """Return the kind of text of a file by its name."""
-    return token_kind(language_of(path) or "other")
-
-
-def token_kind(name: str) -> str:
-    """Return the kind of text that a language is, for estimating tokens."""
-    if name in ("markdown", "rst", "asciidoc", "text"):
-        return "prose"
-    return {"json": "json", "po": "other"}.get(name, "code")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rlm_mcp.corpus.code import pagerank, qualified_names, subclasses, tokens
+from rlm_mcp.corpus.code import pagerank, qualified_names, subclasses
 from rlm_mcp.corpus.code.callees import CallResolver, CallSite, calls_in, definition_pattern
 from rlm_mcp.corpus.code.callers import NAME, OTHER, ModuleResolver, OwnerResolver, UsageLine
 from rlm_mcp.corpus.code.imports import ImportResolver
@@ -37,6 +37,7 @@ from rlm_mcp.corpus.search import grep as searching
 from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.methods import ResultList
 from rlm_mcp.refs import LineSpan, Ref
+from rlm_mcp.tokens import estimate_tokens
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.code.grammar import Definition, ParsedDocument
@@ -241,12 +242,12 @@ class CodeNavigator:
     def _draw_map(self, rated: Sequence[pagerank.RatedDefinition], note: str, budget: int) -> str:
         """Return a map as text: each document with its most used definitions."""
         chosen: dict[str, list[str]] = {}
-        spent = tokens.estimate_tokens(note)
+        spent = estimate_tokens(note)
         for item in rated:
             line = item.definition.line
             text = f"  {line} {self.definition_line(item.path, item.definition)}"
             head = "" if item.path in chosen else str(Ref(self._name, item.path))
-            spent += tokens.estimate_tokens(f"{head}\n{text}\n")
+            spent += estimate_tokens(f"{head}\n{text}\n")
             if spent > budget:
                 break
             chosen.setdefault(item.path, []).append(text)
