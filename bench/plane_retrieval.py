@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rlm_mcp.corpus.code import rank_passages
-from rlm_mcp.corpus.store.corpus import Corpus
+from rlm_mcp.corpus.store import Corpus
 
 FIRST = 10
 

@@ -19,7 +19,7 @@ from rlm_mcp.corpus.code import (
 )
 from rlm_mcp.corpus.code.grammar import LANGUAGES, ParsedDocument
 from rlm_mcp.corpus.code.symbols import SymbolIndex
-from rlm_mcp.corpus.store.corpus import Corpus
+from rlm_mcp.corpus.store import Corpus
 
 MOST = 100 << 20
 """Bytes of code that are parsed; of a larger tree the first documents."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.corpus.code import kind_of_path
-from rlm_mcp.corpus.store.corpus import Corpus
+from rlm_mcp.corpus.store import Corpus
 from rlm_mcp.tokens import actual_kind, estimate_tokens
 
 SAMPLE = 400_000

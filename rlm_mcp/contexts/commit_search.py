@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from rlm_mcp.corpus.code import QuestionTerm, cheap_stem, chunk_documents, split_question
-from rlm_mcp.corpus.search import Query
-from rlm_mcp.corpus.search import grep as searching
-from rlm_mcp.corpus.store import open_corpus
+from rlm_mcp.corpus.search import GrepHit, Query, grep_corpus
+from rlm_mcp.corpus.store import pack_texts
 from rlm_mcp.errors import BadRequest, RlmError
 from rlm_mcp.git import Commit, GitHistory
 from rlm_mcp.methods import ResultList
@@ -31,7 +30,7 @@ from rlm_mcp.tokens import estimate_tokens
 from rlm_mcp.variable import ContextChunk, ContextHit, HitPage
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 
 MAX_LINES = 200_000
@@ -54,8 +53,8 @@ def pickaxe_lines(corpus: Corpus, commits: Sequence[Commit], pattern: str) -> Pi
     notes: dict[str, None] = {}
     for columns, paths in by_parents.items():
         marks = rf"(?:\+{{{columns}}}|-{{{columns}}})"
-        query = searching.Query(rf"^{marks}.*(?:{pattern})", limit=MAX_LINES)
-        found = searching.grep_corpus(corpus, query, paths)
+        query = Query(rf"^{marks}.*(?:{pattern})", limit=MAX_LINES)
+        found = grep_corpus(corpus, query, paths)
         if not found.exact or found.total > len(found.hits):
             notes[found.note or "Some commits with very many lines were not looked at."] = None
         for hit in found.hits:
@@ -64,7 +63,7 @@ def pickaxe_lines(corpus: Corpus, commits: Sequence[Commit], pattern: str) -> Pi
     return PickaxeMatches(first, list(notes))
 
 
-def _names_a_file(corpus: Corpus, hit: searching.GrepHit) -> bool:
+def _names_a_file(corpus: Corpus, hit: GrepHit) -> bool:
     """Say whether a line is one of the two before a file's changes."""
     if not hit.text.startswith(("--- ", "+++ ")):
         return False
@@ -109,7 +108,7 @@ class PackedCommits:
     ) -> None:
         self.revs, self.name, self._cache = list(revs), name, cache
         self.commits: list[Commit] = list(history.stream_commits(self.revs)) if revs else []
-        self.messages = open_corpus.pack_texts(
+        self.messages = pack_texts(
             (
                 (_document_name(n), commit.log_text.encode("utf-8", "replace"))
                 for n, commit in enumerate(self.commits)
@@ -176,7 +175,7 @@ class PackedCommits:
         for number, (corpus, start, paths) in enumerate(self._search_segments()):
             room = query.limit - len(hits) if number >= segment else 0
             ask = replace(wanted, limit=max(1, room), cursor=inner if number == segment else "")
-            found = searching.grep_corpus(corpus, ask, paths)
+            found = grep_corpus(corpus, ask, paths)
             total += found.total
             documents += found.documents
             exact = exact and found.exact
@@ -195,7 +194,7 @@ class PackedCommits:
         """Search one commit's document."""
         corpus = self._pack_texts([data])
         try:
-            found = searching.grep_corpus(corpus, query, None)
+            found = grep_corpus(corpus, query, None)
         finally:
             corpus.close()
         hits = tuple(
@@ -281,8 +280,8 @@ class PackedCommits:
             some = "|".join(
                 "".join(rf"\x{{{ord(c):x}}}" for c in part) for part in _word_forms(term)
             )
-            query = searching.Query(rf"\b(?:{some})", limit=MAX_RANKED, ignore_case=True)
-            matches = searching.grep_corpus(self.messages, query, None)
+            query = Query(rf"\b(?:{some})", limit=MAX_RANKED, ignore_case=True)
+            matches = grep_corpus(self.messages, query, None)
             weights[term.text] = math.log(1 + len(self.commits) / (1 + matches.documents))
             for hit in matches.hits:
                 found.setdefault(int(hit.path), {}).setdefault(term.text, hit.line)
@@ -338,9 +337,7 @@ class PackedCommits:
 
     def _pack_texts(self, texts: list[bytes]) -> Corpus:
         items = [(_document_name(number), text) for number, text in enumerate(texts)]
-        return open_corpus.pack_texts(
-            items, cache=self._cache, name=f"patches {self.name} {id(items)}"
-        )
+        return pack_texts(items, cache=self._cache, name=f"patches {self.name} {id(items)}")
 
     def _search_segments(self) -> list[tuple[Corpus, int, list[str] | None]]:
         """Return (corpus, number of its first commit, its paths) in order, each commit once."""
@@ -354,7 +351,7 @@ class PackedCommits:
             found.append((self.messages, 0, rest))
         return found
 
-    def _commit_hit(self, hit: searching.GrepHit, start: int) -> ContextHit:
+    def _commit_hit(self, hit: GrepHit, start: int) -> ContextHit:
         commit = self.commits[start + int(hit.path)].short_id
         ref = Ref(self.name, commit, "", LineSpan(hit.line, hit.line))
         return ContextHit(

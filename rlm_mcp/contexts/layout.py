@@ -12,7 +12,7 @@ from rlm_mcp.variable import ContextPassage, Outline, OutlineItem
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.code import CodeNavigator, Definition
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 MAX_EXPANDED = 40
 """Documents up to which an outline of a folder goes into each of them."""

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from rlm_mcp.contexts.text import TextVariable
 from rlm_mcp.corpus.search import Query
-from rlm_mcp.corpus.store import open_corpus, safe_files
+from rlm_mcp.corpus.store import open_revision
 from rlm_mcp.documents import BytesDocument, cut_window, ref_text, shown_text
+from rlm_mcp.encodings import searchable_text
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.git import BlamedLine, Commit, GitRepository
 from rlm_mcp.methods import Method, ResultList
@@ -33,7 +34,7 @@ from rlm_mcp.variable import (
 
 if TYPE_CHECKING:
     from rlm_mcp.confine import Confine
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 MAX_BLOB = 64 << 20
 """Bytes of a file at a revision that is read without packing the whole revision."""
@@ -219,7 +220,7 @@ class Repo(TextVariable):
             text = self._revisions.get(ref.rev)
             if text is None:
                 commit = self.repository.git.resolve_commit(ref.rev)
-                corpus = open_corpus.open_revision(
+                corpus = open_revision(
                     self.repository.git_dir,
                     self.repository.visible_tree(commit),
                     cache=self._cache,
@@ -251,7 +252,7 @@ class Repo(TextVariable):
         data = git.read_output("cat-file", "blob", entry.blob)
         if entry.mode == "120000":
             return data, "A link, shown and not followed."
-        text = safe_files.searchable_text(data)
+        text = searchable_text(data)
         if text is None:
             raise BadRequest(f"{ref.path!r} at {ref.rev} is binary: {entry.size:,} bytes.")
         return text, ""

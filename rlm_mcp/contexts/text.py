@@ -25,8 +25,7 @@ from rlm_mcp.corpus.code import (
     language_of,
     token_kind,
 )
-from rlm_mcp.corpus.search import Query, globs
-from rlm_mcp.corpus.search import grep as searching
+from rlm_mcp.corpus.search import GrepPage, Query, grep_corpus, select_paths
 from rlm_mcp.documents import (
     IssuedRefs,
     PackedDocument,
@@ -52,7 +51,7 @@ from rlm_mcp.variable import (
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.code import RankedPassage
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 MOST_LINES = 1_000_000
 """Matching lines of a document that are looked at for those in a span of it."""
@@ -169,7 +168,7 @@ class TextVariable:
         prefix = path.rstrip("/") + "/"
         if inside := [other for other in paths if other.startswith(prefix)]:
             return inside
-        if scope.is_glob and not path.endswith("/") and (chosen := globs.select_paths(paths, path)):
+        if scope.is_glob and not path.endswith("/") and (chosen := select_paths(paths, path)):
             return chosen
         skipped = self._skip_reasons(path)
         if skipped is not None and "denied" not in skipped:
@@ -221,7 +220,7 @@ class TextVariable:
         if isinstance(scope.span, LineSpan) and paths is not None and len(paths) == 1:
             return self._grep_span(query, paths[0], scope.span)
         return self._cited.remember_refs(
-            self._hit_page(searching.grep_corpus(self.corpus, query, paths), scope)
+            self._hit_page(grep_corpus(self.corpus, query, paths), scope)
         )
 
     def search(self, question: str, scope: Ref, limit: int = 10) -> Sequence[ContextHit]:
@@ -261,7 +260,7 @@ class TextVariable:
     def files(self, glob: str = "") -> list[str]:
         """files(glob="") -> paths of the documents, in reading order"""
         paths = self.corpus.document_paths()
-        return list(globs.select_paths(paths, glob) if glob else paths)
+        return list(select_paths(paths, glob) if glob else paths)
 
     def largest(self, limit: int = 20, glob: str = "") -> ResultList[SizedFile]:
         """largest(limit=20, glob="") -> documents by size, the largest first"""
@@ -304,7 +303,7 @@ class TextVariable:
             return Ref(ref.variable, paths[0], ref.rev, ref.span)
         return ref
 
-    def _hit_page(self, matches: searching.GrepPage, scope: Ref) -> HitPage:
+    def _hit_page(self, matches: GrepPage, scope: Ref) -> HitPage:
         return HitPage(
             hits=tuple(
                 ContextHit(
@@ -329,7 +328,7 @@ class TextVariable:
     def _grep_span(self, query: Query, path: str, span: LineSpan) -> HitPage:
         """Search some lines of one document: all its matches are found, the others left out."""
         every = replace(query, limit=MOST_LINES, cursor="", spread=False)
-        matches = searching.grep_corpus(self.corpus, every, [path])
+        matches = grep_corpus(self.corpus, every, [path])
         inside = [hit for hit in matches.hits if span.start <= hit.line <= span.end]
         start = int(query.cursor) if query.cursor.isdigit() else 0
         stop = start + query.limit

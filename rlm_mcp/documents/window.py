@@ -17,7 +17,7 @@ from rlm_mcp.refs import CharSpan, LineSpan, Ref
 from rlm_mcp.variable import ContextPassage
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 LONG_LINE_BYTES = 2_000
 """Bytes of a line from which on it is shown by characters."""

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from rlm_mcp.confine import Confine
-from rlm_mcp.corpus.search import globs
-from rlm_mcp.corpus.store.line_file import LineFile
-from rlm_mcp.corpus.store.safe_files import UTF16_SNIFF_BYTES, utf16_encoding
+from rlm_mcp.corpus.search import select_paths
+from rlm_mcp.corpus.store import LineFile
 from rlm_mcp.documents import decode_utf8
+from rlm_mcp.encodings import UTF16_SNIFF_BYTES, utf16_encoding
 from rlm_mcp.errors import BadRequest, RlmError, Unavailable, did_you_mean
 from rlm_mcp.logs import log_time
 from rlm_mcp.refs import LineSpan, Ref
@@ -323,7 +323,7 @@ class OpenLogs:
         if not scope.path or scope.path == "/":
             return files
         names = [file.name for file in files]
-        wanted = {scope.path} if scope.path in names else set(globs.select_paths(names, scope.path))
+        wanted = {scope.path} if scope.path in names else set(select_paths(names, scope.path))
         if not wanted:
             hint = did_you_mean(scope.path, names)
             raise BadRequest(f"{self.name} has no log {scope.path!r}.{hint}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rlm_mcp.corpus.code import split_question
-from rlm_mcp.corpus.search import large_file
+from rlm_mcp.corpus.search import compile_line_pattern, scan_file
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
 from rlm_mcp.logs import templates as mining
@@ -117,14 +117,12 @@ class LogShape:
         if not asked:
             return []
         some = "|".join(literal_pattern(term.text) for term in asked)
-        gated = large_file.compile_line_pattern(some, ignore_case=True)
+        gated = compile_line_pattern(some, ignore_case=True)
         deadline = time.monotonic() + QUERY_LIMIT_S
         best: list[tuple[float, int, int]] = []
         files = self._opened.files_in_scope(scope)
         for number, file in enumerate(files):
-            found = large_file.scan_file(
-                file.line_file, gated, 0, file.line_file.size, 20_000, 0, deadline
-            )
+            found = scan_file(file.line_file, gated, 0, file.line_file.size, 20_000, 0, deadline)
             for offset in found.starts:
                 line = file.line_file.line_at(offset, 2_000)
                 text = line.decode("utf-8", "replace").lower()

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm_mcp.corpus.search import Query, large_file
+from rlm_mcp.corpus.search import MAX_WHOLE_LINE, Query, compile_line_pattern, scan_file
 from rlm_mcp.documents import IssuedRefs, cut_window, decode_utf8, ref_text, shown_text
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
@@ -200,7 +200,7 @@ class Logs:
         return "".join(shown_text(LogDocument(file).full_bytes()) for file in files)
 
     def grep(self, query: Query, scope: Ref) -> HitPage:
-        gated = large_file.compile_line_pattern(
+        gated = compile_line_pattern(
             query.pattern,
             ignore_case=query.ignore_case,
             unicode=query.unicode,
@@ -216,7 +216,7 @@ class Logs:
         for file in self._opened.files_in_scope(scope):
             start, end = _byte_range(file, scope)
             room = query.limit - len(hits)
-            scan = large_file.scan_file(
+            scan = scan_file(
                 file.line_file, gated, start, end, room, max(0, skip - total), deadline
             )
             total += scan.total
@@ -322,7 +322,7 @@ def _limit_note(whole: bool, parted: int) -> str:
         )
     if parted:
         notes.append(
-            f"Lines of more than {large_file.MAX_WHOLE_LINE >> 20} MB ({parted}) were "
+            f"Lines of more than {MAX_WHOLE_LINE >> 20} MB ({parted}) were "
             "looked at in parts; a "
             "match across their border may be missed."
         )

@@ -16,18 +16,17 @@ from bench import shape
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
-OPEN_TO_ALL = {"errors", "lazy_door", "config", "refs", "plurals", "confine", "programs"} | {
-    "methods",
-    "tokens",
-}
+OPEN_TO_ALL = {
+    "config",
+    "confine",
+    "encodings",
     "errors",
     "lazy_door",
-    "config",
-    "refs",
-    "plurals",
-    "confine",
-    "programs",
     "methods",
+    "plurals",
+    "process_limits",
+    "programs",
+    "refs",
     "tokens",
 }
 ROOMS: dict[str, set[str]] = {
@@ -111,6 +110,8 @@ ROOMS: dict[str, set[str]] = {
     "programs": set(),
     "methods": {"errors"},
     "tokens": set(),
+    "encodings": set(),
+    "process_limits": set(),
     "config": {"errors"},
     "refs": {"errors"},
 }

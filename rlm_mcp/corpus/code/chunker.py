@@ -16,14 +16,13 @@ import numpy.typing as npt
 
 from rlm_mcp.corpus.code.language import language_of
 from rlm_mcp.corpus.code.text_outline import fence_edges
-from rlm_mcp.corpus.store.snapshot import Snapshot
+from rlm_mcp.corpus.store import Snapshot
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import CharSpan, LineSpan
 from rlm_mcp.tokens import SAMPLE_BYTES, actual_kind, estimate_tokens, token_bytes
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.corpus import Corpus
-    from rlm_mcp.corpus.store.snapshot import Snapshot
+    from rlm_mcp.corpus.store import Corpus, Snapshot
 
 
 Numbers = npt.NDArray[np.int64]

@@ -33,7 +33,7 @@ from rlm_mcp.corpus.code.symbol_uses import (
     path_order,
 )
 from rlm_mcp.corpus.code.symbols import SymbolIndex
-from rlm_mcp.corpus.search import grep as searching
+from rlm_mcp.corpus.search import GrepHit, Query, grep_corpus
 from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.methods import ResultList
 from rlm_mcp.refs import LineSpan, Ref
@@ -41,7 +41,7 @@ from rlm_mcp.tokens import estimate_tokens
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.code.grammar import Definition, ParsedDocument
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 MAX_LINES = 20_000
 """Lines with a name that are looked at."""
@@ -58,7 +58,7 @@ _CLASS_KEYWORDS = "class|struct|interface|trait|impl|enum|module|record|object|t
 class _LineMatches(NamedTuple):
     """Lines that were found, and whether these are all."""
 
-    hits: Sequence[searching.GrepHit]
+    hits: Sequence[GrepHit]
     exact: bool
     note: str
 
@@ -293,7 +293,7 @@ class CodeNavigator:
 
     def _match_lines(self, pattern: str) -> _LineMatches:
         """Find the lines of a pattern, at most MAX_LINES of them."""
-        found = searching.grep_corpus(self._corpus, searching.Query(pattern, limit=MAX_LINES), None)
+        found = grep_corpus(self._corpus, Query(pattern, limit=MAX_LINES), None)
         note = found.note
         if found.total > len(found.hits):
             note = f"Only the first {MAX_LINES:,} of {found.total:,} lines were looked at."
@@ -410,9 +410,9 @@ class CodeNavigator:
         for few in _word_batches(some):
             pattern = "|".join(map(qualified_names.whole_word if whole else re.escape, few))
             # The first line of each document is enough, so as many are asked for as there are.
-            query = searching.Query(f"(?:{pattern})", limit=0, spread=True)
-            count = searching.grep_corpus(self._corpus, query, None).documents
-            found = searching.grep_corpus(self._corpus, replace(query, limit=count), None)
+            query = Query(f"(?:{pattern})", limit=0, spread=True)
+            count = grep_corpus(self._corpus, query, None).documents
+            found = grep_corpus(self._corpus, replace(query, limit=count), None)
             paths.update(dict.fromkeys(hit.path for hit in found.hits))
             exact = exact and found.exact
             notes.update(dict.fromkeys([found.note] if found.note else []))

@@ -10,9 +10,10 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from rlm_mcp.corpus.store import file_reader, safe_files
+from rlm_mcp.corpus.store import file_reader
 from rlm_mcp.corpus.store.file_table import ROW_DTYPE, SKIP_REASONS, FileTable, TableChange
 from rlm_mcp.corpus.store.packed_text import MAX_TEXT_BYTES, TextWriter
+from rlm_mcp.encodings import searchable_text
 from rlm_mcp.errors import Unavailable
 from rlm_mcp.git import RepositoryPaths, run_git
 
@@ -54,7 +55,7 @@ class RevisionSource:
                 wanted.append(place)
         oids = [listed[place][2] for place in wanted]
         for place, blob in zip(wanted, read_blobs(self.repository, oids), strict=True):
-            row, data = rows[place], safe_files.searchable_text(blob)
+            row, data = rows[place], searchable_text(blob)
             if data is None:
                 row["reason"] = _REASON_CODES["binary"]
             elif writer.next_offset + len(data) > MAX_TEXT_BYTES:

@@ -22,6 +22,7 @@ from rlm_mcp.git import RepositoryPaths, run_git
 if TYPE_CHECKING:
     from rlm_mcp.corpus.store.corpus import Corpus
     from rlm_mcp.corpus.store.safe_files import AdmitPath
+    from rlm_mcp.corpus.store.span_source import SpanAuthor
 
 MAX_FILE_BYTES = 4 << 20
 """Files larger than this are described, and opened when asked for."""
@@ -143,6 +144,15 @@ def pack_texts(items: Iterable[tuple[str, bytes]], *, cache: Path, name: str) ->
     from rlm_mcp.corpus.store.frozen_source import MemorySource
 
     return Corpus(CorpusStore.for_process(cache), MemorySource(items), lasting=False)
+
+
+def open_spans(author: SpanAuthor, *key: str, cache: Path) -> Corpus:
+    """Open a corpus whose text the author writes; it is kept under the key."""
+    from rlm_mcp.corpus.store.cache_folder import CorpusStore
+    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store.span_source import SpanSource
+
+    return Corpus(CorpusStore.for_source(cache, *key), SpanSource(author))
 
 
 def resolve_revision(repository: RepositoryPaths, rev: str) -> str:
