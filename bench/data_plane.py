@@ -125,8 +125,8 @@ def peek(corpus: Corpus) -> None:
 def measure_memory(tree: Path, cache: Path) -> None:
     """Measure the private memory of a process that has the tree open and has searched it."""
     script = (
-        "import sys; from pathlib import Path; from rlm_mcp.corpus.store import open_corpus;"  # noqa: E402
-        "from rlm_mcp.corpus.search import grep, query;"  # noqa: E402
+        "import sys; from pathlib import Path; from rlm_mcp.corpus.store import open_corpus;"
+        "from rlm_mcp.corpus.search import grep, query;"
         "c = open_tree(Path(sys.argv[1]), cache=Path(sys.argv[2]));"
         "grep_corpus(c, query.Query('return'));"
         "lines = open('/proc/self/smaps_rollup').read().splitlines()[1:];"
