@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.plane_measure import Work, best, once, row, run
 from rlm_mcp.config import Settings
-from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts import Catalog
 from rlm_mcp.corpus.search import Query
 from rlm_mcp.refs import Ref
 

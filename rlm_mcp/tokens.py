@@ -1,8 +1,8 @@
 """Estimate tokens from bytes, by the kind of text.
 
-The ratios were measured against public tokenizers; `use` replaces them by what the usage of real
-replies taught. Exact counts are never taken: they cost minutes on a large corpus, and today's
-Claude tokenizer is not public.
+The ratios were measured against public tokenizers; `set_ratios` replaces them by what the usage of
+real replies taught. Exact counts are never taken: they cost minutes on a large corpus, and today's
+Claude tokenizer is not public. `reserve_tokens` errs upwards: for budgets and windows.
 """
 
 from __future__ import annotations
@@ -64,3 +64,16 @@ def estimate_tokens(text: bytes | str | int, kind: str = "code") -> int:
         kind = actual_kind(text, kind)
         size = len(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
     return round(size / token_bytes(kind)) + (1 if size else 0)
+
+
+RESERVED_BYTES_PER_TOKEN = 2.0
+"""Anthropic's current tokenizer holds about 2.5 characters a token ("1M tokens is roughly 2.5M
+Unicode characters", model overview, 2026-10); dense code and digits hold fewer."""
+
+TOKENS_PER_MESSAGE = 8
+"""Tokens for the role and the borders of one message."""
+
+
+def reserve_tokens(text: str) -> int:
+    """Return a count of tokens that is not too low for ordinary text, code included."""
+    return int(len(text.encode("utf-8", "surrogatepass")) / RESERVED_BYTES_PER_TOKEN) + 1

@@ -115,7 +115,7 @@ def _check_models(settings: Settings) -> list[Finding]:
         for spec, works, sentence in models.available_models(settings)
     ]
     try:
-        chosen = models.default_model(settings).spec
+        chosen = models.choose_model("", settings).spec
         found.append(Finding("models", "default", "ok", f"{chosen} answers unless you say more"))
     except RlmError as error:
         found.append(Finding("models", "default", "bad", str(error)))

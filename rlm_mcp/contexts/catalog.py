@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rlm_mcp.config import Settings
     from rlm_mcp.corpus.search import Query
     from rlm_mcp.refs import Ref
-    from rlm_mcp.sessions.hooks import SessionPrefetcher
+    from rlm_mcp.sessions import SessionPrefetcher
     from rlm_mcp.variable import (
         ContextChunk,
         ContextHit,

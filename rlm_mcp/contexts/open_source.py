@@ -334,9 +334,9 @@ def _open_session(source: str, name: str, settings: Settings) -> Variable:
 
 
 def _has_session(settings: Settings) -> bool:
-    from rlm_mcp.sessions import locate
+    from rlm_mcp.sessions import list_sessions
 
-    return bool(locate.list_sessions(settings))
+    return bool(list_sessions(settings))
 
 
 def _find_logs(root: Path) -> list[Path]:

@@ -21,10 +21,10 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models.retry import CURRENT_WATCHER, MAX_ATTEMPTS
+from rlm_mcp.models import MAX_ATTEMPTS, watch_retries
 
 if TYPE_CHECKING:
-    from rlm_mcp.models.model import Model
+    from rlm_mcp.models import Model
 
 CONTENT_KINDS = frozenset({"too_long", "refused", "truncated"})
 """Failures that say something about one request, nothing about the provider."""
@@ -174,9 +174,8 @@ class Breaker:
             self._burst_at[spec] = time.monotonic()
         self._calls[spec] += 1
         sends = SendWatch(self, spec, purpose)
-        token = CURRENT_WATCHER.set(sends)
         try:
-            with lane.use_slot():
+            with watch_retries(sends), lane.use_slot():
                 yield sends
         except ModelError as error:
             if error.kind in CONTENT_KINDS:
@@ -185,7 +184,6 @@ class Breaker:
                 self._count_failures(max(1, error.attempts) - sends.counted, error)
             raise
         finally:
-            CURRENT_WATCHER.reset(token)
             sends.end_flight()
             self._calls[spec] -= 1
             self._gate.wake_all()

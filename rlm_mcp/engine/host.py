@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rlm_mcp.engine.handles import Handles
     from rlm_mcp.engine.ref_reader import RefReader
     from rlm_mcp.engine.services import Services
-    from rlm_mcp.models.model import Model
+    from rlm_mcp.models import Model
 
 
 MAX_SHEET_CHARS = 20_000_000

@@ -11,7 +11,7 @@ from rlm_mcp.engine.render import spent_text
 if TYPE_CHECKING:
     from rlm_mcp.engine.evidence import Evidence
     from rlm_mcp.engine.route import Mode
-    from rlm_mcp.models.model import Model, TokenUsage
+    from rlm_mcp.models import Model, TokenUsage
     from rlm_mcp.variable import Variable
 
 Status = Literal["complete", "partial", "forced", "failed"]

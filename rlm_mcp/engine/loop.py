@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rlm_mcp.engine.host import HostScope
     from rlm_mcp.engine.job import RunJob
     from rlm_mcp.engine.repl import CellStep, Repl
-    from rlm_mcp.models.model import ModelReply
+    from rlm_mcp.models import ModelReply
     from rlm_mcp.sandbox import SandboxOutcome
 
 ROOT_MAX_TOKENS = 8_192

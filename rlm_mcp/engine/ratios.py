@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rlm_mcp.engine.spending import utc_today
 from rlm_mcp.engine.write_queue import open_store
-from rlm_mcp.models.token_estimate import TOKENS_PER_MESSAGE
-from rlm_mcp.tokens import BYTES_PER_TOKEN, MAX_RATIO, MIN_RATIO
+from rlm_mcp.tokens import BYTES_PER_TOKEN, MAX_RATIO, MIN_RATIO, TOKENS_PER_MESSAGE
 
 if TYPE_CHECKING:
-    from rlm_mcp.models.model import ModelReply, ModelRequest
+    from rlm_mcp.models import ModelReply, ModelRequest
 
 LEAST_BYTES = 4_096
 """Size of a part from which its tokens are worth learning from."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from rlm_mcp.contexts.variable_names import DEFAULT_NAMES
+from rlm_mcp.contexts import DEFAULT_NAMES
 from rlm_mcp.corpus.code import kind_of_path
 from rlm_mcp.corpus.search import Query
 from rlm_mcp.engine import redaction

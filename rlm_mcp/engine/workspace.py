@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import config, redact
-from rlm_mcp.contexts import inline_text
-from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts import Catalog, open_texts
 from rlm_mcp.engine import render, route, state_files, telemetry, trajectory
 from rlm_mcp.engine import repl as cells
 from rlm_mcp.engine.budget import Allowance, Budget
@@ -209,7 +208,7 @@ class Workspace:
         self.services = Services(
             settings=settings,
             contexts=self.catalog,
-            open_texts=inline_text.open_texts,
+            open_texts=open_texts,
             calls=self._calls,
             handles=self.handles,
             tools=tools,
@@ -381,7 +380,7 @@ class Workspace:
         account = Account(Budget(allowance), Breaker(allowance.errors), self._record_event)
         scope = HostScope(
             services=self.services,
-            reader=RefReader(self.catalog, [self.handles], {}, inline_text.open_texts),
+            reader=RefReader(self.catalog, [self.handles], {}, open_texts),
             handles=self.handles,
             account=account,
             models=lambda: self.services.model_pair("", ""),

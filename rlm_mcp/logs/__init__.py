@@ -1,4 +1,7 @@
-"""Log files as a context variable: `open(paths, name, settings)`, and how they are found."""
+"""Log files as one context variable, whatever their formats, in order of time; rotated ones too.
+
+`open_logs` opens them; the other names say which files are logs.
+"""
 
 from __future__ import annotations
 

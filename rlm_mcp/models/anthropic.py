@@ -27,6 +27,7 @@ from rlm_mcp.models.http_errors import (
 )
 from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest, Price, TokenUsage
 from rlm_mcp.models.retry import Retry
+from rlm_mcp.tokens import TOKENS_PER_MESSAGE, reserve_tokens
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -204,7 +205,7 @@ class Anthropic:
         ):
             if digest in self._counts:
                 return self._counts[digest] + rest
-            rest += token_estimate.estimate_tokens(message.text) + token_estimate.TOKENS_PER_MESSAGE
+            rest += reserve_tokens(message.text) + TOKENS_PER_MESSAGE
         return None
 
 

@@ -25,6 +25,7 @@ from rlm_mcp.models.http_errors import (
 )
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 from rlm_mcp.models.retry import Retry
+from rlm_mcp.tokens import reserve_tokens
 
 URL_VARIABLE = "RLM_MCP_BRIDGE_URL"
 TOKEN_VARIABLE = "RLM_MCP_BRIDGE_TOKEN"
@@ -91,9 +92,7 @@ class Bridge:
             )
         model = str(said.get("model") or self.model)
         if not (used := said.get("usage")):
-            usage = TokenUsage(
-                token_estimate.estimate_request(request), token_estimate.estimate_tokens(text)
-            )
+            usage = TokenUsage(token_estimate.estimate_request(request), reserve_tokens(text))
             return ModelReply(text, usage, model, None, stop)
         usage = checked_usage(
             PROVIDER_NAME, lambda: TokenUsage(**{name: int(used[name]) for name in used})

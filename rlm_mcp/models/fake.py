@@ -26,6 +26,7 @@ from typing import Any
 from rlm_mcp.errors import BadRequest, ModelError
 from rlm_mcp.models import token_estimate
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
+from rlm_mcp.tokens import reserve_tokens
 
 ScriptedOutcome = str | ModelReply | ModelError
 """One scripted outcome: a text, a whole reply, or a failure to raise."""
@@ -117,7 +118,7 @@ class Fake:
 
     def _make_reply(self, text: str, request: ModelRequest) -> ModelReply:
         usage = self.usage or TokenUsage(
-            token_estimate.estimate_request(request), token_estimate.estimate_tokens(text)
+            token_estimate.estimate_request(request), reserve_tokens(text)
         )
         cost = 0.0 if self.price is None else self.price.cost_usd(usage)
         return ModelReply(text, usage, self.spec, cost)
@@ -183,9 +184,5 @@ def _parse_outcome(step: Any, spec: str) -> ScriptedOutcome:
     text, stop = step["text"], step.get("stop", "end")
     if stop not in _STOPS:
         raise ValueError(f"unknown stop {stop!r}")
-    usage = (
-        TokenUsage(**step["usage"])
-        if "usage" in step
-        else TokenUsage(0, token_estimate.estimate_tokens(text))
-    )
+    usage = TokenUsage(**step["usage"]) if "usage" in step else TokenUsage(0, reserve_tokens(text))
     return ModelReply(text, usage, spec, float(step.get("cost_usd", 0.0)), stop)

@@ -26,6 +26,7 @@ from rlm_mcp.models.http_errors import (
 )
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 from rlm_mcp.models.retry import Retry
+from rlm_mcp.tokens import reserve_tokens
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -151,9 +152,7 @@ class OpenAI:
             said = f"it finished for a reason that is not known here, {reason!r}"
             raise unreadable_reply(self.url, said)
         if used is None:
-            usage = TokenUsage(
-                token_estimate.estimate_request(request), token_estimate.estimate_tokens(text)
-            )
+            usage = TokenUsage(token_estimate.estimate_request(request), reserve_tokens(text))
             return ModelReply(text, usage, self.model, None, stop)
         usage = checked_usage(self.url, lambda: _parse_usage(used))
         cost = prices.request_cost_usd(self.model, usage)

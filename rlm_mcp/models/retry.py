@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
@@ -47,6 +48,16 @@ class RetryWatcher(Protocol):
 
 CURRENT_WATCHER: ContextVar[RetryWatcher | None] = ContextVar("watch", default=None)
 """The watcher of the call that is being made."""
+
+
+@contextmanager
+def watch_retries(watcher: RetryWatcher) -> Iterator[None]:
+    """Have `watcher` look after the sends of a call that is made while the context lasts."""
+    token = CURRENT_WATCHER.set(watcher)
+    try:
+        yield
+    finally:
+        CURRENT_WATCHER.reset(token)
 
 
 @dataclass

@@ -17,6 +17,7 @@ from rlm_mcp.errors import ModelError, RlmError
 from rlm_mcp.models import token_estimate
 from rlm_mcp.models.http_errors import safe_excerpt
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
+from rlm_mcp.tokens import reserve_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +106,7 @@ class Sampling:
                 "allow it, or use another model.",
                 kind="refused",
             ) from error
-        usage = TokenUsage(
-            token_estimate.estimate_request(request), token_estimate.estimate_tokens(said.text)
-        )
+        usage = TokenUsage(token_estimate.estimate_request(request), reserve_tokens(said.text))
         return ModelReply(said.text, usage, said.model, None, said.stop)
 
     async def count_tokens(self, request: ModelRequest) -> int:
