@@ -120,9 +120,9 @@ class PackedCommits:
         self._parts: list[PatchPack] = []
         self._packed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._stop = False
+        self._stop = threading.Event()
         self._patch_batches = partial(
-            history.patch_batches, self.revs, PART_BYTES, lambda: self._stop, secrets=secrets
+            history.patch_batches, self.revs, PART_BYTES, self._stop.is_set, secrets=secrets
         )
         self._done = not self.commits
         self._failure = ""
@@ -130,7 +130,7 @@ class PackedCommits:
     def stop_packing(self) -> None:
         """End the work in the background soon; what is packed stays readable."""
         with self._packed:
-            self._stop = True
+            self._stop.set()
         self.churn.stop_counting()
 
     def close(self) -> None:
@@ -264,7 +264,7 @@ class PackedCommits:
             if len(found) > limit:
                 notes["It stopped here; a larger limit goes further back."] = None
                 break
-        if self._stop:
+        if self._stop.is_set():
             notes["The history changed meanwhile; ask again."] = None
         return ResultList(found[: max(0, limit)], len(found), not notes, " ".join(notes))
 
@@ -323,7 +323,7 @@ class PackedCommits:
                 with self._packed:
                     self._parts.append(part)
                     self._packed.notify_all()
-                    if self._stop:
+                    if self._stop.is_set():
                         return
                 if total > MAX_BYTES:
                     self._failure = f"the rest is above {MAX_BYTES >> 20:,} MiB"
