@@ -34,9 +34,8 @@ from bench.plane_retrieval import measure_retrieval  # noqa: E402
 from bench.plane_search import measure_search  # noqa: E402
 from bench.plane_symbols import measure_chunks, measure_rank, measure_symbols  # noqa: E402
 from bench.plane_tokens import measure_tokens  # noqa: E402
-from rlm_mcp.corpus.search import compile_pattern, grep  # noqa: E402
-from rlm_mcp.corpus.store import open_corpus  # noqa: E402
-from rlm_mcp.corpus.store.corpus import Corpus  # noqa: E402
+from rlm_mcp.corpus.search import Query, compile_pattern, grep_corpus  # noqa: E402
+from rlm_mcp.corpus.store import Corpus, open_tree  # noqa: E402
 
 PARTS = ("load", "search", "structure", "logs", "history")
 
@@ -62,17 +61,17 @@ def measure_load(tree: Path, cache: Path, reps: int) -> Corpus:
 
     def anew() -> None:
         shutil.rmtree(cache / "cold", ignore_errors=True)
-        open_corpus.open_tree(tree, cache=cache / "cold").close()
+        open_tree(tree, cache=cache / "cold").close()
 
     anew()
     loaded, floor = best(max(2, reps // 2), anew, lambda: plain_read(tree))
-    corpus = open_corpus.open_tree(tree, cache=cache)
+    corpus = open_tree(tree, cache=cache)
     size, count = corpus.snapshot.table.text_bytes, len(corpus.document_paths())
     target = "0.2 s" if size < 2e8 else "2.0 s"
     row("load, page cache warm", loaded, f"reading only: {floor.wall:.3f} s", floor, target)
     time.sleep(0.1)
     corpus.refresh()
-    reopened = best(reps, lambda: open_corpus.open_tree(tree, cache=cache).close())[0]
+    reopened = best(reps, lambda: open_tree(tree, cache=cache).close())[0]
     target = "0.05 s" if size < 2e8 else "0.3 s"
     stats = best(reps, lambda: [os.lstat(tree / path) for path in corpus.document_paths()])[0]
     row("reopen", reopened, f"lstat of all, in Python: {stats.wall:.3f} s", stats, target)
@@ -100,7 +99,7 @@ def edit(tree: Path, corpus: Corpus) -> tuple[float, float]:
         begun = time.perf_counter()
         corpus.refresh()
         seen = time.perf_counter()
-        found = grep.grep_corpus(corpus, grep.Query(word))
+        found = grep_corpus(corpus, Query(word))
         asked = time.perf_counter() - seen
         assert found.total == 1
     finally:
@@ -128,8 +127,8 @@ def measure_memory(tree: Path, cache: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from rlm_mcp.corpus.store import open_corpus;"
         "from rlm_mcp.corpus.search import grep, query;"
-        "c = open_corpus.open_tree(Path(sys.argv[1]), cache=Path(sys.argv[2]));"
-        "grep.grep_corpus(c, query.Query('return'));"
+        "c = open_tree(Path(sys.argv[1]), cache=Path(sys.argv[2]));"
+        "grep_corpus(c, query.Query('return'));"
         "lines = open('/proc/self/smaps_rollup').read().splitlines()[1:];"
         "text = dict(l.split(':', 1) for l in lines);"
         "kb = lambda k: int(text[k].split()[0]);"
@@ -145,11 +144,11 @@ def measure_memory(tree: Path, cache: Path) -> None:
     )
 
 
-def open_tree(tree: Path, cache: Path, options: argparse.Namespace) -> Corpus:
+def open_measured(tree: Path, cache: Path, options: argparse.Namespace) -> Corpus:
     """Open a tree, measured where that is asked for."""
     if "load" in options.only:
         return measure_load(tree, cache, options.reps)
-    return open_corpus.open_tree(tree, cache=cache)
+    return open_tree(tree, cache=cache)
 
 
 def main() -> None:
@@ -177,7 +176,7 @@ def main() -> None:
             print(f"\n### {tree.name}\n")
             print("| what | ours | ratio | by processor time | target | beside |")
             print("| --- | --- | --- | --- | --- | --- |")
-            corpus = open_tree(tree, Path(cache), options)
+            corpus = open_measured(tree, Path(cache), options)
             if "search" in options.only:
                 measure_search(tree, corpus, rg, options.reps)
             if "structure" in options.only:

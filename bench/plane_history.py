@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bench.plane_measure import Work, best, once, row, run
 from rlm_mcp.config import Settings
-from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.contexts import Catalog
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.refs import Ref
-from rlm_mcp.variable.protocol import Query
 
 
 def measure_history(folder: Path, reps: int) -> None:

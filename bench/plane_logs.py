@@ -12,10 +12,10 @@ from pathlib import Path
 
 from bench.plane_measure import Work, best, once, row, run
 from rlm_mcp.config import Settings
-from rlm_mcp.corpus.store.line_file import LineFile
+from rlm_mcp.corpus.search import Query
+from rlm_mcp.corpus.store import LineFile
 from rlm_mcp.logs.logs import Logs
 from rlm_mcp.refs import Ref
-from rlm_mcp.variable.protocol import Query
 
 WANTED = 2 << 30
 ROOM = 8 << 30

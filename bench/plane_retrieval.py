@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rlm_mcp.corpus.code import ranking
-from rlm_mcp.corpus.store.corpus import Corpus
+from rlm_mcp.corpus.code import rank_passages
+from rlm_mcp.corpus.store import Corpus
 
 FIRST = 10
 
@@ -119,7 +119,7 @@ def _reciprocals(corpus: Corpus, asked: Asked) -> tuple[float, float]:
     document = place = 0.0
     lines = corpus.document_bytes(asked.path).decode("utf-8", "replace").split("\n")
     starts = {number for number, line in enumerate(lines, 1) if asked.line in line}
-    for number, hit in enumerate(ranking.rank_passages(corpus, asked.question, limit=FIRST), 1):
+    for number, hit in enumerate(rank_passages(corpus, asked.question, limit=FIRST), 1):
         if hit.path == asked.path:
             document = document or 1 / number
             if any(hit.start <= start <= hit.end for start in starts):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.plane_measure import best, once, row, run
-from rlm_mcp.corpus.search import compile_pattern, grep
-from rlm_mcp.corpus.store.corpus import Corpus
+from rlm_mcp.corpus.search import GrepPage, Query, compile_pattern, grep, grep_corpus
+from rlm_mcp.corpus.store import Corpus
 from rlm_mcp.errors import BadRequest
 
 GREPS: tuple[tuple[str, str, dict[str, Any], tuple[str, ...], float], ...] = (
@@ -31,11 +31,11 @@ BOMBS = (r"(\w{1,1000}){50}x", r"\pL{1000}", r"((a{0,100}){0,100}){0,100}")
 def measure_search(tree: Path, corpus: Corpus, rg: str | None, reps: int) -> None:
     """Measure full results with totals, and first pages, beside ripgrep and git grep."""
     for name, pattern, ours_more, theirs_more, target in GREPS:
-        query = grep.Query(pattern, limit=200, **ours_more)
+        query = Query(pattern, limit=200, **ours_more)
 
-        def ours(query: grep.Query = query) -> grep.GrepPage:
+        def ours(query: Query = query) -> GrepPage:
             grep._recent_hits.clear()
-            return grep.grep_corpus(corpus, query)
+            return grep_corpus(corpus, query)
 
         works: list[Callable[[], object]] = [ours]
         if rg:
@@ -61,7 +61,7 @@ def measure_first(tree: Path, corpus: Corpus, rg: str | None, reps: int) -> None
 
     def ours() -> None:
         grep._recent_hits.clear()
-        grep.grep_corpus(corpus, grep.Query("return", limit=200, totals=False))
+        grep_corpus(corpus, Query("return", limit=200, totals=False))
 
     def theirs() -> None:
         with subprocess.Popen(
@@ -83,7 +83,7 @@ def measure_evil(corpus: Corpus) -> None:
     for pattern in EVIL:
         grep._recent_hits.clear()
         begun = time.perf_counter()
-        grep.grep_corpus(corpus, grep.Query(pattern))
+        grep_corpus(corpus, Query(pattern))
         worst = max(worst, time.perf_counter() - begun)
     row("worst of the evil patterns", once(worst), f"{len(EVIL)} patterns", None, "2 s")
     worst = 0.0

@@ -10,12 +10,16 @@ from functools import partial
 from pathlib import Path
 
 from bench.plane_measure import Best, best, once, processor, row
-from rlm_mcp.contexts.code_methods import CodeNavigator
-from rlm_mcp.corpus.code import chunker, parse_pool, ranking
+from rlm_mcp.corpus.code import (
+    CodeNavigator,
+    chunk_documents,
+    language_of,
+    parse_pool,
+    rank_passages,
+)
 from rlm_mcp.corpus.code.grammar import LANGUAGES, ParsedDocument
-from rlm_mcp.corpus.code.language import language_of
 from rlm_mcp.corpus.code.symbols import SymbolIndex
-from rlm_mcp.corpus.store.corpus import Corpus
+from rlm_mcp.corpus.store import Corpus
 
 MOST = 100 << 20
 """Bytes of code that are parsed; of a larger tree the first documents."""
@@ -113,11 +117,11 @@ def _map(corpus: Corpus, cache: Path) -> Best:
 def measure_rank(corpus: Corpus) -> None:
     """Measure building the full-text index, and questions to it."""
     begun, spent = time.perf_counter(), processor()
-    notes = {hit.note for hit in ranking.rank_passages(corpus, QUESTIONS[0])}
+    notes = {hit.note for hit in rank_passages(corpus, QUESTIONS[0])}
     built = Best(time.perf_counter() - begun, processor() - spent)
     row("ranking: build the index", built, " ".join(notes) or "whole", None, "3 s")
     if not any(notes):
-        times = [best(3, partial(ranking.rank_passages, corpus, asked))[0] for asked in QUESTIONS]
+        times = [best(3, partial(rank_passages, corpus, asked))[0] for asked in QUESTIONS]
         middle = sorted(times, key=lambda one: one.wall)[len(times) // 2]
         text = f"{len(QUESTIONS)} questions; processor {middle.cpu * 1e3:.1f} ms"
         row("ranking: a question (median)", middle, text, None, "10 ms")
@@ -126,8 +130,8 @@ def measure_rank(corpus: Corpus) -> None:
 def measure_chunks(corpus: Corpus, cache: Path, reps: int) -> None:
     """Measure chunking, and how many functions that fit are cut, in any language."""
     size = corpus.snapshot.table.text_bytes
-    took = best(max(2, reps // 2), lambda: chunker.chunk_documents(corpus, None, "auto", 1143))[0]
-    parts = chunker.chunk_documents(corpus, None, "auto", 1143)
+    took = best(max(2, reps // 2), lambda: chunk_documents(corpus, None, "auto", 1143))[0]
+    parts = chunk_documents(corpus, None, "auto", 1143)
     starts: dict[str, list[int]] = {}
     for part in parts:
         starts.setdefault(part.path, []).append(part.start)

@@ -15,9 +15,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from rlm_mcp.corpus.code import tokens
-from rlm_mcp.corpus.code.tokens import kind_of_path
-from rlm_mcp.corpus.store.corpus import Corpus
+from rlm_mcp.corpus.code import kind_of_path
+from rlm_mcp.corpus.store import Corpus
+from rlm_mcp.tokens import actual_kind, estimate_tokens
 
 SAMPLE = 400_000
 """Bytes of each kind that are counted."""
@@ -51,12 +51,12 @@ def measure_tokens(corpus: Corpus, folder: Path) -> None:
     # In an order that is the same in each run and mixes the folders.
     for path in sorted(corpus.document_paths(), key=lambda path: zlib.crc32(os.fsencode(path))):
         data = corpus.document_bytes(path)[:LARGEST]
-        kind = tokens.actual_kind(data, kind_of_path(path))
+        kind = actual_kind(data, kind_of_path(path))
         if taken.get(kind, 0) < SAMPLE:
             text = data.decode("utf-8", "replace")
             taken[kind] = taken.get(kind, 0) + len(data)
             counted[kind] = counted.get(kind, 0) + len(counter.encode(text).ids)
-            said[kind] = said.get(kind, 0) + tokens.estimate_tokens(len(data), kind)
+            said[kind] = said.get(kind, 0) + estimate_tokens(len(data), kind)
     for kind in sorted(taken):
         share = said[kind] / max(1, counted[kind])
         text = f"{taken[kind] / 1e3:,.0f} kB, {counted[kind]:,} tokens of the old public tokenizer"

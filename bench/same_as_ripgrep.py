@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rlm_mcp.corpus.search import compile_pattern, grep
-from rlm_mcp.corpus.store import open_corpus, safe_files
-from rlm_mcp.corpus.store.corpus import Corpus
+from rlm_mcp.corpus.store import Corpus, open_tree
+from rlm_mcp.encodings import UTF16_SNIFF_BYTES, utf16_encoding
 from rlm_mcp.errors import BadRequest
 
 Numbers = npt.NDArray[np.int64]
@@ -128,7 +128,7 @@ def copied(corpus: Corpus, tree: Path, folder: Path) -> Copy:
 
 def as_read(data: bytes) -> bytes:
     """Return a file without its byte order mark, in UTF-8 where it was in UTF-16."""
-    encoding = safe_files.utf16_encoding(data[: safe_files.UTF16_SNIFF_BYTES])
+    encoding = utf16_encoding(data[:UTF16_SNIFF_BYTES])
     data = data.decode(encoding).encode() if encoding else data
     return data.removeprefix(BOM_UTF8)
 
@@ -188,7 +188,7 @@ def difference(corpus: Corpus, rg: str, copy: Copy, pattern: str, fold: bool) ->
 def compare(tree: Path, rg: str, count: int) -> int:
     """Compare all patterns on one tree; return how many differ."""
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as folder:
-        corpus = open_corpus.open_tree(tree, cache=Path(cache))
+        corpus = open_tree(tree, cache=Path(cache))
         copy = copied(corpus, tree, Path(folder))
         equal = refused = differing = 0
         for number, (pattern, fold) in enumerate(patterns(words_of(corpus), count)):

@@ -22,9 +22,9 @@ sys.path.insert(0, str(ROOT))
 
 from bench import session_asks, session_speed  # noqa: E402
 from rlm_mcp import reply  # noqa: E402
-from rlm_mcp.corpus.code.tokens import estimate_tokens  # noqa: E402
 from rlm_mcp.sessions.index import TranscriptIndex  # noqa: E402
 from rlm_mcp.sessions.readers import choose_reader  # noqa: E402
+from rlm_mcp.tokens import estimate_tokens  # noqa: E402
 from tests.sessions.generator import measure  # noqa: E402
 from tests.sessions.generator.layouts import LAYOUTS, Layout  # noqa: E402
 from tests.sessions.generator.story import tell  # noqa: E402

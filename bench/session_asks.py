@@ -14,9 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-from rlm_mcp.corpus.code.tokens import estimate_tokens
 from rlm_mcp.redact import redact
 from rlm_mcp.sessions.session import Session
+from rlm_mcp.tokens import estimate_tokens
 from tests.sessions.generator.layouts import Layout
 from tests.sessions.generator.story import Story
 

@@ -24,12 +24,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from rlm_mcp.config import Settings  # noqa: E402
-from rlm_mcp.contexts.catalog import Catalog  # noqa: E402
+from rlm_mcp.contexts import Catalog  # noqa: E402
+from rlm_mcp.corpus.search import Query  # noqa: E402
 from rlm_mcp.refs import parse_ref  # noqa: E402
 from rlm_mcp.sessions.index import TranscriptIndex  # noqa: E402
 from rlm_mcp.sessions.readers import choose_reader  # noqa: E402
 from rlm_mcp.sessions.session import Session  # noqa: E402
-from rlm_mcp.variable.protocol import Query  # noqa: E402
 from tests.sessions.generator.layouts import LAYOUTS  # noqa: E402
 from tests.sessions.generator.story import tell  # noqa: E402
 

@@ -35,27 +35,57 @@ class Module:
         return self.name.rpartition(".")[2]
 
 
-def read_modules(package: Path = ROOT / "rlm_mcp") -> dict[str, Module]:
-    """Return every module of a package by its dotted name, with what it imports of it."""
+def read_modules(
+    package: Path = ROOT / "rlm_mcp", *, through_doors: bool = True
+) -> dict[str, Module]:
+    """Return every module of a package by its dotted name, with what it imports of it.
+
+    Who imports a name from a door that loads it lazily imports the module behind it, or, where
+    doors are not looked through, the door alone.
+    """
     files = {}
     for path in sorted(package.rglob("*.py")):
         dotted = ".".join(path.relative_to(package.parent).with_suffix("").parts)
         text = path.read_text("utf-8")
         files[dotted.removesuffix(".__init__")] = (ast.parse(text), text.count("\n"))
+    known = {name: name for name in files}
+    for name, (tree, _) in files.items():
+        known.update(door_homes(tree, name) if through_doors else {})
     return {
         name: Module(
             name,
             lines,
             tree,
-            frozenset(imported_modules(tree, name, set(files), lazy=True)),
-            frozenset(imported_modules(tree, name, set(files), lazy=False)),
+            frozenset(imported_modules(tree, name, known, lazy=True)),
+            frozenset(imported_modules(tree, name, known, lazy=False)),
         )
         for name, (tree, lines) in files.items()
     }
 
 
-def imported_modules(tree: ast.Module, own: str, known: set[str], *, lazy: bool) -> Iterator[str]:
-    """Yield the modules of `known` that a module imports; never those for type checking alone."""
+def door_homes(tree: ast.Module, room: str) -> dict[str, str]:
+    """Return the modules that a door takes its names from when they are first used, by full name.
+
+    Such a door imports nothing itself, so whoever uses a name of it imports its module.
+    """
+    return {
+        f"{room}.{alias.name}": node.module
+        for block in tree.body
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{room}.")
+        for alias in node.names
+        if node.module
+    }
+
+
+def imported_modules(
+    tree: ast.Module, own: str, known: Mapping[str, str], *, lazy: bool
+) -> Iterator[str]:
+    """Yield the modules that a module imports; never those for type checking alone.
+
+    `known` maps every module to itself, and the names of doors to their modules.
+    """
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
@@ -65,11 +95,12 @@ def imported_modules(tree: ast.Module, own: str, known: set[str], *, lazy: bool)
             continue
         waiting += ast.iter_child_nodes(node)
         for target in _imported_names(node, known):
-            if target in known and target != own and not own.startswith(f"{target}."):
-                yield target
+            home = known.get(target, own)
+            if home != own and not own.startswith(f"{home}."):
+                yield home
 
 
-def _imported_names(node: ast.AST, known: set[str]) -> Iterator[str]:
+def _imported_names(node: ast.AST, known: Mapping[str, str]) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.module:
@@ -180,7 +211,10 @@ def main() -> None:
         "module names that stand twice": sum(n > 1 for n in module_stems(modules).values()),
         "modules with a single importer": sum(len(who) == 1 for who in importers(modules).values()),
         "small modules with a single importer": len(splinters(modules)),
-        "import depth, lazy imports counted": len(longest_chain(modules, lazy=True)),
+        "import depth, lazy imports counted": len(
+            longest_chain(read_modules(through_doors=False), lazy=True)
+        ),
+        "import depth, doors looked through": len(longest_chain(modules, lazy=True)),
         "import depth, at the top of files": len(longest_chain(modules, lazy=False)),
         "largest rooms": ", ".join(
             f"{name} {size / total:.0%}" for name, size in room_sizes(modules).most_common(4)

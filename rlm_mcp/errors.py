@@ -4,6 +4,7 @@
     ├── BadRequest         the caller can fix it: unknown name, bad ref, bad pattern, bad argument
     ├── Denied             outside the roots, a denied name, a link that leaves, an untrusted tool
     ├── Unavailable        the source cannot be read now: deleted, no permission, broken, busy
+    │   └── TimedOut       it took longer to read than it was given
     ├── SandboxError       the worker cannot be had, or broke its protocol
     ├── ModelError         a provider failed; says how, and whether trying again can help
     ├── BudgetSpent        a limit would be passed; carries the limit's name and value
@@ -32,6 +33,10 @@ class Denied(RlmError):
 
 class Unavailable(RlmError):
     """The source exists or existed, but cannot be read now."""
+
+
+class TimedOut(Unavailable):
+    """The source took longer to read than it was given."""
 
 
 class SandboxError(RlmError):
@@ -66,6 +71,11 @@ class ModelError(RlmError):
         self.status = status
         self.attempts = attempts
         self.spent_usd = spent_usd
+
+    @property
+    def asks_to_wait(self) -> bool:
+        """Whether the provider lives and only says that it has enough to do."""
+        return self.kind in {"rate", "overloaded"}
 
 
 class BudgetSpent(RlmError):

@@ -28,7 +28,7 @@ def contexts(source: str | None, as_json: bool, root: tuple[str, ...], **flags: 
         source = source_arguments.absolute_source(source)
     from dataclasses import asdict
 
-    from rlm_mcp.contexts.catalog import Catalog  # imports git and numpy when it opens something
+    from rlm_mcp.contexts import Catalog
 
     catalog = Catalog(settings)
     try:

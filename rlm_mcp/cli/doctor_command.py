@@ -26,9 +26,9 @@ def doctor(as_json: bool, root: tuple[str, ...], **flags: Any) -> int:
 
     Exit code 4 if there is a problem.
     """
-    from rlm_mcp.clients import doctor as examination
+    from rlm_mcp.clients import check_machine
 
-    found = examination.check_machine(options.settings_from_flags(root, **flags))
+    found = check_machine(options.settings_from_flags(root, **flags))
     bad = [finding for finding in found if finding.state == "bad"]
     if as_json:
         findings = [asdict(finding) for finding in found]

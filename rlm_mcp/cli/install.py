@@ -8,7 +8,16 @@ from pathlib import Path
 
 import click
 
-from rlm_mcp.clients import CLIENTS, Client, InstallScope, claude_code, launch_command, patch
+from rlm_mcp.clients import (
+    CLIENTS,
+    Client,
+    ConfigChange,
+    InstallScope,
+    add_for_user,
+    launch_command,
+    remove_for_user,
+    write_change,
+)
 from rlm_mcp.errors import BadRequest, did_you_mean
 
 _client_argument = click.argument("client", metavar="|".join(CLIENTS))
@@ -44,7 +53,7 @@ def install(
         if dry_run:
             click.echo(f"would run: claude mcp add --scope user rlm -- {shlex.join(launch)} serve")
         else:
-            click.echo(claude_code.add_for_user(launch))
+            click.echo(add_for_user(launch))
         return
     change = chosen.plan_install(scope, folder, launch)
     if not change.has_changes:
@@ -67,7 +76,7 @@ def uninstall(client: str, scope: InstallScope | None, project: str, dry_run: bo
         if dry_run:
             click.echo("would run: claude mcp remove --scope user rlm")
         else:
-            click.echo(claude_code.remove_for_user())
+            click.echo(remove_for_user())
         return
     change = chosen.plan_uninstall(scope, folder)
     if not change.has_changes:
@@ -90,9 +99,9 @@ def _chosen_client(
     return CLIENTS[client], scope or CLIENTS[client].scopes[0], folder
 
 
-def _apply_change(change: patch.ConfigChange, dry_run: bool) -> None:
+def _apply_change(change: ConfigChange, dry_run: bool) -> None:
     if not dry_run:
-        patch.write_change(change)
+        write_change(change)
         return
     before, after = change.before or "", change.after or ""
     lines = difflib.unified_diff(

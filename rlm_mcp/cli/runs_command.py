@@ -21,8 +21,7 @@ from rlm_mcp.marks import mark_label
 from rlm_mcp.plurals import count_noun
 
 if TYPE_CHECKING:
-    from rlm_mcp.engine.replay import Replay
-    from rlm_mcp.engine.run_tree import RunNode, RunSummary
+    from rlm_mcp.engine import Replay, RunArchive, RunNode, RunSummary
 
 # The engine's modules cost 40 ms and more, which the help need not pay: commands import them.
 
@@ -37,9 +36,7 @@ def runs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 def list_runs(limit: int, as_json: bool) -> None:
     """List the latest runs."""
-    from rlm_mcp.engine import run_tree
-
-    found = run_tree.list_summaries(_runs_folder(), limit) if limit > 0 else []
+    found = _open_archive().list_summaries(limit)
     for summary in found:
         click.echo(
             json.dumps(asdict(summary))
@@ -63,15 +60,12 @@ def show(run: str, as_json: bool, code: bool, as_page: bool, output: str | None)
 
     RUN is an id, the start of one, or the path of a log of the official library.
     """
-    from rlm_mcp.engine import trajectory
-
+    archive = _open_archive()
     if as_json:
-        for event in _official_events(run) or trajectory.read_events(
-            trajectory.find_trajectory(_runs_folder(), run)
-        ):
+        for event in archive.read_events(run):
             click.echo(event.to_json_line())
         return
-    node = _load_run(run)
+    node = archive.load_tree(run)
     if as_page:
         _write_page(node, output)
         return
@@ -119,20 +113,14 @@ def replay(run: str, as_json: bool, root: tuple[str, ...], **flags: Any) -> int:
 )
 def export(run: tuple[str, ...], every: bool, unfinished: bool, output: str | None) -> None:
     """Export finished runs as training trajectories: chat messages, one line of JSON per run."""
-    from rlm_mcp.engine import export as exporting
-    from rlm_mcp.engine import run_tree
-
-    names = list(run)
-    if every:
-        names = [path.stem for path in sorted(_runs_folder().glob("*.jsonl"))]
+    archive = _open_archive()
+    names = archive.run_ids() if every else list(run)
     if not names:
         raise BadRequest("Name a run or pass --all.")
     lines: list[str] = []
     for name in names:
         try:
-            lines += exporting.jsonl_lines(
-                run_tree.load_tree(_runs_folder(), name), unfinished=unfinished
-            )
+            lines += archive.export_lines(name, unfinished=unfinished)
         except BadRequest:
             if not every:
                 raise
@@ -151,22 +139,17 @@ def import_logs(log: tuple[str, ...]) -> None:
 
     Prints the new ids for list, show and export. `show` also reads a log without an import.
     """
-    from rlm_mcp.engine import import_rlms
-
+    archive = _open_archive()
     for path in map(Path, log):
-        if not import_rlms.is_official(path):
-            raise BadRequest(f"{path} is not a log of the official library (rlms, JSON lines).")
-        click.echo(import_rlms.store_log(path, _runs_folder()))
+        click.echo(archive.import_log(path))
 
 
 def _write_page(node: RunNode, output: str | None) -> None:
     """Write the page of a run; a person at a terminal sees it at once."""
-    from rlm_mcp.engine import export as exporting
-
     path = Path(output) if output else config.state_dir() / "pages" / f"{node.id}.html"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    path.write_text(exporting.run_page(node), "utf-8")
+    path.write_text(_open_archive().render_page(node), "utf-8")
     click.echo(str(path))
     if output is None and stdout_is_terminal():
         webbrowser.open(path.absolute().as_uri())
@@ -180,25 +163,6 @@ async def _replay_run(run: str, settings: config.Settings) -> Replay:
         return await workspace.replay_run(run)
     finally:
         await workspace.close()
-
-
-def _load_run(run: str) -> RunNode:
-    from rlm_mcp.engine import run_tree
-
-    imported = _official_events(run)
-    return (
-        run_tree.load_tree(_runs_folder(), run)
-        if imported is None
-        else run_tree.build_tree(imported)
-    )
-
-
-def _official_events(run: str) -> list[Any] | None:
-    """Return the events of a log of the official library, or None where `run` names none."""
-    from rlm_mcp.engine import import_rlms
-
-    path = Path(run)
-    return import_rlms.read_log(path) if path.is_file() and import_rlms.is_official(path) else None
 
 
 def _print_tree(node: RunNode, code: bool, indent: str) -> None:
@@ -282,5 +246,7 @@ def _cut_line(value: object, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _runs_folder() -> Path:
-    return config.state_dir() / "runs"
+def _open_archive() -> RunArchive:
+    from rlm_mcp.engine import RunArchive
+
+    return RunArchive(config.state_dir() / "runs")

@@ -22,10 +22,10 @@ def serve(http: str | None, root: tuple[str, ...], **flags: Any) -> None:
     chosen = settings_from_flags(root, **flags)
     if http is None:
         # mcp costs about a second to import; nothing above needs it.
-        from rlm_mcp.server import stdio
+        from rlm_mcp.server import serve_stdio
 
-        stdio.serve_stdio(chosen)
+        serve_stdio(chosen)
     else:
-        from rlm_mcp.server import http as over_http
+        from rlm_mcp.server import serve_http
 
-        over_http.serve_http(chosen, http)
+        serve_http(chosen, http)

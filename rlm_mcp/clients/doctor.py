@@ -19,7 +19,7 @@ import rlm_mcp
 from rlm_mcp import config, promptbook, toolbox, trust
 from rlm_mcp.clients.known import CLIENTS
 from rlm_mcp.errors import RlmError
-from rlm_mcp.git import command
+from rlm_mcp.git import run_git
 from rlm_mcp.programs import find_program
 from rlm_mcp.tool_table import TOOL_ROWS
 
@@ -72,7 +72,7 @@ def _check_versions(settings: Settings) -> list[Finding]:
         ),
     ]
     try:
-        version = command.run_git(["version"], Path.cwd()).decode("utf-8", "replace").strip()
+        version = run_git(["version"], Path.cwd()).decode("utf-8", "replace").strip()
         found.append(Finding("versions", "git", "ok", version))
     except RlmError as error:
         found.append(Finding("versions", "git", "bad", f"{error} repo and history need it."))
@@ -116,7 +116,7 @@ def _check_models(settings: Settings) -> list[Finding]:
         for spec, works, sentence in models.available_models(settings)
     ]
     try:
-        chosen = models.default_model(settings).spec
+        chosen = models.choose_model("", settings).spec
         found.append(Finding("models", "default", "ok", f"{chosen} answers unless you say more"))
     except RlmError as error:
         found.append(Finding("models", "default", "bad", str(error)))

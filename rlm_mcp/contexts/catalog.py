@@ -7,21 +7,22 @@ first root. What reads by ref, and handles (r7), belong to the engine.
 from __future__ import annotations
 
 import json
+import keyword
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.confine import Confine
 from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
-from rlm_mcp.tool_table import DEFAULT_NAMES
-from rlm_mcp.variable import arguments
+from rlm_mcp.tool_table import DEFAULT_NAMES, RESERVED_NAMES, TOOL_ROWS
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
-    from rlm_mcp.sessions.hooks import SessionPrefetcher
-    from rlm_mcp.variable.protocol import Description, Variable
+    from rlm_mcp.sessions import SessionPrefetcher
+    from rlm_mcp.variable import Description, Variable
 
 ABSENT_REASONS = {
     "history": "There is no history: {root} is in no git repository.",
@@ -68,7 +69,7 @@ class Catalog:
                 f"The source has {len(source):,} characters; {MAX_SOURCE_CHARS:,} are enough."
             )
         if name:
-            arguments.check_name(name)
+            check_name(name)
         key = self._source_key(source)
         with self._opening_turn(key):
             with self._lock:
@@ -253,10 +254,57 @@ class Catalog:
             taken = {*self._open, *self._coming}
             if name in taken:
                 raise BadRequest(f"The name {name!r} is taken; choose another.")
-            wanted = name or arguments.derive_name(source, taken)
+            wanted = name or derive_name(source, taken)
             self._coming.add(wanted)
         try:
             yield wanted
         finally:
             with self._lock:
                 self._coming.discard(wanted)
+
+
+_TAKEN_NAMES = RESERVED_NAMES.union(TOOL_ROWS)
+"""Names that mean something else in an environment; the default variables keep theirs."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+"""What agents call their transcripts."""
+_HANDLE = re.compile(r"r[0-9]+\Z")
+
+
+def check_name(name: str) -> None:
+    """Raise BadRequest for a name that a variable cannot have."""
+    if not _NAME.match(name) or keyword.iskeyword(name):
+        raise BadRequest(f"{name!r} is no usable name; write letters, digits and _, as docs2.")
+    if name in DEFAULT_NAMES:
+        raise BadRequest(f"The name {name!r} is the project's own; choose another, as my_{name}.")
+    if _HANDLE.match(name) or name in _TAKEN_NAMES:
+        raise BadRequest(f"The name {name!r} means something else; choose another, as my_{name}.")
+
+
+def derive_name(source: str, taken: Container[str]) -> str:
+    """Return a free name for a source: its last telling word, numbered where it is taken."""
+    text = source.split("://", 1)[-1].rstrip("/*").removesuffix(".git")
+    ranged = ".." in text.strip("./")
+    text = text if ranged else re.split(r"[/\\:]", text)[-1]
+    folder, slash, last = source.rpartition("/")
+    if slash and any(char in last for char in "*?["):
+        text = folder.rsplit("/", 1)[-1]
+    named = ranged or "@" in text  # a revision, whose numbers tell
+    stem = (
+        text
+        if named
+        else re.sub(r"\.(?:txt|md|log|json|jsonl|csv|gz|bz2|xz|zst|[0-9]+)(?=\.|\Z)", "", text)
+    )
+    if _UUID.match(stem):
+        stem = f"session_{stem[:8]}"
+    name = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_").lower()[:40]
+    if not name or not name[0].isalpha():
+        name = f"text_{name}".rstrip("_")
+    if _HANDLE.match(name) or keyword.iskeyword(name) or name in _TAKEN_NAMES:
+        name += "_"
+        name += "context" if name + "context" not in taken else "2"
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}_{number}", number + 1
+    return candidate

@@ -11,24 +11,26 @@ import bisect
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from rlm_mcp.corpus.code import chunker as chunking
-from rlm_mcp.corpus.code import tokens, words
-from rlm_mcp.corpus.search import grep as searching
-from rlm_mcp.corpus.store import open_corpus
+from rlm_mcp.corpus.code import QuestionTerm, cheap_stem, chunk_documents, split_question
+from rlm_mcp.corpus.search import GrepHit, Query, grep_corpus
+from rlm_mcp.corpus.store import pack_texts
 from rlm_mcp.errors import BadRequest, RlmError
-from rlm_mcp.git import Commit, command, commits, numstat, patches
+from rlm_mcp.git import Commit, GitHistory
+from rlm_mcp.methods import ResultList
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
-from rlm_mcp.variable.protocol import ContextChunk, ContextHit, HitPage, Query, ResultList
+from rlm_mcp.tokens import estimate_tokens
+from rlm_mcp.variable import ContextChunk, ContextHit, HitPage
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 
 MAX_LINES = 200_000
@@ -51,8 +53,8 @@ def pickaxe_lines(corpus: Corpus, commits: Sequence[Commit], pattern: str) -> Pi
     notes: dict[str, None] = {}
     for columns, paths in by_parents.items():
         marks = rf"(?:\+{{{columns}}}|-{{{columns}}})"
-        query = searching.Query(rf"^{marks}.*(?:{pattern})", limit=MAX_LINES)
-        found = searching.grep_corpus(corpus, query, paths)
+        query = Query(rf"^{marks}.*(?:{pattern})", limit=MAX_LINES)
+        found = grep_corpus(corpus, query, paths)
         if not found.exact or found.total > len(found.hits):
             notes[found.note or "Some commits with very many lines were not looked at."] = None
         for hit in found.hits:
@@ -61,7 +63,7 @@ def pickaxe_lines(corpus: Corpus, commits: Sequence[Commit], pattern: str) -> Pi
     return PickaxeMatches(first, list(notes))
 
 
-def _names_a_file(corpus: Corpus, hit: searching.GrepHit) -> bool:
+def _names_a_file(corpus: Corpus, hit: GrepHit) -> bool:
     """Say whether a line is one of the two before a file's changes."""
     if not hit.text.startswith(("--- ", "+++ ")):
         return False
@@ -102,12 +104,11 @@ class PackedCommits:
     """The commits of some revisions, newest first, as they were when it was made."""
 
     def __init__(
-        self, git: command.GitCommand, revs: Sequence[str], name: str, cache: Path, *, secrets: bool
+        self, history: GitHistory, revs: Sequence[str], name: str, cache: Path, *, secrets: bool
     ) -> None:
-        self.git, self.revs, self.name = git, list(revs), name
-        self._cache, self._secrets = cache, secrets
-        self.commits: list[Commit] = list(commits.stream_commits(git, self.revs)) if revs else []
-        self.messages = open_corpus.pack_texts(
+        self.revs, self.name, self._cache = list(revs), name, cache
+        self.commits: list[Commit] = list(history.stream_commits(self.revs)) if revs else []
+        self.messages = pack_texts(
             (
                 (_document_name(n), commit.log_text.encode("utf-8", "replace"))
                 for n, commit in enumerate(self.commits)
@@ -115,18 +116,21 @@ class PackedCommits:
             cache=cache,
             name=f"messages {name} {revs} {id(self)}",
         )
-        self.churn = numstat.ChurnCounter(git, [commit.commit for commit in self.commits], cache)
+        self.churn = history.churn_counter([commit.commit for commit in self.commits], cache)
         self._parts: list[PatchPack] = []
         self._packed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._stop = False
+        self._stop = threading.Event()
+        self._patch_batches = partial(
+            history.patch_batches, self.revs, PART_BYTES, self._stop.is_set, secrets=secrets
+        )
         self._done = not self.commits
         self._failure = ""
 
     def stop_packing(self) -> None:
         """End the work in the background soon; what is packed stays readable."""
         with self._packed:
-            self._stop = True
+            self._stop.set()
         self.churn.stop_counting()
 
     def close(self) -> None:
@@ -171,7 +175,7 @@ class PackedCommits:
         for number, (corpus, start, paths) in enumerate(self._search_segments()):
             room = query.limit - len(hits) if number >= segment else 0
             ask = replace(wanted, limit=max(1, room), cursor=inner if number == segment else "")
-            found = searching.grep_corpus(corpus, ask, paths)
+            found = grep_corpus(corpus, ask, paths)
             total += found.total
             documents += found.documents
             exact = exact and found.exact
@@ -190,7 +194,7 @@ class PackedCommits:
         """Search one commit's document."""
         corpus = self._pack_texts([data])
         try:
-            found = searching.grep_corpus(corpus, query, None)
+            found = grep_corpus(corpus, query, None)
         finally:
             corpus.close()
         hits = tuple(
@@ -212,7 +216,7 @@ class PackedCommits:
         corpus = self._pack_texts([data])
         try:
             span = scope.span if isinstance(scope.span, (LineSpan, CharSpan)) else None
-            parts = chunking.chunk_documents(corpus, None, "tokens", limit, within=span)
+            parts = chunk_documents(corpus, None, "tokens", limit, within=span)
         finally:
             corpus.close()
         return [
@@ -222,7 +226,7 @@ class PackedCommits:
     def chunk(self, limit: int) -> list[ContextChunk]:
         """Return runs of whole commits (headers and messages), newest first."""
         sizes = [length for _, length in self.messages.document_spans()]
-        ends = list(accumulate(tokens.estimate_tokens(size, "prose") for size in sizes))
+        ends = list(accumulate(estimate_tokens(size, "prose") for size in sizes))
         found = []
         start = 0
         while start < len(ends):
@@ -248,7 +252,7 @@ class PackedCommits:
         """
         found: list[PatchHit] = []
         notes: dict[str, None] = {}
-        for batch in self._patch_batches(paths):
+        for batch in self._patch_batches(paths=paths):
             corpus = self._pack_texts([change.document_bytes for change in batch])
             try:
                 lines = pickaxe_lines(corpus, [change.commit for change in batch], pattern)
@@ -260,7 +264,7 @@ class PackedCommits:
             if len(found) > limit:
                 notes["It stopped here; a larger limit goes further back."] = None
                 break
-        if self._stop:
+        if self._stop.is_set():
             notes["The history changed meanwhile; ask again."] = None
         return ResultList(found[: max(0, limit)], len(found), not notes, " ".join(notes))
 
@@ -269,15 +273,15 @@ class PackedCommits:
 
         The rarer a word is among the messages, the more it says.
         """
-        asked = words.split_question(question)
+        asked = split_question(question)
         found: dict[int, dict[str, int]] = {}
         weights: dict[str, float] = {}
         for term in asked:
             some = "|".join(
                 "".join(rf"\x{{{ord(c):x}}}" for c in part) for part in _word_forms(term)
             )
-            query = searching.Query(rf"\b(?:{some})", limit=MAX_RANKED, ignore_case=True)
-            matches = searching.grep_corpus(self.messages, query, None)
+            query = Query(rf"\b(?:{some})", limit=MAX_RANKED, ignore_case=True)
+            matches = grep_corpus(self.messages, query, None)
             weights[term.text] = math.log(1 + len(self.commits) / (1 + matches.documents))
             for hit in matches.hits:
                 found.setdefault(int(hit.path), {}).setdefault(term.text, hit.line)
@@ -288,30 +292,12 @@ class PackedCommits:
 
     def _message_hit(self, number: int, lines: Mapping[str, int]) -> ContextHit:
         line = min(lines.values())
-        commit = self.commits[number].commit[: commits.SHORT_ID_DIGITS]
+        commit = self.commits[number].short_id
         raw = self.messages.line_bytes(_document_name(number), line, line)
         text = raw[0].decode("utf-8", "replace")
         last = self.messages.line_count(_document_name(number))
         ref = Ref(self.name, commit, "", LineSpan(1, last))
         return ContextHit(str(ref), commit, line, text[:300], cut=len(text) > 300)
-
-    def _patch_batches(self, paths: Sequence[str]) -> Iterator[list[patches.CommitPatch]]:
-        batch: list[patches.CommitPatch] = []
-        size = 0
-        if not self.revs:
-            return
-        for change in patches.stream_patches(
-            self.git, self.revs, secrets=self._secrets, paths=paths
-        ):
-            if self._stop:
-                return
-            batch.append(change)
-            size += len(change.patch)
-            if size > PART_BYTES:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
 
     def _await_packing(self, wait_s: float) -> None:
         """Start packing patches where that has not begun, and wait a while for it to finish."""
@@ -328,7 +314,7 @@ class PackedCommits:
     def _pack_patches(self) -> None:
         total = start = 0
         try:
-            for batch in self._patch_batches(()):
+            for batch in self._patch_batches():
                 part = PatchPack(
                     self._pack_texts([c.document_bytes for c in batch]), start, start + len(batch)
                 )
@@ -337,7 +323,7 @@ class PackedCommits:
                 with self._packed:
                     self._parts.append(part)
                     self._packed.notify_all()
-                    if self._stop:
+                    if self._stop.is_set():
                         return
                 if total > MAX_BYTES:
                     self._failure = f"the rest is above {MAX_BYTES >> 20:,} MiB"
@@ -351,9 +337,7 @@ class PackedCommits:
 
     def _pack_texts(self, texts: list[bytes]) -> Corpus:
         items = [(_document_name(number), text) for number, text in enumerate(texts)]
-        return open_corpus.pack_texts(
-            items, cache=self._cache, name=f"patches {self.name} {id(items)}"
-        )
+        return pack_texts(items, cache=self._cache, name=f"patches {self.name} {id(items)}")
 
     def _search_segments(self) -> list[tuple[Corpus, int, list[str] | None]]:
         """Return (corpus, number of its first commit, its paths) in order, each commit once."""
@@ -367,17 +351,17 @@ class PackedCommits:
             found.append((self.messages, 0, rest))
         return found
 
-    def _commit_hit(self, hit: searching.GrepHit, start: int) -> ContextHit:
-        commit = self.commits[start + int(hit.path)].commit[: commits.SHORT_ID_DIGITS]
+    def _commit_hit(self, hit: GrepHit, start: int) -> ContextHit:
+        commit = self.commits[start + int(hit.path)].short_id
         ref = Ref(self.name, commit, "", LineSpan(hit.line, hit.line))
         return ContextHit(
             str(ref), commit, hit.line, hit.text, tuple(hit.before), tuple(hit.after), hit.cut
         )
 
 
-def _word_forms(term: words.QuestionTerm) -> list[str]:
+def _word_forms(term: QuestionTerm) -> list[str]:
     """Return what a word of a question may look like in a message: itself, or its stem."""
-    stem = words.cheap_stem(term.text.lower())
+    stem = cheap_stem(term.text.lower())
     return list(dict.fromkeys([term.text, stem]))
 
 
@@ -386,7 +370,7 @@ def _document_name(number: int) -> str:
 
 
 def _patch_hit(name: str, commit: Commit, line: str) -> PatchHit:
-    ref = f"{name}:{commit.commit[: commits.SHORT_ID_DIGITS]}"
+    ref = f"{name}:{commit.short_id}"
     return PatchHit(
         ref=ref, date=commit.date, author=commit.author, subject=commit.subject, line=line
     )

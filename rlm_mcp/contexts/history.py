@@ -16,13 +16,23 @@ from typing import TYPE_CHECKING, TypedDict
 
 from rlm_mcp.contexts.commit_search import PackedCommits, PatchHit
 from rlm_mcp.contexts.text import help_line
-from rlm_mcp.corpus.code import tokens
+from rlm_mcp.corpus.search import Query
+from rlm_mcp.documents import BytesDocument, WindowDocument, cut_window, ref_text, shown_text
 from rlm_mcp.errors import BadRequest, did_you_mean
-from rlm_mcp.git import Commit, GitRepository, commits, dates, numstat, patches, renames
+from rlm_mcp.git import (
+    BlamedLine,
+    ChurnTable,
+    CoChangedFile,
+    Commit,
+    CommitAuthor,
+    GitRepository,
+    RenameStep,
+)
+from rlm_mcp.methods import Method, ResultList
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import LineSpan, Ref
-from rlm_mcp.variable import window
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.tokens import actual_kind, estimate_tokens
+from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
     ContextPassage,
@@ -30,11 +40,8 @@ from rlm_mcp.variable.protocol import (
     HitPage,
     Kind,
     MappedText,
-    Method,
     Outline,
     OutlineItem,
-    Query,
-    ResultList,
 )
 
 if TYPE_CHECKING:
@@ -117,7 +124,7 @@ class History:
                 self._retired.pop(0).close()
             self._head = head
             self._packed = PackedCommits(
-                self.repository.git,
+                self.repository.history,
                 self._revision_args(),
                 self.name,
                 self._cache,
@@ -142,7 +149,7 @@ class History:
         newest = packed.commits[0] if packed.commits else None
         oldest = packed.commits[-1] if packed.commits else None
         facts: dict[str, str | int] = {"commits": len(packed.commits)}
-        fixed = f"fixed at {self._last[: commits.SHORT_ID_DIGITS]}" if self._last else ""
+        fixed = f"fixed at {self._last[: Commit.SHORT_ID_DIGITS]}" if self._last else ""
         if newest and oldest:
             facts["from"], facts["to"] = oldest.date[:10], newest.date[:10]
             facts["authors"] = len({commit.email for commit in packed.commits})
@@ -154,14 +161,10 @@ class History:
             kind=self.kind,
             source=self.origin,
             size_bytes=size,
-            tokens=tokens.estimate_tokens(
-                size, tokens.actual_kind(packed.message_sample(), "prose")
-            ),
+            tokens=estimate_tokens(size, actual_kind(packed.message_sample(), "prose")),
             documents=len(packed.commits),
             freshness=fixed or "checked on each call",
-            ref_example=f"{self.name}:{newest.commit[: commits.SHORT_ID_DIGITS]}"
-            if newest
-            else self.name,
+            ref_example=f"{self.name}:{newest.short_id}" if newest else self.name,
             facts=facts,
             notes=tuple(note for note in notes if note),
             methods=tuple(help_line(name, method) for name, method in self.methods.items()),
@@ -170,23 +173,23 @@ class History:
     def documents(self, scope: Ref) -> Sequence[str]:
         packed = self._current_pack()
         if not scope.path or scope.path == "/":
-            return [commit.commit[: commits.SHORT_ID_DIGITS] for commit in packed.commits]
+            return [commit.short_id for commit in packed.commits]
         if scope.path == DIFF_DOCUMENT and self._first:
             return [DIFF_DOCUMENT]
-        return [self._resolve_commit(scope.path)[: commits.SHORT_ID_DIGITS]]
+        return [self._resolve_commit(scope.path)[: Commit.SHORT_ID_DIGITS]]
 
     def peek(self, ref: Ref, limit: int = 80) -> ContextPassage:
         if not ref.path:
             return self._list_commits(ref, limit)
         ref, document = self._commit_document(ref)
-        return window.cut_window(ref, document, limit)
+        return cut_window(ref, document, limit)
 
     def full_text(self, ref: Ref) -> str:
         if not ref.path:
             span = ref.span if isinstance(ref.span, LineSpan) else None
             return self._current_pack().messages_text(span)
         ref, document = self._commit_document(ref)
-        return window.ref_text(ref, document)
+        return ref_text(ref, document)
 
     def grep(self, query: Query, scope: Ref) -> HitPage:
         if scope.path:
@@ -206,7 +209,7 @@ class History:
             months.setdefault(commit.date[:7], []).append(commit)
         items = tuple(
             OutlineItem(
-                f"{self.name}:{own[0].commit[: commits.SHORT_ID_DIGITS]}",
+                f"{self.name}:{own[0].short_id}",
                 "month",
                 month,
                 0,
@@ -236,11 +239,13 @@ class History:
 
     def authors(
         self, path: str = "", since: str = "", until: str = "", revs: str = "", limit: int = 30
-    ) -> ResultList[commits.CommitAuthor]:
+    ) -> ResultList[CommitAuthor]:
         """authors(path="", since="", until="", revs="", limit=30) -> who wrote commits, most first;
         first and last are dates, ref is the last commit"""
         found = self._filter_commits(path, "", since, until, revs)
-        return ResultList.truncate_to(commits.count_authors(self.name, found), limit)
+        return ResultList.truncate_to(
+            self.repository.history.count_authors(self.name, found), limit
+        )
 
     def show(self, commit: str) -> str:
         """show(commit) -> the commit with its patch, as text"""
@@ -248,42 +253,41 @@ class History:
 
     def diff(self, a: str = "", b: str = "", path: str = "") -> str:
         """diff(a="", b="", path="") -> the patch between two revisions (default: the range)"""
-        return window.shown(self._diff_bytes(a or self._first, b or self._last or "HEAD", path))
+        return shown_text(self._diff_bytes(a or self._first, b or self._last or "HEAD", path))
 
-    def blame(
-        self, path: str, start: int = 1, end: int = 0, rev: str = ""
-    ) -> list[commits.BlamedLine]:
+    def blame(self, path: str, start: int = 1, end: int = 0, rev: str = "") -> list[BlamedLine]:
         """blame(path, start=1, end=0, rev="") -> who last changed each line, in which commit"""
         self.confine.refuse_name(path)
         git = self.repository.git
-        return commits.blame_lines(git, path, start, end, git.resolve_commit(rev or "HEAD"))
+        commit = git.resolve_commit(rev or "HEAD")
+        return self.repository.history.blame_lines(path, start, end, commit)
 
     def file(self, path: str, rev: str = "HEAD") -> str:
         """file(path, rev="HEAD") -> a file's text at a revision"""
         self.confine.refuse_name(path)
         git = self.repository.git
-        entry = commits.tree_entry(git, git.resolve_commit(rev), path)
+        entry = self.repository.history.tree_entry(git.resolve_commit(rev), path)
         if entry is None or entry.kind != "blob":
             raise BadRequest(f"{path!r} is no file at {rev}.")
-        return window.shown(
+        return shown_text(
             git.read_output("cat-file", "blob", entry.blob, limit_bytes=MAX_FILE_BYTES)
         )
 
     def grep_patches(self, pattern: str, path: str = "", limit: int = 30) -> ResultList[PatchHit]:
         """grep(pattern, path="", limit=30) -> commits that add or remove a matching line, the
         newest first, each with its first such line; under all names that the file had"""
-        paths = renames.past_names(self._follow_file(path), path) if path else []
+        paths = _past_names(self._follow_file(path), path) if path else []
         return self._current_pack().pickaxe_commits(pattern, paths, limit)
 
-    def together(self, path: str, limit: int = 20) -> ResultList[commits.CoChangedFile]:
+    def together(self, path: str, limit: int = 20) -> ResultList[CoChangedFile]:
         """together(path, limit=20) -> files that changed in the same commits as a file, through
         its renames; share is that of its commits"""
         steps = self._follow_file(path)
         ids = [step.commit for step in steps]
-        found = commits.co_changed_files(self.repository.git, ids, renames.past_names(steps, path))
+        found = self.repository.history.co_changed_files(ids, _past_names(steps, path))
         return ResultList.truncate_to(found, limit)
 
-    def churn(self, path: str = "", limit: int = 20) -> numstat.ChurnTable:
+    def churn(self, path: str = "", limit: int = 20) -> ChurnTable:
         """churn(path="", limit=20) -> files by lines added and removed over the history, under
         their present names; files holds path, commits, added, removed"""
         return self._current_pack().churn.churned_files(path, limit, PACK_WAIT_S)
@@ -300,11 +304,10 @@ class History:
         self, path: str, author: str, since: str, until: str, revs: str
     ) -> Sequence[Commit]:
         """Return commits, newest first, of a path, an author, a time, a revision or a range."""
-        since, until = dates.parse_date(since), dates.parse_date(until)
-        git = self.repository.git
-        ends = git.resolve_range(revs) if revs else []
+        history = self.repository.history
+        ends = history.git.resolve_range(revs) if revs else []
         found: Sequence[Commit] = (
-            list(commits.stream_commits(git, ends)) if ends else self._current_pack().commits
+            list(history.stream_commits(ends)) if ends else self._current_pack().commits
         )
         if path:
             known = {commit.commit: commit for commit in found}
@@ -313,15 +316,9 @@ class History:
                 for step in self._follow_file(path, ends[0] if ends else "")
                 if step.commit in known
             ]
-        return [
-            commit
-            for commit in found
-            if author.lower() in f"{commit.author} {commit.email}".lower()
-            and (not since or commit.date[: len(since)] >= since)
-            and (not until or commit.date[: len(until)] <= until)
-        ]
+        return history.filter_commits(found, author, since, until)
 
-    def _follow_file(self, path: str, rev: str = "") -> list[renames.RenameStep]:
+    def _follow_file(self, path: str, rev: str = "") -> list[RenameStep]:
         """Return the commits of this history, or up to `rev` (an id), that touched a file.
 
         Each has the name that the file had then.
@@ -330,7 +327,7 @@ class History:
         known = {commit.commit for commit in self._current_pack().commits} if self._first else None
         if not (rev or self._head):
             return []
-        steps = renames.follow_renames(self.repository.git, rev or self._head, path)
+        steps = self.repository.history.follow_file(rev or self._head, path)
         return steps if rev or known is None else [step for step in steps if step.commit in known]
 
     def _current_pack(self) -> PackedCommits:
@@ -350,27 +347,22 @@ class History:
         try:
             return self.repository.git.resolve_commit(text)
         except BadRequest:
-            known = [
-                commit.commit[: commits.SHORT_ID_DIGITS]
-                for commit in self._current_pack().commits[:2_000]
-            ]
+            known = [commit.short_id for commit in self._current_pack().commits[:2_000]]
             raise BadRequest(
                 f"{self.name} has no commit "
-                f"{text!r}.{did_you_mean(text[: commits.SHORT_ID_DIGITS], known)}"
+                f"{text!r}.{did_you_mean(text[: Commit.SHORT_ID_DIGITS], known)}"
             ) from None
 
-    def _commit_document(self, ref: Ref) -> tuple[Ref, window.WindowDocument]:
+    def _commit_document(self, ref: Ref) -> tuple[Ref, WindowDocument]:
         """Return one commit (or the range's diff) as a document, and its exact ref."""
         if ref.path == DIFF_DOCUMENT and self._first:
-            return ref, window.BytesDocument(self._diff_bytes(self._first, self._last, ""))
+            return ref, BytesDocument(self._diff_bytes(self._first, self._last, ""))
         commit = self._resolve_commit(ref.path)
-        ref = replace(ref, path=commit[: commits.SHORT_ID_DIGITS], rev="")
-        git = self.repository.git
-        found = patches.stream_patches(git, [commit], secrets=self.confine.secrets, limit=1)
-        change = next(iter(found), None)
+        ref = replace(ref, path=commit[: Commit.SHORT_ID_DIGITS], rev="")
+        change = self.repository.history.read_patch(commit, secrets=self.confine.secrets)
         if change is None:
             raise BadRequest(f"{ref}: the commit touches nothing that may be shown.")
-        return ref, window.BytesDocument(change.document_bytes)
+        return ref, BytesDocument(change.document_bytes)
 
     def _diff_bytes(self, a: str, b: str, path: str) -> bytes:
         if not a:
@@ -378,9 +370,8 @@ class History:
         if path:
             self.confine.refuse_name(path)
         git = self.repository.git
-        secrets = self.confine.secrets
-        return patches.diff_commits(
-            git, git.resolve_commit(a), git.resolve_commit(b), path, secrets=secrets
+        return self.repository.history.diff_commits(
+            git.resolve_commit(a), git.resolve_commit(b), path, secrets=self.confine.secrets
         )
 
     def _list_commits(self, ref: Ref, limit: int) -> ContextPassage:
@@ -388,10 +379,7 @@ class History:
         start = ref.span.start if isinstance(ref.span, LineSpan) else 1
         shown = found[start - 1 : start - 1 + limit]
         last = start + len(shown) - 1
-        lines = [
-            f"{c.commit[: commits.SHORT_ID_DIGITS]} {c.date[:10]} {c.author}: {c.subject}"
-            for c in shown
-        ]
+        lines = [f"{c.short_id} {c.date[:10]} {c.author}: {c.subject}" for c in shown]
         rest = LineSpan(last + 1, min(len(found), last + limit)) if last < len(found) else None
         return ContextPassage(
             str(ref.with_span(LineSpan(start, max(start, last)))),
@@ -403,8 +391,8 @@ class History:
         )
 
     def _commit_files(self, commit: str, limit: int) -> Outline:
-        found = next(numstat.read_numstat(self.repository.git, [commit]), (commit, []))[1]
-        ref = f"{self.name}:{commit[: commits.SHORT_ID_DIGITS]}"
+        found = self.repository.history.read_numstat(commit)
+        ref = f"{self.name}:{commit[: Commit.SHORT_ID_DIGITS]}"
         items = tuple(
             OutlineItem(ref, "file", _printable_path(path), 0, f"+{added} -{removed}")
             for path, added, removed, _ in found
@@ -413,13 +401,18 @@ class History:
 
     def _log_entry(self, commit: Commit) -> LoggedCommit:
         return LoggedCommit(
-            ref=f"{self.name}:{commit.commit[: commits.SHORT_ID_DIGITS]}",
+            ref=f"{self.name}:{commit.short_id}",
             commit=commit.commit,
             date=commit.date,
             author=commit.author,
             subject=commit.subject,
             path=commit.path,
         )
+
+
+def _past_names(steps: Sequence[RenameStep], path: str) -> list[str]:
+    """Return all names that a file had, its present one first."""
+    return list(dict.fromkeys([path, *(step.path for step in steps)]))
 
 
 def _printable_path(path: str) -> str:

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from rlm_mcp.corpus.store import open_corpus, safe_files
+from rlm_mcp.corpus.store import pack_texts
+from rlm_mcp.encodings import searchable_text
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
     from rlm_mcp.confine import Confine
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 MAX_BYTES = 256 << 20
 """Bytes of a file that is opened on demand."""
@@ -57,10 +58,8 @@ class LargeFiles(Generic[T]):
                         "by itself with open_context."
                     )
                 data = file.read(MAX_BYTES)
-                texts = [(path, safe_files.searchable_text(data) or data)]
-                self._kept[key] = self._make(
-                    open_corpus.pack_texts(texts, cache=self._cache, name=path)
-                )
+                texts = [(path, searchable_text(data) or data)]
+                self._kept[key] = self._make(pack_texts(texts, cache=self._cache, name=path))
             for other in [one for one in self._kept if one != key and one[0] == path]:
                 self._kept.pop(other).close()
             self._kept.move_to_end(key)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import LineSpan, Ref
-from rlm_mcp.variable.protocol import ContextPassage, Outline, OutlineItem
+from rlm_mcp.variable import ContextPassage, Outline, OutlineItem
 
 if TYPE_CHECKING:
-    from rlm_mcp.contexts.code_methods import CodeNavigator
-    from rlm_mcp.corpus.code.grammar import Definition
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.code import CodeNavigator, Definition
+    from rlm_mcp.corpus.store import Corpus
 
 MAX_EXPANDED = 40
 """Documents up to which an outline of a folder goes into each of them."""

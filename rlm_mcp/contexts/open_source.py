@@ -25,13 +25,13 @@ from rlm_mcp.config import Settings, cache_dir
 from rlm_mcp.contexts.history import History
 from rlm_mcp.contexts.repo import Repo
 from rlm_mcp.contexts.text import TextVariable
-from rlm_mcp.corpus.store import open_corpus
+from rlm_mcp.corpus.store import open_folder, open_revision, open_staged, open_tree, pack_texts
 from rlm_mcp.errors import BadRequest, Denied, RlmError
-from rlm_mcp.git import GitRepository, clone, commits, find_repository
+from rlm_mcp.git import GitRepository, find_repository, open_clone
 
 if TYPE_CHECKING:
     from rlm_mcp.confine import Confine
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 _REV = r"(?:[A-Za-z0-9][\w/~^{}+-]*(?:\.[\w/~^{}+-]+)*)?"
 _RANGE = re.compile(rf"(?:(?P<path>.*)@)?(?P<a>{_REV})(?P<dots>\.{{2,3}})(?P<b>{_REV})\Z")
@@ -49,14 +49,8 @@ def open_context(
         return _open_session(source, name, settings)
     if source.startswith("logs:"):
         return _open_logs(source.removeprefix("logs:"), name, settings, confine)
-    if clone.is_url(source):
-        if not fetch:
-            raise Denied(
-                "Code reaches no network; a URL is opened by the tool open_context alone, and its "
-                "context is then used by name."
-            )
-        folder = clone.fetch_clone(source, confine, settings)
-        return _open_repo(source, name, clone.open_clone(folder), confine.with_root(folder))
+    if cloned := open_clone(source, confine, settings, fetch=fetch):
+        return _open_repo(source, name, cloned, confine.with_root(cloned.folder))
     path = _existing_path(source, confine)
     if path is not None:
         return _open_path(path, source, name, settings, confine)
@@ -144,26 +138,24 @@ def _open_repo(source: str, name: str, known: GitRepository, confine: Confine) -
         head = known.head_commit()
         if not head:
             raise BadRequest(f"{source!r} is a bare repository without a commit.")
-        corpus = open_corpus.open_revision(
-            known.git_dir, head, cache=cache, admit=confine.exclude_reason
-        )
+        corpus = open_revision(known.git_dir, head, cache=cache, admit=confine.exclude_reason)
         return Repo(name, source, corpus, confine, known, cache=cache, rev=head)
     if known.prefix:
-        corpus = open_corpus.open_folder(known.folder, cache=cache, admit=confine.exclude_reason)
+        corpus = open_folder(known.folder, cache=cache, admit=confine.exclude_reason)
     else:
-        corpus = open_corpus.open_tree(known.folder, cache=cache, admit=confine.exclude_reason)
+        corpus = open_tree(known.folder, cache=cache, admit=confine.exclude_reason)
     return Repo(name, source, corpus, confine, known, cache=cache)
 
 
 def _open_folder(path: Path, source: str, name: str, confine: Confine) -> TextVariable:
-    corpus = open_corpus.open_folder(path, cache=cache_dir(), admit=confine.exclude_reason)
+    corpus = open_folder(path, cache=cache_dir(), admit=confine.exclude_reason)
     return TextVariable(name, source, corpus, confine, path)
 
 
 def _open_files(paths: Sequence[Path], source: str, name: str, confine: Confine) -> TextVariable:
     for path in paths:
         os.close(confine.open_file(path))  # says in one sentence why it cannot be had
-    corpus = open_corpus.open_folder(
+    corpus = open_folder(
         paths, cache=cache_dir(), admit=confine.exclude_reason, limit_bytes=MAX_NAMED_BYTES
     )
     folder = Path(os.path.commonpath([path.parent for path in paths]))
@@ -270,9 +262,7 @@ def _open_revision(where: str, rev: str, source: str, name: str, confine: Confin
         return _open_index(known, inside, source, name, confine)
     if not inside:
         tree = known.visible_tree(commit)
-        corpus = open_corpus.open_revision(
-            known.git_dir, tree, cache=cache, admit=confine.exclude_reason
-        )
+        corpus = open_revision(known.git_dir, tree, cache=cache, admit=confine.exclude_reason)
         return Repo(name, source, corpus, confine, known, cache=cache, rev=commit)
     return _open_blob(known, commit, inside, source, name, confine)
 
@@ -282,9 +272,7 @@ def _open_index(
 ) -> Variable:
     """Open what is staged, or one file or folder of it."""
     place = f"{known.prefix}{inside}"
-    corpus = open_corpus.open_staged(
-        known.folder, place, cache=cache_dir(), admit=confine.exclude_reason
-    )
+    corpus = open_staged(known.folder, place, cache=cache_dir(), admit=confine.exclude_reason)
     if inside and not corpus.document_paths() and not corpus.skipped:
         corpus.close()
         raise BadRequest(f"{inside!r} is not in the index: git does not track it.")
@@ -297,18 +285,18 @@ def _open_blob(
     known: GitRepository, commit: str, path: str, source: str, name: str, confine: Confine
 ) -> Variable:
     """Open one file or folder of a revision."""
-    entry = commits.tree_entry(known.git, commit, path)
+    entry = known.history.tree_entry(commit, path)
     if entry is None:
         raise BadRequest(f"{path!r} does not exist at {commit[:12]}.")
     if confine.exclude_reason(known.folder / path) is not None:
         raise Denied(f"{path!r} holds secrets by its name and is not opened.")
     if entry.kind == "tree":
-        corpus = open_corpus.open_revision(
+        corpus = open_revision(
             known.git_dir, entry.blob, cache=cache_dir(), admit=confine.exclude_reason
         )
     elif entry.kind == "blob":
         data = known.git.read_output("cat-file", "blob", entry.blob)
-        corpus = open_corpus.pack_texts([(path, data)], cache=cache_dir(), name=entry.blob)
+        corpus = pack_texts([(path, data)], cache=cache_dir(), name=entry.blob)
     else:
         raise BadRequest(f"{path!r} is a submodule, pinned to {entry.blob[:12]}.")
     return TextVariable(name, source, corpus, confine, None, fixed=f"fixed at {commit[:12]}")
@@ -348,9 +336,9 @@ def _open_session(source: str, name: str, settings: Settings) -> Variable:
 
 
 def _has_session(settings: Settings) -> bool:
-    from rlm_mcp.sessions import locate
+    from rlm_mcp.sessions import list_sessions
 
-    return bool(locate.list_sessions(settings))
+    return bool(list_sessions(settings))
 
 
 def _find_logs(root: Path) -> list[Path]:

@@ -14,27 +14,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.contexts.text import TextVariable
-from rlm_mcp.corpus.store import open_corpus, safe_files
+from rlm_mcp.corpus.search import Query
+from rlm_mcp.corpus.store import open_revision
+from rlm_mcp.documents import BytesDocument, cut_window, ref_text, shown_text
+from rlm_mcp.encodings import searchable_text
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.git import GitRepository, commits, patches, renames
+from rlm_mcp.git import BlamedLine, Commit, GitRepository
+from rlm_mcp.methods import Method, ResultList
 from rlm_mcp.refs import Ref, rev_as_path
-from rlm_mcp.variable import window
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
     ContextPassage,
     Description,
     HitPage,
     Kind,
-    Method,
     Outline,
-    Query,
-    ResultList,
 )
 
 if TYPE_CHECKING:
     from rlm_mcp.confine import Confine
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 MAX_BLOB = 64 << 20
 """Bytes of a file at a revision that is read without packing the whole revision."""
@@ -112,7 +112,7 @@ class Repo(TextVariable):
         if ref.rev and ref.path and not ref.is_glob and ref.rev not in self._revisions:
             data, note = self._read_blob(ref)
             if data is not None:
-                passage = window.cut_window(ref, window.BytesDocument(data), limit)
+                passage = cut_window(ref, BytesDocument(data), limit)
                 return replace(passage, note=f"{note} {passage.note}".strip())
         ref, text = self._at_revision(ref)
         return super().peek(ref, limit) if text is None else text.peek(ref, limit)
@@ -122,7 +122,7 @@ class Repo(TextVariable):
         if ref.rev and ref.path and not ref.is_glob and ref.rev not in self._revisions:
             data, _ = self._read_blob(ref)
             if data is not None:
-                return window.ref_text(ref, window.BytesDocument(data))
+                return ref_text(ref, BytesDocument(data))
         ref, text = self._at_revision(ref)
         return super().full_text(ref) if text is None else text.full_text(ref)
 
@@ -148,7 +148,7 @@ class Repo(TextVariable):
         """changed() -> files that differ from the last commit: path and status"""
         if self.repository.top is None or self.rev:
             return []
-        return commits.read_status(self.repository.git)
+        return self.repository.history.read_status()
 
     def diff(self, path: str = "", staged: bool = False) -> str:
         """diff(path="", staged=False) -> the patch of what is not committed, or of what is staged;
@@ -163,32 +163,34 @@ class Repo(TextVariable):
         base = self.repository.head_commit() or git.read_text(
             "hash-object", "-t", "tree", "--stdin"
         )
-        secrets = self.confine.secrets
-        return window.shown(patches.diff_worktree(git, base, path, staged=staged, secrets=secrets))
+        return shown_text(
+            self.repository.history.diff_worktree(
+                base, path, staged=staged, secrets=self.confine.secrets
+            )
+        )
 
-    def log(self, path: str = "", limit: int = 20) -> ResultList[commits.Commit]:
+    def log(self, path: str = "", limit: int = 20) -> ResultList[Commit]:
         """log(path="", limit=20) -> commits that touched a path, newest first; a file is followed
         through its renames"""
         rev = self.rev or self.repository.head_commit()
         if not rev:
             return ResultList()
-        git, limit = self.repository.git, max(0, limit)
+        history, limit = self.repository.history, max(0, limit)
         if path:
             self.confine.refuse_name(path)
-            found = renames.step_commits(git, renames.follow_renames(git, rev, path, limit + 1))
+            found = history.file_commits(rev, path, limit + 1)
         else:
-            found = commits.log_commits(git, rev, limit + 1)
+            found = list(history.stream_commits([rev], limit + 1))
         if len(found) <= limit:
             return ResultList(found)
         return ResultList(found[:limit], limit + 1, False, "A larger limit goes further back.")
 
-    def blame(self, path: str, start: int = 1, end: int = 0) -> list[commits.BlamedLine]:
+    def blame(self, path: str, start: int = 1, end: int = 0) -> list[BlamedLine]:
         """blame(path, start=1, end=0) -> who last changed each line, in which commit"""
         self.confine.refuse_name(path)
         inside = self.repository.top is not None and not self.rev
-        return commits.blame_lines(
-            self.repository.git, path, start, end, "" if inside else self.rev
-        )
+        rev = "" if inside else self.rev
+        return self.repository.history.blame_lines(path, start, end, rev)
 
     def _resolve_revision(self, ref: Ref) -> Ref:
         """Return `ref` with its revision as a commit id; `@` may be a part of the path."""
@@ -218,7 +220,7 @@ class Repo(TextVariable):
             text = self._revisions.get(ref.rev)
             if text is None:
                 commit = self.repository.git.resolve_commit(ref.rev)
-                corpus = open_corpus.open_revision(
+                corpus = open_revision(
                     self.repository.git_dir,
                     self.repository.visible_tree(commit),
                     cache=self._cache,
@@ -236,7 +238,7 @@ class Repo(TextVariable):
         """Return one file at a revision and a note on it; None for a folder."""
         self.confine.refuse_name(ref.path)
         git = self.repository.git
-        entry = commits.tree_entry(git, git.resolve_commit(ref.rev), ref.path)
+        entry = self.repository.history.tree_entry(git.resolve_commit(ref.rev), ref.path)
         if entry is None:
             raise BadRequest(f"{ref.path!r} does not exist at {ref.rev}.")
         if entry.kind == "tree":
@@ -250,7 +252,7 @@ class Repo(TextVariable):
         data = git.read_output("cat-file", "blob", entry.blob)
         if entry.mode == "120000":
             return data, "A link, shown and not followed."
-        text = safe_files.searchable_text(data)
+        text = searchable_text(data)
         if text is None:
             raise BadRequest(f"{ref.path!r} at {ref.rev} is binary: {entry.size:,} bytes.")
         return text, ""

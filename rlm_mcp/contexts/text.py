@@ -17,18 +17,28 @@ from typing import TYPE_CHECKING
 from rlm_mcp.config import cache_dir
 from rlm_mcp.confine import Confine, is_denied
 from rlm_mcp.contexts import layout
-from rlm_mcp.contexts.code_methods import CodeNavigator
 from rlm_mcp.contexts.large_files import LargeFiles
-from rlm_mcp.corpus.code import chunker as chunking
-from rlm_mcp.corpus.code import tokens
-from rlm_mcp.corpus.code.language import language_of
-from rlm_mcp.corpus.code.tokens import kind_of_path, token_kind
-from rlm_mcp.corpus.search import globs
-from rlm_mcp.corpus.search import grep as searching
+from rlm_mcp.corpus.code import (
+    CodeNavigator,
+    chunk_documents,
+    kind_of_path,
+    language_of,
+    token_kind,
+)
+from rlm_mcp.corpus.search import GrepPage, Query, grep_corpus, select_paths
+from rlm_mcp.documents import (
+    IssuedRefs,
+    PackedDocument,
+    cut_window,
+    packed_document,
+    ref_text,
+    shown_text,
+)
 from rlm_mcp.errors import BadRequest, Denied, did_you_mean
+from rlm_mcp.methods import Method, ResultList, docstring_purpose
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
-from rlm_mcp.variable import arguments, window
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.tokens import SAMPLE_BYTES, actual_kind, estimate_tokens
+from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
     ContextPassage,
@@ -36,17 +46,12 @@ from rlm_mcp.variable.protocol import (
     HitPage,
     Kind,
     MappedText,
-    Method,
     Outline,
-    Query,
-    ResultList,
-    hit_list,
 )
-from rlm_mcp.variable.stale_refs import IssuedRefs
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.code import ranking
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.code import RankedPassage
+    from rlm_mcp.corpus.store import Corpus
 
 MOST_LINES = 1_000_000
 """Matching lines of a document that are looked at for those in a span of it."""
@@ -94,9 +99,7 @@ class TextVariable:
         """Where the documents lie on disk; None where they come from a revision."""
         self.code = CodeNavigator(name, corpus, cache_dir())
         # Without a way back to this object, so that its files close with its last reader.
-        self._cited = IssuedRefs(
-            functools.partial(window.packed_document, corpus), fixed=bool(fixed)
-        )
+        self._cited = IssuedRefs(functools.partial(packed_document, corpus), fixed=bool(fixed))
         self._large: LargeFiles[TextVariable] | None = None
         if folder is not None:
             alone = functools.partial(_single_file, name, self.origin, confine)
@@ -133,15 +136,15 @@ class TextVariable:
         for path, (offset, length) in zip(paths, self.corpus.document_spans(), strict=True):
             name = language_of(path) or "other"
             sizes[name] += length
-            sample = bytes(buffer[offset : offset + min(length, tokens.SAMPLE_BYTES)])
-            kinds[tokens.actual_kind(sample, token_kind(name))] += length
+            sample = bytes(buffer[offset : offset + min(length, SAMPLE_BYTES)])
+            kinds[actual_kind(sample, token_kind(name))] += length
         lines = sum(map(self.corpus.line_count, paths))
         return Description(
             name=self.name,
             kind=self.kind,
             source=self.origin,
             size_bytes=sizes.total(),
-            tokens=sum(tokens.estimate_tokens(size, kind) for kind, size in kinds.items()),
+            tokens=sum(estimate_tokens(size, kind) for kind, size in kinds.items()),
             documents=len(paths),
             freshness=self.fixed or "checked on each call",
             ref_example=str(Ref(self.name, paths[0], "", LineSpan(1, 40))) if paths else self.name,
@@ -165,7 +168,7 @@ class TextVariable:
         prefix = path.rstrip("/") + "/"
         if inside := [other for other in paths if other.startswith(prefix)]:
             return inside
-        if scope.is_glob and not path.endswith("/") and (chosen := globs.select_paths(paths, path)):
+        if scope.is_glob and not path.endswith("/") and (chosen := select_paths(paths, path)):
             return chosen
         skipped = self._skip_reasons(path)
         if skipped is not None and "denied" not in skipped:
@@ -186,12 +189,12 @@ class TextVariable:
             if ref.span is None and not self._is_large(ref):
                 return layout.folder_listing(self.documents(ref), ref, limit)
             return self._open_large(ref.path).peek(ref, limit)
-        return window.cut_window(ref, window.PackedDocument(self.corpus, ref.path), limit)
+        return cut_window(ref, PackedDocument(self.corpus, ref.path), limit)
 
     def full_text(self, ref: Ref) -> str:
         ref = self._default_document(ref)
         if self.corpus.find_document(ref.path) is not None:
-            return window.ref_text(ref, window.PackedDocument(self.corpus, ref.path))
+            return ref_text(ref, PackedDocument(self.corpus, ref.path))
         if self._is_large(ref):
             return self._open_large(ref.path).full_text(ref)
         if ref.span is not None:
@@ -206,7 +209,7 @@ class TextVariable:
                 raise BadRequest(
                     f"{ref} is larger than {MAX_TEXT:,} bytes; chunk it and take the parts."
                 )
-            parts.append(window.shown(data))
+            parts.append(shown_text(data))
         return "".join(parts)
 
     def grep(self, query: Query, scope: Ref) -> HitPage:
@@ -217,17 +220,17 @@ class TextVariable:
         if isinstance(scope.span, LineSpan) and paths is not None and len(paths) == 1:
             return self._grep_span(query, paths[0], scope.span)
         return self._cited.remember_refs(
-            self._hit_page(searching.grep_corpus(self.corpus, query, paths), scope)
+            self._hit_page(grep_corpus(self.corpus, query, paths), scope)
         )
 
     def search(self, question: str, scope: Ref, limit: int = 10) -> Sequence[ContextHit]:
-        from rlm_mcp.corpus.code import ranking  # sqlite3 costs 26 ms
+        from rlm_mcp.corpus.code import rank_passages
 
         scope = self._default_document(scope)
         if self._is_large(scope):
             return self._open_large(scope.path).search(question, scope, limit)
         paths = None if not scope.path else self.documents(scope)
-        found = ranking.rank_passages(self.corpus, question, paths, limit)
+        found = rank_passages(self.corpus, question, paths, limit)
         return self._cited.remember_refs([self._ranked_hit(item, scope) for item in found])
 
     def outline(self, scope: Ref, limit: int = 60) -> Outline:
@@ -249,7 +252,7 @@ class TextVariable:
             return self._open_large(scope.path).chunk(scope, by, tokens)
         paths = self.documents(scope)
         span = scope.span if isinstance(scope.span, (LineSpan, CharSpan)) else None
-        parts = chunking.chunk_documents(self.corpus, paths, by, tokens, kind_of_path, span)
+        parts = chunk_documents(self.corpus, paths, by, tokens, kind_of_path, span)
         return self._cited.remember_refs(
             [ContextChunk(self._make_ref(p.path, scope, p.span), p.tokens, p.title) for p in parts]
         )
@@ -257,7 +260,7 @@ class TextVariable:
     def files(self, glob: str = "") -> list[str]:
         """files(glob="") -> paths of the documents, in reading order"""
         paths = self.corpus.document_paths()
-        return list(globs.select_paths(paths, glob) if glob else paths)
+        return list(select_paths(paths, glob) if glob else paths)
 
     def largest(self, limit: int = 20, glob: str = "") -> ResultList[SizedFile]:
         """largest(limit=20, glob="") -> documents by size, the largest first"""
@@ -283,7 +286,7 @@ class TextVariable:
     ) -> ResultList[ContextHit]:
         """grep(pattern, path="", limit=100, ignore_case=False) -> matching lines"""
         query = Query(pattern, limit=limit, ignore_case=ignore_case).fit_page()
-        return hit_list(self.grep(query, Ref(self.name, path)))
+        return self.grep(query, Ref(self.name, path)).hit_list()
 
     def cell_search(self, query: str, k: int = 10) -> list[ContextHit]:
         """search(query, k=10) -> the passages that best fit a question, best first"""
@@ -300,7 +303,7 @@ class TextVariable:
             return Ref(ref.variable, paths[0], ref.rev, ref.span)
         return ref
 
-    def _hit_page(self, matches: searching.GrepPage, scope: Ref) -> HitPage:
+    def _hit_page(self, matches: GrepPage, scope: Ref) -> HitPage:
         return HitPage(
             hits=tuple(
                 ContextHit(
@@ -325,7 +328,7 @@ class TextVariable:
     def _grep_span(self, query: Query, path: str, span: LineSpan) -> HitPage:
         """Search some lines of one document: all its matches are found, the others left out."""
         every = replace(query, limit=MOST_LINES, cursor="", spread=False)
-        matches = searching.grep_corpus(self.corpus, every, [path])
+        matches = grep_corpus(self.corpus, every, [path])
         inside = [hit for hit in matches.hits if span.start <= hit.line <= span.end]
         start = int(query.cursor) if query.cursor.isdigit() else 0
         stop = start + query.limit
@@ -343,7 +346,7 @@ class TextVariable:
             per_folder={},
         )
 
-    def _ranked_hit(self, item: ranking.RankedPassage, scope: Ref) -> ContextHit:
+    def _ranked_hit(self, item: RankedPassage, scope: Ref) -> ContextHit:
         ref = self._make_ref(item.path, scope, LineSpan(item.start, item.end))
         return ContextHit(ref, item.path, item.line, item.text, cut=item.cut, note=item.note)
 
@@ -387,7 +390,7 @@ class TextVariable:
 
 def help_line(name: str, method: Method) -> str:
     """Return a method's signature and purpose: the first paragraph of its docstring."""
-    return arguments.docstring_purpose(method) or name
+    return docstring_purpose(method) or name
 
 
 def _language_shares(sizes: Counter[str]) -> str:

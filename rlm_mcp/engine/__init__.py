@@ -1,31 +1,43 @@
 """The engine: runs, their loop, their calls, and what both may spend.
 
-`Workspace` is what one process holds; everything else serves it.
+`Workspace` is what one process holds, `RLM` the same for a program of one's own; `RunArchive` reads
+what is kept of past runs.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from rlm_mcp.lazy_door import load_lazily
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.job import Result
+    from rlm_mcp.engine.replay import Replay
     from rlm_mcp.engine.rlm import RLM
+    from rlm_mcp.engine.run_archive import RunArchive
+    from rlm_mcp.engine.run_tree import RunNode, RunSummary
     from rlm_mcp.engine.trajectory import Event
     from rlm_mcp.engine.workspace import Workspace
+else:
+    __getattr__ = load_lazily(
+        __name__,
+        {
+            "Event": "trajectory",
+            "RLM": "rlm",
+            "Replay": "replay",
+            "Result": "job",
+            "RunArchive": "run_archive",
+            "RunNode": "run_tree",
+            "RunSummary": "run_tree",
+            "Workspace": "workspace",
+        },
+    )
 
-__all__ = ["RLM", "Event", "Result", "Workspace"]
-
-_HOMES = {
-    "RLM": "rlm_mcp.engine.rlm",
-    "Event": "rlm_mcp.engine.trajectory",
-    "Result": "rlm_mcp.engine.job",
-    "Workspace": "rlm_mcp.engine.workspace",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # The engine imports every room below it: 60 ms that reading a trajectory need not pay.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__all__ = [
+    "RLM",
+    "Event",
+    "Replay",
+    "Result",
+    "RunArchive",
+    "RunNode",
+    "RunSummary",
+    "Workspace",
+]

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import BadRequest, BudgetSpent, did_you_mean
-from rlm_mcp.models.model import Price, TokenUsage
+from rlm_mcp.models import Price, TokenUsage
 from rlm_mcp.plurals import count_noun
 
 if TYPE_CHECKING:

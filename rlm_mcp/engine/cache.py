@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlm_mcp.engine.write_queue import open_store
-from rlm_mcp.models.model import ModelReply, ModelRequest, TokenUsage
+from rlm_mcp.models import ModelReply, ModelRequest, TokenUsage
 
 KEEP_BYTES = 512 << 20
 """Size of the file from which the replies that were not used for longest are dropped."""

@@ -21,8 +21,7 @@ from rlm_mcp.engine.concurrency import Breaker, ConcurrencyLimits
 from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.engine.write_queue import WriteQueue
 from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
-from rlm_mcp.models.model import ChatMessage, Model, ModelReply, ModelRequest, TokenUsage
-from rlm_mcp.models.retry import TELL_WAIT
+from rlm_mcp.models import TELL_WAIT, ChatMessage, Model, ModelReply, ModelRequest, TokenUsage
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.cache import ReplyCache

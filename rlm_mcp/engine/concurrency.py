@@ -21,10 +21,10 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models.retry import BUSY_KINDS, CURRENT_WATCHER, MAX_ATTEMPTS
+from rlm_mcp.models import watch_retries
 
 if TYPE_CHECKING:
-    from rlm_mcp.models.model import Model
+    from rlm_mcp.models import Model
 
 CONTENT_KINDS = frozenset({"too_long", "refused", "truncated"})
 """Failures that say something about one request, nothing about the provider."""
@@ -99,7 +99,7 @@ class ConcurrencyLimit:
             yield
             self._width = min(self._most, self._width + 1 / self._width)
         except ModelError as error:
-            if error.kind in BUSY_KINDS and sent_at >= self._cut_at:
+            if error.asks_to_wait and sent_at >= self._cut_at:
                 self._width = max(1.0, self._width // 2)
                 self._cut_at = time.monotonic()
             raise
@@ -172,20 +172,18 @@ class Breaker:
             self._burst_at[spec] = time.monotonic()
         self._calls[spec] += 1
         sends = SendWatch(self, spec, purpose)
-        token = CURRENT_WATCHER.set(sends)
         try:
-            with lane.use_slot():
+            with watch_retries(sends), lane.use_slot():
                 yield sends
         except ModelError as error:
             if error.kind in CONTENT_KINDS:
                 self._note_success(spec)
-            elif error.kind in BUSY_KINDS:
+            elif error.asks_to_wait:
                 self._last_failed = True
             else:
                 self._count_failures(max(1, error.attempts) - sends.counted, error)
             raise
         finally:
-            CURRENT_WATCHER.reset(token)
             sends.end_flight()
             self._calls[spec] -= 1
             self._gate.wake_all()
@@ -214,7 +212,7 @@ class Breaker:
 
     def _pause_s(self, spec: str) -> float:
         """Return 0 where a call may go now, else how long to wait for news."""
-        probes = 1 if self._last_failed else max(1, min(PROBES, 2 * self.limit // MAX_ATTEMPTS))
+        probes = 1 if self._last_failed else max(1, min(PROBES, self.limit // 2))
         if self.reason or self._calls[spec] < probes:
             return 0.0
         if self._last_failed or spec not in self._quickest_any:

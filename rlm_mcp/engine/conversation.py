@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from rlm_mcp.engine.render import first_lines, truncate_middle
 from rlm_mcp.errors import BudgetSpent, ModelError
-from rlm_mcp.models import token_estimate
-from rlm_mcp.models.model import ChatMessage, Model, ModelRequest
+from rlm_mcp.models import ChatMessage, Model, ModelRequest
+from rlm_mcp.tokens import TOKENS_PER_MESSAGE, reserve_tokens
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.calls import Account, ModelCalls
@@ -46,10 +46,7 @@ class ConversationTurn:
     def count_tokens(self) -> None:
         """Count the tokens anew."""
         texts = (self.reply, self.shown, self.note)
-        self.tokens = (
-            sum(token_estimate.estimate_tokens(text) for text in texts)
-            + 2 * token_estimate.TOKENS_PER_MESSAGE
-        )
+        self.tokens = sum(reserve_tokens(text) for text in texts) + 2 * TOKENS_PER_MESSAGE
 
 
 class Conversation:
@@ -77,9 +74,7 @@ class Conversation:
     def token_count(self) -> int:
         """Return the tokens of the next request: an estimate that is not too low."""
         head = (self._system, self._first, self._first_note, self._digest_text())
-        return sum(map(token_estimate.estimate_tokens, head)) + sum(
-            turn.tokens for turn in self._turns
-        )
+        return sum(map(reserve_tokens, head)) + sum(turn.tokens for turn in self._turns)
 
     @property
     def is_full(self) -> bool:
@@ -128,7 +123,7 @@ class Conversation:
         parts = (
             [f"<summary_so_far>\n{self._digest_text()}\n</summary_so_far>"] if self._folded else []
         )
-        left = most_tokens - sum(map(token_estimate.estimate_tokens, parts))
+        left = most_tokens - sum(map(reserve_tokens, parts))
         count = 0
         for turn in self._turns[: self.foldable_turns]:
             self._shorten_turn(turn)
@@ -136,7 +131,7 @@ class Conversation:
                 f"<turn>\n{turn.reply}\n<output kept_as={turn.handle!r}>\n{turn.glimpse}\n"
                 "</output>\n</turn>"
             )
-            left -= token_estimate.estimate_tokens(text)
+            left -= reserve_tokens(text)
             if left < 0:
                 break
             parts.append(text)
@@ -161,10 +156,7 @@ class Conversation:
             self._summary, self._lines = f"{summary.strip()}\n(their cells: {before})", []
             return
         many = DIGEST_LINES
-        while (
-            many > 1
-            and token_estimate.estimate_tokens("\n".join(lines[-many:])) > self.limit_tokens // 8
-        ):
+        while many > 1 and reserve_tokens("\n".join(lines[-many:])) > self.limit_tokens // 8:
             many //= 2
         if len(lines) > many:
             older = self._keep("\n".join(lines[:-many]))

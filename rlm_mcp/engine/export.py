@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rlm_mcp.engine.run_tree import RunNode, walk_runs
-from rlm_mcp.viewer import page
+from rlm_mcp.viewer import draw_page
 
 _ROOT = ("purpose", "model", "seconds", "cached", "cost_usd", "usage")
 
@@ -66,7 +66,7 @@ def _sub_call(call: dict[str, Any]) -> dict[str, Any]:
 
 def run_page(node: RunNode) -> str:
     """Return the run as one HTML page that needs no network."""
-    return page.run_page(tree_json(node))
+    return draw_page(tree_json(node))
 
 
 def tree_json(node: RunNode) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rlm_mcp.config import private_folder
+from rlm_mcp.documents import BytesDocument, cut_window, ref_text
 from rlm_mcp.errors import BadRequest, Unavailable
 from rlm_mcp.refs import Ref, TurnSpan
-from rlm_mcp.variable import window
 
 if TYPE_CHECKING:
-    from rlm_mcp.variable.protocol import ContextPassage
+    from rlm_mcp.variable import ContextPassage
 
 HandleKind = Literal["text", "refs", "answers"]
 
@@ -117,11 +117,11 @@ class Handles:
     def full_text(self, ref: Ref | str) -> str:
         """Return the whole text of a handle, or of a span of it."""
         ref = Ref(ref) if isinstance(ref, str) else ref
-        return window.ref_text(_checked_ref(ref), self._as_document(ref))
+        return ref_text(_checked_ref(ref), self._as_document(ref))
 
     def peek(self, ref: Ref, limit: int = 80) -> ContextPassage:
         """Return at most `limit` lines from the start of `ref`."""
-        return window.cut_window(_checked_ref(ref), self._as_document(ref), limit)
+        return cut_window(_checked_ref(ref), self._as_document(ref), limit)
 
     def text_file(self, name: str) -> Path:
         """Return a file that holds the text of a handle."""
@@ -141,8 +141,8 @@ class Handles:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder = None
 
-    def _as_document(self, ref: Ref) -> window.BytesDocument:
-        return window.BytesDocument(
+    def _as_document(self, ref: Ref) -> BytesDocument:
+        return BytesDocument(
             self.get_result(ref.variable).full_text().encode("utf-8", "surrogatepass")
         )
 

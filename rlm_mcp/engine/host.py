@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.engine import host_arguments, redaction, render
 from rlm_mcp.engine import json_schema as schemas
 from rlm_mcp.engine import sub_calls as asking
@@ -22,18 +23,18 @@ from rlm_mcp.engine.repl import PendingWork, make_attachment
 from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
 from rlm_mcp.marks import mark_label
-from rlm_mcp.models import token_estimate
-from rlm_mcp.models.model import TokenUsage
+from rlm_mcp.methods import to_wire
+from rlm_mcp.models import TokenUsage
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import BindingAnswer
 from rlm_mcp.tool_table import HOST_CALLS
-from rlm_mcp.variable.protocol import Query, Variable, to_wire
+from rlm_mcp.variable import Variable
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.handles import Handles
     from rlm_mcp.engine.ref_reader import RefReader
     from rlm_mcp.engine.services import Services
-    from rlm_mcp.models.model import Model, Price
+    from rlm_mcp.models import Model, Price
 
 
 MAX_SHEET_CHARS = 20_000_000
@@ -82,7 +83,7 @@ def answer_sheet(asks: Sequence[SubCall], got: Sequence[Answer | FailedCall]) ->
 
 def prompt_cost(price: Price | None, ask: SubCall) -> WorstCase:
     """Return the least that a call can cost: its prompt read, nothing written."""
-    tokens = token_estimate.estimate_request(ask.request)
+    tokens = ask.request.estimate_tokens()
     usd = None if price is None else to_nano(price.cost_usd(TokenUsage(cache_read=tokens)))
     return WorstCase(usd, tokens, 0)
 

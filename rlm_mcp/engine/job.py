@@ -12,8 +12,8 @@ from rlm_mcp.marks import mark_label, mark_quoted
 if TYPE_CHECKING:
     from rlm_mcp.engine.evidence import Evidence
     from rlm_mcp.engine.route import Mode
-    from rlm_mcp.models.model import Model, TokenUsage
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.models import Model, TokenUsage
+    from rlm_mcp.variable import Variable
 
 Status = Literal["complete", "partial", "forced", "failed"]
 

@@ -20,9 +20,9 @@ from rlm_mcp.engine import render
 from rlm_mcp.engine.budget import NOTHING_KEPT, worst_case
 from rlm_mcp.engine.conversation import Compaction, Conversation
 from rlm_mcp.errors import BudgetSpent, ModelError, SandboxError
-from rlm_mcp.models import token_estimate
-from rlm_mcp.models.retry import TELL_WAIT
+from rlm_mcp.models import TELL_WAIT
 from rlm_mcp.plurals import count_noun
+from rlm_mcp.tokens import reserve_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rlm_mcp.engine.host import HostScope
     from rlm_mcp.engine.job import RunJob
     from rlm_mcp.engine.repl import CellStep, Repl
-    from rlm_mcp.models.model import ModelReply
+    from rlm_mcp.models import ModelReply
     from rlm_mcp.sandbox import SandboxOutcome
 
 ROOT_MAX_TOKENS = 8_192
@@ -211,7 +211,7 @@ class RootLoop:
 
     async def _keep_answer(self, reply: str) -> None:
         """Keep one reply back while a cell runs that may ask sub-models."""
-        grown = token_estimate.estimate_tokens(reply) + SHOWN_TOKENS
+        grown = reserve_tokens(reply) + SHOWN_TOKENS
         known = await self._request_tokens() + grown
         self._scope.account.budget.reserve = worst_case(
             self._job.root.price, known, self._answer_tokens()

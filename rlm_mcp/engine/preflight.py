@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from rlm_mcp.engine.ref_reader import PART_TOKENS
 from rlm_mcp.engine.sub_calls import SUB_MAX_TOKENS
 from rlm_mcp.errors import BadRequest, BudgetSpent, ModelError
-from rlm_mcp.models.model import Model, Price, TokenUsage
+from rlm_mcp.models import Model, Price, TokenUsage
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.budget import Allowance
     from rlm_mcp.engine.job import RunJob
     from rlm_mcp.engine.route import Route
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 
 NEEDED_LIMITS = ("calls", "seconds", "input_tokens", "output_tokens")

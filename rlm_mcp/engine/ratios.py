@@ -11,13 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rlm_mcp.corpus.code import tokens
 from rlm_mcp.engine.spending import utc_today
 from rlm_mcp.engine.write_queue import open_store
-from rlm_mcp.models.token_estimate import TOKENS_PER_MESSAGE
+from rlm_mcp.tokens import BYTES_PER_TOKEN, MAX_RATIO, MIN_RATIO, TOKENS_PER_MESSAGE
 
 if TYPE_CHECKING:
-    from rlm_mcp.models.model import ModelReply, ModelRequest
+    from rlm_mcp.models import ModelReply, ModelRequest
 
 LEAST_BYTES = 4_096
 """Size of a part from which its tokens are worth learning from."""
@@ -59,11 +58,11 @@ class TokenRatios:
         seen = bytes_per_token(part, request, reply)
         if seen is None:
             return
-        seed, day = tokens.BYTES_PER_TOKEN[part.kind], utc_today()
+        seed, day = BYTES_PER_TOKEN[part.kind], utc_today()
         self.db.execute(
             "INSERT OR IGNORE INTO ratio VALUES (?, ?, ?, ?)", (part.kind, seed, seed, day)
         )
-        bounds = {"least": tokens.MIN_RATIO, "most": tokens.MAX_RATIO}
+        bounds = {"least": MIN_RATIO, "most": MAX_RATIO}
         steps = {"weight": WEIGHT, "step": STEP, "slack": SLACK}
         self.db.execute(_LEARN, {"kind": part.kind, "seen": seen, "day": day, **bounds, **steps})
 
@@ -80,14 +79,12 @@ def bytes_per_token(part: Bulk, request: ModelRequest, reply: ModelReply) -> flo
     counted = reply.prompt_tokens
     texts = [request.system, *(message.text for message in request.messages)]
     rest = sum(len(text.encode("utf-8", "replace")) for text in texts) - part.size_bytes
-    if counted is None or part.kind not in tokens.BYTES_PER_TOKEN:
+    if counted is None or part.kind not in BYTES_PER_TOKEN:
         return None
     if part.size_bytes < LEAST_BYTES or rest > MOST_REST * part.size_bytes:
         return None
-    counted -= round(rest / tokens.BYTES_PER_TOKEN["prose"]) + TOKENS_PER_MESSAGE * len(
-        request.messages
-    )
+    counted -= round(rest / BYTES_PER_TOKEN["prose"]) + TOKENS_PER_MESSAGE * len(request.messages)
     # A count that no tokenizer gives is a mistake or a lie, and no measurement.
-    if not tokens.MIN_RATIO / 2 <= part.size_bytes / max(counted, 1) <= tokens.MAX_RATIO * 2:
+    if not MIN_RATIO / 2 <= part.size_bytes / max(counted, 1) <= MAX_RATIO * 2:
         return None
     return part.size_bytes / counted

@@ -16,7 +16,7 @@ from rlm_mcp.redact import redact, redact_lines, window
 from rlm_mcp.refs import LineSpan, Ref, parse_ref
 
 if TYPE_CHECKING:
-    from rlm_mcp.variable.protocol import ContextHit
+    from rlm_mcp.variable import ContextHit
 
 NEAR = 200
 """Lines between two hits up to which their document is read once for both."""

@@ -10,24 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from rlm_mcp.corpus.code.tokens import actual_kind, kind_of_path
+from rlm_mcp.corpus.code import kind_of_path
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.engine import redaction
 from rlm_mcp.engine.handles import Handles, missing_handle
 from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
+from rlm_mcp.methods import call_checked, to_wire
 from rlm_mcp.redact import window
 from rlm_mcp.refs import Ref, parse_ref, rev_as_path
+from rlm_mcp.tokens import actual_kind
 from rlm_mcp.tool_table import DEFAULT_NAMES
-from rlm_mcp.variable import arguments
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.variable import (
     ChangingVariable,
     ContextChunk,
     ContextHit,
     ContextPassage,
     HitPage,
     Outline,
-    Query,
     Variable,
-    to_wire,
 )
 
 PART_TOKENS = 8_000
@@ -180,7 +180,7 @@ class RefReader:
                 f"{name} ({variable.kind}) has no method {method!r}."
                 f"{did_you_mean(method, known)} It has: {', '.join(known)}."
             )
-        return arguments.call_checked(f"{name}.{method}", known[method], args, kwargs)
+        return call_checked(f"{name}.{method}", known[method], args, kwargs)
 
     def expand_lists(self, refs: Sequence[str]) -> tuple[str, ...]:
         """Return refs with the lists behind handles opened up."""

@@ -19,7 +19,7 @@ from rlm_mcp.plurals import count_noun
 
 if TYPE_CHECKING:
     from rlm_mcp.sandbox import SandboxOutcome
-    from rlm_mcp.variable.protocol import Description
+    from rlm_mcp.variable import Description
 
 SHOWN_CHARS = 8_000
 """Characters of a cell's output that a root model sees."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rlm_mcp.engine.render import describe_text
 from rlm_mcp.errors import BadRequest, Cancelled, SandboxError
+from rlm_mcp.methods import help_entries
 from rlm_mcp.sandbox import (
     LONG_ANSWER_NAME,
     AfterCell,
@@ -27,10 +28,9 @@ from rlm_mcp.sandbox import (
     SandboxOutcome,
 )
 from rlm_mcp.tool_table import BATCHED_NAMES, TOOL_ROWS
-from rlm_mcp.variable import arguments as manual
 
 if TYPE_CHECKING:
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 
 def cell_tools(given: Mapping[str, str], *, sub_calls: bool, agent: bool = False) -> dict[str, str]:
@@ -300,5 +300,5 @@ def make_attachment(variable: Variable) -> Attachment:
         kind=variable.kind,
         describe=describe_text(variable.describe()),
         source=(source.fd, source.spans, source.generation),
-        methods=manual.help_entries(variable.methods),
+        methods=help_entries(variable.methods),
     )

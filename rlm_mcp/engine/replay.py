@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.errors import BadRequest, BudgetSpent, ModelError, RlmError
-from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
+from rlm_mcp.models import ModelReply, ModelRequest, Price, TokenUsage
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.trajectory import Event

@@ -22,7 +22,7 @@ from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.job import Result
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 Context = str | Path | Sequence[str | Path] | None
 

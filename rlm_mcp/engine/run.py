@@ -28,12 +28,12 @@ from rlm_mcp.engine.trajectory import MAX_WHOLE_CHARS, Recorder, text_digest
 from rlm_mcp.errors import BadRequest, BudgetSpent, RlmError
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.sandbox import SandboxLimits
-from rlm_mcp.variable.protocol import Variable
+from rlm_mcp.variable import Variable
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.replay import RecordedRun
     from rlm_mcp.engine.services import Services
-    from rlm_mcp.variable.protocol import Description, Variable
+    from rlm_mcp.variable import Description, Variable
 
 
 NAMED_REFS = 20

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rlm_mcp.engine.ref_reader import ContextCatalog, TextFactory
     from rlm_mcp.engine.repl import Repl
     from rlm_mcp.engine.trajectory import Listener
-    from rlm_mcp.models.model import Model
+    from rlm_mcp.models import Model
 
 REPLS_PER_DEPTH = 16
 """Runs of one depth that may have an environment at a time. A run waits only for deeper ones, so

@@ -17,7 +17,7 @@ from rlm_mcp import __version__
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
-    from rlm_mcp.variable.protocol import Description
+    from rlm_mcp.variable import Description
 
 STATE_VERSION = 1
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rlm_mcp import redact
 from rlm_mcp.engine.calls import SubCall
 from rlm_mcp.engine.ratios import Bulk
-from rlm_mcp.models.model import ChatMessage, ModelRequest
+from rlm_mcp.models import ChatMessage, ModelRequest
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.ref_reader import RefReader

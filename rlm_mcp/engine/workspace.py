@@ -18,9 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import config, redact, sdk, toolbox
-from rlm_mcp.contexts import inline_text
-from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.corpus.code import tokens
+from rlm_mcp.contexts import Catalog, open_texts
 from rlm_mcp.engine import render, route, state_files, telemetry, trajectory
 from rlm_mcp.engine import repl as cells
 from rlm_mcp.engine.budget import Allowance, Budget
@@ -41,11 +39,12 @@ from rlm_mcp.engine.trajectory import Event, Recorder, new_run_id
 from rlm_mcp.errors import BadRequest, RlmError, SandboxError, did_you_mean
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import SandboxLimits, SandboxOutcome
+from rlm_mcp.tokens import set_ratios
 from rlm_mcp.tool_table import TOOL_ROWS
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 
 MAX_FINISHED = 200
@@ -207,7 +206,7 @@ class Workspace:
             listener for listener in (on_event, telemetry.span_listener()) if listener
         )
         ratios = TokenRatios(self.state_folder / "ratios.sqlite")
-        tokens.set_ratios(ratios.in_use())
+        set_ratios(ratios.in_use())
         self._calls = ModelCalls(
             ReplyCache(self.state_folder / "answers.sqlite"),
             DailySpend(self.state_folder / "spend.sqlite", settings.max_usd_day),
@@ -217,7 +216,7 @@ class Workspace:
         self.services = Services(
             settings=settings,
             contexts=self.catalog,
-            open_texts=inline_text.open_texts,
+            open_texts=open_texts,
             calls=self._calls,
             handles=self.handles,
             tools=tools,
@@ -441,7 +440,7 @@ class Workspace:
         account = Account(Budget(allowance), Breaker(allowance.errors), self._record_event)
         scope = HostScope(
             services=self.services,
-            reader=RefReader(self.catalog, [self.handles], {}, inline_text.open_texts),
+            reader=RefReader(self.catalog, [self.handles], {}, open_texts),
             handles=self.handles,
             account=account,
             models=lambda: self.services.model_pair("", ""),

@@ -112,8 +112,21 @@ def fetch_clone(source: str, confine: Confine, settings: Settings) -> Path:
     return folder
 
 
-def open_clone(folder: Path) -> GitRepository:
-    """Return the repository of a clone."""
+def open_clone(
+    source: str, confine: Confine, settings: Settings, *, fetch: bool
+) -> GitRepository | None:
+    """Return the repository of an up-to-date clone, or None where the source is no URL.
+
+    Raises Denied unless the network may be used, and what `fetch_clone` raises.
+    """
+    if not is_url(source):
+        return None
+    if not fetch:
+        raise Denied(
+            "Code reaches no network; a URL is opened by the tool open_context alone, and its "
+            "context is then used by name."
+        )
+    folder = fetch_clone(source, confine, settings)
     return GitRepository(folder / ".git", folder, folder)
 
 

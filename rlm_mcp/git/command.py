@@ -20,11 +20,13 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from rlm_mcp.errors import BadRequest, Unavailable
+from rlm_mcp.errors import BadRequest, TimedOut, Unavailable
 from rlm_mcp.programs import find_program, search_path
 
 PATCH_FLAGS = ("--no-ext-diff", "--no-textconv", "--no-color", "-O/dev/null", "--full-index")
 """Flags of every command that prints a patch."""
+RENAME_FLAGS = ("-M", "-l2000")
+"""Flags that have git look for renames, whatever the repository's configuration says."""
 
 _SAFE_CONFIG = (
     "safe.directory=*", "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.pager=cat",
@@ -75,10 +77,6 @@ MAX_OUTPUT_BYTES = 256 << 20
 _READ_BYTES = 1 << 20
 
 
-class GitTimeout(Unavailable):
-    """git took longer than it was given."""
-
-
 def run_git(
     arguments: Sequence[str],
     folder: Path,
@@ -91,7 +89,7 @@ def run_git(
 ) -> bytes:
     """Return what git prints, run in `folder`; the other arguments are those of `stream`.
 
-    Raises Unavailable where it fails or prints more than `limit_bytes`, Slow where it takes
+    Raises Unavailable where it fails or prints more than `limit_bytes`, TimedOut where it takes
     too long.
     """
     with stream_git(arguments, folder, stdin, timeout_s, ok=ok, alone=alone) as out:
@@ -147,7 +145,7 @@ def stream_git(
         said = errors.error_text()
     if finished and code not in ok:
         if expired:
-            raise GitTimeout(
+            raise TimedOut(
                 f"git {_subcommand_of(arguments)} took more than {timeout_s:.0f} s and was stopped."
             )
         raise Unavailable(f"git {_subcommand_of(arguments)} failed: {_first_error(said, code)}.")

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import IO, ClassVar, TypedDict
 
 from rlm_mcp.confine import is_denied
 from rlm_mcp.errors import BadRequest, Denied
@@ -20,8 +20,6 @@ from rlm_mcp.git.command import PATCH_FLAGS, GitCommand
 
 COMMIT_FORMAT = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%B%x00%x1f"
 """The format of a commit: what `parse` reads, up to the last NUL."""
-SHORT_ID_DIGITS = 12
-"""Hexadecimal digits of a commit in a ref."""
 MAX_MESSAGE_CHARS = 64 << 10
 MAX_COMMIT_FILES = 500
 """Files of a commit above which it says nothing about what belongs together."""
@@ -41,6 +39,12 @@ class Commit:
     date: str
     message: str
     path: str = ""
+    SHORT_ID_DIGITS: ClassVar[int] = 12
+    """Hexadecimal digits of a commit in a ref."""
+
+    @property
+    def short_id(self) -> str:
+        return self.commit[: self.SHORT_ID_DIGITS]
 
     @property
     def subject(self) -> str:
@@ -88,11 +92,6 @@ class TreeEntry:
     kind: str
     blob: str
     size: int
-
-
-def log_commits(git: GitCommand, rev: str, limit: int = 0) -> list[Commit]:
-    """Return commits from `rev` (an id), newest first."""
-    return list(stream_commits(git, [rev], limit))
 
 
 def stream_commits(git: GitCommand, revs: Sequence[str], limit: int = 0) -> Iterator[Commit]:
@@ -157,7 +156,7 @@ def count_authors(name: str, found: Sequence[Commit]) -> list[CommitAuthor]:
             commits=len(own),
             first=min(commit.date for commit in own)[:10],
             last=max(commit.date for commit in own)[:10],
-            ref=f"{name}:{own[0].commit[:SHORT_ID_DIGITS]}",
+            ref=f"{name}:{own[0].short_id}",
         )
         for own in most
     ]

@@ -1,11 +1,13 @@
-"""Read a date as people write it: 2026, 2026-03, 2026-03-14, yesterday, 2 weeks ago."""
+"""Read dates as people write them (2026-03, yesterday, 2 weeks ago), and pick commits by them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.git.commits import Commit
 
 _ISO = re.compile(r"\d{4}(?:-\d\d(?:-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d)?)?)?)?)?\Z")
 _AGO = re.compile(r"(\d{1,4}) ?(minute|hour|day|week|month|year)s?(?: ago)?\Z")
@@ -41,3 +43,20 @@ def parse_date(text: str) -> str:
             return "0001"
         return f"{then:%Y-%m-%d}" if _UNIT_DAYS[match[2]] >= 1 else f"{then:%Y-%m-%dT%H:%M}"
     raise BadRequest(f"{text!r} is no date; write 2026-03-14, yesterday or 2 weeks ago.")
+
+
+def filter_commits(
+    found: Sequence[Commit], author: str = "", since: str = "", until: str = ""
+) -> list[Commit]:
+    """Return the commits of an author (a part of the name or the address) within a time.
+
+    Raises BadRequest for what is no date.
+    """
+    since, until = parse_date(since), parse_date(until)
+    return [
+        commit
+        for commit in found
+        if author.lower() in f"{commit.author} {commit.email}".lower()
+        and (not since or commit.date[: len(since)] >= since)
+        and (not until or commit.date[: len(until)] <= until)
+    ]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypedDict
 from rlm_mcp.config import private_file
 from rlm_mcp.confine import is_denied
 from rlm_mcp.errors import RlmError
-from rlm_mcp.git.renames import RENAME_FLAGS
+from rlm_mcp.git.command import RENAME_FLAGS
 
 if TYPE_CHECKING:
     from rlm_mcp.git.command import GitCommand

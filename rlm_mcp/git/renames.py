@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rlm_mcp.confine import is_denied
 from rlm_mcp.git import commits
+from rlm_mcp.git.command import RENAME_FLAGS
 
 if TYPE_CHECKING:
     from rlm_mcp.git.command import GitCommand
     from rlm_mcp.git.commits import Commit
 
-RENAME_FLAGS = ("-M", "-l2000")
-"""Flags that have git look for renames, whatever the repository's configuration says."""
 _HEAD = re.compile(rb"\x1e([0-9a-f]{40,64})")
 
 
@@ -55,11 +54,6 @@ def step_commits(git: GitCommand, steps: Sequence[RenameStep]) -> list[Commit]:
     paths = dict(steps)
     found = commits.commits_by_id(git, [step.commit for step in steps])
     return [replace(commit, path=paths[commit.commit]) for commit in found]
-
-
-def past_names(steps: Sequence[RenameStep], path: str) -> list[str]:
-    """Return all names that a file had, its present one first."""
-    return list(dict.fromkeys([path, *(step.path for step in steps)]))
 
 
 def _parse_steps(out: bytes) -> Iterator[tuple[str, str | None]]:

@@ -2,8 +2,7 @@
 
 `find_repository` reads a few small files and starts no program. A repository outside the roots is
 used only where it names the folder itself (a linked worktree, a submodule), so that a `.git` file
-from elsewhere cannot point at someone's private repository. `discover_paths` asks git instead, for
-folders that are known to lie under the roots.
+from elsewhere cannot point at someone's private repository.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
-from rlm_mcp.git import alternates, command
+from rlm_mcp.git import alternates
 from rlm_mcp.git.command import GitCommand
+from rlm_mcp.git.history_log import GitHistory
 from rlm_mcp.git.references import read_references
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class GitRepository:
     @property
     def git(self) -> GitCommand:
         return GitCommand(self.git_dir, self.top, self.folder)
+
+    @property
+    def history(self) -> GitHistory:
+        return GitHistory(self.git)
 
     @property
     def prefix(self) -> str:
@@ -196,76 +200,3 @@ def _names_worktree(git_dir: Path, top: Path) -> bool:
         return Path(os.path.realpath(git_dir / back)) == top / ".git"
     tree = GitCommand(git_dir, None, git_dir).text_or_empty("config", "--local", "core.worktree")
     return bool(tree) and Path(os.path.realpath(git_dir / tree)) == top
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryPaths:
-    """Where git says that a repository lies. `top` is None for a bare one."""
-
-    top: Path | None
-    git_dir: Path
-    common_dir: Path
-
-    @property
-    def command_folder(self) -> Path:
-        """Where git commands run."""
-        return self.git_dir if self.top is None else self.top
-
-
-def discover_paths(folder: Path) -> RepositoryPaths | None:
-    """Return where the repository lies that `folder` belongs to, or None.
-
-    Raises Denied for a `.git` file that points at a repository which does not point back: it
-    would show the objects of another project under this one's name.
-    """
-    if not folder.is_dir():
-        return None
-    try:
-        out = command.run_git(
-            ["rev-parse", "--is-bare-repository", "--absolute-git-dir", "--git-common-dir"], folder
-        )
-    except Unavailable as error:
-        if "not a git repository" in str(error):
-            return None
-        raise
-    bare, git_dir, common = out.decode("utf-8", "surrogateescape").splitlines()
-    directory = Path(git_dir)
-    common_dir = Path(os.path.normpath(folder / common))
-    if bare == "true":
-        return RepositoryPaths(None, directory, common_dir)
-    try:
-        shown = command.run_git(["rev-parse", "--show-toplevel"], folder)
-    except Unavailable:
-        return RepositoryPaths(None, directory, common_dir)
-    top = Path(shown.decode("utf-8", "surrogateescape").rstrip("\n"))
-    _check_link(top, directory)
-    return RepositoryPaths(top, directory, common_dir)
-
-
-def _check_link(top: Path, git_dir: Path) -> None:
-    """Raise Denied unless `top` is the working tree that its git folder knows."""
-    link = top / ".git"
-    if not os.path.lexists(link):
-        raise Denied(f"{git_dir} names {top} as its working tree, which has no .git of its own.")
-    if link.is_dir() and not link.is_symlink() and link.resolve() == git_dir.resolve():
-        return
-    if link.is_file() and git_dir.resolve().is_relative_to(top.resolve()):
-        return
-    back = git_dir / "gitdir"
-    if back.is_file():
-        text = back.read_text("utf-8", "surrogateescape").strip()
-        if (git_dir / text).resolve() == link.resolve() and not link.is_symlink():
-            return
-    try:
-        tree = command.run_git(
-            ["config", "--file", str(git_dir / "config"), "core.worktree"], git_dir
-        )
-    except Unavailable:
-        tree = b""
-    text = tree.decode("utf-8", "surrogateescape").strip()
-    if link.is_file() and text and (git_dir / text).resolve() == top.resolve():
-        return
-    raise Denied(
-        f"{link} points at the repository {git_dir}, which does not know this working tree; "
-        "run git worktree repair there if it was moved."
-    )

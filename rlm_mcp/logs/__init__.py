@@ -1,4 +1,7 @@
-"""Log files as a context variable: `open(paths, name, settings)`, and how they are found."""
+"""Log files as one context variable, whatever their formats, in order of time; rotated ones too.
+
+`open_logs` opens them; the other names say which files are logs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from rlm_mcp.config import Settings, cache_dir
 from rlm_mcp.logs.detect import is_log_file, is_log_name, logs_by_name, logs_in_folder
 
 if TYPE_CHECKING:
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.variable import Variable
 
 __all__ = ["is_log_file", "is_log_name", "logs_by_name", "logs_in_folder", "open_logs"]
 

@@ -24,14 +24,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rlm_mcp.config import private_folder
 from rlm_mcp.confine import Confine
-from rlm_mcp.corpus.search import globs
-from rlm_mcp.corpus.store.line_file import LineFile
-from rlm_mcp.corpus.store.safe_files import UTF16_SNIFF_BYTES, utf16_encoding
+from rlm_mcp.corpus.search import select_paths
+from rlm_mcp.corpus.store import LineFile
+from rlm_mcp.documents import decode_utf8
+from rlm_mcp.encodings import UTF16_SNIFF_BYTES, utf16_encoding
 from rlm_mcp.errors import BadRequest, RlmError, Unavailable, did_you_mean
 from rlm_mcp.logs import log_time
 from rlm_mcp.refs import LineSpan, Ref
-from rlm_mcp.variable import window
-from rlm_mcp.variable.protocol import ContextHit
+from rlm_mcp.variable import ContextHit
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
@@ -324,7 +324,7 @@ class OpenLogs:
         if not scope.path or scope.path == "/":
             return files
         names = [file.name for file in files]
-        wanted = {scope.path} if scope.path in names else set(globs.select_paths(names, scope.path))
+        wanted = {scope.path} if scope.path in names else set(select_paths(names, scope.path))
         if not wanted:
             hint = did_you_mean(scope.path, names)
             raise BadRequest(f"{self.name} has no log {scope.path!r}.{hint}")
@@ -332,7 +332,7 @@ class OpenLogs:
 
     def line_hit(self, file: LogFile, at: int) -> ContextHit:
         """Return the line that starts at a byte of a file, with its ref."""
-        text = window.decode_utf8(file.line_file.line_at(at, 4096)).rstrip("\r")
+        text = decode_utf8(file.line_file.line_at(at, 4096)).rstrip("\r")
         line = file.line_file.line_number(at)
         ref = str(Ref(self.name, file.name, "", LineSpan(line, line)))
         return ContextHit(ref, file.name, line, text[:HIT_CHARS], cut=len(text) > HIT_CHARS)

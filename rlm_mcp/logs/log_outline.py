@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rlm_mcp.corpus.code import tokens, words
-from rlm_mcp.corpus.search import large_file
+from rlm_mcp.corpus.code import split_question
+from rlm_mcp.corpus.search import compile_line_pattern, scan_file
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
 from rlm_mcp.logs import templates as mining
@@ -22,7 +22,8 @@ from rlm_mcp.logs.questions import (
     time_limit_note,
 )
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
-from rlm_mcp.variable.protocol import ContextChunk, ContextHit, Outline, OutlineItem
+from rlm_mcp.tokens import bounded_parts, estimate_tokens, token_bytes
+from rlm_mcp.variable import ContextChunk, ContextHit, Outline, OutlineItem
 
 if TYPE_CHECKING:
     from rlm_mcp.logs.log_files import LogFile, OpenLogs
@@ -95,8 +96,8 @@ class LogShape:
             raise BadRequest(f"Logs are chunked by {known}, not by {by!r}.")
         if isinstance(scope.span, CharSpan):
             raise BadRequest(f"{scope}: logs are chunked whole, or some lines of one.")
-        size = max(1, int(limit * tokens.token_bytes("logs")))
-        return tokens.bounded_parts(self._cut_files(scope, by, size))
+        size = max(1, int(limit * token_bytes("logs")))
+        return bounded_parts(self._cut_files(scope, by, size))
 
     def _cut_files(self, scope: Ref, by: str, size: int) -> Iterator[ContextChunk]:
         for file in self._opened.files_in_scope(scope):
@@ -113,18 +114,16 @@ class LogShape:
 
     def search(self, question: str, scope: Ref, limit: int) -> list[ContextHit]:
         """Return the lines that hold most of a question's words, worse levels first."""
-        asked = words.split_question(question)
+        asked = split_question(question)
         if not asked:
             return []
         some = "|".join(literal_pattern(term.text) for term in asked)
-        gated = large_file.compile_line_pattern(some, ignore_case=True)
+        gated = compile_line_pattern(some, ignore_case=True)
         deadline = time.monotonic() + QUERY_LIMIT_S
         best: list[tuple[float, int, int]] = []
         files = self._opened.files_in_scope(scope)
         for number, file in enumerate(files):
-            found = large_file.scan_file(
-                file.line_file, gated, 0, file.line_file.size, 20_000, 0, deadline
-            )
+            found = scan_file(file.line_file, gated, 0, file.line_file.size, 20_000, 0, deadline)
             for offset in found.starts:
                 line = file.line_file.line_at(offset, 2_000)
                 text = line.decode("utf-8", "replace").lower()
@@ -171,7 +170,7 @@ class LogShape:
         ref = str(Ref(self._opened.name, file.name, "", LineSpan(first, last)))
         when = self._asked.line_time(file, start)
         title = f"{when} {file.name}".strip()
-        return ContextChunk(ref, tokens.estimate_tokens(stop - start, "logs"), title)
+        return ContextChunk(ref, estimate_tokens(stop - start, "logs"), title)
 
 
 def _time_border(file: LogFile, start: int, stop: int, end: int, step: int) -> int:

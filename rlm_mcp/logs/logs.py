@@ -15,16 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm_mcp.corpus.code import tokens
-from rlm_mcp.corpus.search import large_file
+from rlm_mcp.corpus.search import MAX_WHOLE_LINE, Query, compile_line_pattern, scan_file
+from rlm_mcp.documents import IssuedRefs, cut_window, decode_utf8, ref_text, shown_text
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
 from rlm_mcp.logs.log_files import HIT_CHARS, LogFile, OpenLogs
 from rlm_mcp.logs.log_outline import LogShape
 from rlm_mcp.logs.questions import LogQueries
+from rlm_mcp.methods import Method, ResultList
 from rlm_mcp.refs import LineSpan, Ref
-from rlm_mcp.variable import window
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.tokens import estimate_tokens
+from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
     ContextPassage,
@@ -32,13 +33,8 @@ from rlm_mcp.variable.protocol import (
     HitPage,
     Kind,
     MappedText,
-    Method,
     Outline,
-    Query,
-    ResultList,
-    hit_list,
 )
-from rlm_mcp.variable.stale_refs import IssuedRefs
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
@@ -152,7 +148,7 @@ class Logs:
             kind=self.kind,
             source=", ".join(os.fspath(path) for path in self._opened.paths[:5]),
             size_bytes=size,
-            tokens=tokens.estimate_tokens(size, "logs"),
+            tokens=estimate_tokens(size, "logs"),
             documents=len(self.files),
             freshness="checked on each call",
             ref_example=str(Ref(self.name, first, "", LineSpan(1, 40))),
@@ -187,9 +183,7 @@ class Logs:
             note = "A listing, not text, oldest log first."
             return ContextPassage(str(ref), "\n".join(lines[:limit]), None, len(lines), "", note)
         at = Ref(self.name, files[0].name, "", ref.span)
-        return self._cited.peek_checked(
-            at, lambda: window.cut_window(at, LogDocument(files[0]), limit)
-        )
+        return self._cited.peek_checked(at, lambda: cut_window(at, LogDocument(files[0]), limit))
 
     def stale_note(self, ref: Ref) -> str:
         """Return what has become of lines that a ref was given for; nothing where they stand."""
@@ -199,14 +193,14 @@ class Logs:
         files = self._opened.files_in_scope(ref)
         if len(files) == 1:
             named = Ref(self.name, files[0].name, "", ref.span)
-            return window.ref_text(named, LogDocument(files[0]))
+            return ref_text(named, LogDocument(files[0]))
         size = sum(file.line_file.size for file in files)
         if size > MAX_TEXT_BYTES:
             raise BadRequest(f"{ref} is larger than {MAX_TEXT_BYTES:,} bytes; chunk it first.")
-        return "".join(window.shown(LogDocument(file).full_bytes()) for file in files)
+        return "".join(shown_text(LogDocument(file).full_bytes()) for file in files)
 
     def grep(self, query: Query, scope: Ref) -> HitPage:
-        gated = large_file.compile_line_pattern(
+        gated = compile_line_pattern(
             query.pattern,
             ignore_case=query.ignore_case,
             unicode=query.unicode,
@@ -222,7 +216,7 @@ class Logs:
         for file in self._opened.files_in_scope(scope):
             start, end = _byte_range(file, scope)
             room = query.limit - len(hits)
-            scan = large_file.scan_file(
+            scan = scan_file(
                 file.line_file, gated, start, end, room, max(0, skip - total), deadline
             )
             total += scan.total
@@ -249,7 +243,7 @@ class Logs:
     ) -> ResultList[ContextHit]:
         """grep(pattern, path="", limit=100, ignore_case=False) -> matching lines"""
         query = Query(pattern, limit=limit, ignore_case=ignore_case).fit_page()
-        return hit_list(self.grep(query, Ref(self.name, path)))
+        return self.grep(query, Ref(self.name, path)).hit_list()
 
     def cell_search(self, query: str, k: int = 10) -> list[ContextHit]:
         """search(query, k=10) -> the lines that hold most of a question's words"""
@@ -271,7 +265,7 @@ class Logs:
         match = search(raw)
         start = match.start() if match is not None else 0  # type: ignore[attr-defined]
         place = len(raw[:start].decode("utf-8", "replace"))
-        text = window.decode_utf8(raw)
+        text = decode_utf8(raw)
         begin = max(0, min(place - HIT_CHARS // 3, len(text) - HIT_CHARS))
         line = file.line_file.line_number(at)
         around = self._context_lines(file, line, query)
@@ -286,7 +280,7 @@ class Logs:
             return (), ()
         first = max(1, line - query.before)
         lines = [
-            window.decode_utf8(raw)[:HIT_CHARS]
+            decode_utf8(raw)[:HIT_CHARS]
             for raw in file.line_file.line_bytes(first, line + query.after)
         ]
         return tuple(lines[: line - first]), tuple(lines[line - first + 1 :])
@@ -328,7 +322,7 @@ def _limit_note(whole: bool, parted: int) -> str:
         )
     if parted:
         notes.append(
-            f"Lines of more than {large_file.MAX_WHOLE_LINE >> 20} MB ({parted}) were "
+            f"Lines of more than {MAX_WHOLE_LINE >> 20} MB ({parted}) were "
             "looked at in parts; a "
             "match across their border may be missed."
         )

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from rlm_mcp.corpus.search import large_file
+from rlm_mcp.corpus.search import compile_line_pattern, scan_file
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
 from rlm_mcp.logs import templates as mining
@@ -20,7 +20,7 @@ from rlm_mcp.refs import LineSpan, Ref
 
 if TYPE_CHECKING:
     from rlm_mcp.logs.log_files import LogFile, OpenLogs
-    from rlm_mcp.variable.protocol import Method
+    from rlm_mcp.methods import Method
 
 
 MAX_RECORD_BYTES = 65_536
@@ -119,7 +119,7 @@ class LogQueries:
     ) -> LogRow:  # fmt: skip
         """select(level="", since="", until="", pattern="", path="", limit=50) -> records"""
         wanted = log_time.levels_from(level) if level else frozenset()
-        gated = large_file.compile_line_pattern(pattern) if pattern else None
+        gated = compile_line_pattern(pattern) if pattern else None
         total = 0
         levelled = False
         kept: list[tuple[LogFile, int, bytes]] = []
@@ -244,15 +244,13 @@ class LogQueries:
 
     def follow(self, id: str, limit: int = 100) -> LogRow:
         """follow("req-123", limit=100) -> every line with an id over all logs, by time"""
-        gated = large_file.compile_line_pattern(id, literal=True)
+        gated = compile_line_pattern(id, literal=True)
         deadline = time.monotonic() + QUERY_LIMIT_S
         found: list[tuple[float, int, LogFile, int]] = []
         total = 0
         whole = True
         for number, file in enumerate(self._opened.files):
-            scanned = large_file.scan_file(
-                file.line_file, gated, 0, file.line_file.size, 10_000, 0, deadline
-            )
+            scanned = scan_file(file.line_file, gated, 0, file.line_file.size, 10_000, 0, deadline)
             total += scanned.total
             whole = whole and scanned.whole
             for offset in scanned.starts:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models import prices, token_estimate
+from rlm_mcp.models import prices
 from rlm_mcp.models.http_errors import (
     checked_usage,
     failure_kind,
@@ -27,6 +27,7 @@ from rlm_mcp.models.http_errors import (
 )
 from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest, Price, TokenUsage
 from rlm_mcp.models.retry import Retry
+from rlm_mcp.tokens import TOKENS_PER_MESSAGE, reserve_tokens
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -99,7 +100,7 @@ class Anthropic:
         known = self._known_count(request)
         if known is not None:
             return known
-        guess = token_estimate.estimate_request(request)
+        guess = request.estimate_tokens()
         if guess <= COUNT_OVER_TOKENS:
             return guess
         body = self._request_body(request)
@@ -201,7 +202,7 @@ class Anthropic:
         ):
             if digest in self._counts:
                 return self._counts[digest] + rest
-            rest += token_estimate.estimate_tokens(message.text) + token_estimate.TOKENS_PER_MESSAGE
+            rest += reserve_tokens(message.text) + TOKENS_PER_MESSAGE
         return None
 
 

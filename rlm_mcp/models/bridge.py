@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models import prices, token_estimate
+from rlm_mcp.models import prices
 from rlm_mcp.models.http_errors import (
     checked_usage,
     failure_kind,
@@ -25,6 +25,7 @@ from rlm_mcp.models.http_errors import (
 )
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 from rlm_mcp.models.retry import Retry
+from rlm_mcp.tokens import reserve_tokens
 
 URL_VARIABLE = "RLM_MCP_BRIDGE_URL"
 TOKEN_VARIABLE = "RLM_MCP_BRIDGE_TOKEN"
@@ -73,7 +74,7 @@ class Bridge:
 
     async def count_tokens(self, request: ModelRequest) -> int:
         """Return the input tokens of `request`, estimated."""
-        return token_estimate.estimate_request(request)
+        return request.estimate_tokens()
 
     async def close(self) -> None:
         """Hold nothing between calls, so release nothing."""
@@ -91,9 +92,7 @@ class Bridge:
             )
         model = str(said.get("model") or self.model)
         if not (used := said.get("usage")):
-            usage = TokenUsage(
-                token_estimate.estimate_request(request), token_estimate.estimate_tokens(text)
-            )
+            usage = TokenUsage(request.estimate_tokens(), reserve_tokens(text))
             return ModelReply(text, usage, model, None, stop)
         usage = checked_usage(
             PROVIDER_NAME, lambda: TokenUsage(**{name: int(used[name]) for name in used})

@@ -26,7 +26,7 @@ from weakref import WeakKeyDictionary
 
 from rlm_mcp import config
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models import prices, token_estimate
+from rlm_mcp.models import prices
 from rlm_mcp.models.http_errors import (
     checked_cost_usd,
     checked_usage,
@@ -112,7 +112,7 @@ class ClaudeCli:
 
     async def count_tokens(self, request: ModelRequest) -> int:
         """Return the input tokens of `request`, estimated."""
-        return token_estimate.estimate_request(request) + OWN_TOKENS
+        return request.estimate_tokens() + OWN_TOKENS
 
     async def close(self) -> None:
         """Hold nothing between calls, so release nothing."""

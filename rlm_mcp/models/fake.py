@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp.errors import BadRequest, ModelError
-from rlm_mcp.models import token_estimate
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
+from rlm_mcp.tokens import reserve_tokens
 
 ScriptedOutcome = str | ModelReply | ModelError
 """One scripted outcome: a text, a whole reply, or a failure to raise."""
@@ -92,7 +92,7 @@ class Fake:
 
     async def count_tokens(self, request: ModelRequest) -> int:
         """Return the input tokens of `request`, estimated from its texts."""
-        return token_estimate.estimate_request(request)
+        return request.estimate_tokens()
 
     async def close(self) -> None:
         """Hold nothing, so release nothing."""
@@ -116,9 +116,7 @@ class Fake:
         return self.replies[self._used - 1]
 
     def _make_reply(self, text: str, request: ModelRequest) -> ModelReply:
-        usage = self.usage or TokenUsage(
-            token_estimate.estimate_request(request), token_estimate.estimate_tokens(text)
-        )
+        usage = self.usage or TokenUsage(request.estimate_tokens(), reserve_tokens(text))
         cost = 0.0 if self.price is None else self.price.cost_usd(usage)
         return ModelReply(text, usage, self.spec, cost)
 
@@ -183,9 +181,5 @@ def _parse_outcome(step: Any, spec: str) -> ScriptedOutcome:
     text, stop = step["text"], step.get("stop", "end")
     if stop not in _STOPS:
         raise ValueError(f"unknown stop {stop!r}")
-    usage = (
-        TokenUsage(**step["usage"])
-        if "usage" in step
-        else TokenUsage(0, token_estimate.estimate_tokens(text))
-    )
+    usage = TokenUsage(**step["usage"]) if "usage" in step else TokenUsage(0, reserve_tokens(text))
     return ModelReply(text, usage, spec, float(step.get("cost_usd", 0.0)), stop)

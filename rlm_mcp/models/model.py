@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from rlm_mcp.tokens import TOKENS_PER_MESSAGE, reserve_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
@@ -33,6 +35,11 @@ class ModelRequest:
     purpose: Literal["root", "sub"] = "sub"
     patience_s: float | None = None
     """How long it may take with all waiting for the provider's limit; None: as `timeout_s`."""
+
+    def estimate_tokens(self) -> int:
+        """Return an input size that is not too low for ordinary text, where nobody counted it."""
+        texts = [self.system, *(message.text for message in self.messages)]
+        return sum(reserve_tokens(text) + TOKENS_PER_MESSAGE for text in texts)
 
 
 @dataclass(frozen=True, slots=True)

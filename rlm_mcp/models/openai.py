@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 from rlm_mcp.errors import ModelError
-from rlm_mcp.models import prices, token_estimate
+from rlm_mcp.models import prices
 from rlm_mcp.models.http_errors import (
     checked_usage,
     failure_kind,
@@ -26,6 +26,7 @@ from rlm_mcp.models.http_errors import (
 )
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
 from rlm_mcp.models.retry import Retry
+from rlm_mcp.tokens import reserve_tokens
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -84,7 +85,7 @@ class OpenAI:
 
     async def count_tokens(self, request: ModelRequest) -> int:
         """Return the input tokens of `request`, estimated: the protocol does not count."""
-        return token_estimate.estimate_request(request)
+        return request.estimate_tokens()
 
     async def close(self) -> None:
         """Close the connections to this server that this event loop's calls share."""
@@ -153,9 +154,7 @@ class OpenAI:
             raise unreadable_reply(self.url, "its content is no text")
         stop = _STOP_REASONS.get(str(reason).lower(), "end")
         if used is None or getattr(used, "completion_tokens", None) is None:
-            usage = TokenUsage(
-                token_estimate.estimate_request(request), token_estimate.estimate_tokens(text)
-            )
+            usage = TokenUsage(request.estimate_tokens(), reserve_tokens(text))
             return ModelReply(text, usage, self.model, None, stop)
         usage = checked_usage(self.url, lambda: _parse_usage(used))
         cost = prices.request_cost_usd(self.model, usage)

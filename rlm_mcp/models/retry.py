@@ -15,7 +15,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
@@ -35,9 +36,6 @@ FIRST_WAIT_S = 0.5
 MAX_WAIT_S = 60.0
 """The longest wait that is chosen here; a provider may ask for a longer one."""
 
-BUSY_KINDS = frozenset({"rate", "overloaded"})
-"""Failures of a provider that lives and asks to wait."""
-
 
 class RetryWatcher(Protocol):
     """Who looks after the sends of one call."""
@@ -56,6 +54,16 @@ CURRENT_WATCHER: ContextVar[RetryWatcher | None] = ContextVar("watch", default=N
 
 TELL_WAIT: ContextVar[Callable[[str], None] | None] = ContextVar("tell", default=None)
 """Who is told, in a sentence, that a provider's limit is waited for."""
+
+
+@contextmanager
+def watch_retries(watcher: RetryWatcher) -> Iterator[None]:
+    """Have `watcher` look after the sends of a call that is made while the context lasts."""
+    token = CURRENT_WATCHER.set(watcher)
+    try:
+        yield
+    finally:
+        CURRENT_WATCHER.reset(token)
 
 
 @dataclass
@@ -113,7 +121,7 @@ class Retry:
                     unsent = error.attempts == 0
                     sent -= unsent
                     error.attempts = sent
-                    if error.kind in BUSY_KINDS and error.retryable:
+                    if error.asks_to_wait and error.retryable:
                         self._note_limit(error, probe)
                         continue
                     tries += 1

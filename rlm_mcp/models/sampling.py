@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlm_mcp.errors import ModelError, RlmError
-from rlm_mcp.models import token_estimate
 from rlm_mcp.models.http_errors import safe_excerpt
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
+from rlm_mcp.tokens import reserve_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +105,12 @@ class Sampling:
                 "allow it, or use another model.",
                 kind="refused",
             ) from error
-        usage = TokenUsage(
-            token_estimate.estimate_request(request), token_estimate.estimate_tokens(said.text)
-        )
+        usage = TokenUsage(request.estimate_tokens(), reserve_tokens(said.text))
         return ModelReply(said.text, usage, said.model, None, said.stop)
 
     async def count_tokens(self, request: ModelRequest) -> int:
         """Return the input tokens of `request`, estimated."""
-        return token_estimate.estimate_request(request)
+        return request.estimate_tokens()
 
     async def close(self) -> None:
         """Hold nothing between calls, so release nothing."""

@@ -19,7 +19,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from rlm_mcp.errors import ModelError
 
 if TYPE_CHECKING:
-    from rlm_mcp.models.model import ModelRequest
+    from rlm_mcp.models import ModelRequest
 
 
 @contextlib.contextmanager
@@ -28,9 +28,9 @@ def lend_sampling(context: Context[Any, Any] | None) -> Iterator[None]:
     if context is None or not offers_sampling(context):
         yield
         return
-    from rlm_mcp.models import sampling  # 20 ms that most clients never need
+    from rlm_mcp.models import SampledReply, lend_client
 
-    async def sample_client(request: ModelRequest) -> sampling.SampledReply:
+    async def sample_client(request: ModelRequest) -> SampledReply:
         messages = [
             SamplingMessage(role=turn.role, content=TextContent(type="text", text=turn.text))
             for turn in request.messages
@@ -49,10 +49,10 @@ def lend_sampling(context: Context[Any, Any] | None) -> Iterator[None]:
             raise ModelError("The client's model gave no text.", kind="malformed")
         text, model = got.content.text, got.model
         if got.stop_reason == "maxTokens":
-            return sampling.SampledReply(text, model, "max_tokens")
-        return sampling.SampledReply(text, model)
+            return SampledReply(text, model, "max_tokens")
+        return SampledReply(text, model)
 
-    with sampling.lend_client(sample_client):
+    with lend_client(sample_client):
         yield
 
 

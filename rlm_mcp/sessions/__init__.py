@@ -1,4 +1,7 @@
-"""Sessions of coding agents as context variables. Importing this costs nothing."""
+"""Sessions of coding agents as context variables: found, read whatever agent wrote them, indexed.
+
+Importing this costs nothing: what a name needs is imported when it is first used.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.lazy_door import load_lazily
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
     from rlm_mcp.sessions.hooks import SessionPrefetcher
-    from rlm_mcp.variable.protocol import Variable
+    from rlm_mcp.sessions.locate import list_sessions
+    from rlm_mcp.variable import Variable
+else:
+    __getattr__ = load_lazily(__name__, {"SessionPrefetcher": "hooks", "list_sessions": "locate"})
 
 __all__ = [
+    "SessionPrefetcher",
     "is_transcript",
+    "list_sessions",
     "note_current",
     "open_session",
     "session_prefetcher",

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rlm_mcp.corpus.code.tokens import bounded_parts, estimate_tokens
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import LineSpan, Ref
 from rlm_mcp.sessions import activity
@@ -23,7 +22,8 @@ from rlm_mcp.sessions.build import count_skipped, interleaving_note
 from rlm_mcp.sessions.readers.sqlite_file import LOG_SKIPPED_NOTE
 from rlm_mcp.sessions.sentences import meaning_words
 from rlm_mcp.sessions.view import TranscriptPlace, TranscriptView, block_turn_rows
-from rlm_mcp.variable.protocol import ContextChunk, Outline, OutlineItem
+from rlm_mcp.tokens import bounded_parts, estimate_tokens
+from rlm_mcp.variable import ContextChunk, Outline, OutlineItem
 
 if TYPE_CHECKING:
     from rlm_mcp.sessions.activity import ShellCommand

@@ -73,7 +73,7 @@ def _candidate_sets(sentence: str) -> Collection[int]:
 
 @cache
 def _phrase_sieve() -> Callable[[bytes], Sequence[int]]:
-    from rlm_mcp.corpus.search.prefilter import compile_prefilter
+    from rlm_mcp.corpus.search import compile_prefilter
 
     return compile_prefilter([phrases.parts for phrases in _ALL_SETS])
 

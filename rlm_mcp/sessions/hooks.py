@@ -17,10 +17,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rlm_mcp.corpus.code.tokens import estimate_tokens
 from rlm_mcp.sessions import activity, audit, brief
 from rlm_mcp.sessions import audit as claims
 from rlm_mcp.sessions.locate import short_id
+from rlm_mcp.tokens import estimate_tokens
 
 if TYPE_CHECKING:
     from rlm_mcp.sessions.session import Session

@@ -27,9 +27,7 @@ from rlm_mcp.sessions.schema import LIVE, ChildTranscript, MessagePiece, Transcr
 from rlm_mcp.sessions.writer import RowWriter, block_digest
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.corpus import Corpus
-    from rlm_mcp.corpus.store.packed_text import TextWriter
-    from rlm_mcp.corpus.store.span_source import DocumentSpan
+    from rlm_mcp.corpus.store import Corpus, DocumentSpan, TextWriter
     from rlm_mcp.sessions.readers.reader import TranscriptReader
 
 
@@ -49,7 +47,7 @@ def recut_runs(db: sqlite3.Connection, size: int, changed: int) -> Sequence[Docu
     `changed` is where the first block lies whose turn changed its branch; those from there on are
     cut anew.
     """
-    from rlm_mcp.corpus.store.span_source import DocumentSpan
+    from rlm_mcp.corpus.store import DocumentSpan
 
     start = min(size, changed)
     batches = [tuple(row) for row in db.execute(_BATCHES, (start,))]
@@ -157,9 +155,7 @@ class TranscriptIndex:
         return self._refresh_once()
 
     def _refresh_once(self) -> bool:
-        from rlm_mcp.corpus.store.cache_folder import CorpusStore
-        from rlm_mcp.corpus.store.corpus import Corpus
-        from rlm_mcp.corpus.store.span_source import SpanSource
+        from rlm_mcp.corpus.store import open_spans
 
         with self.lock:
             stamps = self._file_stamps()
@@ -170,8 +166,7 @@ class TranscriptIndex:
             ):
                 return False
             if self._corpus is None:
-                store = CorpusStore.for_source(config.cache_dir(), "session", self.id)
-                self._corpus = Corpus(store, SpanSource(self))
+                self._corpus = open_spans(self, "session", self.id, cache=config.cache_dir())
                 changed = True
             else:
                 changed = self._corpus.refresh()

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 from rlm_mcp import config
 from rlm_mcp.config import private_folder
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.methods import ResultList
 from rlm_mcp.sessions.schema import BRANCHES
 from rlm_mcp.sessions.view import TranscriptView, block_turn_rows
-from rlm_mcp.variable.protocol import ResultList
 
 
 def save_mirror(view: TranscriptView) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from rlm_mcp.corpus.store.process_limits import limit_memory
+from rlm_mcp.process_limits import limit_memory
 from rlm_mcp.programs import module_command
 from rlm_mcp.sessions.schema import (
     MessagePiece,

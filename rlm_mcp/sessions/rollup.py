@@ -24,7 +24,7 @@ from rlm_mcp.sessions.brief import chunk_session
 from rlm_mcp.sessions.view import TranscriptPlace, TranscriptView
 
 if TYPE_CHECKING:
-    from rlm_mcp.variable.protocol import ContextChunk
+    from rlm_mcp.variable import ContextChunk
 
 LEAF_TOKENS = 8_000
 MERGE_FAN = 8

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.sessions.schema import ABANDONED, LIVE, SUPERSEDED, BlockType, Origin, Role, ToolKind
 from rlm_mcp.sessions.view import TranscriptPlace, TranscriptView, is_head
-from rlm_mcp.variable.protocol import ContextHit, HitPage, Query
+from rlm_mcp.variable import ContextHit, HitPage
 
 BRANCHES_BY_NAME: Mapping[str, Sequence[int]] = {
     "live": (LIVE,),
@@ -98,7 +99,7 @@ def grep_blocks(
     """Return the matching lines of some places, with the exact total."""
     if keep is not None or any(place.turn is not None for place in places):
         return _grep_filtered(view, query, places, branches, keep)
-    from rlm_mcp.corpus.search.grep import grep_corpus
+    from rlm_mcp.corpus.search import grep_corpus
 
     found = grep_corpus(view.index.corpus, query, _run_paths(view, "text", places, branches))
     heads = grep_corpus(
@@ -129,7 +130,7 @@ def occurs_in(
     view: TranscriptView, pattern: str, places: Sequence[TranscriptPlace], keep: RowFilter
 ) -> bool:
     """Say whether a pattern matches in a block that `keep` lets pass; the first one is enough."""
-    from rlm_mcp.corpus.search.grep import grep_corpus
+    from rlm_mcp.corpus.search import grep_corpus
 
     paths = _run_paths(view, "text", places, (LIVE,))
     query = Query(pattern, limit=20)
@@ -151,7 +152,7 @@ def _grep_filtered(
     keep: RowFilter | None,
 ) -> HitPage:
     """Search by looking at every match: the blocks that count cannot be told by their place."""
-    from rlm_mcp.corpus.search.grep import grep_corpus
+    from rlm_mcp.corpus.search import grep_corpus
 
     inside = {(p.thread.doc, p.turn, p.block) for p in places}
     paths = _run_paths(view, "text", places, branches)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rlm_mcp.corpus.code.tokens import estimate_tokens
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.methods import Method, ResultList, help_entries, to_wire
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.redact import redact
 from rlm_mcp.refs import Ref, parse_ref
@@ -31,8 +32,8 @@ from rlm_mcp.sessions.locate import is_behind, list_sessions, locate_session, sh
 from rlm_mcp.sessions.readers.sqlite_file import LOG_SKIPPED_NOTE
 from rlm_mcp.sessions.schema import BRANCHES
 from rlm_mcp.sessions.view import TranscriptPlace, TranscriptView, block_turn_rows
-from rlm_mcp.variable import arguments
-from rlm_mcp.variable.protocol import (
+from rlm_mcp.tokens import estimate_tokens
+from rlm_mcp.variable import (
     ContextChunk,
     ContextHit,
     ContextPassage,
@@ -40,11 +41,7 @@ from rlm_mcp.variable.protocol import (
     HitPage,
     Kind,
     MappedText,
-    Method,
     Outline,
-    Query,
-    ResultList,
-    to_wire,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +104,7 @@ class SessionMethods:
 
     def help(self) -> Iterator[str]:
         """Yield how each call is made, and its purpose."""
-        yield from arguments.help_entries(self.table()).values()
+        yield from help_entries(self.table()).values()
 
     def sessions(
         self, project: str = "", agent: str = "", since: str = "", q: str = "", limit: int = 50

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.errors import BadRequest, Denied, did_you_mean
+from rlm_mcp.methods import to_wire
 from rlm_mcp.refs import TurnSpan as BlockSpan
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.sessions import activity, audit, facts
 from rlm_mcp.sessions.schema import FileOp, TurnBlock
 from rlm_mcp.sessions.view import TranscriptView, block_turn_rows
-from rlm_mcp.variable.protocol import to_wire
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings

@@ -18,7 +18,7 @@ from rlm_mcp.errors import BadRequest, did_you_mean
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.refs import CharSpan, LineSpan, Ref, TurnSpan
 from rlm_mcp.sessions.schema import BRANCHES, HEAD_MARK, LIVE
-from rlm_mcp.variable.protocol import ContextPassage
+from rlm_mcp.variable import ContextPassage
 
 if TYPE_CHECKING:
     from rlm_mcp.sessions.index import TranscriptIndex

@@ -20,7 +20,7 @@ from rlm_mcp.sessions.schema import HEAD_MARK, MessagePiece, TranscriptEvent, Tu
 from rlm_mcp.sessions.turn_tree import native_number
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.packed_text import TextWriter
+    from rlm_mcp.corpus.store import TextWriter
 
 
 TableRow = list[Any]

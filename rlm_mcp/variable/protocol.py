@@ -6,36 +6,17 @@ long: callers run them off the event loop. Every result holds refs that `read` o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from rlm_mcp.corpus.search.query import Query
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.methods import Method, ResultList
 
 if TYPE_CHECKING:
+    from rlm_mcp.corpus.search import Query
     from rlm_mcp.refs import Ref
 
-__all__ = [
-    "ChangingVariable",
-    "ContextChunk",
-    "ContextHit",
-    "ContextPassage",
-    "Description",
-    "HitPage",
-    "Kind",
-    "MappedText",
-    "Method",
-    "Outline",
-    "OutlineItem",
-    "Query",
-    "ResultList",
-    "Variable",
-    "hit_list",
-    "to_wire",
-]
-
-T = TypeVar("T")
 Kind = Literal["repo", "history", "text", "session", "logs"]
 
 
@@ -95,27 +76,14 @@ class HitPage:
     note: str = ""
     per_folder: Mapping[str, int] = field(default_factory=dict)
 
+    def hit_list(self) -> ResultList[ContextHit]:
+        """Return the hits as a list that says how many there are in all.
 
-class ResultList(list[T]):
-    """What a method found, cut at its limit: `total` counts all that there is.
-
-    `exact` is False where the total is a lower bound; `note` says why. In a cell it is a list with
-    the same three attributes.
-    """
-
-    def __init__(
-        self, items: Iterable[T] = (), total: int = 0, exact: bool = True, note: str = ""
-    ) -> None:
-        super().__init__(items)
-        self.total = max(total, len(self))
-        self.exact, self.note = exact, note
-
-    @classmethod
-    def truncate_to(
-        cls, items: Sequence[T], limit: int, exact: bool = True, note: str = ""
-    ) -> ResultList[T]:
-        """Return the first `limit` of all the items."""
-        return cls(items[: max(0, limit)], len(items), exact, note)
+        Raises Unavailable where there are none because something cut the search short.
+        """
+        if not self.exact and not self.hits and self.note:
+            raise Unavailable(self.note)
+        return ResultList(self.hits, self.total, self.exact, self.note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +146,6 @@ class MappedText:
     """Rises with every change; a worker that holds an older one is given the new one."""
 
 
-Method = Callable[..., Any]
-"""A call that cells may make: plain JSON arguments in, JSON or one of the above out."""
-
-
 class Variable(Protocol):
     """A named large input.
 
@@ -237,30 +201,3 @@ class ChangingVariable(Protocol):
     def stale_note(self, ref: Ref) -> str:
         """Return what has become of lines that a ref was given for; nothing where they stand."""
         ...
-
-
-def hit_list(found: HitPage) -> ResultList[ContextHit]:
-    """Return the hits of an answer as a list that says how many there are in all.
-
-    Raises Unavailable where there are none because something cut the search short.
-    """
-    if not found.exact and not found.hits and found.note:
-        raise Unavailable(found.note)
-    return ResultList(found.hits, found.total, found.exact, found.note)
-
-
-def to_wire(value: Any) -> Any:
-    """Return `value` as JSON types: dataclasses as objects, tuples as arrays.
-
-    A Listed is an object with the keys `listed`, `total`, `exact` and `note`.
-    """
-    if isinstance(value, ResultList):
-        items = [to_wire(item) for item in value]
-        return {"listed": items, "total": value.total, "exact": value.exact, "note": value.note}
-    if hasattr(value, "__dataclass_fields__"):
-        return to_wire(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): to_wire(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_wire(item) for item in value]
-    return value

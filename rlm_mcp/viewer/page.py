@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 
-def run_page(run: dict[str, Any]) -> str:
+def draw_page(run: dict[str, Any]) -> str:
     """Return the page for a run tree (see `engine.export.as_json`)."""
     files = importlib.resources.files("rlm_mcp.viewer")
     script = files.joinpath("page.js").read_text("utf-8")

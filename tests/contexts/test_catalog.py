@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp.contexts.catalog import check_name, derive_name
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest, Denied, RlmError, Unavailable
-from rlm_mcp.variable import arguments
-from rlm_mcp.variable.protocol import Query
 from tests.project import OpenProject, Work
 
 Make = Callable[..., OpenProject]
@@ -46,8 +46,8 @@ def test_names_come_from_sources_and_do_not_collide(folder: Path, catalog_of: Ma
     "source", ["r7.txt", "context", "list.txt", "class.py", "42.txt", "...", "é.txt", "repo", "-"]
 )
 def test_a_derived_name_is_always_usable(source: str) -> None:
-    name = arguments.derive_name(source, {"list_context"})
-    arguments.check_name(name)
+    name = derive_name(source, {"list_context"})
+    check_name(name)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_derived_name_is_always_usable(source: str) -> None:
     ],
 )
 def test_a_name_keeps_the_numbers_of_a_revision(source: str, name: str) -> None:
-    assert arguments.derive_name(source, set()) == name
+    assert derive_name(source, set()) == name
 
 
 def test_a_name_can_be_chosen_once(folder: Path, catalog_of: Make) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_mcp.corpus.code import tokens
 from rlm_mcp.refs import CharSpan, parse_ref
+from rlm_mcp.tokens import estimate_tokens
 from tests.project import OpenProject, Work
 
 Make = Callable[..., OpenProject]
@@ -60,7 +60,7 @@ def test_the_tokens_of_other_scripts_are_told_by_their_bytes(work: Work, catalog
     catalog = catalog_of(work.path)
     sizes = [len(catalog.full_text(f"repo:{name}").encode()) for name in ("rules.md", "kana.py")]
     said = catalog.describe("repo").tokens
-    assert said == sum(tokens.estimate_tokens(size, "other") for size in sizes) - 1
+    assert said == sum(estimate_tokens(size, "other") for size in sizes) - 1
     parts = catalog.chunk("repo", tokens=100_000)
     assert abs(sum(part.tokens for part in parts) - said) < 3
     assert catalog.describe("history").tokens < 400

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest, Denied, RlmError
 from rlm_mcp.git import patches
-from rlm_mcp.variable.protocol import Query
 from tests.project import OpenProject, Work
 
 Make = Callable[..., OpenProject]

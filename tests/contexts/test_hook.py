@@ -13,11 +13,12 @@ import pytest
 from rlm_mcp import sessions
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest, Denied
 from rlm_mcp.sessions import hooks
 from rlm_mcp.sessions.hooks import SessionPrefetcher
 from rlm_mcp.sessions.session import Session
-from rlm_mcp.variable.protocol import Query, Variable
+from rlm_mcp.variable import Variable
 from tests.project import OpenProject
 
 RULE = "Never write to the vendor folder, not even in tests."

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from rlm_mcp.contexts import large_files
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.variable.protocol import Query
 from tests.project import OpenProject, Work
 
 Make = Callable[..., OpenProject]

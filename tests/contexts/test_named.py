@@ -11,7 +11,8 @@ import pytest
 from rlm_mcp.cli.main import run_command
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts.catalog import Catalog
-from rlm_mcp.variable.protocol import Query, to_wire
+from rlm_mcp.corpus.search import Query
+from rlm_mcp.methods import to_wire
 from tests.project import OpenProject
 
 NEEDLE = "# The spare key of the observatory hangs behind the barometer.\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest, Denied
 from rlm_mcp.refs import parse_ref
-from rlm_mcp.variable.protocol import Query
 from tests.project import ENV, OpenProject, Work, within_a_second
 
 Make = Callable[..., OpenProject]

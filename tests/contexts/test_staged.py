@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest, Denied
 from rlm_mcp.refs import parse_ref
-from rlm_mcp.variable.protocol import Query
 from tests.project import OpenProject, Work
 
 Make = Callable[..., OpenProject]

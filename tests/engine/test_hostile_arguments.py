@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp import tokens
 from rlm_mcp.config import Settings
-from rlm_mcp.corpus.code import tokens
 from rlm_mcp.engine import json_schema
 from rlm_mcp.errors import BadRequest, RlmError
 from tests.engine.conftest import Desks

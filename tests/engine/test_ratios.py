@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from rlm_mcp.corpus.code import tokens
-from rlm_mcp.corpus.code import tokens as kinds
 from rlm_mcp.engine import sub_calls
 from rlm_mcp.engine.ratios import Bulk, TokenRatios
 from rlm_mcp.models.anthropic import Anthropic
 from rlm_mcp.models.model import ChatMessage, ModelReply, ModelRequest, TokenUsage
+from rlm_mcp.tokens import estimate_tokens, set_ratios, token_bytes
 from tests.engine.conftest import Desks, run
 from tests.engine.test_calls import account, calls
 from tests.sim import cache as billing
@@ -65,7 +64,7 @@ SAMPLES = {"code": code, "prose": prose, "json": data, "logs": log, "other": rus
 def measured() -> Iterator[None]:
     """Leave the ratios as they were measured."""
     yield
-    tokens.set_ratios({})
+    set_ratios({})
 
 
 @pytest.fixture
@@ -99,9 +98,9 @@ def test_after_some_replies_an_estimate_is_within_15_percent(
     make: Callable[[random.Random], str] = SAMPLES[kind]
     parts = [sub_calls.PromptPart(f"repo:{n}", make(chance), kind) for n in range(12)]
     learnt = answered(tmp_path, parts, ["What is in it?", "What is not?"])
-    tokens.set_ratios(learnt)
+    set_ratios(learnt)
     unseen = make(chance)
-    assert abs(tokens.estimate_tokens(unseen, kind) / counted(unseen) - 1) < 0.15
+    assert abs(estimate_tokens(unseen, kind) / counted(unseen) - 1) < 0.15
 
 
 def of(request_bytes: int, prompt_tokens: int | None) -> tuple[ModelRequest, ModelReply]:
@@ -184,20 +183,20 @@ def test_parts_are_asked_about_under_their_kind(desk: Desks) -> None:
 def test_a_workspace_estimates_by_what_was_learnt_before(desk: Desks, tmp_path: Path) -> None:
     async def go() -> None:
         async with desk() as d:
-            before = tokens.estimate_tokens(8_000, "code")
+            before = estimate_tokens(8_000, "code")
             ratios = TokenRatios(d.workspace.state_folder / "ratios.sqlite")
             with ratios.db:
                 ratios.db.execute("INSERT INTO ratio VALUES ('code', 3.5, 2.0, '2026-01-01')")
         async with desk() as d:
-            assert (before, tokens.estimate_tokens(8_000, "code")) == (2_287, 4_001)
+            assert (before, estimate_tokens(8_000, "code")) == (2_287, 4_001)
 
     run(go())
 
 
 def test_a_damaged_ratio_stays_in_bounds() -> None:
-    kinds.set_ratios({"code": 1e9, "logs": -3.0, "unheard of": 2.0})
+    set_ratios({"code": 1e9, "logs": -3.0, "unheard of": 2.0})
     assert (
-        tokens.token_bytes("code"),
-        tokens.token_bytes("logs"),
-        tokens.token_bytes("unheard of"),
+        token_bytes("code"),
+        token_bytes("logs"),
+        token_bytes("unheard of"),
     ) == (8, 1.5, 8)

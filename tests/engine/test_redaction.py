@@ -14,10 +14,11 @@ from rlm_mcp import redact
 from rlm_mcp.config import Settings
 from rlm_mcp.contexts import inline_text
 from rlm_mcp.contexts.catalog import Catalog
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.engine import evidence, sub_calls
 from rlm_mcp.engine.redaction import hide_in_answer
 from rlm_mcp.engine.ref_reader import RefReader
-from rlm_mcp.variable.protocol import Query, to_wire
+from rlm_mcp.methods import to_wire
 from tests.redact.synthetic import letters
 
 TOKEN = "ghp_" + letters(36)

@@ -11,7 +11,7 @@ from rlm_mcp.engine.run import Run
 from rlm_mcp.errors import RlmError
 from rlm_mcp.models.fake import Fake
 from rlm_mcp.models.model import ModelRequest
-from rlm_mcp.variable.protocol import Variable
+from rlm_mcp.variable import Variable
 from tests.engine.conftest import Desks, cell, run, scripted
 
 

@@ -17,11 +17,11 @@ import pytest
 
 from rlm_mcp import promptbook, toolbox
 from rlm_mcp.config import Settings
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.engine import Workspace
 from rlm_mcp.errors import RlmError
 from rlm_mcp.git import command
 from rlm_mcp.refs import Ref
-from rlm_mcp.variable.protocol import Query
 from tests.git.traps import COMMANDS, KEY, NESTS, Nest, make_nest, run_carelessly
 from tests.project import OpenProject
 

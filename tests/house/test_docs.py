@@ -31,7 +31,7 @@ OF_OTHERS = {"click.py", "sitecustomize.py"}
 FILE_NAME = re.compile(r"(?<![\w./<*-])([a-z]\w*\.py)\b")
 MODULE = re.compile(r"\brlm_mcp(?:\.\w+)+")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#[^)]*)?\)")
-ARROW = re.compile(r"^    (\w+) --> (.+)$", re.MULTILINE)
+ARROW = re.compile(r"^    ([\w.]+) --> (.+)$", re.MULTILINE)
 
 
 def missing_names(text: str, folder: Path) -> list[str]:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from bench import shape
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlm_mcp"
 
 OPEN_TO_ALL = {
-    "errors", "config", "refs", "plurals", "marks", "confine", "programs", "tool_table",
-}  # fmt: skip
+    "config",
+    "confine",
+    "encodings",
+    "errors",
+    "lazy_door",
+    "marks",
+    "methods",
+    "plurals",
+    "process_limits",
+    "programs",
+    "refs",
+    "tokens",
+    "tool_table",
+}
 ROOMS: dict[str, set[str]] = {
     "cli": {
         "server",
@@ -29,7 +45,16 @@ ROOMS: dict[str, set[str]] = {
         "variable",
     },
     "server": {"toolbox", "promptbook", "trust", "engine", "reply", "redact", "models", "variable"},
-    "clients": {"models", "sandbox", "contexts", "corpus", "git", "toolbox", "promptbook", "trust"},
+    "clients": {
+        "models",
+        "sandbox",
+        "contexts",
+        "corpus.store",
+        "git",
+        "toolbox",
+        "promptbook",
+        "trust",
+    },
     "toolbox": {"trust"},
     "promptbook": {"trust"},
     "trust": set(),
@@ -38,8 +63,10 @@ ROOMS: dict[str, set[str]] = {
         "models",
         "sandbox",
         "contexts",
+        "documents",
         "variable",
-        "corpus",
+        "corpus.code",
+        "corpus.search",
         "redact",
         "sdk",
         "viewer",
@@ -50,19 +77,46 @@ ROOMS: dict[str, set[str]] = {
     "models": {"redact", "sdk"},
     "sandbox": {"sdk"},
     "sdk": set(),
-    "contexts": {"sessions", "logs", "variable", "corpus", "git", "redact"},
-    "sessions": {"variable", "corpus", "git", "redact"},
-    "logs": {"variable", "corpus", "redact"},
-    "variable": {"corpus", "redact"},
-    "corpus": {"git"},
+    "contexts": {
+        "documents",
+        "sessions",
+        "logs",
+        "variable",
+        "corpus.store",
+        "corpus.search",
+        "corpus.code",
+        "git",
+        "redact",
+    },
+    "sessions": {
+        "documents",
+        "variable",
+        "corpus.store",
+        "corpus.search",
+        "corpus.code",
+        "git",
+        "redact",
+    },
+    "logs": {"documents", "variable", "corpus.store", "corpus.search", "corpus.code", "redact"},
+    "documents": {"variable", "corpus.store", "redact"},
+    "variable": {"corpus.search"},
+    "corpus": set(),
+    "corpus.code": {"corpus.store", "corpus.search"},
+    "corpus.search": {"corpus.store"},
+    "corpus.store": {"git"},
     "git": set(),
     "confine": {"errors"},
-    "redact": {"corpus"},
+    "redact": {"corpus.search"},
     "errors": set(),
+    "lazy_door": set(),
     "plurals": set(),
     "marks": set(),
     "programs": set(),
     "tool_table": set(),
+    "methods": {"errors"},
+    "tokens": set(),
+    "encodings": set(),
+    "process_limits": set(),
     "config": {"errors"},
     "refs": {"errors"},
 }
@@ -126,8 +180,8 @@ def imports(path: Path, module: str) -> Iterator[tuple[str, bool]]:
 
 
 def room(module: str) -> str:
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else ""
+    parts = module.split(".")[1:]
+    return ".".join(parts[:2]) if parts[:1] == ["corpus"] else "".join(parts[:1])
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: str(value)[-40:])
@@ -158,37 +212,11 @@ def test_each_dependency_is_imported_in_one_room(module: str, path: Path) -> Non
             continue
         home = "corpus" if top.startswith("tree_sitter") else DEPENDENCIES.get(top)
         assert home is not None, f"{module} imports {top}, which has no room"
-        assert room(module) == home, f"{module} imports {top}; it lives in {home}"
+        assert room(module).split(".")[0] == home, f"{module} imports {top}; it lives in {home}"
 
 
 def test_no_module_is_in_an_import_cycle() -> None:
-    graph = {
-        name: {target for target, typing in imports(path, name) if not typing}
-        for name, path in modules()
-    }
-    names = set(graph)
-    edges = {
-        name: {
-            target
-            for target in targets & names
-            if target != name and not name.startswith(f"{target}.")
-        }
-        for name, targets in graph.items()
-    }
-    state: dict[str, int] = {}
-
-    def visit(name: str, trail: list[str]) -> None:
-        state[name] = 1
-        for target in sorted(edges[name]):
-            if state.get(target) == 1:
-                raise AssertionError("cycle: " + " -> ".join([*trail, name, target]))
-            if target not in state:
-                visit(target, [*trail, name])
-        state[name] = 2
-
-    for name in sorted(names):
-        if name not in state:
-            visit(name, [])
+    assert shape.longest_chain(shape.read_modules(), lazy=True)
 
 
 def test_product_code_never_imports_the_content_folders() -> None:
@@ -197,30 +225,93 @@ def test_product_code_never_imports_the_content_folders() -> None:
             assert target.split(".")[0] not in {"tools", "prompts", "tests", "bench"}, module
 
 
-DOORS = ("git",)
-"""Rooms of which nothing but the names of the door is imported from outside."""
+DOORS = tuple(
+    sorted({room(module) for module, path in modules() if path.parent != PACKAGE} - {"corpus"})
+)
+"""Rooms that are folders: nothing but the names of the door is imported from outside."""
+LARGEST_DOOR = 12
+PUBLISHED = {"sdk"}
+"""What tools and cells are written against: a published interface, whose size is its own matter.
+
+The sandbox loads it into the worker whole."""
 
 
-@pytest.mark.parametrize("name", DOORS)
-def test_a_room_is_entered_by_its_door(name: str) -> None:
-    door = ast.parse((PACKAGE / name / "__init__.py").read_text("utf-8"))
-    public = {
+def door_names(name: str) -> tuple[ast.Module, list[str]]:
+    door = ast.parse((PACKAGE / name.replace(".", "/") / "__init__.py").read_text("utf-8"))
+    public = [
         item
         for node in ast.walk(door)
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
         for item in ast.literal_eval(node.value)
+    ]
+    return door, public
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_says_what_its_room_is_and_names_few_things(name: str) -> None:
+    door, public = door_names(name)
+    said = ast.get_docstring(door) or ""
+    assert len(said.split()) >= 15, f"the docstring of {name} says too little"
+    assert len(public) > 0
+    assert len(public) <= LARGEST_DOOR or name in PUBLISHED
+    inside = {path.stem for module, path in modules() if module.startswith(f"rlm_mcp.{name}.")}
+    assert not [
+        one for one in public if not hasattr(importlib.import_module(f"rlm_mcp.{name}"), one)
+    ]
+    assert not [
+        one
+        for one in public
+        if one in inside
+        and isinstance(getattr(importlib.import_module(f"rlm_mcp.{name}"), one), ModuleType)
+    ]
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_door_that_loads_lazily_tells_the_type_checker_the_same(name: str) -> None:
+    door, public = door_names(name)
+    typed = shape.door_homes(door, f"rlm_mcp.{name}")
+    loaded = {
+        f"rlm_mcp.{name}.{key}": f"rlm_mcp.{name}.{home}"
+        for node in ast.walk(door)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "load_lazily"
+        for key, home in ast.literal_eval(node.args[1]).items()
     }
-    assert 0 < len(public) <= 12
+    if loaded:
+        assert loaded == typed
+        assert {one.rpartition(".")[2] for one in loaded} <= set(public)
+
+
+@pytest.mark.parametrize("name", sorted(set(DOORS) - PUBLISHED))
+def test_a_room_is_entered_by_its_door(name: str) -> None:
+    _, public = door_names(name)
+    own = f"rlm_mcp.{name}"
     for module, path in modules():
         if room(module) == name:
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == f"rlm_mcp.{name}":
-                assert {alias.name for alias in node.names} <= public, module
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert not [one for one in node.names if f"{one.name}.".startswith(f"{own}.")]
+            if not isinstance(node, ast.ImportFrom):
                 continue
-            named = [node.module] if isinstance(node, ast.ImportFrom) else []
-            named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert not [one for one in named if f"{one}.".startswith(f"rlm_mcp.{name}.")], module
+            assert not f"{node.module}".startswith(f"{own}."), f"{module}: {node.module}"
+            if node.module == own:
+                assert {alias.name for alias in node.names} <= set(public), module
+            for alias in node.names:
+                if f"{node.module}.{alias.name}" == own:
+                    used = attributes_of(tree, alias.asname or alias.name)
+                    assert used <= set(public), f"{module}: {used - set(public)}"
+
+
+def attributes_of(tree: ast.Module, name: str) -> set[str]:
+    """Return what a file uses of a module that it knows by a name."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == name
+    }
 
 
 STARTERS = {"Popen", "run", "call", "check_call", "check_output", "getoutput",

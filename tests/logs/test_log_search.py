@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.corpus.search import large_file
+from rlm_mcp.corpus.search import Query, large_file
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.variable.protocol import Query
 from tests.project import OpenProject
 
 Make = Callable[..., OpenProject]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest, Denied, RlmError
 from rlm_mcp.logs import log_files
-from rlm_mcp.variable.protocol import Query
 from tests.project import OpenProject
 
 Make = Callable[..., OpenProject]

@@ -13,6 +13,7 @@ import pytest
 from rlm_mcp import models
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest, Denied
+from rlm_mcp.models import model_choice
 
 
 @pytest.fixture
@@ -89,24 +90,24 @@ def test_a_host_that_looks_like_loopback_is_none(url: str) -> None:
 
 
 def test_the_configured_model_comes_first() -> None:
-    assert models.default_model(Settings(model="extractive:")).spec == "extractive:"
+    assert model_choice.default_model(Settings(model="extractive:")).spec == "extractive:"
 
 
 def test_a_key_comes_before_the_command_and_the_command_before_extractive(
     bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert models.default_model(Settings()).spec == "extractive:"
+    assert model_choice.default_model(Settings()).spec == "extractive:"
     command(bare, logged_in=False)
-    assert models.default_model(Settings()).spec == "extractive:"
+    assert model_choice.default_model(Settings()).spec == "extractive:"
     command(bare, logged_in=True)
-    assert models.default_model(Settings()).spec == "claude-cli:sonnet"
+    assert model_choice.default_model(Settings()).spec == "claude-cli:sonnet"
     monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
-    assert models.default_model(Settings()).spec == "anthropic:claude-sonnet-5-5"
+    assert model_choice.default_model(Settings()).spec == "anthropic:claude-sonnet-5-5"
 
 
 def test_an_empty_key_is_no_key(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "")
-    assert models.default_model(Settings()).spec == "extractive:"
+    assert model_choice.default_model(Settings()).spec == "extractive:"
 
 
 def test_below_a_sub_call_the_command_is_not_the_default(
@@ -114,7 +115,7 @@ def test_below_a_sub_call_the_command_is_not_the_default(
 ) -> None:
     command(bare, logged_in=True)
     monkeypatch.setenv("RLM_MCP_DEPTH", "1")
-    assert models.default_model(Settings()).spec == "extractive:"
+    assert model_choice.default_model(Settings()).spec == "extractive:"
 
 
 def test_available_says_for_each_provider_whether_it_works_and_why(bare: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from rlm_mcp.methods import to_wire
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.sessions.readers import choose_reader
 from rlm_mcp.sessions.session import Session
-from rlm_mcp.variable.protocol import to_wire
 from tests.sessions.generator.layouts import LAYOUTS
 from tests.sessions.generator.story import tell
 

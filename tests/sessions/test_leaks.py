@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from rlm_mcp.corpus.search import Query
+from rlm_mcp.methods import to_wire
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.sessions import hooks
 from rlm_mcp.sessions.session import Session
-from rlm_mcp.variable.protocol import Query, to_wire
 from tests.sessions.conftest import Record
 
 Write = Callable[..., Path]

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from rlm_mcp.config import Settings
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.corpus.store.watch import Inotify
 from rlm_mcp.errors import Denied, Unavailable
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.sessions import locate
 from rlm_mcp.sessions.schema import TranscriptEvent, TranscriptSource
 from rlm_mcp.sessions.session import Session
-from rlm_mcp.variable.protocol import Query
 from tests.sessions.conftest import SID
 from tests.sessions.generator.layouts import LAYOUTS
 from tests.sessions.generator.story import tell

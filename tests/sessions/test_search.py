@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.sessions.session import Session
-from rlm_mcp.variable.protocol import ContextHit, Query
+from rlm_mcp.variable import ContextHit
 from tests.sessions.generator.layouts import LAYOUTS
 from tests.sessions.generator.story import Story, tell
 

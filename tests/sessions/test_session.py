@@ -11,9 +11,10 @@ import pytest
 
 from rlm_mcp import sessions
 from rlm_mcp.config import Settings
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import parse_ref
-from rlm_mcp.variable.protocol import Query, Variable
+from rlm_mcp.variable import Variable
 
 SID = "73104a6c-2880-482b-a281-f48aa2101b19"
 

@@ -11,9 +11,8 @@ import pytest
 
 from rlm_mcp.config import Settings
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.methods import ResultList, docstring_purpose
 from rlm_mcp.sessions.session import Session
-from rlm_mcp.variable import arguments as manual
-from rlm_mcp.variable.protocol import ResultList
 from tests.sessions.generator.layouts import LAYOUTS
 from tests.sessions.generator.story import tell
 
@@ -42,7 +41,7 @@ def test_the_manual_names_the_keys_of_each_result(session: Session) -> None:
         result = methods[name](*arguments.get(name, ()))
         assert result, name
         first = result if isinstance(result, dict) else result[0]
-        said = re.search(r"\{(.*?)\}", manual.docstring_purpose(methods[name]))
+        said = re.search(r"\{(.*?)\}", docstring_purpose(methods[name]))
         assert said is not None, name
         named = {re.sub(r" .*", "", part.strip()) for part in said[1].split(",")}
         assert named == set(first), name

@@ -13,12 +13,12 @@ import pytest
 
 from rlm_mcp import sessions
 from rlm_mcp.config import Settings
-from rlm_mcp.corpus.code.tokens import estimate_tokens
 from rlm_mcp.errors import BadRequest, Unavailable
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.sessions import activity
 from rlm_mcp.sessions.brief import active_rules
 from rlm_mcp.sessions.session import Session
+from rlm_mcp.tokens import estimate_tokens
 from tests.sessions.generator.layouts import LAYOUTS
 from tests.sessions.generator.story import Story, tell
 

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.corpus.code import tokens as estimates
 from rlm_mcp.corpus.code.language import language_of
 from rlm_mcp.corpus.code.text_outline import fence_edges
-from rlm_mcp.corpus.store.snapshot import Snapshot
+from rlm_mcp.corpus.store import Snapshot
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import CharSpan, LineSpan
+from rlm_mcp.tokens import SAMPLE_BYTES, actual_kind, bounded_parts, estimate_tokens, token_bytes
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.corpus import Corpus
-    from rlm_mcp.corpus.store.snapshot import Snapshot
+    from rlm_mcp.corpus.store import Corpus, Snapshot
 
 
 Numbers = npt.NDArray[np.int64]
@@ -293,7 +292,7 @@ def chunk_documents(
     if paths is not None:
         index = snapshot.index
         places = [index[path] for path in paths if path in index]
-    return estimates.bounded_parts(_document_parts(snapshot, places, by, tokens, kind, within))
+    return bounded_parts(_document_parts(snapshot, places, by, tokens, kind, within))
 
 
 def _document_parts(
@@ -310,9 +309,9 @@ def _document_parts(
         if not lines:
             continue
         path, (offset, length) = snapshot.paths[place], spans[place]
-        sample = bytes(snapshot.buffer[offset : offset + min(length, estimates.SAMPLE_BYTES)])
-        text = estimates.actual_kind(sample, kind(path))
-        limit = max(1, int(tokens * estimates.token_bytes(text)))
+        sample = bytes(snapshot.buffer[offset : offset + min(length, SAMPLE_BYTES)])
+        text = actual_kind(sample, kind(path))
+        limit = max(1, int(tokens * token_bytes(text)))
         if isinstance(within, CharSpan):
             whole = _decode_span(snapshot.buffer[offset : offset + length])
             yield from _split_chars(DocumentPart(path, 1, 1, 0, ""), whole, within, limit, text)
@@ -333,7 +332,7 @@ def _emit_parts(
     path, counted, chars = snapshot.paths[place], snapshot.spans[place][0], 0
     for start, end, begin, stop in cuts:
         if start < end or stop - begin <= limit + 1:
-            size = estimates.estimate_tokens(stop - begin, kind)
+            size = estimate_tokens(stop - begin, kind)
             yield DocumentPart(path, start, end, size, _part_title(snapshot, begin, stop))
             continue
         chars += len(_decode_span(snapshot.buffer[counted:begin]))
@@ -395,7 +394,7 @@ def _split_chars(
             found = (text.rfind(mark, near, stop) for mark in _CUT_AFTER)
             stop = next((place + 1 for place in found if place >= near), stop)
         part = text[at:stop]
-        tokens = estimates.estimate_tokens(len(part.encode("utf-8")), kind)
+        tokens = estimate_tokens(len(part.encode("utf-8")), kind)
         title = part[:TITLE_CHARS].strip().partition("\n")[0]
         chars = CharSpan(before + at, before + stop)
         yield whole._replace(tokens=tokens, title=title, chars=chars)

@@ -27,7 +27,7 @@ from rlm_mcp.corpus.code.language import is_doc_path, is_test_path
 from rlm_mcp.corpus.code.text_outline import OutlineMark, find_marks
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.corpus import Corpus, Snapshot
+    from rlm_mcp.corpus.store import Corpus, Snapshot
 
 
 WINDOW_LINES = 40

@@ -193,3 +193,15 @@ _BUILTIN_NAMES = {
 def builtin_names(language: str) -> frozenset[str]:
     """Return the names that a language has of its own: built in, or of what it comes with."""
     return _BUILTIN_NAMES.get(language, frozenset())
+
+
+def kind_of_path(path: str) -> str:
+    """Return the kind of text of a file by its name."""
+    return token_kind(language_of(path) or "other")
+
+
+def token_kind(name: str) -> str:
+    """Return the kind of text that a language is, for estimating tokens."""
+    if name in ("markdown", "rst", "asciidoc", "text"):
+        return "prose"
+    return {"json": "json", "po": "other"}.get(name, "code")

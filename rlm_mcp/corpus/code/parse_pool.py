@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from rlm_mcp.corpus.store.process_limits import limit_memory
+from rlm_mcp.process_limits import limit_memory
 from rlm_mcp.programs import module_command
 
 WORKERS = 2

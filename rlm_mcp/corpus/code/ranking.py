@@ -23,7 +23,7 @@ from rlm_mcp.errors import Unavailable
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.code.words import QuestionTerm
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 MAX_CANDIDATES = 150
 """Passages that are looked at closely."""

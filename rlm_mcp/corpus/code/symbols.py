@@ -22,7 +22,7 @@ from rlm_mcp.corpus.code.grammar import GRAMMAR_VERSION, LANGUAGES, Definition, 
 from rlm_mcp.corpus.code.language import language_of
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.corpus import Corpus, Snapshot
+    from rlm_mcp.corpus.store import Corpus, Snapshot
 
 MAX_CACHE_BYTES = 1 << 30
 """Bytes of the file above which it is begun anew."""

@@ -28,7 +28,7 @@ from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.search.compile_pattern import CompiledPattern
-    from rlm_mcp.corpus.store.snapshot import Snapshot
+    from rlm_mcp.corpus.store import Snapshot
 
 Numbers = npt.NDArray[np.int64]
 CHILD_MEMORY_BYTES = 1 << 30

@@ -21,13 +21,12 @@ from rlm_mcp.corpus.search import scan as scanning
 from rlm_mcp.corpus.search.compile_pattern import CompiledPattern
 from rlm_mcp.corpus.search.query import HIT_CHARS, MAX_CONTEXT_LINES, GrepHit, GrepPage, Query
 from rlm_mcp.corpus.search.scan import LineMatcher
-from rlm_mcp.corpus.store.snapshot import SearchScope, Snapshot, scope_of
+from rlm_mcp.corpus.store import SearchScope, Snapshot
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.search.compile_pattern import CompiledPattern
-    from rlm_mcp.corpus.store.corpus import Corpus
-    from rlm_mcp.corpus.store.snapshot import Snapshot
+    from rlm_mcp.corpus.store import Corpus, Snapshot
 
 
 Numbers = npt.NDArray[np.int64]
@@ -127,7 +126,7 @@ def find_line_hits(
 
     With `enough`, documents are looked at in reading order, and not many after so many lines.
     """
-    among = snapshot.whole_scope if paths is None else scope_of(snapshot, paths)
+    among = snapshot.whole_scope if paths is None else snapshot.search_scope(paths)
     if not len(among.places):
         return LineHits(among.places, among.places, np.empty(0, np.int64), True)
     if gated.every_line and not gated.backtrack:

@@ -24,7 +24,7 @@ from rlm_mcp.corpus.search.scan import LineMatcher
 from rlm_mcp.errors import BadRequest
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.line_file import LineFile
+    from rlm_mcp.corpus.store import LineFile
 
 Numbers = npt.NDArray[np.int64]
 

@@ -25,7 +25,7 @@ from rlm_mcp.corpus.search.compile_pattern import CompiledPattern, load_hypersca
 from rlm_mcp.corpus.search.scan import BLOCK_BYTES, THREADED_BYTES, ScanClock, map_in_threads
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.snapshot import SearchScope, Snapshot
+    from rlm_mcp.corpus.store import SearchScope, Snapshot
 
 Numbers = npt.NDArray[np.int64]
 Span = tuple[int, int]

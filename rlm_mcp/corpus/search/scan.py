@@ -22,7 +22,7 @@ from rlm_mcp.corpus.search.dense_match import MARGIN_BYTES, ByteMasks, BytePairs
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.search.compile_pattern import CompiledPattern
-    from rlm_mcp.corpus.store.snapshot import Snapshot
+    from rlm_mcp.corpus.store import Snapshot
 
 
 Numbers = npt.NDArray[np.int64]

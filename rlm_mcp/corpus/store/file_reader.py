@@ -24,6 +24,7 @@ from rlm_mcp.corpus.store.safe_files import (
     FileStamp,
     RootFolder,
 )
+from rlm_mcp.encodings import SNIFF_BYTES, UTF16, UTF16_SNIFF_BYTES, searchable_text, utf16_encoding
 
 GENERATED, MINIFIED, LFS = (TEXT_MARKS.index(name) for name in ("generated", "minified", "lfs"))
 MARK_HEAD_BYTES = 1024
@@ -102,7 +103,7 @@ class FileReader:
             stat.S_ISREG,
             safe_files.OPEN_FILE_FLAGS,
             MARK_HEAD_BYTES,
-            safe_files.UTF16,
+            UTF16,
         )
 
         def read_fast(path: bytes) -> bool:
@@ -135,7 +136,7 @@ class FileReader:
                 or mtime >= settled_ns
                 or ctime >= settled_ns
                 or not regular(after.st_mode)
-                or writer.has_nul(min(size, safe_files.SNIFF_BYTES))
+                or writer.has_nul(min(size, SNIFF_BYTES))
             ):
                 return False
             first = writer.head_bytes(min(size, head))
@@ -204,15 +205,15 @@ class FileReader:
             raise FileRefused("not a file", at)
         if not whole or not safe_files.is_settled(after):
             at = at._replace(ctime_ns=-1)  # No file has this time: it is read again.
-        if safe_files.utf16_encoding(writer.head_bytes(min(size, safe_files.UTF16_SNIFF_BYTES))):
-            text = safe_files.searchable_text(writer.head_bytes(size))
+        if utf16_encoding(writer.head_bytes(min(size, UTF16_SNIFF_BYTES))):
+            text = searchable_text(writer.head_bytes(size))
             if text is None:
                 raise FileRefused("binary", at)
             if writer.next_offset + len(text) > MAX_TEXT_BYTES:
                 raise FileRefused("over the total", at)
             size = len(text)
             writer.reserve_bytes(size)[:] = text
-        elif writer.has_nul(min(size, safe_files.SNIFF_BYTES)):
+        elif writer.has_nul(min(size, SNIFF_BYTES)):
             raise FileRefused("binary", at)
         return size, at
 

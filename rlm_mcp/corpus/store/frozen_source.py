@@ -10,11 +10,12 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from rlm_mcp.corpus.store import file_reader, safe_files
+from rlm_mcp.corpus.store import file_reader
 from rlm_mcp.corpus.store.file_table import ROW_DTYPE, SKIP_REASONS, FileTable, TableChange
 from rlm_mcp.corpus.store.packed_text import MAX_TEXT_BYTES, TextWriter
+from rlm_mcp.encodings import searchable_text
 from rlm_mcp.errors import Unavailable
-from rlm_mcp.git import RepositoryPaths, command
+from rlm_mcp.git import RepositoryPaths, run_git
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.store.safe_files import AdmitPath
@@ -54,7 +55,7 @@ class RevisionSource:
                 wanted.append(place)
         oids = [listed[place][2] for place in wanted]
         for place, blob in zip(wanted, read_blobs(self.repository, oids), strict=True):
-            row, data = rows[place], safe_files.searchable_text(blob)
+            row, data = rows[place], searchable_text(blob)
             if data is None:
                 row["reason"] = _REASON_CODES["binary"]
             elif writer.next_offset + len(data) > MAX_TEXT_BYTES:
@@ -71,7 +72,7 @@ class RevisionSource:
     def read_unloaded(self, path: bytes) -> bytes:
         """Return a blob that was too large to load."""
         name = self._blob_name(path)
-        return command.run_git(
+        return run_git(
             ["cat-file", "blob", name], self.repository.command_folder, limit_bytes=MAX_TEXT_BYTES
         )
 
@@ -83,7 +84,7 @@ class RevisionSource:
 
     def _list_blobs(self) -> list[_BlobEntry]:
         listed_by = ["ls-tree", "-r", "-z", "-l", "--full-tree", self.oid]
-        out = command.run_git(listed_by, self.repository.command_folder, timeout_s=120)
+        out = run_git(listed_by, self.repository.command_folder, timeout_s=120)
         listed = []
         for record in filter(None, out.split(b"\0")):
             facts, _, path = record.partition(b"\t")
@@ -115,7 +116,7 @@ class StagedSource(RevisionSource):
         self, repository: RepositoryPaths, place: str, admit: AdmitPath | None, limit_bytes: int
     ) -> None:
         listed_by = ["ls-files", "--stage", "-z", "--full-name", "--", f":(top,literal){place}"]
-        self._raw = command.run_git(listed_by, repository.command_folder, timeout_s=120)
+        self._raw = run_git(listed_by, repository.command_folder, timeout_s=120)
         self._prefix = os.fsencode(f"{place.rstrip('/')}/")
         super().__init__(repository, hashlib.sha1(self._raw).hexdigest(), admit, limit_bytes)
 
@@ -123,9 +124,7 @@ class StagedSource(RevisionSource):
         entries = {path: (mode, oid) for path, mode, oid in self._staged_entries()}
         oids = b"".join(oid + b"\n" for _, oid in entries.values())
         check = ["cat-file", "--batch-check=%(objectsize)"]
-        sizes = command.run_git(
-            check, self.repository.command_folder, oids, timeout_s=120
-        ).splitlines()
+        sizes = run_git(check, self.repository.command_folder, oids, timeout_s=120).splitlines()
         return [
             (path, mode, oid, _object_size(size))
             for (path, (mode, oid)), size in zip(entries.items(), sizes, strict=True)
@@ -185,7 +184,7 @@ class MemorySource:
 
 def read_blobs(repository: RepositoryPaths, oids: list[bytes]) -> Iterable[bytes]:
     """Yield the content of blobs, in order, from one git process."""
-    with command.cat_file_batch(repository.command_folder) as (sink, source):
+    with repository.cat_file_batch() as (sink, source):
         for start in range(0, len(oids), _BATCH):
             part = oids[start : start + _BATCH]
             sent = 0

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import BadRequest, Unavailable
-from rlm_mcp.git import RepositoryPaths, command, discover_paths
+from rlm_mcp.git import RepositoryPaths, run_git
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.store.corpus import Corpus
     from rlm_mcp.corpus.store.safe_files import AdmitPath
+    from rlm_mcp.corpus.store.span_source import SpanAuthor
 
 MAX_FILE_BYTES = 4 << 20
 """Files larger than this are described, and opened when asked for."""
@@ -44,7 +45,7 @@ def open_tree(
     from rlm_mcp.corpus.store.corpus import Corpus
     from rlm_mcp.corpus.store.tree_source import TreeSource
 
-    repository = discover_paths(where)
+    repository = RepositoryPaths.discover_at(where)
     if repository is None:
         raise Unavailable(f"{where} is not in a git repository; open it as a folder.")
     if repository.top is None:
@@ -69,7 +70,7 @@ def open_revision(
     from rlm_mcp.corpus.store.corpus import Corpus
     from rlm_mcp.corpus.store.frozen_source import RevisionSource
 
-    repository = discover_paths(where)
+    repository = RepositoryPaths.discover_at(where)
     if repository is None:
         raise Unavailable(f"{where} is not in a git repository.")
     oid = resolve_revision(repository, rev)
@@ -96,7 +97,7 @@ def open_staged(
     from rlm_mcp.corpus.store.corpus import Corpus
     from rlm_mcp.corpus.store.frozen_source import StagedSource
 
-    repository = discover_paths(where)
+    repository = RepositoryPaths.discover_at(where)
     if repository is None or repository.top is None:
         raise Unavailable(f"{where} is in no working tree, so nothing is staged there.")
     origin = StagedSource(repository, place, admit, limit_bytes)
@@ -145,10 +146,19 @@ def pack_texts(items: Iterable[tuple[str, bytes]], *, cache: Path, name: str) ->
     return Corpus(CorpusStore.for_process(cache), MemorySource(items), lasting=False)
 
 
+def open_spans(author: SpanAuthor, *key: str, cache: Path) -> Corpus:
+    """Open a corpus whose text the author writes; it is kept under the key."""
+    from rlm_mcp.corpus.store.cache_folder import CorpusStore
+    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store.span_source import SpanSource
+
+    return Corpus(CorpusStore.for_source(cache, *key), SpanSource(author))
+
+
 def resolve_revision(repository: RepositoryPaths, rev: str) -> str:
     """Return the id of the commit or tree that `rev` names. Raises BadRequest."""
     try:
-        out = command.run_git(
+        out = run_git(
             ["rev-parse", "--verify", "--quiet", "--end-of-options", rev + "^{}"],
             repository.command_folder,
         )

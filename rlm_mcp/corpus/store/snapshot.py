@@ -160,7 +160,20 @@ class Snapshot:
     @cached_property
     def whole_scope(self) -> SearchScope:
         """All documents that have any line, for searches."""
-        return scope_of(self, None)
+        return self.search_scope(None)
+
+    def search_scope(self, paths: Sequence[str] | None) -> SearchScope:
+        """Return the documents of a scope that have any line."""
+        if paths is None:
+            places = np.arange(len(self.live_rows))
+        else:
+            index = self.index
+            places = np.array(sorted({index[path] for path in paths if path in index}), np.int64)
+        places = places[np.argsort(self.offsets[places], kind="stable")]
+        places = places[self.line_counts[places] > 0]
+        columns = (self.offsets, self.lengths, self.first_newlines, self.line_counts)
+        offsets, lengths, firsts, lines = (column[places] for column in columns)
+        return SearchScope(places, offsets, lengths, firsts, lines, np.isin(places, self.marked))
 
     @cached_property
     def marked(self) -> Numbers:
@@ -260,17 +273,3 @@ def _merge_spans(offsets: Numbers, lengths: Numbers) -> list[tuple[int, int]]:
     starts = offsets[np.concatenate(([0], cuts))]
     ends = stops[np.concatenate((cuts - 1, [len(stops) - 1]))]
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
-
-
-def scope_of(snapshot: Snapshot, paths: Sequence[str] | None) -> SearchScope:
-    """Return the documents of a scope that have any line."""
-    if paths is None:
-        places = np.arange(len(snapshot.live_rows))
-    else:
-        index = snapshot.index
-        places = np.array(sorted({index[path] for path in paths if path in index}), np.int64)
-    places = places[np.argsort(snapshot.offsets[places], kind="stable")]
-    places = places[snapshot.line_counts[places] > 0]
-    columns = (snapshot.offsets, snapshot.lengths, snapshot.first_newlines, snapshot.line_counts)
-    offsets, lengths, firsts, lines = (column[places] for column in columns)
-    return SearchScope(places, offsets, lengths, firsts, lines, np.isin(places, snapshot.marked))

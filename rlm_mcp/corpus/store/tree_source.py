@@ -13,8 +13,8 @@ from rlm_mcp.corpus.store import ignore_rules, safe_files
 from rlm_mcp.corpus.store.file_table import SourceLocked
 from rlm_mcp.corpus.store.safe_files import AdmitPath
 from rlm_mcp.corpus.store.watched_source import ListedPath, WatchedSource
-from rlm_mcp.errors import Denied, Unavailable
-from rlm_mcp.git import RepositoryPaths, command, discover_paths
+from rlm_mcp.errors import Denied, TimedOut, Unavailable
+from rlm_mcp.git import RepositoryPaths, run_git
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.store.safe_files import AdmitPath, FileStamp
@@ -113,7 +113,7 @@ def _ls_files(top: Path) -> bytes:
     if not _would_stall(top):
         try:
             return _git_list(top, listed, LISTING_PATIENCE_S)
-        except command.GitTimeout:
+        except TimedOut:
             trap = ignore_rules.find_pipe(top)
             if trap is None:
                 return _git_list(top, listed)
@@ -131,7 +131,7 @@ def _would_stall(top: Path) -> bool:
 
 def _git_list(top: Path, arguments: Sequence[str], timeout_s: float = 120) -> bytes:
     """Return what git lists by its ignore rules, the user's own among them."""
-    return command.run_git(arguments, top, timeout_s=timeout_s, alone=False)
+    return run_git(arguments, top, timeout_s=timeout_s, alone=False)
 
 
 def _list_tree(
@@ -158,7 +158,7 @@ def _list_nested(
     place = top / os.fsdecode(path)
     try:
         there = stat.S_ISDIR(place.lstat().st_mode) and (place / ".git").exists()
-        repository = discover_paths(place) if there and depth < MAX_NESTING else None
+        repository = RepositoryPaths.discover_at(place) if there and depth < MAX_NESTING else None
         if repository is None or repository.top is None or repository.top != place.resolve():
             found[prefix + path] = "not checked out"
             return

@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rlm_mcp.models import token_estimate
 from rlm_mcp.models.extractive import cell
 from rlm_mcp.models.extractive.names import words_of
 from rlm_mcp.models.extractive.question import parse
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage
+from rlm_mcp.tokens import reserve_tokens
 
 NOTICE = "No model was used: this was found by searching, and is quoted word for word."
 NOTHING = "No model was used, and nothing in the given text shares a word with the question."
@@ -64,12 +64,12 @@ class Extractive:
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Return a cell (as a root model) or quotations (as a sub-model)."""
         text = root(request) if request.purpose == "root" else sub(request)
-        usage = TokenUsage(await self.count_tokens(request), token_estimate.estimate_tokens(text))
+        usage = TokenUsage(await self.count_tokens(request), reserve_tokens(text))
         return ModelReply(text, usage, "extractive", 0.0)
 
     async def count_tokens(self, request: ModelRequest) -> int:
         """Return the size of `request`, estimated as for any model."""
-        return token_estimate.estimate_request(request)
+        return request.estimate_tokens()
 
     async def close(self) -> None:
         """Hold nothing, so release nothing."""

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rlm_mcp.corpus.code import tokens
 from rlm_mcp.corpus.code.chunker import CHUNK_KINDS, DocumentPart, chunk_documents
 from rlm_mcp.corpus.store import open_corpus
 from rlm_mcp.corpus.store.corpus import Corpus
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.refs import CharSpan, LineSpan
+from rlm_mcp.tokens import actual_kind, estimate_tokens, token_bytes
 
 HERE = Path(__file__).parents[3]
 
@@ -40,7 +40,7 @@ def test_parts_cover_each_line_once_in_order(
     texts = {"a.py": "\n".join(lines).encode(), "b.md": ("\n".join(lines) + "\n").encode()}
     corpus = packed(tmp_path_factory.mktemp("c"), texts)
     for path, text in texts.items():
-        limit = int(size * tokens.token_bytes(tokens.actual_kind(text, "code")))
+        limit = int(size * token_bytes(actual_kind(text, "code")))
         cover(corpus, path, chunk_documents(corpus, [path], by, size), max(1, limit))
     corpus.close()
 
@@ -86,7 +86,7 @@ def cover(corpus: Corpus, path: str, parts: list[DocumentPart], limit: int) -> N
 @pytest.mark.parametrize("by", CHUNK_KINDS)
 def test_no_byte_is_lost_and_no_part_is_too_large(cache: Path, by: str, data: bytes) -> None:
     corpus = packed(cache, {"a.md": data, "b.py": data})
-    limit = int(300 * tokens.token_bytes(tokens.actual_kind(data, "code")))
+    limit = int(300 * token_bytes(actual_kind(data, "code")))
     for path in ("a.md", "b.py"):
         cover(corpus, path, chunk_documents(corpus, [path], by, 300), limit)
     corpus.close()
@@ -105,7 +105,7 @@ def test_only_the_span_that_is_asked_for_is_cut(cache: Path) -> None:
     corpus = packed(cache, {"a.txt": text.encode()})
     parts = chunk_documents(corpus, None, "auto", 100, within=LineSpan(11, 20))
     assert [(part.start, part.end) for part in parts] == [(11, 20)]
-    assert parts[0].tokens == tokens.estimate_tokens(80)
+    assert parts[0].tokens == estimate_tokens(80)
     parts = chunk_documents(corpus, None, "auto", 100, within=LineSpan(301, 9_999))
     assert (parts[0].start, parts[-1].end) == (301, 400)
     parts = chunk_documents(corpus, None, "auto", 100, within=CharSpan(100, 1_000))
@@ -209,19 +209,15 @@ def test_other_words_and_sizes_are_refused(cache: Path) -> None:
 
 
 def test_tokens_are_estimated_by_bytes_and_kind() -> None:
-    assert tokens.estimate_tokens("") == 0
-    assert tokens.estimate_tokens("x" * 350) == 101
-    assert tokens.estimate_tokens(b"x" * 240, "logs") == 101
-    assert tokens.estimate_tokens(400, "prose") == 101
-    assert tokens.estimate_tokens("é" * 160, "prose") == tokens.estimate_tokens(320, "other") == 101
-    assert (
-        tokens.estimate_tokens('{"a": 12}' * 10, "json") == tokens.estimate_tokens(90, "json") == 30
-    )
+    assert estimate_tokens("") == 0
+    assert estimate_tokens("x" * 350) == 101
+    assert estimate_tokens(b"x" * 240, "logs") == 101
+    assert estimate_tokens(400, "prose") == 101
+    assert estimate_tokens("é" * 160, "prose") == estimate_tokens(320, "other") == 101
+    assert estimate_tokens('{"a": 12}' * 10, "json") == estimate_tokens(90, "json") == 30
     numbers = "[1.5, 22.75, 381.25]" * 12
-    assert tokens.estimate_tokens(numbers, "json") == tokens.estimate_tokens(240, "logs") == 101
-    assert tokens.estimate_tokens("память " * 100, "prose") == tokens.estimate_tokens(
-        1_300, "other"
-    )
+    assert estimate_tokens(numbers, "json") == estimate_tokens(240, "logs") == 101
+    assert estimate_tokens("память " * 100, "prose") == estimate_tokens(1_300, "other")
 
 
 @pytest.mark.parametrize(

@@ -366,8 +366,8 @@ def test_lines_are_counted_over_every_border(make_tree: Make, cache: Path, size:
 
 def test_importing_the_room_is_light() -> None:
     script = (
-        "import sys; from rlm_mcp.corpus.store import watch;"
-        "from rlm_mcp.corpus.search import query; from rlm_mcp.corpus.code import tokens;"
+        "import sys; from rlm_mcp.corpus import code, search, store;"
+        "from rlm_mcp.corpus.store import open_tree; from rlm_mcp.corpus.search import Query;"
         "print([m for m in ('numpy', 're2', 'hyperscan', 'watchfiles', 'pathspec')"
         " if m in sys.modules])"
     )

@@ -15,7 +15,7 @@ import pytest
 from rlm_mcp.corpus.store import open_corpus
 from rlm_mcp.corpus.store import tree_source as trees
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
-from rlm_mcp.git import discover_paths
+from rlm_mcp.git import RepositoryPaths
 from tests.corpus.conftest import Tree
 
 Make = Callable[..., Tree]
@@ -304,7 +304,7 @@ def test_bare_empty_and_missing_repositories_get_a_sentence(make_tree: Make, cac
         open_corpus.open_revision(tree.folder, "--output=x", cache=cache)
     with pytest.raises(Unavailable, match="is gone"):
         open_corpus.open_folder(tree.folder / "nowhere", cache=cache)
-    assert discover_paths(tree.folder / "nowhere") is None
+    assert RepositoryPaths.discover_at(tree.folder / "nowhere") is None
 
 
 def test_revision_holds_the_blobs_of_a_commit_whatever_the_tree_holds(

@@ -136,7 +136,7 @@ def test_every_kind_of_change_is_seen_at_once(
 def test_a_quiet_watched_tree_costs_no_look_at_its_files(
     make_tree: Make, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rlm_mcp.git import command
+    from rlm_mcp.corpus.store import tree_source
 
     tree = make_tree({f"f{number}": "x\n" for number in range(5)})
     if not inotify.is_local(str(tree.folder)):
@@ -144,7 +144,7 @@ def test_a_quiet_watched_tree_costs_no_look_at_its_files(
     corpus = open_corpus.open_tree(tree.folder, cache=cache)
     settle(corpus)
     calls: list[object] = []
-    monkeypatch.setattr(command, "run_git", lambda *args, **named: calls.append(args))
+    monkeypatch.setattr(tree_source, "run_git", lambda *args, **named: calls.append(args))
     monkeypatch.setattr(os, "lstat", lambda *args: calls.append(args))
     for _ in range(20):
         assert corpus.refresh() is False

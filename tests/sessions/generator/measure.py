@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlm_mcp.config import Settings
-from rlm_mcp.corpus.code.tokens import estimate_tokens
+from rlm_mcp.corpus.search import Query
+from rlm_mcp.methods import to_wire
 from rlm_mcp.refs import parse_ref
 from rlm_mcp.sessions import facts as ledger
 from rlm_mcp.sessions.session import Session
-from rlm_mcp.variable.protocol import Query, to_wire
+from rlm_mcp.tokens import estimate_tokens
 from tests.sessions.generator.layouts import Layout
 from tests.sessions.generator.story import Story
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rlm_mcp.corpus.search import Query
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.variable.protocol import Query
 from tests.project import OpenProject, Work
 
 Make = Callable[..., OpenProject]

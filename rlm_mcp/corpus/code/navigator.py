@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rlm_mcp.corpus.code import pagerank, qualified_names, subclasses, tokens
+from rlm_mcp.corpus.code import pagerank, qualified_names, subclasses
 from rlm_mcp.corpus.code.callees import CallResolver, CallSite, calls_in, definition_pattern
 from rlm_mcp.corpus.code.callers import NAME, OTHER, ModuleResolver, OwnerResolver, UsageLine
 from rlm_mcp.corpus.code.imports import ImportResolver
@@ -33,14 +33,15 @@ from rlm_mcp.corpus.code.symbol_uses import (
     path_order,
 )
 from rlm_mcp.corpus.code.symbols import SymbolIndex
-from rlm_mcp.corpus.search import grep as searching
+from rlm_mcp.corpus.search import GrepHit, Query, grep_corpus
 from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.methods import ResultList
 from rlm_mcp.refs import LineSpan, Ref
-from rlm_mcp.variable.protocol import ResultList
+from rlm_mcp.tokens import estimate_tokens
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.code.grammar import Definition, ParsedDocument
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 MAX_LINES = 20_000
 """Lines with a name that are looked at."""
@@ -57,7 +58,7 @@ _CLASS_KEYWORDS = "class|struct|interface|trait|impl|enum|module|record|object|t
 class _LineMatches(NamedTuple):
     """Lines that were found, and whether these are all."""
 
-    hits: Sequence[searching.GrepHit]
+    hits: Sequence[GrepHit]
     exact: bool
     note: str
 
@@ -241,12 +242,12 @@ class CodeNavigator:
     def _draw_map(self, rated: Sequence[pagerank.RatedDefinition], note: str, budget: int) -> str:
         """Return a map as text: each document with its most used definitions."""
         chosen: dict[str, list[str]] = {}
-        spent = tokens.estimate_tokens(note)
+        spent = estimate_tokens(note)
         for item in rated:
             line = item.definition.line
             text = f"  {line} {self.definition_line(item.path, item.definition)}"
             head = "" if item.path in chosen else str(Ref(self._name, item.path))
-            spent += tokens.estimate_tokens(f"{head}\n{text}\n")
+            spent += estimate_tokens(f"{head}\n{text}\n")
             if spent > budget:
                 break
             chosen.setdefault(item.path, []).append(text)
@@ -292,7 +293,7 @@ class CodeNavigator:
 
     def _match_lines(self, pattern: str) -> _LineMatches:
         """Find the lines of a pattern, at most MAX_LINES of them."""
-        found = searching.grep_corpus(self._corpus, searching.Query(pattern, limit=MAX_LINES), None)
+        found = grep_corpus(self._corpus, Query(pattern, limit=MAX_LINES), None)
         note = found.note
         if found.total > len(found.hits):
             note = f"Only the first {MAX_LINES:,} of {found.total:,} lines were looked at."
@@ -409,9 +410,9 @@ class CodeNavigator:
         for few in _word_batches(some):
             pattern = "|".join(map(qualified_names.whole_word if whole else re.escape, few))
             # The first line of each document is enough, so as many are asked for as there are.
-            query = searching.Query(f"(?:{pattern})", limit=0, spread=True)
-            count = searching.grep_corpus(self._corpus, query, None).documents
-            found = searching.grep_corpus(self._corpus, replace(query, limit=count), None)
+            query = Query(f"(?:{pattern})", limit=0, spread=True)
+            count = grep_corpus(self._corpus, query, None).documents
+            found = grep_corpus(self._corpus, replace(query, limit=count), None)
             paths.update(dict.fromkeys(hit.path for hit in found.hits))
             exact = exact and found.exact
             notes.update(dict.fromkeys([found.note] if found.note else []))

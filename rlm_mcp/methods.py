@@ -1,19 +1,58 @@
-"""How cells call the methods of a variable: names, help, and arguments from outside."""
+"""Methods of a variable as cells call them: their help, their arguments, what they answer with."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import keyword
-import re
 import types
 import typing
-from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.tool_table import DEFAULT_NAMES, RESERVED_NAMES, TOOL_ROWS
-from rlm_mcp.variable.protocol import ResultList
+
+T = TypeVar("T")
+Method = Callable[..., Any]
+"""A call that cells may make: plain JSON arguments in, JSON or records out."""
+
+
+class ResultList(list[T]):
+    """What a method found, cut at its limit: `total` counts all that there is.
+
+    `exact` is False where the total is a lower bound; `note` says why. In a cell it is a list with
+    the same three attributes.
+    """
+
+    def __init__(
+        self, items: Iterable[T] = (), total: int = 0, exact: bool = True, note: str = ""
+    ) -> None:
+        super().__init__(items)
+        self.total = max(total, len(self))
+        self.exact, self.note = exact, note
+
+    @classmethod
+    def truncate_to(
+        cls, items: Sequence[T], limit: int, exact: bool = True, note: str = ""
+    ) -> ResultList[T]:
+        """Return the first `limit` of all the items."""
+        return cls(items[: max(0, limit)], len(items), exact, note)
+
+
+def to_wire(value: Any) -> Any:
+    """Return `value` as JSON types: dataclasses as objects, tuples as arrays.
+
+    A ResultList is an object with the keys `listed`, `total`, `exact` and `note`.
+    """
+    if isinstance(value, ResultList):
+        items = [to_wire(item) for item in value]
+        return {"listed": items, "total": value.total, "exact": value.exact, "note": value.note}
+    if hasattr(value, "__dataclass_fields__"):
+        return to_wire(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): to_wire(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_wire(item) for item in value]
+    return value
 
 
 def help_entries(methods: Mapping[str, Callable[..., Any]]) -> dict[str, str]:
@@ -65,53 +104,6 @@ def _result_fields(result: Any) -> list[str]:
         if typing.is_typeddict(kind):
             return list(typing.get_type_hints(kind))
     return []
-
-
-_TAKEN_NAMES = RESERVED_NAMES.union(TOOL_ROWS)
-"""Names that mean something else in an environment; the default variables keep theirs."""
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-"""What agents call their transcripts."""
-_HANDLE = re.compile(r"r[0-9]+\Z")
-
-
-def check_name(name: str) -> None:
-    """Raise BadRequest for a name that a variable cannot have."""
-    if not _NAME.match(name) or keyword.iskeyword(name):
-        raise BadRequest(f"{name!r} is no usable name; write letters, digits and _, as docs2.")
-    if name in DEFAULT_NAMES:
-        raise BadRequest(f"The name {name!r} is the project's own; choose another, as my_{name}.")
-    if _HANDLE.match(name) or name in _TAKEN_NAMES:
-        raise BadRequest(f"The name {name!r} means something else; choose another, as my_{name}.")
-
-
-def derive_name(source: str, taken: Container[str]) -> str:
-    """Return a free name for a source: its last telling word, numbered where it is taken."""
-    text = source.split("://", 1)[-1].rstrip("/*").removesuffix(".git")
-    ranged = ".." in text.strip("./")
-    text = text if ranged else re.split(r"[/\\:]", text)[-1]
-    folder, slash, last = source.rpartition("/")
-    if slash and any(char in last for char in "*?["):
-        text = folder.rsplit("/", 1)[-1]
-    named = ranged or "@" in text  # a revision, whose numbers tell
-    stem = (
-        text
-        if named
-        else re.sub(r"\.(?:txt|md|log|json|jsonl|csv|gz|bz2|xz|zst|[0-9]+)(?=\.|\Z)", "", text)
-    )
-    if _UUID.match(stem):
-        stem = f"session_{stem[:8]}"
-    name = re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_").lower()[:40]
-    if not name or not name[0].isalpha():
-        name = f"text_{name}".rstrip("_")
-    if _HANDLE.match(name) or keyword.iskeyword(name) or name in _TAKEN_NAMES:
-        name += "_"
-        name += "context" if name + "context" not in taken else "2"
-    candidate, number = name, 2
-    while candidate in taken:
-        candidate, number = f"{name}_{number}", number + 1
-    return candidate
 
 
 def call_checked(

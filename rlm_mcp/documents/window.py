@@ -14,10 +14,10 @@ from rlm_mcp.plurals import count_noun
 from rlm_mcp.redact import REACH
 from rlm_mcp.redact import window as redacted
 from rlm_mcp.refs import CharSpan, LineSpan, Ref
-from rlm_mcp.variable.protocol import ContextPassage
+from rlm_mcp.variable import ContextPassage
 
 if TYPE_CHECKING:
-    from rlm_mcp.corpus.store.corpus import Corpus
+    from rlm_mcp.corpus.store import Corpus
 
 LONG_LINE_BYTES = 2_000
 """Bytes of a line from which on it is shown by characters."""
@@ -85,7 +85,7 @@ def decode_utf8(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def shown(data: bytes) -> str:
+def shown_text(data: bytes) -> str:
     """Return a whole text without its secrets."""
     text = decode_utf8(data)
     return redacted(text, 0, len(text))
@@ -129,7 +129,7 @@ def cut_window(ref: Ref, document: WindowDocument, limit: int) -> ContextPassage
 def ref_text(ref: Ref, document: WindowDocument) -> str:
     """Return the whole text of `ref`, verbatim but for secrets."""
     if ref.span is None:
-        return shown(document.full_bytes())
+        return shown_text(document.full_bytes())
     if isinstance(ref.span, CharSpan):
         text = decode_utf8(document.full_bytes())
         _check_chars(ref, ref.span.start, len(text))

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypedDict
 
 import pytest
 
-from rlm_mcp.variable import arguments
+from rlm_mcp.methods import help_entry
 
 
 @dataclass
@@ -60,4 +60,4 @@ def plain(text: str = "") -> str:
 )
 def test_an_entry_says_how_to_call_and_what_each_result_holds(method: object, said: str) -> None:
     assert callable(method)
-    assert arguments.help_entry(getattr(method, "__name__", ""), method) == said
+    assert help_entry(getattr(method, "__name__", ""), method) == said

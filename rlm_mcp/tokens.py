@@ -1,8 +1,8 @@
 """Estimate tokens from bytes, by the kind of text.
 
-The ratios were measured against public tokenizers; `use` replaces them by what the usage of real
-replies taught. Exact counts are never taken: they cost minutes on a large corpus, and today's
-Claude tokenizer is not public.
+The ratios were measured against public tokenizers; `set_ratios` replaces them by what the usage of
+real replies taught. Exact counts are never taken: they cost minutes on a large corpus, and today's
+Claude tokenizer is not public. `reserve_tokens` errs upwards: for budgets and windows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from rlm_mcp.corpus.code.language import language_of
 from rlm_mcp.errors import BadRequest
 
 BYTES_PER_TOKEN = {"code": 3.5, "prose": 4.0, "json": 3.1, "logs": 2.4, "other": 3.2}
@@ -70,16 +69,12 @@ def estimate_tokens(text: bytes | str | int, kind: str = "code") -> int:
     return round(size / token_bytes(kind)) + (1 if size else 0)
 
 
-def kind_of_path(path: str) -> str:
-    """Return the kind of text of a file by its name."""
-    return token_kind(language_of(path) or "other")
+RESERVED_BYTES_PER_TOKEN = 2.0
+"""Anthropic's current tokenizer holds about 2.5 characters a token ("1M tokens is roughly 2.5M
+Unicode characters", model overview, 2026-10); dense code and digits hold fewer."""
 
-
-def token_kind(name: str) -> str:
-    """Return the kind of text that a language is, for estimating tokens."""
-    if name in ("markdown", "rst", "asciidoc", "text"):
-        return "prose"
-    return {"json": "json", "po": "other"}.get(name, "code")
+TOKENS_PER_MESSAGE = 8
+"""Tokens for the role and the borders of one message."""
 
 
 MAX_PARTS = 50_000
@@ -98,3 +93,8 @@ def bounded_parts(parts: Iterable[_T]) -> list[_T]:
             )
         made.append(part)
     return made
+
+
+def reserve_tokens(text: str) -> int:
+    """Return a count of tokens that is not too low for ordinary text, code included."""
+    return int(len(text.encode("utf-8", "surrogatepass")) / RESERVED_BYTES_PER_TOKEN) + 1

@@ -15,10 +15,11 @@ from functools import wraps
 from itertools import islice
 from typing import Any, TypeVar
 
+from rlm_mcp.documents.window import WindowDocument, decode_utf8
 from rlm_mcp.errors import BadRequest, RlmError
+from rlm_mcp.methods import Method
 from rlm_mcp.refs import LineSpan, Ref, parse_ref
-from rlm_mcp.variable.protocol import ContextHit, ContextPassage, HitPage, Method, Outline
-from rlm_mcp.variable.window import WindowDocument, decode_utf8
+from rlm_mcp.variable import ContextHit, ContextPassage, HitPage, Outline
 
 MAX_REFS = 50_000
 """Refs that are remembered."""
