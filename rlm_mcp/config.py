@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -18,7 +17,8 @@ from typing import Any
 
 import platformdirs
 
-from rlm_mcp.errors import BadRequest, Denied, did_you_mean
+from rlm_mcp.errors import BadRequest, did_you_mean
+from rlm_mcp.files import private_folder, read_limited
 
 APP_NAME = "rlm-mcp"
 log = logging.getLogger("rlm_mcp")
@@ -141,42 +141,6 @@ def load_settings(flags: Mapping[str, Any] | None = None, project: Path | None =
     return settings
 
 
-def private_folder(path: Path) -> Path:
-    """Return a folder, made where it is missing, that nobody else can write to or plant.
-
-    Raises Denied for a link and for a folder of another user.
-    """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _check_private(path, 0o700)
-    return path
-
-
-def private_file(path: Path) -> Path:
-    """Return a file, made empty where it is missing, that its owner alone can read.
-
-    Raises Denied for a link, a special file and a file of another user.
-    """
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-        os.close(os.open(path, flags, 0o600))
-    except FileExistsError:
-        _check_private(path, 0o600)
-    return path
-
-
-def _check_private(path: Path, mode: int) -> None:
-    status = os.lstat(path)
-    kind = stat.S_ISDIR if mode & 0o100 else stat.S_ISREG
-    if not kind(status.st_mode):
-        raise Denied(f"{path} is a link or no plain file or folder; remove it and try again.")
-    if os.name == "nt":
-        return
-    if status.st_uid != os.geteuid():
-        raise Denied(f"{path} belongs to another user; remove it or choose another folder.")
-    if status.st_mode & 0o777 & ~mode:
-        os.chmod(path, mode)
-
-
 def _make_folder(variable: str, default: Path) -> Path:
     override = os.environ.get(variable)
     return private_folder(Path(override) if override else default)
@@ -184,23 +148,12 @@ def _make_folder(variable: str, default: Path) -> Path:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(_read_limited(path).decode("utf-8"))
+        return tomllib.loads(read_limited(path, MAX_FILE_BYTES).decode("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         why = str(error) or type(error).__name__
         raise BadRequest(f"Cannot read the settings in {path}: {why}.") from error
-
-
-def _read_limited(path: Path) -> bytes:
-    """Return the bytes of a file that may be a project's: a pipe or a device, and of any size."""
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("it is not a plain file")
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes")
-    return data
 
 
 def _merge_settings(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
+from rlm_mcp.files import ANY_LINK, READ_FOLDER_NO_LINK, READ_NO_LINK
 
 DENIED_FILES = (
     ".env", ".env.*", ".env[-_]*", ".envrc", "*.env",
@@ -276,18 +277,17 @@ def _secret_sentence(name: str) -> str:
 
 def _open_below(root: Path, parts: Sequence[str]) -> int:
     """Open root/parts with no link followed below the root, and no wait on a pipe."""
-    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     if os.open not in os.supports_dir_fd or not hasattr(os, "O_NOFOLLOW"):
         # Windows, unverified: the path was resolved by the caller, a swap after that is not seen.
-        return os.open(root.joinpath(*parts), flags | getattr(os, "O_BINARY", 0))
-    folder = os.open(root, flags | os.O_DIRECTORY)
+        return os.open(root.joinpath(*parts), ANY_LINK)
+    folder = os.open(root, ANY_LINK | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
-            deeper = os.open(part, flags | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            deeper = os.open(part, READ_FOLDER_NO_LINK, dir_fd=folder)
             os.close(folder)
             folder = deeper
         if not parts:
             return os.dup(folder)
-        return os.open(parts[-1], flags | os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(parts[-1], READ_NO_LINK, dir_fd=folder)
     finally:
         os.close(folder)

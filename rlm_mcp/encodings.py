@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 SNIFF_BYTES = 8192
 """Bytes from the start of a file that are searched for a NUL; one there means binary."""
@@ -10,6 +11,7 @@ UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 """What a text in UTF-16 begins with, most times, and its encoding."""
 UTF16_SNIFF_BYTES = 64
 """Bytes by which one without it is told: printable ASCII, each beside a NUL."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PRINTABLE = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 
 
@@ -35,3 +37,8 @@ def searchable_text(data: bytes) -> bytes | None:
         except UnicodeError:
             return None
     return None if b"\0" in data[:SNIFF_BYTES] else data
+
+
+def without_surrogates(text: str) -> str:
+    """Return text that can be encoded: halves of characters, as JSON can hold, become U+FFFD."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

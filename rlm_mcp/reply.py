@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from rlm_mcp.encodings import without_surrogates
 from rlm_mcp.errors import RlmError
 from rlm_mcp.marks import mark_controls, mark_quoted
 from rlm_mcp.plurals import count_noun
@@ -20,7 +21,6 @@ MAX_REPLY_CHARS = 20_000
 MIN_REPLY_CHARS = 400
 """A cap below this has no room for the line that says how to read on."""
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _ONWARD = re.compile(r"(?:more|next|whole|not answered): |\(\d")
 _LAST_LINE_CHARS = 300
 """A last line of at most so many characters that says how to go on, or what was spent, stays."""
@@ -59,8 +59,7 @@ def limit_reply(text: str, cap: int, keep: Callable[[str], str], *, raw: bool = 
 
 def clean_text(text: str) -> str:
     """Return `text` as valid Unicode: half characters become U+FFFD, NUL is shown."""
-    text = text.replace("\x00", "\u2400")
-    return _SURROGATES.sub("\ufffd", text) if not text.isascii() else text
+    return without_surrogates(text.replace("\x00", "\u2400"))
 
 
 def error_sentence(error: BaseException) -> str:

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import stat
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Literal
 
 from rlm_mcp.config import config_dir
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.files import read_limited, replace_file
 
 ContentKind = Literal["tools", "prompts"]
 ContentOrigin = Literal["rlm-mcp", "user", "project"]
@@ -151,16 +149,9 @@ def _list_files(folder: Path, suffix: str) -> Sequence[Path]:
 
 def _read_limited(path: Path) -> bytes | None:
     try:
-        # O_NONBLOCK: opening a pipe that a project planted must not hang the server.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        return read_limited(path, MAX_FILE_BYTES)
     except OSError:
         return None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        return None
-    with os.fdopen(handle, "rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    return data if len(data) <= MAX_FILE_BYTES else None
 
 
 def _sha256_hex(data: bytes) -> str:
@@ -195,6 +186,4 @@ def _write_pins(pins: Mapping[str, Mapping[str, str]]) -> None:
     store = _pins_path()
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = json.dumps({"version": 1, "projects": pins}, indent=2, sort_keys=True) + "\n"
-    with tempfile.NamedTemporaryFile("w", dir=store.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    os.replace(file.name, store)
+    replace_file(store, text.encode("utf-8"))

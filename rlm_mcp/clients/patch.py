@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 from rlm_mcp.config import state_dir
 from rlm_mcp.errors import BadRequest, Unavailable
+from rlm_mcp.files import replace_file
 
 
 class TextEdit(NamedTuple):
@@ -141,15 +141,7 @@ def _replace_file(path: Path, text: str) -> None:
         mode = path.stat().st_mode & 0o777
     except FileNotFoundError:
         mode = 0o600
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8"))
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except OSError:
-        os.unlink(name)
-        raise
+    replace_file(path, text.encode("utf-8"), mode)
 
 
 def _text_digest(text: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import redact
+from rlm_mcp.encodings import without_surrogates
 from rlm_mcp.engine import cache as stored
 from rlm_mcp.engine import json_schema as schemas
 from rlm_mcp.engine.budget import NANO, Budget, BudgetHold, to_nano, worst_case
@@ -275,7 +276,7 @@ class ModelCalls:
                 raise
             reply = await self._complete_paid(model, request, account, hold, day)
             sends.note_reply()
-            reply = replace(reply, text=redact.redact(_without_surrogates(reply.text)))
+            reply = replace(reply, text=redact.redact(without_surrogates(reply.text)))
             # A call counts as in flight until its reply is safe: a kill loses no more than those.
             # A reply that is no answer is not stored: asking again must be able to help.
             if model.spec not in NOT_STORED and _reply_flaw(reply) is None:
@@ -409,8 +410,3 @@ def _reply_flaw(reply: ModelReply) -> FailedCall | None:
 
 def _schema_key(ask: SubCall) -> bytes:
     return repr(ask.schema).encode() if ask.schema is not None else b""
-
-
-def _without_surrogates(text: str) -> str:
-    """Return `text` without lone surrogates, which no file and no request can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")

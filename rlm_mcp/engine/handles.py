@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rlm_mcp.config import private_folder
 from rlm_mcp.documents import BytesDocument, cut_window, ref_text
 from rlm_mcp.errors import BadRequest, Unavailable
+from rlm_mcp.files import private_folder
 from rlm_mcp.refs import Ref, TurnSpan
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rlm_mcp.encodings import without_surrogates
 from rlm_mcp.engine.route import Mode
 from rlm_mcp.engine.route import check_mode as mode
 from rlm_mcp.errors import BadRequest
@@ -46,8 +47,7 @@ class Arguments:
             raise BadRequest(
                 f"{name} has {len(value):,} items; at most {MAX_COUNT:,} fit one call."
             )
-        # Lone surrogates, which no request and no file can hold, become question marks.
-        return [item.encode("utf-8", "replace").decode("utf-8") for item in value]
+        return [without_surrogates(item) for item in value]
 
     def get_count(self, name: str, default: int) -> int:
         """Return a whole number from 0 (a limit: from 1)."""

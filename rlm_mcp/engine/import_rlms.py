@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from rlm_mcp import redact
-from rlm_mcp.config import private_folder
 from rlm_mcp.engine.trajectory import Event, text_digest
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.files import private_folder
 
 
 def is_official(path: Path) -> bool:

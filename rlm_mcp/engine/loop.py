@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import redact
+from rlm_mcp.encodings import without_surrogates
 from rlm_mcp.engine import json_schema as schemas
 from rlm_mcp.engine import render
 from rlm_mcp.engine.budget import NOTHING_KEPT, worst_case
@@ -47,8 +47,6 @@ PROSE_TURNS = 3
 """Replies in a row without a cell after which the last one is taken, as forced."""
 PAUSES_S = (1.0, 4.0)
 """How long to wait before a failed root call is tried again."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 LAST_AFFORDABLE = "What is left of the budget pays for one more reply."
 TIME_OVER = "The time of this run is nearly over; raise max_seconds for more."
@@ -374,4 +372,4 @@ def content_text(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+    return without_surrogates(text)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import __version__
+from rlm_mcp.files import replace_file
 
 if TYPE_CHECKING:
     from rlm_mcp.config import Settings
@@ -74,14 +74,7 @@ class StateFiles:
 
 def replace_json(path: Path, value: Any) -> None:
     """Write JSON to a file that others never see half written."""
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8", errors="replace") as file:
-            json.dump(value, file, ensure_ascii=False)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    replace_file(path, json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _context_entry(d: Description) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rlm_mcp import config, redact, sdk, toolbox
+from rlm_mcp import config, files, redact, sdk, toolbox
 from rlm_mcp.contexts import Catalog, open_texts
 from rlm_mcp.engine import render, route, state_files, telemetry, trajectory
 from rlm_mcp.engine import repl as cells
@@ -199,7 +199,7 @@ class Workspace:
         self.settings = settings
         self.state_folder = config.state_dir()
         for folder in ("runs", "servers", "handles"):
-            config.private_folder(self.state_folder / folder)
+            files.private_folder(self.state_folder / folder)
         self.handles = Handles(self.state_folder / "handles")
         self.catalog = Catalog(settings)
         listeners = tuple(

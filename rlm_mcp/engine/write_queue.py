@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from rlm_mcp.config import private_file
+from rlm_mcp.files import private_file
 
 PATIENCE_S = 10.0
 """How long the thread waits for another process."""

@@ -6,6 +6,7 @@ another place. Git follows all of that; so does this, in the same way, before gi
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.errors import Denied
+from rlm_mcp.files import read_limited
 
 if TYPE_CHECKING:
     from rlm_mcp.confine import Confine
@@ -35,15 +37,11 @@ def read_small_file(path: Path) -> str:
     Raises Denied for a pipe, a device or a file too large to be what it should be.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
+        data = read_limited(path, MAX_FILE_BYTES)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EFBIG):
+            raise Denied(f"{path.name!r} of a git folder: {error.strerror}.") from error
         return ""
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Denied(f"{path.name!r} of a git folder is not a plain file.")
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise Denied(f"{path.name!r} of a git folder has more than {MAX_FILE_BYTES:,} bytes.")
     return data.decode("utf-8", "surrogateescape").rstrip("\r\n")
 
 

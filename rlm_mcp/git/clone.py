@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from rlm_mcp.config import cache_dir, config_dir, private_folder
+from rlm_mcp.config import cache_dir, config_dir
 from rlm_mcp.errors import BadRequest, Denied, Unavailable
+from rlm_mcp.files import private_folder
 from rlm_mcp.git.command import GitCommand, run_git, stream_git
 from rlm_mcp.git.repository import GitRepository, find_repository
 

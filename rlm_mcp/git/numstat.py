@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from rlm_mcp.config import private_file
 from rlm_mcp.confine import is_denied
 from rlm_mcp.errors import RlmError
+from rlm_mcp.files import private_file
 from rlm_mcp.git.command import RENAME_FLAGS
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from rlm_mcp.files import open_regular
 from rlm_mcp.logs import log_time
 
 _NAMES = re.compile(r"(?i)(?:\.log(?:[.-]\d[\w-]*)?|\Asyslog(?:\.\d+)?)(?:\.(?:gz|bz2|xz|zst))?\Z")
@@ -60,14 +60,8 @@ def _folder_files(folder: Path) -> list[Path]:
 
 def _file_head(path: Path) -> bytes:
     """Return how a regular file begins; nothing of one that cannot be read."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        fd = os.open(path, flags)
+        with open_regular(path, follow_links=True) as file:
+            return file.read(_HEAD)
     except OSError:
         return b""
-    try:
-        return os.read(fd, _HEAD) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)

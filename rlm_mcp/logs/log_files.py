@@ -22,13 +22,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from rlm_mcp.config import private_folder
 from rlm_mcp.confine import Confine
 from rlm_mcp.corpus.search import select_paths
 from rlm_mcp.corpus.store import LineFile
 from rlm_mcp.documents import decode_utf8
 from rlm_mcp.encodings import UTF16_SNIFF_BYTES, utf16_encoding
 from rlm_mcp.errors import BadRequest, RlmError, Unavailable, did_you_mean
+from rlm_mcp.files import private_folder
 from rlm_mcp.logs import log_time
 from rlm_mcp.refs import LineSpan, Ref
 from rlm_mcp.variable import ContextHit

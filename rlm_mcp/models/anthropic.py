@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
+from rlm_mcp.encodings import without_surrogates
 from rlm_mcp.errors import ModelError
 from rlm_mcp.models import prices
 from rlm_mcp.models.http_errors import (
@@ -225,7 +226,7 @@ def _message_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
             # A text is the short form of one block, and the SDK copies a request block by block.
             "content": [_cached_block(message.text)]
             if number in marked
-            else _without_surrogates(message.text),
+            else without_surrogates(message.text),
         }
         for number, message in enumerate(messages)
     ]
@@ -235,13 +236,9 @@ def _cached_block(text: str) -> dict[str, Any]:
     """Return a text block at whose end a cached prefix ends."""
     return {
         "type": "text",
-        "text": _without_surrogates(text),
+        "text": without_surrogates(text),
         "cache_control": {"type": "ephemeral"},
     }
-
-
-def _without_surrogates(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _status_error(error: Any, began: bool) -> ModelError:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlm_mcp import config
+from rlm_mcp import config, files
 from rlm_mcp.redact.forms import RULES
 from rlm_mcp.redact.rules import Secret
 
@@ -118,7 +118,7 @@ def _salt() -> bytes:
     path = config.state_dir() / "redact.salt"
     if path not in _salts:
         plain = path.is_file() and not path.is_symlink() and path.stat().st_size == SALT_BYTES
-        known = config.private_file(path).read_bytes() if plain else b""
+        known = files.private_file(path).read_bytes() if plain else b""
         if len(known) != SALT_BYTES:  # none yet, a link, or not what was written
             path.unlink(missing_ok=True)
             fresh = path.with_name(f"redact.salt.{os.getpid()}.{os.urandom(4).hex()}")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import array
 import os
-import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rlm_mcp.encodings import without_surrogates
 from rlm_mcp.errors import SandboxError
 from rlm_mcp.sandbox import wire
 from rlm_mcp.sandbox.connection import CellClock, WireOrder, WorkerConnection
@@ -24,7 +24,6 @@ from rlm_mcp.tool_table import HOST_CALLS
 REPLAY_SECONDS = 10.0
 _NAMES_SHOWN = 50
 _SIZES = (int, type(None))
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _Finish = Callable[[float], SandboxOutcome]
 
 
@@ -127,14 +126,14 @@ class SandboxJournal:
             why = clock.stop_reason or "it was told to stop"
             error = f"Stopped: {why}. What it had set until then is kept."
         return lambda seconds: SandboxOutcome(
-            stdout=_printable_text(stdout),
-            value_repr=None if value_repr is None else _printable_text(value_repr),
-            error=None if error is None else _printable_text(error),
+            stdout=without_surrogates(stdout),
+            value_repr=None if value_repr is None else without_surrogates(value_repr),
+            error=None if error is None else without_surrogates(error),
             killed=False,
             seconds=seconds,
             lost=(),
             value=value,
-            shown=None if shown is None else _printable_text(shown),
+            shown=None if shown is None else without_surrogates(shown),
             stdout_chars=chars,
             interrupted=interrupted,
             after=after,
@@ -185,7 +184,7 @@ def _checked_row(row: Any) -> dict[str, Any]:
     words = {name: row[name] for name in ("name", "type", "preview")}
     if any(type(word) is not str for word in words.values()) or type(row["size"]) not in _SIZES:
         raise wire.ProtocolViolation("a malformed row of a variable")
-    return {**{name: _printable_text(word) for name, word in words.items()}, "size": row["size"]}
+    return {**{name: without_surrogates(word) for name, word in words.items()}, "size": row["size"]}
 
 
 def _checked_after(value: Any) -> AfterCell | None:
@@ -203,12 +202,9 @@ def _checked_after(value: Any) -> AfterCell | None:
 def _checked_words(value: Any) -> tuple[str, ...]:
     if type(value) is not list:
         return ()
-    words = [_printable_text(word)[:80] for word in value[: _NAMES_SHOWN + 1] if type(word) is str]
+    words = [
+        without_surrogates(word)[:80] for word in value[: _NAMES_SHOWN + 1] if type(word) is str
+    ]
     if len(value) > _NAMES_SHOWN:
         words[_NAMES_SHOWN:] = [f"and {len(value) - _NAMES_SHOWN} more"]
     return tuple(words)
-
-
-def _printable_text(text: str) -> str:
-    """Return text that can be printed and encoded: lone surrogates are replaced."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

@@ -22,12 +22,13 @@ from mcp_types.jsonrpc import (
 )
 from pydantic import ValidationError
 
+from rlm_mcp.encodings import without_surrogates
+
 LARGEST_MESSAGE = 64 << 20
 """Bytes of one message over stdio."""
 DEEPEST = 100
 """Levels of nesting of one message."""
 
-_HALVES = re.compile("[\ud800-\udfff]")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[{}\[\]]', re.DOTALL)
 _ID = re.compile(r'\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?[0-9]{1,18}(?![0-9.eE]))')
 _ID_AT_END = re.compile(rf'"id"{_ID.pattern}\s*\}}\s*$')
@@ -82,7 +83,7 @@ def _patiently(text: str) -> JSONRPCMessage:
         sentence = f"The message is nested more than {DEEPEST} levels deep."
         raise Refused(refusal(PARSE_ERROR, sentence, _id_in(text))) from error
     except ValueError as error:
-        sentence = f"The message is not valid JSON: {_HALVES.sub('?', str(error))[:200]}."
+        sentence = f"The message is not valid JSON: {without_surrogates(str(error))[:200]}."
         raise Refused(refusal(PARSE_ERROR, sentence, _id_in(text))) from error
     if isinstance(value, list):
         ids: list[RequestId | None] = [
@@ -126,11 +127,11 @@ def _mended(value: Any, depth: int) -> Any:
     if depth > DEEPEST:
         raise RecursionError
     if isinstance(value, str):
-        return _HALVES.sub("\ufffd", value)
+        return without_surrogates(value)
     if isinstance(value, list):
         return [_mended(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {_HALVES.sub("\ufffd", k): _mended(v, depth + 1) for k, v in value.items()}
+        return {without_surrogates(k): _mended(v, depth + 1) for k, v in value.items()}
     return value
 
 

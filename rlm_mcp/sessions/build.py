@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from rlm_mcp.encodings import without_surrogates
 from rlm_mcp.redact import redact
 from rlm_mcp.sessions.schema import (
     ABANDONED,
@@ -32,7 +33,6 @@ from rlm_mcp.sessions.writer import (
     RowWriter,
     TableRow,
     block_digest,
-    drop_surrogates,
 )
 
 _BATCH_BLOCKS = 2_000
@@ -124,7 +124,7 @@ class IndexBuilder:
             name = self._redact_word(event.name)
             kinds[name] = kinds.get(name, 0) + 1
         elif isinstance(event, SessionMetadata):
-            self.state.facts[event.key] = drop_surrogates(redact(event.value))
+            self.state.facts[event.key] = without_surrogates(redact(event.value))
         else:
             self._apply_rewind(event)
 
@@ -269,7 +269,7 @@ class IndexBuilder:
             self._filing.ensure_indexes()
             row = self._db.execute(
                 "SELECT n, name, kind FROM blocks WHERE call=? AND doc=? AND type='call'",
-                (drop_surrogates(call), self._doc),
+                (without_surrogates(call), self._doc),
             ).fetchone()
             home = tuple(row) if row else None
         return home
@@ -325,7 +325,7 @@ class IndexBuilder:
         if tidy is None:
             if len(self._tidied) > _REMEMBERED:
                 self._tidied.clear()
-            tidy = self._tidied[text] = drop_surrogates(redact(text))
+            tidy = self._tidied[text] = without_surrogates(redact(text))
         return tidy
 
     def flush_rows(self) -> None:

@@ -17,12 +17,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlm_mcp import config
-from rlm_mcp.config import private_folder
+from rlm_mcp import config, files
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.files import private_folder
 from rlm_mcp.redact import redact
 from rlm_mcp.sessions import build, parser_process, tables
-from rlm_mcp.sessions.readers import plain_file
 from rlm_mcp.sessions.schema import LIVE, ChildTranscript, MessagePiece, TranscriptSource, TurnBlock
 from rlm_mcp.sessions.writer import RowWriter, block_digest
 
@@ -296,7 +295,7 @@ class TranscriptIndex:
                         f"The transcript {path.name!r} cannot be read: {error.strerror}."
                     ) from None
                 continue
-            if name == "" and not plain_file.is_regular_file(path):
+            if name == "" and not files.is_regular_file(path):
                 raise Unavailable(
                     f"The transcript {path.name!r} was replaced by a link or a special file, "
                     "which is not followed."
@@ -310,7 +309,7 @@ class TranscriptIndex:
     def _session_files(self) -> Iterator[tuple[str, Path]]:
         yield "", self.path
         found = self.reader.find_children(self.path)
-        self._children = [child for child in found if plain_file.is_regular_file(child.path)]
+        self._children = [child for child in found if files.is_regular_file(child.path)]
         for child in self._children:
             yield child.name, Path(child.path)
 
@@ -397,7 +396,7 @@ def _spilled_text(path: Path, spill: str) -> str | None:
     if not file.startswith(folder + os.sep):
         return None
     try:
-        with plain_file.open_regular(file) as stream:
+        with files.open_regular(file) as stream:
             data = stream.read(SPILL_LIMIT_BYTES + 1)
     except OSError:
         return None
@@ -407,7 +406,7 @@ def _spilled_text(path: Path, spill: str) -> str | None:
 
 def _probe_file(path: str, read: int) -> list[Any]:
     """Return how far a file was read, with digests of its start and of what was read last."""
-    with plain_file.open_regular(path) as file:
+    with files.open_regular(path) as file:
         head = file.read(min(read, _PROBE_BYTES))
         file.seek(max(0, read - _PROBE_BYTES))
         tail = file.read(min(read, _PROBE_BYTES))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from rlm_mcp import config
 from rlm_mcp.errors import BadRequest, Denied, Unavailable, did_you_mean
+from rlm_mcp.files import replace_file
 from rlm_mcp.sessions.readers import READERS, choose_reader, claude_history, sqlite_file
 from rlm_mcp.sessions.schema import SessionInfo
 
@@ -163,11 +164,8 @@ def note_current(session_id: str, transcript_path: str, settings: Settings) -> P
         raise BadRequest("The file is no transcript of a known agent.")
     target = _hint_path()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = target.with_suffix(".new")
     hint = {"session": session_id, "path": str(real), "server": _SERVER}
-    fresh.write_text(json.dumps(hint), "utf-8")
-    os.chmod(fresh, 0o600)
-    os.replace(fresh, target)
+    replace_file(target, json.dumps(hint).encode("utf-8"))
     _sweep_hints(target.parent)
     return real
 

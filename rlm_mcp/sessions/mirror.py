@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from rlm_mcp import config
-from rlm_mcp.config import private_folder
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.files import private_folder, regular_handle
 from rlm_mcp.methods import ResultList
 from rlm_mcp.sessions.schema import BRANCHES
 from rlm_mcp.sessions.view import TranscriptView, block_turn_rows
@@ -57,19 +56,14 @@ def save_mirror(view: TranscriptView) -> dict[str, Any]:
 
 def _open_mirror(path: Path, flags: int) -> int:
     """Open the mirror; follow no link and wait for no pipe that was planted in its place."""
-    plain = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        handle = os.open(path, flags | plain, 0o600)
+        return regular_handle(path, flags)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise Unavailable(
             f"The mirror {path} cannot be opened: {error.strerror}. Move away what is there."
         ) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise Unavailable(f"The mirror {path} is no regular file. Move away what is there.")
-    return handle
 
 
 def _ends_with_newline(file: BinaryIO) -> bool:

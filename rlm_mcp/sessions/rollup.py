@@ -9,14 +9,13 @@ no model: the caller does (`llm_query_batched`) and hands the notes back.
 from __future__ import annotations
 
 import json
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import config
-from rlm_mcp.config import private_folder
 from rlm_mcp.errors import BadRequest
+from rlm_mcp.files import private_folder, replace_file
 from rlm_mcp.redact import redact
 from rlm_mcp.refs import Ref, parse_ref
 from rlm_mcp.sessions import facts
@@ -74,10 +73,7 @@ def rollup_save(view: TranscriptView, notes: dict[str, str]) -> int:
         kept[str(key)[:64]] = redact(note.strip())
     path = _notes_path(view)
     private_folder(path.parent)
-    fresh = path.with_suffix(f".{os.getpid()}.new")
-    fresh.write_text(json.dumps(kept, ensure_ascii=False, sort_keys=True), "utf-8")
-    os.chmod(fresh, 0o600)
-    os.replace(fresh, path)
+    replace_file(path, json.dumps(kept, ensure_ascii=False, sort_keys=True).encode("utf-8"))
     return len(kept)
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from rlm_mcp.config import private_file
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.files import private_file
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;

@@ -14,6 +14,7 @@ from itertools import chain
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
+from rlm_mcp.encodings import without_surrogates
 from rlm_mcp.redact import RULES, redact
 from rlm_mcp.sessions import tables
 from rlm_mcp.sessions.schema import HEAD_MARK, MessagePiece, TranscriptEvent, TurnBlock, TurnUsage
@@ -210,15 +211,10 @@ def _storable_rows(rows: Iterable[TableRow]) -> Iterable[TableRow]:
     """Return rows as SQLite takes them: no lone surrogates, no number beyond 53 bits."""
     for row in rows:
         yield [
-            drop_surrogates(value)
+            without_surrogates(value)
             if isinstance(value, str)
             else clamp_number(value)
             if isinstance(value, int)
             else value
             for value in row
         ]
-
-
-def drop_surrogates(text: str) -> str:
-    """Return a text without lone surrogates, which no file and no database takes."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

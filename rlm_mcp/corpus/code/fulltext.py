@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.config import private_file, private_folder
 from rlm_mcp.corpus.code import words
 from rlm_mcp.corpus.code.language import is_doc_path, is_test_path
 from rlm_mcp.corpus.code.text_outline import OutlineMark, find_marks
+from rlm_mcp.files import private_file, private_folder
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.store import Corpus, Snapshot

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm_mcp.config import private_file, private_folder
 from rlm_mcp.corpus.code import parse_pool, text_outline
 from rlm_mcp.corpus.code.grammar import GRAMMAR_VERSION, LANGUAGES, Definition, ParsedDocument
 from rlm_mcp.corpus.code.language import language_of
+from rlm_mcp.files import private_file, private_folder
 
 if TYPE_CHECKING:
     from rlm_mcp.corpus.store import Corpus, Snapshot

@@ -31,11 +31,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from rlm_mcp.config import private_folder
 from rlm_mcp.corpus.store import file_table as tables
 from rlm_mcp.corpus.store.file_table import ROW_DTYPE, FileTable, TableRows
 from rlm_mcp.corpus.store.packed_text import TextWriter, open_truncated, write_all
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.files import private_folder, replace_file
 
 MAX_JOURNAL_BYTES = 1 << 20
 """Bytes of a journal from which on the table is written anew."""
@@ -225,14 +225,7 @@ class CorpusStore:
         if places is not None and fits_journal(table, places):
             return append_record(self.folder / "journal", table, places)
         table = replace(table, id=secrets.token_hex(8), journal_bytes=0)
-        fresh = self.folder / f"table.{secrets.token_hex(4)}.new"
-        try:
-            with open(fresh, "xb", buffering=0, opener=_open_private) as file:
-                write_all(file, memoryview(tables.dump_table(table)))
-            os.replace(fresh, self.folder / "table")
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
+        replace_file(self.folder / "table", tables.dump_table(table))
         for other in os.scandir(self.folder):
             stale = other.name.endswith((".text", ".ends", ".new")) or other.name == "journal"
             if stale and not other.name.startswith(table.text_id):

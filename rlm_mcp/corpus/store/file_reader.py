@@ -25,6 +25,7 @@ from rlm_mcp.corpus.store.safe_files import (
     RootFolder,
 )
 from rlm_mcp.encodings import SNIFF_BYTES, UTF16, UTF16_SNIFF_BYTES, searchable_text, utf16_encoding
+from rlm_mcp.files import READ_NO_LINK
 
 GENERATED, MINIFIED, LFS = (TEXT_MARKS.index(name) for name in ("generated", "minified", "lfs"))
 MARK_HEAD_BYTES = 1024
@@ -101,7 +102,7 @@ class FileReader:
         enter, writer, mark, most = self._root.open_parent, self._writer, detect_mark, self._limit
         regular, flags, head, utf16 = (
             stat.S_ISREG,
-            safe_files.OPEN_FILE_FLAGS,
+            READ_NO_LINK,
             MARK_HEAD_BYTES,
             UTF16,
         )

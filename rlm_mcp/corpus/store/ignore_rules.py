@@ -15,6 +15,7 @@ from pathlib import Path
 import re2
 
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.files import open_regular
 
 IGNORE_FILES = (".gitignore", ".ignore")
 ALWAYS_IGNORED = frozenset({".git", ".hg", ".svn"})
@@ -140,13 +141,10 @@ def _read_rules(names: list[bytes]) -> IgnoreRules | None:
     lines: list[str] = []
     for name in names:
         try:
-            handle = os.open(
-                name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-            )
+            with open_regular(name) as file:
+                lines += _decode_lossy(file.read(MAX_RULES_BYTES)).splitlines()
         except OSError:
             continue
-        with open(handle, "rb") as file:
-            lines += _decode_lossy(file.read(MAX_RULES_BYTES)).splitlines()
     return IgnoreRules(lines) if lines else None
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rlm_mcp.errors import Unavailable
+from rlm_mcp.files import READ_FOLDER_NO_LINK, READ_NO_LINK
 
 AdmitPath = Callable[[Path], str | None]
 """Asked about each path; returns a reason to leave it out, or None."""
@@ -24,16 +25,6 @@ CLOCK_TICK_NS = 25_000_000
 """A file changed this close to its reading may change again without a new time stamp."""
 MAX_OPEN_FOLDERS = 32
 """Folders that are held open, at the top of a path and at its end: handles are few."""
-_ONLY_FOLDERS = getattr(os, "O_DIRECTORY", 0)
-_OPEN_FOLDER_FLAGS = os.O_RDONLY | _ONLY_FOLDERS | getattr(os, "O_NOFOLLOW", 0)
-OPEN_FILE_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_NOCTTY", 0)
-    | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-)
 
 
 class FileStamp(NamedTuple):
@@ -113,8 +104,8 @@ class RootFolder:
             raise FileRefused(kind, stamp_of(before))
         try:
             if HAS_DIR_FD:
-                return os.open(self._name, OPEN_FILE_FLAGS, dir_fd=self._folder), before
-            return os.open(os.path.join(self.root, path), OPEN_FILE_FLAGS), before
+                return os.open(self._name, READ_NO_LINK, dir_fd=self._folder), before
+            return os.open(os.path.join(self.root, path), READ_NO_LINK), before
         except PermissionError as error:
             raise FileRefused("unreadable", stamp_of(before)) from error
 
@@ -134,7 +125,7 @@ class RootFolder:
         self._truncate_chain(depth)
         for part in parts[depth:]:
             inside = self._chain[-1][1] if self._chain else self._top
-            self._chain.append((part, os.open(part, _OPEN_FOLDER_FLAGS, dir_fd=inside)))
+            self._chain.append((part, os.open(part, READ_FOLDER_NO_LINK, dir_fd=inside)))
             middle = len(self._chain) - MAX_OPEN_FOLDERS
             if middle >= MAX_OPEN_FOLDERS:
                 name, handle = self._chain[middle]
@@ -165,7 +156,7 @@ def _open_root(root: bytes) -> int:
     a link has been put there since. Elsewhere than on Linux such a swap is not seen.
     """
     if not hasattr(os, "O_PATH") or not os.path.isabs(root):
-        return os.open(root, os.O_RDONLY | _ONLY_FOLDERS)
+        return os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     *above, last = [part for part in root.split(b"/") if part] or [b"."]
     at = os.open(b"/", os.O_PATH | os.O_DIRECTORY)
     try:
@@ -173,7 +164,7 @@ def _open_root(root: bytes) -> int:
             deeper = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
             os.close(at)
             at = deeper
-        return os.open(last, _OPEN_FOLDER_FLAGS, dir_fd=at)
+        return os.open(last, READ_FOLDER_NO_LINK, dir_fd=at)
     finally:
         os.close(at)
 

@@ -6,6 +6,7 @@ import os
 from codecs import BOM_UTF8
 from pathlib import Path
 
+from rlm_mcp import files
 from rlm_mcp.sessions.readers import (
     aider,
     claude_code,
@@ -19,7 +20,6 @@ from rlm_mcp.sessions.readers import (
     cursor_ide,
     gemini,
     opencode,
-    plain_file,
     qwen,
     specstory,
 )
@@ -47,7 +47,7 @@ READERS: tuple[TranscriptReader, ...] = (
 def choose_reader(path: Path) -> TranscriptReader | None:
     """Return the reader that understands the file, or None. It is only read, never locked."""
     try:
-        with plain_file.open_regular(os.path.realpath(path)) as file:
+        with files.open_regular(os.path.realpath(path)) as file:
             head = file.read(HEAD_BYTES).removeprefix(BOM_UTF8)
     except OSError:
         return None

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rlm_mcp import files
 from rlm_mcp.sessions import tool_calls
-from rlm_mcp.sessions.readers import plain_file
 from rlm_mcp.sessions.readers.reader import HEAD_BYTES, TranscriptReader
 from rlm_mcp.sessions.schema import (
     CONVERSATION_BEGINS,
@@ -74,7 +74,7 @@ def read_events(source: TranscriptSource, start: int) -> Iterator[TranscriptEven
     """Yield a piece for each run of lines of one kind."""
     chat = _ChatParser()
     folder = str(Path(source.path).parent)
-    with plain_file.open_regular(source.path) as file:
+    with files.open_regular(source.path) as file:
         strict = _TYPED.search(file.read(HEAD_BYTES)) is not None
         file.seek(start)
         kind, begin, offset = "", start, start

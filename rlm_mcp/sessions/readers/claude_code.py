@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlm_mcp import files
 from rlm_mcp.sessions import tool_calls
-from rlm_mcp.sessions.readers import anthropic_messages, editor_folders, plain_file
+from rlm_mcp.sessions.readers import anthropic_messages, editor_folders
 from rlm_mcp.sessions.readers.reader import TranscriptReader, first_records, json_lines, json_list
 from rlm_mcp.sessions.schema import (
     ChildTranscript,
@@ -38,10 +39,10 @@ NOTE_LIMIT_BYTES = 1 << 20
 def read_memory(path: Path) -> Iterator[MemoryNote]:
     """Yield the notes of the transcript's project, their list first."""
     folder = path.parent / "memory"
-    found = [file for file in folder.glob("**/*.md") if plain_file.is_regular_file(file)]
+    found = [file for file in folder.glob("**/*.md") if files.is_regular_file(file)]
     for file in sorted(found, key=lambda one: (one.name != "MEMORY.md", str(one))):
         try:
-            with plain_file.open_regular(file) as stream:
+            with files.open_regular(file) as stream:
                 data = stream.read(NOTE_LIMIT_BYTES + 1)
             changed = os.stat(file).st_mtime
         except OSError:
@@ -55,7 +56,7 @@ def read_workflows(path: Path) -> Iterator[Workflow]:
     """Yield the runs of workflows that the transcript's session started, oldest first."""
     found = []
     for file in (path.with_suffix("") / "workflows").glob("wf_*.json"):
-        record = editor_folders.load_json(file) if plain_file.is_regular_file(file) else None
+        record = editor_folders.load_json(file) if files.is_regular_file(file) else None
         if isinstance(record, dict):
             found.append(_parse_workflow(file.stem, record))
         else:
@@ -164,7 +165,7 @@ def aliased_folders(home: Path, project: Path) -> Iterator[Path]:
     Claude Code appends to this file when a session changes its folder (seen in 2.1.329).
     """
     try:
-        with plain_file.open_regular(home / folder_slug(str(project)) / ".session-aliases") as file:
+        with files.open_regular(home / folder_slug(str(project)) / ".session-aliases") as file:
             listed = file.read(1 << 16).split(b"\n")
     except OSError:
         return
@@ -215,7 +216,7 @@ def find_children(path: Path) -> Sequence[ChildTranscript]:
 
 def _child_facts(path: Path) -> dict[str, str]:
     try:
-        with plain_file.open_regular(path) as file:
+        with files.open_regular(path) as file:
             values = json.loads(file.read(1 << 16))
     except (OSError, ValueError):
         return {}

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlm_mcp import files
 from rlm_mcp.sessions import jsonl
-from rlm_mcp.sessions.readers import claude_code, editor_folders, plain_file
+from rlm_mcp.sessions.readers import claude_code, editor_folders
 from rlm_mcp.sessions.readers.reader import TranscriptReader, json_lines
 from rlm_mcp.sessions.schema import (
     MessagePiece,
@@ -86,7 +87,7 @@ def _session_records(path: Path) -> Mapping[str, list[dict[str, Any]]]:
     """Return the records of each session, the session that was used last at the end."""
     found: dict[str, list[dict[str, Any]]] = {}
     try:
-        with plain_file.open_regular(path) as file:
+        with files.open_regular(path) as file:
             for _, _, record, _ in jsonl.read_records(file, 0):
                 if record is not None and isinstance(record.get("display"), str):
                     key = _session_key(record)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rlm_mcp import files
 from rlm_mcp.sessions import tool_calls
-from rlm_mcp.sessions.readers import editor_folders, plain_file
+from rlm_mcp.sessions.readers import editor_folders
 from rlm_mcp.sessions.readers.anthropic_messages import count_tokens
 from rlm_mcp.sessions.readers.reader import (
     HEAD_BYTES,
@@ -233,18 +234,14 @@ def _thread_files(path: Path, thread: str) -> list[Path]:
     if home:
         found |= {*home.glob(f"sessions/*/*/*/rollout-*{thread}*.jsonl")}
         found |= {*home.glob(f"archived_sessions/rollout-*{thread}*.jsonl")}
-    own = [
-        other
-        for other in found
-        if session_id(other) == thread and plain_file.is_regular_file(other)
-    ]
+    own = [other for other in found if session_id(other) == thread and files.is_regular_file(other)]
     return sorted((other for other in own if other != path), key=lambda other: other.name)
 
 
 def _begins_record(path: Path, stop: int, ordinal: int) -> bool:
     """Say whether the record that begins at a byte of a file has this number, or none begins."""
     try:
-        with plain_file.open_regular(path) as file:
+        with files.open_regular(path) as file:
             if stop < 1 or file.seek(0, os.SEEK_END) < stop:
                 return False
             file.seek(stop - 1)

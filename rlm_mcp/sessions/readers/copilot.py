@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlm_mcp import files
 from rlm_mcp.sessions import jsonl, tool_calls
-from rlm_mcp.sessions.readers import editor_folders, plain_file
+from rlm_mcp.sessions.readers import editor_folders
 from rlm_mcp.sessions.readers.reader import TranscriptReader, guard_shapes
 from rlm_mcp.sessions.schema import (
     MessagePiece,
@@ -80,7 +81,7 @@ def _log_events(source: TranscriptSource) -> Iterator[TranscriptEvent]:
     """Apply the operations; what is about to be cut off is told first, as superseded."""
     value: dict[str, Any] = {}
     told = 0
-    with plain_file.open_regular(source.path) as file:
+    with files.open_regular(source.path) as file:
         for begin, end, record, _ in jsonl.read_records(file, 0):
             if end == begin:
                 yield SkippedRecord("unfinished")

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlm_mcp import files
 from rlm_mcp.sessions import tool_calls
-from rlm_mcp.sessions.readers import plain_file
 from rlm_mcp.sessions.readers.reader import TranscriptReader, first_records, json_lines
 from rlm_mcp.sessions.schema import (
     MessagePiece,
@@ -132,7 +132,7 @@ def split_query(text: str) -> tuple[str, str]:
 def _text_events(source: TranscriptSource, start: int) -> Iterator[TranscriptEvent]:
     """Read the text form; the last section may still grow, so reading begins anew each time."""
     role, begin, body = "", start, b""
-    with plain_file.open_regular(source.path) as file:
+    with files.open_regular(source.path) as file:
         file.seek(start)
         offset = start
         for raw in file:

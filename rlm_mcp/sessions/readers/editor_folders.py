@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from rlm_mcp.sessions.readers import plain_file
+from rlm_mcp import files
 
 
 def config_folder() -> Path:
@@ -49,7 +49,7 @@ def workspace_project(workspace: Path) -> str:
 def load_json(path: Path, limit: int = 1 << 28) -> Any:
     """Return the JSON value in a file, or None. Bytes that are no text spoil only themselves."""
     try:
-        with plain_file.open_regular(path) as file:
+        with files.open_regular(path) as file:
             return json.loads(file.read(limit).decode("utf-8-sig", "replace"))
     except (OSError, ValueError, RecursionError):
         return None

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlm_mcp import files
 from rlm_mcp.sessions import jsonl
-from rlm_mcp.sessions.readers import plain_file
 from rlm_mcp.sessions.schema import (
     ChildTranscript,
     MemoryNote,
@@ -100,7 +100,7 @@ def json_lines(
     What cannot be parsed is counted; an unfinished last line is left for the next time.
     """
     source.offset = start
-    with plain_file.open_regular(source.path) as file:
+    with files.open_regular(source.path) as file:
         for begin, end, record, cut in jsonl.read_records(file, start):
             if end == begin:
                 yield SkippedRecord("unfinished")
@@ -133,7 +133,7 @@ def _reparse_line(source: TranscriptSource, begin: int, end: int) -> dict[str, A
     """Return the record of a line that only a byte order mark or bytes of no text spoil."""
     if end - begin > jsonl.LARGE_BYTES:
         return None
-    with plain_file.open_regular(source.path) as file:
+    with files.open_regular(source.path) as file:
         file.seek(begin)
         raw = file.read(end - begin)
     text = raw.decode("utf-8-sig" if begin == 0 else "utf-8", "replace")
@@ -156,7 +156,7 @@ def json_list(items: Any, prefix: str, read: RecordReader) -> Iterator[Transcrip
 def first_records(path: Path, most: int = HEAD_BYTES) -> Iterator[dict[str, Any]]:
     """Yield the whole JSON records in the first bytes of a JSON-lines file."""
     try:
-        with plain_file.open_regular(path) as file:
+        with files.open_regular(path) as file:
             head = file.read(most).removeprefix(BOM_UTF8)
     except OSError:
         return

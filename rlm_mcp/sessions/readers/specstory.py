@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlm_mcp import files
 from rlm_mcp.sessions import tool_calls
-from rlm_mcp.sessions.readers import plain_file
 from rlm_mcp.sessions.readers.anthropic_messages import HARNESS_STARTS, split_reminders
 from rlm_mcp.sessions.readers.reader import HEAD_BYTES, TranscriptReader
 from rlm_mcp.sessions.schema import (
@@ -53,7 +53,7 @@ def detect_format(path: Path, head: bytes) -> bool:
 
 def session_id(path: Path) -> str:
     try:
-        with plain_file.open_regular(path) as file:
+        with files.open_regular(path) as file:
             match = _SESSION.search(file.read(HEAD_BYTES).decode("utf-8", "replace"))
     except OSError:
         return path.stem
@@ -67,7 +67,7 @@ def find_sessions(roots: Sequence[Path]) -> Iterator[SessionInfo]:
 
 
 def read_events(source: TranscriptSource, start: int) -> Iterator[TranscriptEvent]:
-    with plain_file.open_regular(source.path) as file:
+    with files.open_regular(source.path) as file:
         file.seek(start)
         head = ""
         begin = offset = start
