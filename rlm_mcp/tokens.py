@@ -1,21 +1,19 @@
 """Estimate tokens from bytes, by the kind of text.
 
-The ratios were measured against public tokenizers; `set_ratios` replaces them by what the usage of
-real replies taught. Exact counts are never taken: they cost minutes on a large corpus, and today's
-Claude tokenizer is not public. `reserve_tokens` errs upwards: for budgets and windows.
+The ratios were measured against public tokenizers. Exact counts are never taken: they cost minutes
+on a large corpus, and today's Claude tokenizer is not public. `reserve_tokens` errs upwards: for
+budgets and windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TypeVar
 
 from rlm_mcp.errors import BadRequest
 
 BYTES_PER_TOKEN = {"code": 3.5, "prose": 4.0, "json": 3.1, "logs": 2.4, "other": 3.2}
-"""What holds until something was learnt."""
-MIN_RATIO, MAX_RATIO = 1.5, 8.0
-"""Bounds of every ratio, whatever was learnt."""
+"""Bytes of a text that one token holds, by the kind of text."""
 FOREIGN_SHARE = 0.3
 """Share of bytes beyond ASCII from which a text counts as one in another script than Latin."""
 DIGIT_SHARE = 0.3
@@ -23,20 +21,10 @@ DIGIT_SHARE = 0.3
 SAMPLE_BYTES = 4_096
 """How much of a text is looked at for its script."""
 
-_current_ratios = dict(BYTES_PER_TOKEN)
-
-
-def set_ratios(learnt: Mapping[str, float]) -> None:
-    """Estimate by these ratios from now on (bytes per token, within bounds), else the measured."""
-    known = {kind: learnt.get(kind, measured) for kind, measured in BYTES_PER_TOKEN.items()}
-    _current_ratios.update(
-        {kind: min(max(ratio, MIN_RATIO), MAX_RATIO) for kind, ratio in known.items()}
-    )
-
 
 def token_bytes(kind: str) -> float:
     """Return the bytes that a token holds; those of code where the kind is not known."""
-    return _current_ratios.get(kind, _current_ratios["code"])
+    return BYTES_PER_TOKEN.get(kind, BYTES_PER_TOKEN["code"])
 
 
 def actual_kind(text: bytes | str, kind: str) -> str:

@@ -26,7 +26,6 @@ from rlm_mcp.models import TELL_WAIT, ChatMessage, Model, ModelReply, ModelReque
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.cache import ReplyCache
-    from rlm_mcp.engine.ratios import Bulk, TokenRatios
     from rlm_mcp.engine.replay import RecordedRun
     from rlm_mcp.engine.spending import DailySpend
 
@@ -49,7 +48,6 @@ class SubCall:
     request: ModelRequest
     part: str
     schema: Mapping[str, Any] | None = None
-    bulk: Bulk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +94,10 @@ class Account:
 class ModelCalls:
     """The calls of one process."""
 
-    def __init__(self, cache: ReplyCache, day: DailySpend, ratios: TokenRatios, width: int) -> None:
-        self._cache, self._day, self._ratios = cache, day, ratios
+    def __init__(self, cache: ReplyCache, day: DailySpend, width: int) -> None:
+        self._cache, self._day = cache, day
         self._limits = ConcurrencyLimits(width)
-        self._disk = WriteQueue(cache.db, day.db, ratios.db)
+        self._disk = WriteQueue(cache.db, day.db)
         self._day_waiters: list[asyncio.Future[None]] = []
         self._day_held = 0
 
@@ -111,14 +109,12 @@ class ModelCalls:
         *,
         part: str = "",
         texts: tuple[str, ...] | None = None,
-        bulk: Bulk | None = None,
         key: bytes = b"",
     ) -> ModelReply:
         """Return the reply to one request. Raises ModelError or BudgetSpent.
 
         `texts` are the messages as the cache should know them (see `cache.key`), `key` their
-        digest where it is known; `bulk` is what the request is mostly about: its count of tokens
-        teaches what a token holds.
+        digest where it is known.
         """
         key = key or stored.request_key(model.spec, request, texts)
         started = time.monotonic()
@@ -132,8 +128,6 @@ class ModelCalls:
         except RlmError as error:
             self._record_call(account, model, request, part, key, started, error=error)
             raise
-        if bulk is not None and reply.prompt_tokens is not None:
-            self._disk.submit_work(self._ratios.learn_ratio, bulk, request, reply)
         self._record_call(account, model, request, part, key, started, reply=reply)
         return reply
 
@@ -193,9 +187,7 @@ class ModelCalls:
         self, model: Model, ask: SubCall, account: Account, key: bytes
     ) -> Answer | FailedCall:
         try:
-            reply = await self.get_reply(
-                model, ask.request, account, part=ask.part, bulk=ask.bulk, key=key
-            )
+            reply = await self.get_reply(model, ask.request, account, part=ask.part, key=key)
             wrong = _reply_flaw(reply)
             if wrong:
                 return wrong

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from rlm_mcp.corpus.code import kind_of_path
 from rlm_mcp.corpus.search import Query
 from rlm_mcp.engine import redaction
 from rlm_mcp.engine.handles import Handles, missing_handle
@@ -18,7 +17,6 @@ from rlm_mcp.errors import BadRequest, RlmError, did_you_mean
 from rlm_mcp.methods import call_checked, to_wire
 from rlm_mcp.redact import window
 from rlm_mcp.refs import Ref, parse_ref, rev_as_path
-from rlm_mcp.tokens import actual_kind
 from rlm_mcp.tool_table import DEFAULT_NAMES
 from rlm_mcp.variable import (
     ChangingVariable,
@@ -124,18 +122,6 @@ class RefReader:
             return ""
         variable = self._find_variable(ref.variable)
         return variable.stale_note(ref) if isinstance(variable, ChangingVariable) else ""
-
-    def kind_of_ref(self, text: str, content: str) -> str:
-        """Return the kind of text that a ref's content is, or nothing where it is not known."""
-        ref = parse_ref(text)
-        if ref.variable not in self.own and self._handles_with(ref.variable):
-            return ""
-        kind = self._find_variable(ref.variable).kind
-        if kind == "logs":
-            return actual_kind(content, "logs")
-        if kind in ("history", "session"):
-            return actual_kind(content, "prose")
-        return actual_kind(content, kind_of_path(ref.path)) if ref.path else ""
 
     def grep(self, query: Query, text: str) -> HitPage:
         """Return matching lines."""

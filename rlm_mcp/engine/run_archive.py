@@ -49,7 +49,7 @@ class RunArchive:
     def import_log(self, path: Path) -> str:
         """Keep a log of the official library among the runs and return its id."""
         if not import_rlms.is_official(path):
-            raise BadRequest(f"{path} is no log of the official library (rlms, JSON lines).")
+            raise BadRequest(f"{path} is not a log of the official library (rlms, JSON lines).")
         return import_rlms.store_log(path, self.folder)
 
     @staticmethod

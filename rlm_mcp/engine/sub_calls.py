@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import redact
 from rlm_mcp.engine.calls import SubCall
-from rlm_mcp.engine.ratios import Bulk
 from rlm_mcp.models import ChatMessage, ModelRequest
 
 if TYPE_CHECKING:
@@ -24,17 +23,16 @@ SUB_MAX_TOKENS = 4_096
 
 
 class PromptPart:
-    """A text that is asked about, under its ref; `kind` is that of its tokens, if it is known."""
+    """A text that is asked about, under its ref."""
 
-    def __init__(self, ref: str, text: str, kind: str = "") -> None:
-        self.ref, self.kind = ref, kind
+    def __init__(self, ref: str, text: str) -> None:
+        self.ref = ref
         self.text = f'<part ref="{ref}">\n{redact.redact(text)}\n</part>'
 
 
 def read_parts(refs: Sequence[str], reader: RefReader) -> list[PromptPart]:
     """Return what refs name, whole. Raises an RlmError."""
-    texts = [(ref, reader.full_text(ref)) for ref in refs]
-    return [PromptPart(ref, text, reader.kind_of_ref(ref, text)) for ref, text in texts]
+    return [PromptPart(ref, reader.full_text(ref)) for ref in refs]
 
 
 def join_parts(parts: Sequence[PromptPart]) -> PromptPart:
@@ -58,7 +56,6 @@ def part_calls(
     asks = []
     shared = len(prompts) > 1
     for part in parts:
-        bulk = Bulk(part.kind, len(part.text.encode("utf-8", "replace"))) if part.kind else None
         for number, prompt in enumerate(prompts, 1):
             task = _task_text(prompt, question, schema)
             worth = shared and len(part.text) >= SHARED_CHARS
@@ -68,7 +65,7 @@ def part_calls(
                 else [ChatMessage("user", f"{part.text}\n\n{task}")]
             )
             name = f"{part.ref} ({number})" if shared else part.ref
-            asks.append(SubCall(_make_request(messages, system), name, schema, bulk))
+            asks.append(SubCall(_make_request(messages, system), name, schema))
     return asks
 
 

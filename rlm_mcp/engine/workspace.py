@@ -28,7 +28,6 @@ from rlm_mcp.engine.concurrency import Breaker
 from rlm_mcp.engine.handles import Handles
 from rlm_mcp.engine.host import Host, HostScope
 from rlm_mcp.engine.job import Result, RunJob
-from rlm_mcp.engine.ratios import TokenRatios
 from rlm_mcp.engine.ref_reader import RefReader
 from rlm_mcp.engine.repl import Repl
 from rlm_mcp.engine.replay import RecordedModel, RecordedRun, Replay, compare_replay
@@ -39,7 +38,6 @@ from rlm_mcp.engine.trajectory import Event, Recorder, new_run_id
 from rlm_mcp.errors import BadRequest, RlmError, SandboxError, did_you_mean
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.sandbox import SandboxLimits, SandboxOutcome
-from rlm_mcp.tokens import set_ratios
 from rlm_mcp.tool_table import TOOL_ROWS
 
 if TYPE_CHECKING:
@@ -205,12 +203,9 @@ class Workspace:
         listeners = tuple(
             listener for listener in (on_event, telemetry.span_listener()) if listener
         )
-        ratios = TokenRatios(self.state_folder / "ratios.sqlite")
-        set_ratios(ratios.in_use())
         self._calls = ModelCalls(
             ReplyCache(self.state_folder / "answers.sqlite"),
             DailySpend(self.state_folder / "spend.sqlite", settings.max_usd_day),
-            ratios,
             settings.concurrency,
         )
         self.services = Services(

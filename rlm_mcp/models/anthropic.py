@@ -184,7 +184,7 @@ class Anthropic:
         # A reason that is not known (a tool, a pause) ends a whole reply, which was paid for.
         stop = _STOP_REASONS.get(str(message.stop_reason), "end")
         cost = prices.request_cost_usd(self.model, usage)
-        return ModelReply(text, usage, self.model, cost, stop, prompt_tokens=usage.prompt_tokens)
+        return ModelReply(text, usage, self.model, cost, stop)
 
     def _remember_usage(self, request: ModelRequest, usage: TokenUsage) -> None:
         if request.messages:

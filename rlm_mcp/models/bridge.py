@@ -97,7 +97,7 @@ class Bridge:
         usage = checked_usage(
             PROVIDER_NAME, lambda: TokenUsage(**{name: int(used[name]) for name in used})
         )
-        return ModelReply(text, usage, model, None, stop, prompt_tokens=usage.prompt_tokens)
+        return ModelReply(text, usage, model, None, stop)
 
 
 def bridge_address() -> tuple[str, int, str]:

@@ -183,8 +183,7 @@ class ClaudeCli:
         ends = [at for word in request.stop if (at := text.find(word)) >= 0]
         if ends:
             text, stop = text[: min(ends)], "stop"
-        own = usage.prompt_tokens - OWN_TOKENS
-        return ModelReply(text, usage, model, cost, stop, prompt_tokens=own)
+        return ModelReply(text, usage, model, cost, stop)
 
 
 def _parse_usage(used: Any) -> TokenUsage:

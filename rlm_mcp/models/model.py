@@ -121,9 +121,6 @@ class ModelReply:
     cost_usd: float | None
     stop: Literal["end", "max_tokens", "stop", "refused"] = "end"
     attempts: int = 1
-    prompt_tokens: int | None = None
-    """Tokens of the request's own texts, cached or not, as the provider counted them; None where
-    nobody counted. It is not stored: a reply from the cache has none."""
 
 
 class Model(Protocol):

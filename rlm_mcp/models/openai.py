@@ -158,7 +158,7 @@ class OpenAI:
             return ModelReply(text, usage, self.model, None, stop)
         usage = checked_usage(self.url, lambda: _parse_usage(used))
         cost = prices.request_cost_usd(self.model, usage)
-        return ModelReply(text, usage, self.model, cost, stop, prompt_tokens=usage.prompt_tokens)
+        return ModelReply(text, usage, self.model, cost, stop)
 
     def _status_error(self, error: Any) -> ModelError:
         body = error.body if isinstance(error.body, dict) else {}

@@ -17,7 +17,6 @@ from rlm_mcp.engine.budget import Allowance, Budget
 from rlm_mcp.engine.cache import ReplyCache
 from rlm_mcp.engine.calls import Account, Answer, FailedCall, ModelCalls
 from rlm_mcp.engine.concurrency import Breaker
-from rlm_mcp.engine.ratios import TokenRatios
 from rlm_mcp.engine.spending import DailySpend
 from rlm_mcp.errors import BudgetSpent, ModelError
 from rlm_mcp.models.fake import Fake
@@ -33,7 +32,6 @@ async def calls(folder: Path, width: int = 16, day_usd: float = 20.0) -> AsyncIt
     made = ModelCalls(
         ReplyCache(folder / "a.sqlite"),
         DailySpend(folder / "s.sqlite", day_usd),
-        TokenRatios(folder / "r.sqlite"),
         width,
     )
     try:

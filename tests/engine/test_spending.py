@@ -19,7 +19,6 @@ from rlm_mcp.engine.budget import NANO, Allowance, Budget
 from rlm_mcp.engine.cache import ReplyCache
 from rlm_mcp.engine.calls import Account, Answer, ModelCalls
 from rlm_mcp.engine.concurrency import Breaker
-from rlm_mcp.engine.ratios import TokenRatios
 from rlm_mcp.engine.spending import DailySpend
 from rlm_mcp.engine import sub_calls
 from rlm_mcp.models.fake import Fake
@@ -45,8 +44,7 @@ async def run(calls, model, number):
 
 async def main():
     day = DailySpend(folder / "spend.sqlite", float(sys.argv[3]))
-    ratios = TokenRatios(folder / f"{name}-ratios.sqlite")
-    calls = ModelCalls(ReplyCache(folder / f"{name}.sqlite"), day, ratios, 16)
+    calls = ModelCalls(ReplyCache(folder / f"{name}.sqlite"), day, 16)
     model = Fake(replies=reply, price=price)
     await asyncio.gather(*(run(calls, model, number) for number in range(2)))
     await calls.close()
