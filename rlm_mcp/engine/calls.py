@@ -25,9 +25,9 @@ from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
 from rlm_mcp.models import TELL_WAIT, ChatMessage, Model, ModelReply, ModelRequest, TokenUsage
 
 if TYPE_CHECKING:
+    from rlm_mcp.engine.budget import DailySpend
     from rlm_mcp.engine.cache import ReplyCache
     from rlm_mcp.engine.replay import RecordedRun
-    from rlm_mcp.engine.spending import DailySpend
 
 NOT_STORED = frozenset({"extractive:"})
 """Models whose replies cost nothing: asked again, they are right for the release that runs."""

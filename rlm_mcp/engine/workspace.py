@@ -21,7 +21,7 @@ from rlm_mcp import config, files, redact, sdk, toolbox
 from rlm_mcp.contexts import Catalog, open_texts
 from rlm_mcp.engine import render, route, state_files, telemetry, trajectory
 from rlm_mcp.engine import repl as cells
-from rlm_mcp.engine.budget import Allowance, Budget
+from rlm_mcp.engine.budget import Allowance, Budget, DailySpend
 from rlm_mcp.engine.cache import ReplyCache
 from rlm_mcp.engine.calls import Account, FailedCall, ModelCalls
 from rlm_mcp.engine.concurrency import Breaker
@@ -33,7 +33,6 @@ from rlm_mcp.engine.repl import Repl
 from rlm_mcp.engine.replay import RecordedModel, RecordedRun, Replay, compare_replay
 from rlm_mcp.engine.run import Run
 from rlm_mcp.engine.services import Services
-from rlm_mcp.engine.spending import DailySpend
 from rlm_mcp.engine.trajectory import Event, Recorder, new_run_id
 from rlm_mcp.errors import BadRequest, RlmError, SandboxError, did_you_mean
 from rlm_mcp.plurals import count_noun

@@ -15,11 +15,11 @@ from rlm_mcp.engine.budget import (
     Allowance,
     Budget,
     BudgetHold,
+    DailySpend,
     WorstCase,
     to_nano,
     worst_case,
 )
-from rlm_mcp.engine.spending import DailySpend
 from rlm_mcp.errors import BudgetSpent
 from rlm_mcp.models.model import Price, TokenUsage
 from tests.engine.conftest import run

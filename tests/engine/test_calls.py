@@ -13,11 +13,10 @@ import pytest
 
 from rlm_mcp import redact
 from rlm_mcp.engine import json_schema, sub_calls
-from rlm_mcp.engine.budget import Allowance, Budget
+from rlm_mcp.engine.budget import Allowance, Budget, DailySpend
 from rlm_mcp.engine.cache import ReplyCache
 from rlm_mcp.engine.calls import Account, Answer, FailedCall, ModelCalls
 from rlm_mcp.engine.concurrency import Breaker
-from rlm_mcp.engine.spending import DailySpend
 from rlm_mcp.errors import BudgetSpent, ModelError
 from rlm_mcp.models.fake import Fake
 from rlm_mcp.models.model import ModelReply, ModelRequest, Price, TokenUsage

@@ -358,7 +358,7 @@ def test_a_growing_conversation_is_counted_from_its_last_usage(sim: SimServer) -
 
 
 def test_a_prompt_with_lone_surrogates_is_sent_readable(sim: SimServer) -> None:
-    assert ask("bad \udcff byte").text == "I was sent: bad ? byte"
+    assert ask("bad \udcff byte").text == "I was sent: bad \ufffd byte"
 
 
 def test_the_sdk_is_imported_off_the_event_loop(sim: SimServer) -> None:

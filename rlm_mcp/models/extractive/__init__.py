@@ -96,7 +96,8 @@ def root(request: ModelRequest) -> str:
         return f"```repl\n{AGAIN.format(said=told)}\n```"
     limits = _LIMITS.search(rest)
     refs = limits[1].split(", ") if limits else []
-    code = cell.write(parse(question, refs=refs), places, NOTICE, NOTHING_OPEN)
+    nothing = NOTHING_OPEN if places else NOTHING_HERE
+    code = cell.write(parse(question, refs=refs), places, NOTICE, nothing)
     return f"No model is at hand; this cell searches and quotes.\n```repl\n{code}\n```"
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlm_mcp.engine.budget import NANO
-from rlm_mcp.engine.spending import DailySpend
+from rlm_mcp.engine.budget import NANO, DailySpend
 
 CAP_USD = 0.5
 SPENDER = """
@@ -19,7 +18,7 @@ from rlm_mcp.engine.budget import NANO, Allowance, Budget
 from rlm_mcp.engine.cache import ReplyCache
 from rlm_mcp.engine.calls import Account, Answer, ModelCalls
 from rlm_mcp.engine.concurrency import Breaker
-from rlm_mcp.engine.spending import DailySpend
+from rlm_mcp.engine.budget import DailySpend
 from rlm_mcp.engine import sub_calls
 from rlm_mcp.models.fake import Fake
 from rlm_mcp.models.model import ModelReply, Price, TokenUsage
