@@ -76,6 +76,8 @@ class Account:
     cached: int = 0
     root_keys: list[bytes] = field(default_factory=list)
     """Keys of the stored replies of this run's root."""
+    waited_for_limit: bool = False
+    """Whether a provider's limit held up a call of this run."""
 
     @property
     def cost_usd(self) -> float | None:
@@ -166,7 +168,11 @@ class ModelCalls:
                 for number in numbers[1:]:
                     rest.create_task(answer_one(number))
 
-        told = TELL_WAIT.set(lambda said: tell(len(got), len(first), said))
+        def tell_wait(said: str) -> None:
+            account.waited_for_limit = True
+            tell(len(got), len(first), said)
+
+        told = TELL_WAIT.set(tell_wait)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for numbers in groups.values():

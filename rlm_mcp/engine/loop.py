@@ -113,7 +113,7 @@ class RootLoop:
 
     async def run_loop(self) -> LoopEnd:
         """Return the end. Raises only what is nobody's fault but ours, and cancellation."""
-        TELL_WAIT.set(lambda said: self._scope.report_progress(0, None, said))
+        TELL_WAIT.set(self._tell_wait)
         try:
             await self._environment.set_value("answer", {"content": "", "ready": False})
             return await self._take_turns()
@@ -121,6 +121,10 @@ class RootLoop:
             return LoopEnd(self.content, failed=f"The environment was lost: {error} Ask again.")
         finally:
             self._scope.account.budget.reserve = NOTHING_KEPT
+
+    def _tell_wait(self, said: str) -> None:
+        self._scope.account.waited_for_limit = True
+        self._scope.report_progress(0, None, said)
 
     async def _take_turns(self) -> LoopEnd:
         budget = self._scope.account.budget
@@ -306,6 +310,8 @@ class RootLoop:
         if reply.stop == "refused":
             reason = f"{reason[:-1]}; in the last one the model refused to answer; reword it."
             return self._forced_end(self.content, reason)
+        if reply.stop == "max_tokens":
+            reason = f"{reason[:-1]}; the last one was cut at its limit of tokens."
         return await self._force_answer(reason)
 
     async def _force_answer(self, why: str) -> LoopEnd:

@@ -194,6 +194,8 @@ class Run:
         """Return what there is when the time is over: a set content, marked as forced."""
         seconds = self.budget.allowance.seconds
         why = f"The {seconds:g} seconds of this run are over; raise max_seconds."
+        if self.account.waited_for_limit:
+            why += " The provider's rate limit was waited for; fewer sub-calls at once may help."
         content = self.loop.content if self.loop else ""
         content = content if content.strip() else self.cheaper_end.answer
         return LoopEnd(content, forced=why) if content else LoopEnd("", failed=why)

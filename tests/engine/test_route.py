@@ -78,7 +78,7 @@ def test_a_wrong_guess_for_the_environment_escalates_within_the_same_budget(desk
             assert result.mode == "recursive"
             assert "search, not reading; then environment gave" in result.reason
             assert [event["mode"] for event in d.of("route")] == ["recursive"]
-            assert result.calls == len(model.requests) == 3 + 1 + 2, "one budget for both"
+            assert result.calls == len(model.requests) == (3 + 1) + 1 + 2, "one budget for both"
             assert result.cost_usd == pytest.approx(sum(call["cost_usd"] for call in d.of("call")))
             assert len(d.of("run.start")) == len(d.of("run.end")) == 1
 
@@ -89,7 +89,7 @@ def test_a_wrong_guess_for_the_environment_escalates_within_the_same_budget(desk
     ("settings", "said"),
     [
         ({"max_iterations": 3}, "3 replies in a row had no cell"),
-        ({"max_calls": 3}, "budget of 3 calls spent"),
+        ({"max_calls": 4}, "budget pays for one more reply"),
     ],
 )
 def test_a_wrong_guess_that_used_the_budget_up_is_the_end(
@@ -101,7 +101,7 @@ def test_a_wrong_guess_that_used_the_budget_up_is_the_end(
             model = Fake(replies=Guesser(cell("FINAL('x')")), price=PRICE)
             d.use(model)
             result = await d.workspace.run_query(NEEDLE)
-            assert len(model.requests) == 3
+            assert len(model.requests) == 4, "three replies, and the last that was announced"
             assert (result.status, result.mode) == ("forced", "environment")
             assert said in result.reason, result.reason
 
@@ -115,7 +115,7 @@ def test_a_mode_that_was_asked_for_is_never_left(desk: Desks) -> None:
             model = Fake(replies=Guesser(cell("FINAL('x')")))
             d.use(model)
             result = await d.workspace.run_query(NEEDLE, mode="environment")
-            assert result.mode == "environment" and len(model.requests) == 3
+            assert result.mode == "environment" and len(model.requests) == 3 + 1
             assert result.status == "forced", "its last words, which are no answer"
 
     run(go())
