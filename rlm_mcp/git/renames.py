@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rlm_mcp.git.command import GitCommand
     from rlm_mcp.git.commits import Commit
 
+_RENAMED = re.compile(rb"[RC][0-9]+")
 _HEAD = re.compile(rb"\x1e([0-9a-f]{40,64})")
 
 
@@ -30,17 +31,20 @@ class RenameStep(NamedTuple):
 
 
 def follow_renames(git: GitCommand, rev: str, path: str, limit: int = 0) -> list[RenameStep]:
-    """Return the commits up to `rev` (an id) that touched a file or folder, newest first."""
-    arguments = ["log", "--format=%x1e%H", "--name-status", "-z", *RENAME_FLAGS, "--no-ext-diff"]
-    if limit:
-        arguments.append(f"--max-count={limit}")
+    """Return the commits up to `rev` (an id) that touched a file or folder, newest first.
+
+    A merge is one of them where its version differs from those of all its parents.
+    """
+    arguments = ["log", "--format=%x1e%H", "--name-status", "-z", "-c", *RENAME_FLAGS]
     entry = commits.tree_entry(git, rev, path) if path.strip("/") else None
     if entry is None or entry.kind != "tree":
         arguments.append("--follow")
-    out = git.read_output("--literal-pathspecs", *arguments, rev, "--", path)
-    steps = []
+    out = git.read_output("--literal-pathspecs", *arguments, "--no-ext-diff", rev, "--", path)
+    steps: list[RenameStep] = []
     name = path
     for commit, old in _parse_steps(out):
+        if limit and len(steps) >= limit:
+            break
         steps.append(RenameStep(commit, name))
         if old is not None:
             if is_denied(old) or not old.startswith(git.prefix):
@@ -58,18 +62,19 @@ def step_commits(git: GitCommand, steps: Sequence[RenameStep]) -> list[Commit]:
 
 def _parse_steps(out: bytes) -> Iterator[tuple[str, str | None]]:
     """Give (commit, the name before where it renamed the file), by where each record stands."""
-    commit, old = "", None
+    commit, old, touched = "", None, False
     records = iter(out.split(b"\0"))
     for record in records:
         if head := _HEAD.fullmatch(record):
-            if commit:
+            if touched:
                 yield commit, old
-            commit, old = head[1].decode("ascii"), None
+            commit, old, touched = head[1].decode("ascii"), None, False
             continue
         status = record.lstrip(b"\n")
         before = next(records, b"") if status else b""
-        if status[:1] in (b"R", b"C"):
+        touched |= bool(status)
+        if _RENAMED.fullmatch(status):  # of a merge it has a letter a parent, and one name
             next(records, b"")
             old = before.decode("utf-8", "surrogateescape")
-    if commit:
+    if touched:
         yield commit, old

@@ -53,7 +53,12 @@ def _history(work: Work) -> None:
     work.commit("edits", a_dot_txt="".join(f"line {n}{'!' * (n % 50 == 0)}\n" for n in range(300)))
     (work.path / "a.txt").unlink()
     work.commit("gone")
-    work.commit("back", a_dot_txt="é\r\n\f\n\nlast")
+    work.commit("back", a_dot_txt="back\n")
+    work.git("checkout", "-q", "-b", "other", "HEAD~1")
+    work.commit("other", a_dot_txt="other\n")
+    work.git("checkout", "-q", "main")
+    work.git("merge", "-q", "--no-commit", "-X", "theirs", "other")
+    work.commit("a merge by hand", a_dot_txt="é\r\n\f\n\nlast")
 
 
 def test_a_file_is_rebuilt_through_merges_deletions_and_marks(work: Work) -> None:
