@@ -7,18 +7,14 @@ a link in such a folder that leads out of it is refused.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm_mcp import config
 from rlm_mcp.errors import BadRequest, Denied, Unavailable, did_you_mean
-from rlm_mcp.files import replace_file
 from rlm_mcp.sessions.readers import READERS, choose_reader, claude_history, sqlite_file
 from rlm_mcp.sessions.schema import SessionInfo
 
@@ -26,10 +22,10 @@ if TYPE_CHECKING:
     from rlm_mcp.config import Settings
     from rlm_mcp.sessions.readers.reader import TranscriptReader
 
-HINT_S = 3 * 86_400.0
-"""Age from which a hint of another server is removed."""
+_noted: list[SessionInfo] = []
+"""The session that a client named to this process last. In memory: a refused state folder must
+not keep it from being read."""
 
-_SERVER = os.urandom(8).hex()
 _UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[45][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 
 
@@ -150,7 +146,7 @@ def agent_folders() -> Iterator[Path]:
 
 
 def note_current(session_id: str, transcript_path: str, settings: Settings) -> Path:
-    """Remember which transcript is current for this server process, and return its path.
+    """Remember which transcript is current for this server process, and return its real path.
 
     Raises Denied for a path that is not in a known agent's folder, BadRequest for a file that is
     no transcript.
@@ -162,37 +158,16 @@ def note_current(session_id: str, transcript_path: str, settings: Settings) -> P
         raise Denied("The transcript is not in a known agent's folder.")
     if real.exists() and choose_reader(real) is None and real.stat().st_size:
         raise BadRequest("The file is no transcript of a known agent.")
-    target = _hint_path()
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hint = {"session": session_id, "path": str(real), "server": _SERVER}
-    replace_file(target, json.dumps(hint).encode("utf-8"))
-    _sweep_hints(target.parent)
+    _noted[:] = [SessionInfo("", session_id, str(real))]
     return real
-
-
-def _sweep_hints(folder: Path) -> None:
-    """Remove the hints of servers that ended days ago."""
-    for path in folder.glob("*.json"):
-        with contextlib.suppress(OSError):
-            if path.stem.isdigit() and time.time() - path.stat().st_mtime > HINT_S:
-                path.unlink()
-
-
-def _hint_path() -> Path:
-    return config.state_dir() / "sessions" / f"{os.getpid()}.json"
 
 
 def _current_session(settings: Settings) -> SessionInfo | None:
     """Return the session that this server serves, as far as anybody said."""
-    try:
-        hint = json.loads(_hint_path().read_text("utf-8"))
-        path = Path(hint["path"])
-        # A process of an earlier day may have had this number.
-        ours = hint["server"] == _SERVER
-        if ours and path.is_file() and allowed_path(path, settings):
-            return SessionInfo("", str(hint["session"]), str(path))
-    except (OSError, ValueError, KeyError, TypeError, Denied):
-        pass
+    with contextlib.suppress(OSError, Denied, BadRequest):
+        for item in _noted:
+            if Path(item.path).is_file() and allowed_path(Path(item.path), settings):
+                return item
     wanted = os.environ.get("CLAUDE_CODE_SESSION_ID", "")
     if re.fullmatch(r"[A-Za-z0-9-]{8,64}", wanted):
         for folder in agent_folders():

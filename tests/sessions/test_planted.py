@@ -193,9 +193,14 @@ def test_a_mirror_is_not_written_behind_a_link(main: Path, outside: Path, opened
     folder.rename(folder.with_name("moved"))
     folder.symlink_to(outside)
     before = sorted(outside.iterdir())
-    with pytest.raises(Unavailable, match="is a link"):
-        session.methods["mirror"]()
+    for method, arguments in (("mirror", ()), ("rollup_save", ({},))):
+        with pytest.raises(Denied, match="is a link"):
+            session.methods[method](*arguments)
     assert sorted(outside.iterdir()) == before
+    assert session.methods["prompts"]() and session.methods["brief"]()
+    session.close()
+    again = opened(main)
+    assert again.methods["prompts"]() and sorted(outside.iterdir()) == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux tells every write")
