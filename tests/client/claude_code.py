@@ -203,7 +203,7 @@ class Claude:
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGUSR1)
-                process.communicate(timeout=60)
+            process.communicate(timeout=60)
 
     def end(self, running: subprocess.Popen[str], timeout_s: float = 100.0) -> Ended:
         """Wait for the CLI and for what it started."""
@@ -215,6 +215,11 @@ class Claude:
             raise
         report = json.loads(self._report.read_text())
         return Ended(report["code"], stdout, stderr, report["left"])
+
+    def allow_spending(self) -> None:
+        """Write the user's consent to cells that ask models."""
+        (self.folder / "config").mkdir(parents=True, exist_ok=True)
+        (self.folder / "config" / "config.toml").write_text('spend = "allow"\n')
 
     def transcripts(self) -> list[Path]:
         """Return the CLI's transcripts, newest last."""

@@ -166,6 +166,7 @@ def test_a_client_that_is_killed_leaves_no_running_cell_behind(
     agent = Agent([use("mcp__rlm__execute", code=code, timeout_s=60)])
     with SimServer(mind) as sim:
         claude = Claude(program, tmp_path, sim.url)
+        claude.allow_spending()
         flags = ("--allowedTools", "mcp__rlm", "--mcp-config", claude.config())
         with claude.running("-p", "Loop", *flags) as process:
             assert reached.wait(60), "the cell never ran"
