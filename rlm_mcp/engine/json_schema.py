@@ -1,10 +1,9 @@
-"""Check a model's JSON reply against a JSON Schema, without a library.
+"""Check a model's JSON reply against a JSON Schema (draft 2020-12), by `jsonschema`.
 
-Understands type, enum, const, properties, required, additionalProperties, items, minItems,
-maxItems, minLength, maxLength, minimum, maximum, anyOf, oneOf, allOf, and ignores annotations.
-A schema that uses anything else is refused: a check that is silently left out is no check.
-(`pattern` is left out on purpose: a schema comes from a model, and regular expressions of
-strangers are not run here.)
+A schema comes from a model, so it is hostile input. `pattern` is answered by RE2; `$ref` names a
+part of the same schema and is put in its place, so that no schema refers to itself or grows
+without a bound; what could run long or reach a network is refused. A check that is silently left
+out is no check: an unknown keyword is an error.
 """
 
 from __future__ import annotations
@@ -12,26 +11,36 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
+from rlm_mcp.corpus.search import compile_text_pattern
 from rlm_mcp.errors import BadRequest, did_you_mean
 
-_ANNOTATIONS = frozenset({"title", "description", "default", "examples", "$schema", "$id"})
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-    "string": lambda value: isinstance(value, str),
-    "boolean": lambda value: isinstance(value, bool),
-    "null": lambda value: value is None,
-    "integer": lambda value: _is_number(value) and value == int(value),
-    "number": lambda value: _is_number(value),
-}
+MAX_PARTS = 1_000
+"""Parts that a schema may have once its references are in place."""
+MAX_DEPTH = 20
+SAID_CHARS = 200
+"""Characters of a part of the schema that an error quotes."""
+_ANNOTATIONS = frozenset(
+    {"title", "description", "default", "examples", "$schema", "$id", "$comment", "deprecated",
+     "readOnly", "writeOnly", "format"}
+)  # fmt: skip
+_PARTS_BY_NAME = ("properties", "$defs", "definitions")
+_LISTS_OF_PARTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_PARTS = ("items", "additionalProperties", "propertyNames", "contains", "not", "if", "then", "else")
+_CHECKS = (
+    "type", "enum", "const", "required", "dependentRequired", "pattern", "minLength", "maxLength",
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems",
+    "maxItems", "uniqueItems", "minContains", "maxContains", "minProperties", "maxProperties",
+)  # fmt: skip
+KEYWORDS = (*_CHECKS, *_PARTS, *_LISTS_OF_PARTS, *_PARTS_BY_NAME, "$ref")
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*?)```", re.DOTALL)
 
 
 def parse_schema(text: str) -> dict[str, Any]:
-    """Read a schema. Raises BadRequest that says what is wrong with it."""
+    """Read a schema; its references are put in place. Raises BadRequest that says what is wrong."""
     try:
         schema = json.loads(text)
     except RecursionError:
@@ -40,8 +49,17 @@ def parse_schema(text: str) -> dict[str, Any]:
         raise BadRequest(f"The schema is not JSON: {error}.") from error
     if not isinstance(schema, dict):
         raise BadRequest('The schema is a JSON object, as in {"type": "array"}.')
-    _check_schema(schema, 0)
-    return schema
+    whole = _SchemaReader(schema).read_part(schema, 0, ())
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        _validator_class().check_schema(whole)
+    except SchemaError as error:
+        place = error.json_path.removeprefix("$").lstrip(".") or "it"
+        raise BadRequest(
+            f"The schema's {place!r} has a value of the wrong kind: {error.message[:SAID_CHARS]}."
+        ) from error
+    return dict(whole)
 
 
 def value_in(reply: str) -> Any:
@@ -54,71 +72,125 @@ def value_in(reply: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def schema_errors(value: Any, schema: dict[str, Any], place: str = "$") -> Iterator[str]:
-    """Yield a sentence for each place where `value` does not fit."""
-    types = schema.get("type", [])
-    types = [types] if isinstance(types, str) else types
-    if types and not any(_TYPES[name](value) for name in types):
-        yield f"{place} is not of type {' or '.join(types)}"
-        return
-    if "enum" in schema and not any(_same_json(value, item) for item in schema["enum"]):
-        yield f"{place} is not one of {json.dumps(schema['enum'])[:200]}"
-    if "const" in schema and not _same_json(value, schema["const"]):
-        yield f"{place} is not {json.dumps(schema['const'])[:200]}"
+def schema_errors(value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each place where `value` does not fit a schema that was read."""
+    try:
+        for error in _validator_class()(schema).iter_errors(value):
+            yield _error_sentence(error)
+    except RecursionError:
+        yield "$ is nested too deeply"
+
+
+def _error_sentence(error: Any) -> str:
+    place, keyword, wanted = error.json_path, error.validator, error.validator_value
+    if keyword is None:
+        return f"{place} is not allowed"
+    if keyword == "type":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        return f"{place} is not of type {' or '.join(kinds)}"
+    if keyword in ("required", "additionalProperties", "dependentRequired"):
+        return f"{place}: {error.message[:SAID_CHARS]}"
+    return f"{place} does not fit {keyword} {json.dumps(wanted)[:SAID_CHARS]}"
+
+
+@cache
+def _validator_class() -> Any:
+    """Return the validator of the draft, with RE2 for patterns. Importing it takes 100 ms."""
+    from jsonschema import Draft202012Validator, ValidationError, validators
+
+    def check_pattern(_: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:
+        if isinstance(value, str) and not compile_text_pattern(pattern)(value):
+            yield ValidationError("does not match")
+
+    def check_unique(_: Any, wanted: bool, value: Any, schema: Any) -> Iterator[Any]:
+        if not wanted or not isinstance(value, list):
+            return
+        if len({_canonical_json(item) for item in value}) < len(value):
+            yield ValidationError("has equal items")
+
+    changed = {"pattern": check_pattern, "uniqueItems": check_unique}
+    return validators.extend(Draft202012Validator, changed)  # type: ignore[no-untyped-call]
+
+
+class _SchemaReader:
+    """Reads one schema: refuses what is not checked here, and puts references in place."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self._schema = schema
+        self._count = 0
+
+    def read_part(self, part: Any, depth: int, within: tuple[str, ...]) -> Any:
+        """Return a part without references; `within` are those that led to it."""
+        self._count += 1
+        if isinstance(part, bool):
+            return part
+        if not isinstance(part, dict) or depth > MAX_DEPTH:
+            raise BadRequest("A part of the schema is no JSON object, or is nested too deeply.")
+        if self._count > MAX_PARTS:
+            raise BadRequest(f"The schema has more than {MAX_PARTS:,} parts; make it simpler.")
+        read: dict[str, Any] = {}
+        for name, value in part.items():
+            if name in _ANNOTATIONS:
+                continue
+            if name not in KEYWORDS:
+                raise BadRequest(
+                    f"The schema uses {name!r}, which is not checked here."
+                    f"{did_you_mean(name, KEYWORDS)} Known: {', '.join(KEYWORDS)}."
+                )
+            if name == "$ref":
+                found = self._find_part(value, within)
+                extra = self.read_part(found, depth + 1, (*within, value))
+                read.setdefault("allOf", []).append(extra)
+            elif name in ("$defs", "definitions"):
+                continue  # read where a reference names them
+            else:
+                inner = self._read_value(name, value, depth, within)
+                read[name] = [*read.get("allOf", []), *inner] if name == "allOf" else inner
+        return read
+
+    def _read_value(self, name: str, value: Any, depth: int, within: tuple[str, ...]) -> Any:
+        if name == "properties" and isinstance(value, dict):
+            return {key: self.read_part(item, depth + 1, within) for key, item in value.items()}
+        if name in _LISTS_OF_PARTS and isinstance(value, list):
+            return [self.read_part(item, depth + 1, within) for item in value]
+        if name in _PARTS:
+            return self.read_part(value, depth + 1, within)
+        if name == "pattern" and isinstance(value, str):
+            compile_text_pattern(value)
+        if name in (*_PARTS_BY_NAME, *_LISTS_OF_PARTS):
+            raise BadRequest(f"The schema's {name!r} has a value of the wrong kind.")
+        return value
+
+    def _find_part(self, ref: Any, within: tuple[str, ...]) -> Any:
+        if not isinstance(ref, str) or not re.match(r"#(/|$)", ref):
+            raise BadRequest(
+                f"The schema refers to {str(ref)[:SAID_CHARS]!r}; only parts of its own, as in "
+                "#/$defs/name, can be referred to."
+            )
+        if ref in within or ref == "#":
+            raise BadRequest(f"The schema's {ref!r} contains itself, which is not checked here.")
+        found: Any = self._schema
+        for step in ref[2:].split("/"):
+            key = step.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, list) and key.isdigit() and int(key) < len(found):
+                found = found[int(key)]
+            elif isinstance(found, dict) and key in found:
+                found = found[key]
+            else:
+                raise BadRequest(f"The schema refers to {ref!r}, which it does not hold.")
+        return found
+
+
+def _canonical_json(value: Any) -> str:
+    """Return the same text for values that JSON Schema takes for equal."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(_canonical_json, value))}]"
     if isinstance(value, dict):
-        yield from _object_errors(value, schema, place)
-    elif isinstance(value, list):
-        yield from _bound_errors(len(value), schema, "minItems", "maxItems", place, "items")
-        if "items" in schema:
-            for number, item in enumerate(value):
-                yield from schema_errors(item, schema["items"], f"{place}[{number}]")
-    elif isinstance(value, str):
-        yield from _bound_errors(len(value), schema, "minLength", "maxLength", place, "characters")
-    elif _is_number(value):
-        yield from _bound_errors(value, schema, "minimum", "maximum", place, "")
-    yield from _combined_errors(value, schema, place)
-
-
-def _object_errors(value: dict[str, Any], schema: dict[str, Any], place: str) -> Iterator[str]:
-    properties = schema.get("properties", {})
-    for name in schema.get("required", []):
-        if name not in value:
-            yield f"{place} lacks {name!r}"
-    more = schema.get("additionalProperties", True)
-    for name, item in value.items():
-        if name in properties:
-            yield from schema_errors(item, properties[name], f"{place}.{name}")
-        elif more is False:
-            yield f"{place} has {name!r}, which the schema does not allow"
-        elif isinstance(more, dict):
-            yield from schema_errors(item, more, f"{place}.{name}")
-
-
-def _combined_errors(value: Any, schema: dict[str, Any], place: str) -> Iterator[str]:
-    for part in schema.get("allOf", []):
-        yield from schema_errors(value, part, place)
-    for name in ("anyOf", "oneOf"):
-        if name in schema:
-            fits = sum(not any(schema_errors(value, part, place)) for part in schema[name])
-            if fits == 0 or (name == "oneOf" and fits > 1):
-                yield f"{place} fits {fits} of the alternatives in {name}"
-
-
-def _bound_errors(
-    size: float, schema: dict[str, Any], low: str, high: str, place: str, unit: str
-) -> Iterator[str]:
-    if low in schema and size < schema[low]:
-        yield f"{place} is below {low} {schema[low]} {unit}".rstrip()
-    if high in schema and size > schema[high]:
-        yield f"{place} is above {high} {schema[high]} {unit}".rstrip()
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _same_json(one: Any, other: Any) -> bool:
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+        inner = (f"{json.dumps(key)}:{_canonical_json(value[key])}" for key in sorted(value))
+        return f"{{{','.join(inner)}}}"
+    return json.dumps(value)
 
 
 def _no_constant(name: str) -> Any:
@@ -130,62 +202,3 @@ def _finite_float(text: str) -> float:
     if math.isinf(value):
         raise ValueError(f"the number {text[:40]} is too large")
     return value
-
-
-def _check_schema(schema: Any, depth: int) -> None:
-    if not isinstance(schema, dict) or depth > 20:
-        raise BadRequest("A part of the schema is no JSON object, or is nested too deeply.")
-    for name, value in schema.items():
-        if name in _ANNOTATIONS:
-            continue
-        if name not in _CHECKS:
-            raise BadRequest(
-                f"The schema uses {name!r}, which is not checked here.{did_you_mean(name, _CHECKS)}"
-                f" Known: {', '.join(_CHECKS)}."
-            )
-        if not _CHECKS[name](value):
-            raise BadRequest(f"The schema's {name!r} has a value of the wrong kind.")
-        for part in _nested_schemas(name, value):
-            _check_schema(part, depth + 1)
-
-
-def _nested_schemas(name: str, value: Any) -> list[Any]:
-    """Return the schemas inside the value of a keyword."""
-    if name == "properties":
-        return list(value.values())
-    if name in ("anyOf", "oneOf", "allOf"):
-        return list(value)
-    return (
-        [value]
-        if name in ("items", "additionalProperties") and value is not True and value is not False
-        else []
-    )
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_type(value: Any) -> bool:
-    names = [value] if isinstance(value, str) else value
-    return _is_names(names) and bool(names) and all(name in _TYPES for name in names)
-
-
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "type": _is_type,
-    "enum": lambda value: isinstance(value, list),
-    "const": lambda value: True,
-    "properties": lambda value: isinstance(value, dict),
-    "required": _is_names,
-    "additionalProperties": lambda value: isinstance(value, (bool, dict)),
-    "items": lambda value: isinstance(value, dict),
-    "minItems": _is_number,
-    "maxItems": _is_number,
-    "minLength": _is_number,
-    "maxLength": _is_number,
-    "minimum": _is_number,
-    "maximum": _is_number,
-    "anyOf": lambda value: isinstance(value, list) and bool(value),
-    "oneOf": lambda value: isinstance(value, list) and bool(value),
-    "allOf": lambda value: isinstance(value, list),
-}

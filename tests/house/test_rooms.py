@@ -138,6 +138,7 @@ DEPENDENCIES = {
     "httpx2": "models",
     "RestrictedPython": "sandbox",
     "git": "git",
+    "jsonschema": "engine",
     "re2": "corpus",
     "hyperscan": "corpus",
     "numpy": "corpus",

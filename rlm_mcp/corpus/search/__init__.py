@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rlm_mcp.lazy_door import load_lazily
 
 if TYPE_CHECKING:
+    from rlm_mcp.corpus.search.compile_pattern import compile_text_pattern
     from rlm_mcp.corpus.search.globs import select_paths
     from rlm_mcp.corpus.search.grep import grep_corpus
     from rlm_mcp.corpus.search.large_file import MAX_WHOLE_LINE, compile_line_pattern, scan_file
@@ -26,6 +27,7 @@ else:
             "compile_finder": "multi_pattern",
             "compile_line_pattern": "large_file",
             "compile_prefilter": "prefilter",
+            "compile_text_pattern": "compile_pattern",
             "grep_corpus": "grep",
             "scan_file": "large_file",
             "select_paths": "globs",
@@ -40,6 +42,7 @@ __all__ = [
     "compile_finder",
     "compile_line_pattern",
     "compile_prefilter",
+    "compile_text_pattern",
     "grep_corpus",
     "scan_file",
     "select_paths",

@@ -325,6 +325,21 @@ def _compile_re2(pattern: str, wide: bool, ignore_case: bool, lines: bool) -> An
     return re2.compile(b"(?m)" + data, options)
 
 
+@lru_cache(maxsize=64)
+def compile_text_pattern(pattern: str) -> Callable[[str], bool]:
+    """Return whether a text holds a match, for patterns of a JSON Schema; linear in the text.
+
+    Raises BadRequest with the place and the reason, for lookaround and backreferences too.
+    """
+    options = _re2_options(wide=True, ignore_case=False)
+    options.max_mem = COMPILE_BYTES
+    try:
+        regex = re2.compile(pattern.encode("utf-8", "surrogateescape"), options)
+    except re2.error as error:
+        raise BadRequest(_error_message(pattern, error)) from error
+    return lambda text: regex.search(text.encode("utf-8", "replace")) is not None
+
+
 def _re2_options(wide: bool, ignore_case: bool) -> re2.Options:
     options = re2.Options()
     options.log_errors = False
