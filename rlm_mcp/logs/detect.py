@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from rlm_mcp.files import open_regular
-from rlm_mcp.logs import log_time
+from rlm_mcp.logs import log_formats
+from rlm_mcp.logs.log_time import Clock
 
 _NAMES = re.compile(r"(?i)(?:\.log(?:[.-]\d[\w-]*)?|\Asyslog(?:\.\d+)?)(?:\.(?:gz|bz2|xz|zst))?\Z")
 """What log files are called; rotated and compressed ones too."""
@@ -35,9 +37,10 @@ def is_log_file(path: Path) -> bool:
     lines = _file_head(path).split(b"\n")[:-1][:400]
     if len(lines) < _LINES:
         return False
-    _, timed = log_time.detect_format(lines)
-    levelled = sum(bool(log_time.line_level(line)) for line in lines) / len(lines)
-    return timed >= _TIMED and levelled >= _LEVELLED
+    found = log_formats.detect_format(lines, Clock(time.time()))
+    levelled = sum(bool(log_formats.line_level(line)) for line in lines) / len(lines)
+    timed = found.formats[0] is not log_formats.PLAIN and found.share >= _TIMED
+    return timed and levelled >= _LEVELLED
 
 
 def logs_in_folder(folder: Path) -> list[Path]:

@@ -119,7 +119,7 @@ class Logs:
     def describe(self) -> Description:
         size = sum(file.line_file.size for file in self.files)
         facts: dict[str, str | int] = {}
-        formats = Counter(file.format.name if file.format else "plain" for file in self.files)
+        formats = Counter(file.format.name for file in self.files)
         facts["format"] = ", ".join(f"{name} ({count})" for name, count in formats.items())
         spans = [moment for file in self.files for moment in file.time_span() if moment is not None]
         if spans:
@@ -128,19 +128,21 @@ class Logs:
                 log_time.format_time(max(spans)),
             )
         notes = [*self._opened.open_errors, *(note for file in self.files for note in file.notes)]
-        if any(file.format and not file.format.year for file in self.files):
-            notes.append("Lines without a year are taken as of the file's own year.")
-        if any(file.format for file in self.files):
+        if any(not file.format.year for file in self.files):
+            notes.append(
+                "Lines without a year are of the latest that is not after the last change."
+            )
+        if any(file.timed and not file.format.zone for file in self.files):
             notes.append("Times without a zone are taken as UTC.")
-        mixed = [file.name for file in self.files if file.format and not file.in_order()]
+        mixed = [file.name for file in self.files if file.timed and not file.in_order()]
         if mixed:
             notes.append(
                 f"Times in {', '.join(mixed[:3])} are not in order; since and until are not exact."
             )
         for known in ("month/day", "day/month"):
-            if formats[known]:
+            if any(file.format.style == known for file in self.files):
                 notes.append(f"Dates such as 03/04/2026 are read as {known}.")
-        if any(file.format is None for file in self.files):
+        if any(not file.timed for file in self.files):
             notes.append("No time was found in some files; time questions leave them out.")
         first = self.files[-1].name
         return Description(
