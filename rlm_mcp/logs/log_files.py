@@ -9,18 +9,20 @@ from __future__ import annotations
 import bz2
 import codecs
 import hashlib
-import importlib
 import lzma
 import os
-import re
+import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from itertools import pairwise
 from math import inf
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import zstandard
 
 from rlm_mcp.confine import Confine
 from rlm_mcp.corpus.search import select_paths
@@ -30,6 +32,7 @@ from rlm_mcp.encodings import UTF16_SNIFF_BYTES, utf16_encoding
 from rlm_mcp.errors import BadRequest, RlmError, Unavailable, did_you_mean
 from rlm_mcp.files import private_folder
 from rlm_mcp.logs import log_time
+from rlm_mcp.logs.detect import ROTATED
 from rlm_mcp.logs.log_formats import (
     BLANK,
     BRACE,
@@ -58,8 +61,6 @@ SAMPLE_BYTES = 64 << 10
 NEAR_BYTES = 4 << 10
 """Bytes within which a time is looked for line by line."""
 _PACKED = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
-_ROTATED = re.compile(r"(?P<base>.*?)(?:[.-](?P<number>\d{1,3})|[.-](?P<date>\d{8}(?:[-.T]?\d+)?))?"
-                      r"(?P<end>\.(?:gz|bz2|xz|zst))?\Z")  # fmt: skip
 
 
 MAX_INDEXED_BYTES = 64 << 20
@@ -375,9 +376,7 @@ class LogFile:
         os.close(self.line_file.fd)
 
 
-def open_file(
-    path: Path, name: str, confine: Confine, cache: Path, zone: tzinfo | None = None
-) -> LogFile:
+def open_file(path: Path, name: str, confine: Confine, cache: Path, how: LogSource) -> LogFile:
     """Open one log file. Raises Denied, BadRequest, Unavailable."""
     fd = confine.open_file(path)
     try:
@@ -395,7 +394,7 @@ def open_file(
         raise
     big = LineFile(fd, os.fstat(fd).st_size)
     lines = _sample_lines(big)
-    clock = Clock(info.st_mtime, zone)
+    clock = Clock(how.latest or info.st_mtime, how.zone)
     spilled = bool(packed or encoding)
     identity = (info.st_dev, info.st_ino)
     found = LogFile(name, path, big, detect_format(lines, clock), clock, identity, spilled, notes)
@@ -431,7 +430,7 @@ def rotation_order(paths: Sequence[Path]) -> list[Path]:
     """Return log files with each rotated set together, oldest first."""
 
     def key(path: Path) -> tuple[str, int, str, int]:
-        match = _ROTATED.match(path.name)
+        match = ROTATED.match(path.name)
         assert match is not None  # everything in the pattern is optional
         base = os.fspath(path.with_name(match["base"] or path.name))
         if match["number"]:
@@ -480,6 +479,11 @@ def _unpack_to_cache(
     return os.open(target, os.O_RDONLY), notes
 
 
+_UNPACK_ERRORS = (
+    OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError,
+)  # fmt: skip
+
+
 def _write_unpacked(fd: int, part: Path, name: str, packed: str, encoding: str) -> str:
     """Write plain bytes up to the limit; return what of them is lost, or nothing."""
     written = 0
@@ -487,7 +491,7 @@ def _write_unpacked(fd: int, part: Path, name: str, packed: str, encoding: str) 
     with os.fdopen(os.dup(fd), "rb") as raw, open(part, "wb") as out:
         raw.seek(0)
         try:
-            for block in _unpacked_blocks(raw, packed, name):
+            for block in _unpacked_blocks(raw, packed):
                 if decoder is not None:
                     block = decoder.decode(block).lstrip("\ufeff").encode()
                 if written + len(block) > MAX_UNPACKED_BYTES:
@@ -495,7 +499,14 @@ def _write_unpacked(fd: int, part: Path, name: str, packed: str, encoding: str) 
                     return f"Only the first {MAX_UNPACKED_BYTES:,} bytes of {name} were unpacked."
                 out.write(block)
                 written += len(block)
-        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            zlib.error,
+            lzma.LZMAError,
+            zstandard.ZstdError,
+        ) as error:
             if not written:
                 raise Unavailable(f"{name} cannot be unpacked: {error}.") from None
             size = os.fstat(fd).st_size
@@ -506,7 +517,7 @@ def _write_unpacked(fd: int, part: Path, name: str, packed: str, encoding: str) 
     return ""
 
 
-def _unpacked_blocks(raw: IO[bytes], packed: str, name: str) -> Iterator[bytes]:
+def _unpacked_blocks(raw: IO[bytes], packed: str) -> Iterator[bytes]:
     """Give the plain bytes of a file, all that can be decoded before an error is raised."""
     if packed == "gz":
         yield from _gunzip_blocks(raw)
@@ -517,7 +528,7 @@ def _unpacked_blocks(raw: IO[bytes], packed: str, name: str) -> Iterator[bytes]:
     elif packed == "xz":
         source = lzma.LZMAFile(raw)  # noqa: SIM115 -- the caller closes what it reads
     elif packed == "zst":
-        source = _open_zstd(raw, name)
+        source = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
     while block := source.read(1 << 16 if packed else 1 << 20):
         yield block
 
@@ -545,20 +556,6 @@ def _gunzip_blocks(raw: IO[bytes]) -> Iterator[bytes]:
         raise EOFError("it ends before its end is marked")
 
 
-def _open_zstd(raw: IO[bytes], name: str) -> Any:
-    try:
-        return importlib.import_module("compression.zstd").ZstdFile(raw)  # Python 3.14
-    except ImportError:
-        pass
-    try:
-        import zstandard  # an extra: pip install rlm-mcp[zstd]
-    except ImportError:
-        raise Unavailable(
-            f"{name} is packed with zstd; install rlm-mcp[zstd], or unpack it first."
-        ) from None
-    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-
-
 def _evict_unpacked(folder: Path, keep: Path) -> None:
     """Delete the least lately used unpacked files above the limit; open ones stay readable."""
     try:
@@ -578,11 +575,33 @@ HIT_CHARS = 300
 """Characters of a line that a hit shows."""
 
 
+LOOK_AGAIN_S = 1.0
+"""Seconds after which new logs are looked for; at once where one was rotated."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """How some logs were asked for."""
+
+    zone: tzinfo | None = None
+    """The zone of times without one."""
+    latest: float = 0.0
+    """The end of the last year of times without one; 0 for the last change of each file."""
+    find_paths: Callable[[], Sequence[Path]] | None = None
+    """Names the logs again, so that new ones are found."""
+    left_out: tuple[str, ...] = ()
+    """Files that were not taken for logs, with the reason."""
+
+
 class OpenLogs:
     """Log files, oldest first. The caller sees to it that one thread at a time refreshes them."""
 
-    def __init__(self, paths: Sequence[Path], name: str, settings: Settings, cache: Path) -> None:
+    def __init__(
+        self, paths: Sequence[Path], name: str, settings: Settings, cache: Path, how: LogSource
+    ) -> None:
         self.name = name
+        self.how = how
+        self._looked = time.monotonic()
         self.paths = rotation_order(paths)
         self.files: Sequence[LogFile] = []
         self.open_errors: tuple[str, ...] = ()
@@ -594,9 +613,19 @@ class OpenLogs:
 
     def refresh(self) -> bool:
         """Take note of what was appended or rotated; return whether anything was."""
+        found: Sequence[Path] = []
         try:
+            if self.how.find_paths is not None and time.monotonic() > self._looked + LOOK_AGAIN_S:
+                self._looked = time.monotonic()
+                found = self.how.find_paths()
+            if found and set(found) != set(self.paths):
+                raise Unavailable(f"{self.name} has other logs now; opening them.")
             return sum(file.refresh() for file in self.files) > 0
         except Unavailable:
+            if self.how.find_paths is not None and not found:
+                with suppress(RlmError):  # between the names of a rotation
+                    found = self.how.find_paths()
+            self.paths = rotation_order(found) if found else self.paths
             self._old += self.files  # readers may still be at them
             self._open_files()
             return True
@@ -634,7 +663,7 @@ class OpenLogs:
         for path in self.paths:
             name = path.relative_to(base).as_posix()
             try:
-                files.append(open_file(path, name, self._confine, self._cache))
+                files.append(open_file(path, name, self._confine, self._cache, self.how))
             except RlmError as error:
                 failed.append(error)
         if not files:

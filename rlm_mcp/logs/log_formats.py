@@ -602,6 +602,22 @@ _FIRST_SHARE, _FEW_SHARE, _INSIDE_SHARE = 0.05, 0.2, 0.5
 """Least shares of a format: with two lines, with one, and where the time is within the line."""
 
 
+_TEST_LINE = re.compile(
+    rb"\S+::\S+ (?:PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)\b|--- (?:PASS|FAIL|SKIP): "
+)
+
+
+def _test_head(line: bytes, clock: Clock) -> LineHead | None:
+    """Take each line of a test run for a record; some have the time of the CI that ran it."""
+    if (stamp := _CI_STAMP.match(line)) is not None:
+        return LineHead(_cached_time(stamp[1].decode(), clock), text_level(line, stamp.end()))
+    return _plain_head(line, clock)
+
+
+_CI_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT[\d:]{8}\.\d+Z) ")
+_TEST_RUN = LogFormat("pytest", _test_head, _plain_fields)
+
+
 def detect_format(lines: Sequence[bytes], clock: Clock, more: Iterable[LogFormat] = ()) -> Detected:
     """Return what reads most of some sampled lines; a file of few such lines is plain."""
     cleaned = [clean_line(line) for line in lines]
@@ -625,6 +641,9 @@ def detect_format(lines: Sequence[bytes], clock: Clock, more: Iterable[LogFormat
             (*wrapped, PLAIN) if inside.formats[0] is PLAIN else (*wrapped, _prefixed(PLAIN)),
             inside.share,
         )
+    tests = sum(_TEST_LINE.search(line) is not None for line in plain)
+    if tests >= 0.4 * len(plain):
+        return Detected((_TEST_RUN,), tests / len(plain))
     return _detect_lines(plain, known, clock, more)
 
 

@@ -19,7 +19,7 @@ from rlm_mcp.corpus.search import MAX_WHOLE_LINE, Query, compile_line_pattern, s
 from rlm_mcp.documents import IssuedRefs, cut_window, decode_utf8, ref_text, shown_text
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
-from rlm_mcp.logs.log_files import HIT_CHARS, LogFile, OpenLogs
+from rlm_mcp.logs.log_files import HIT_CHARS, LogFile, LogSource, OpenLogs
 from rlm_mcp.logs.log_outline import LogShape
 from rlm_mcp.logs.questions import LogQueries
 from rlm_mcp.methods import Method, ResultList
@@ -69,9 +69,16 @@ class Logs:
 
     kind: Kind = "logs"
 
-    def __init__(self, paths: Sequence[Path], name: str, settings: Settings, cache: Path) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        name: str,
+        settings: Settings,
+        cache: Path,
+        how: LogSource | None = None,
+    ) -> None:
         self.name = name
-        self._opened = OpenLogs(paths, name, settings, cache)
+        self._opened = OpenLogs(paths, name, settings, cache, how or LogSource())
         self._cache = cache
         self._lock = threading.RLock()
         self._generation = time.time_ns()
@@ -128,6 +135,9 @@ class Logs:
                 log_time.format_time(max(spans)),
             )
         notes = [*self._opened.open_errors, *(note for file in self.files for note in file.notes)]
+        if left := self._opened.how.left_out:
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            notes.append(f"Not taken for logs: {', '.join(left[:5])}{more}.")
         if any(not file.format.year for file in self.files):
             notes.append(
                 "Lines without a year are of the latest that is not after the last change."
