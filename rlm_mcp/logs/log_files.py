@@ -41,6 +41,7 @@ from rlm_mcp.logs.log_formats import (
     Detected,
     LineHead,
     LogFormat,
+    ReadHead,
     Unwrap,
     clean_line,
     detect_format,
@@ -111,11 +112,13 @@ def _iter_lines(file: LogFile, start: int, end: int) -> Iterator[LogRecord]:
     head = LineHead(None, "")
     blank = False
     at = start
+    readers, clock = [known.read_head for known in file.detected.formats], file.clock
     for block, data in file.line_file.line_blocks(start, end, 1 << 20):
         at = block
         lines = data.split(b"\n")
         if data[-1:] == b"\n":
             lines.pop()
+        marked = b"\x1b" in data or b"\r" in data or block == 0
         for line in lines:
             if mode == BLANK:
                 found = LineHead(None, "") if blank and line.strip() else None
@@ -123,7 +126,7 @@ def _iter_lines(file: LogFile, start: int, end: int) -> Iterator[LogRecord]:
             elif mode == BRACE:
                 found = LineHead(None, "") if line[:1] == b"{" else None
             else:
-                found = file.read_head(line)
+                found = file.read_head(line) if marked else _first_head(readers, line, clock)
                 if found is None and line[:1] == b"#" and file.format.name == "w3c":
                     found = LineHead(None, "")
             if found is not None:
@@ -137,6 +140,13 @@ def _iter_lines(file: LogFile, start: int, end: int) -> Iterator[LogRecord]:
     at = min(at, file.line_file.size, end)
     if at > first:
         yield _make_record(file, first, at, head, parts)
+
+
+def _first_head(readers: Sequence[ReadHead], line: bytes, clock: Clock) -> LineHead | None:
+    for read_head in readers:
+        if (head := read_head(line, clock)) is not None:
+            return head
+    return None
 
 
 def _make_record(

@@ -157,6 +157,7 @@ def _text_head(style: TimeStyle, layout: str) -> ReadHead:
     anchored = pattern.pattern.startswith(b"^")
     find = pattern.match if anchored else pattern.search
     letters = _LETTER_STYLES.get(style.name)
+    times: dict[bytes, tuple[Clock, float]] = {}
 
     def level_of(line: bytes, end: int) -> str:
         if layout == "access":
@@ -183,8 +184,14 @@ def _text_head(style: TimeStyle, layout: str) -> ReadHead:
         match = find(line, 0, log_time.HEAD_BYTES)
         if match is None:
             return None
+        stamp = match[0]
+        if (known := times.get(stamp)) is not None and known[0] is clock:
+            return LineHead(known[1], level_of(line, match.end()))
         try:
             when = parse(match, clock)
+            if len(times) > 10_000:
+                times.clear()
+            times[stamp] = (clock, when)
         except (ValueError, OverflowError, KeyError):
             return None  # digits that are no date
         return LineHead(when, level_of(line, match.end()))
@@ -370,10 +377,13 @@ def json_level(data: dict[str, Any]) -> str:
     return ""
 
 
+_decode_json = json.JSONDecoder().decode
+
+
 def load_object(line: bytes) -> dict[str, Any] | None:
     """Return the object that a line is, or None."""
     try:
-        found = json.loads(line)
+        found = _decode_json(line.decode("utf-8", "replace"))
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -5,6 +5,7 @@ Every answer counts all it is about, gives refs, and says where a time limit cut
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from rlm_mcp.corpus.search import compile_line_pattern, scan_file
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
 from rlm_mcp.logs import templates as mining
+from rlm_mcp.logs.log_fields import Trace, duration_ms, field_conditions, read_trace
 from rlm_mcp.logs.log_files import (
     MAX_RECORD_BYTES,
     NEAR_BYTES,
@@ -24,7 +26,7 @@ from rlm_mcp.logs.log_files import (
     LogRecord,
     iter_records,
 )
-from rlm_mcp.logs.log_formats import clean_line
+from rlm_mcp.logs.log_formats import MATCH, clean_line
 from rlm_mcp.logs.log_levels import failure_kind, levels_from
 from rlm_mcp.refs import LineSpan, Ref
 
@@ -70,6 +72,8 @@ class LogQueries:
             "compare": self.compare,
             "follow": self.follow,
             "first_error": self.first_error,
+            "slowest": self.slowest,
+            "traces": self.traces,
         }
 
     def files(self) -> list[LogRow]:
@@ -119,14 +123,16 @@ class LogQueries:
     def select(
         self, level: str = "", since: str = "", until: str = "", pattern: str = "",
         path: str = "", limit: int = 50, failure: bool = False,
+        where: str = "",
     ) -> LogRow:  # fmt: skip
-        """select(level="", since="", until="", pattern="", path="", limit=50, failure=False)
+        """select(level="", since="", until="", pattern="", path="", limit=50, where="status>=500")
 
         Gives the records that fit; failure=True those that failed by their words (oom, panic,
         crash, test, exit, exception), whatever their level.
         """
         wanted = levels_from(level) if level else frozenset()
         gated = compile_line_pattern(pattern) if pattern else None
+        holds = field_conditions(where) if where else None
         total = 0
         levelled = False
         kept: list[tuple[LogFile, LogRecord]] = []
@@ -139,6 +145,8 @@ class LogQueries:
             if gated is not None and gated.regex.search(record.text) is None:
                 continue
             if failure and not failure_kind(record.text):
+                continue
+            if holds is not None and not holds(_record_fields(file, record)):
                 continue
             total += 1
             if len(kept) < limit:
@@ -227,18 +235,26 @@ class LogQueries:
             sides = [("", "", before), ("", "", after)]
         else:
             raise BadRequest("compare: give at=<time>, or before=<log> and after=<log>.")
-        found, of_lines, whole = self.mine_sides(sides)
-        old_lines, new_lines = of_lines
+        counts: Counter[tuple[int, int]] = Counter()
+        blocks = self._record_blocks(sides, counts)
+        found, of_lines, whole = mining.mine_templates(blocks, time.monotonic() + QUERY_LIMIT_S)
+        old_lines, new_lines = of_lines[0], of_lines[1]
         rows = []
         for item in found:
             was, now = item.count - item.after, item.after
-            expected = (was + 0.5) / max(1, old_lines) * max(1, new_lines)
-            ratio = (now + 0.5) / max(expected, 1e-9)
+            of_old, of_new = counts[0, item.first[0]], counts[1, item.first[0]]
+            if not of_old or not of_new:  # sides are logs of their own
+                of_old, of_new = old_lines, new_lines
+            expected = (was or 0.5) / max(1, of_old) * max(1, of_new)
+            ratio = (now or 0.5) / max(expected, 1e-9)
             state = "new" if not was else "gone" if not now else "rate"
-            row = {"state": state, "before": was, "after": now, "ratio": round(ratio, 2)}
+            row = {"state": state, "before": was, "after": now, "ratio": round(ratio, 2),
+                   "of_before": of_old, "of_after": of_new}  # fmt: skip
             rows.append({**row, **self._template_row(item)})
         rows.sort(key=lambda row: _change_weight(row, old_lines, new_lines), reverse=True)
         return {
+            "records_before": old_lines,
+            "records_after": new_lines,
             "lines_before": old_lines,
             "lines_after": new_lines,
             "total": len(rows),
@@ -311,6 +327,66 @@ class LogQueries:
             "before": text,
             "families": rows,
             "note": (said + reading.note()).strip(),
+        }
+
+    def slowest(
+        self, limit: int = 20, over_ms: float = 0.0, since: str = "", until: str = "",
+        path: str = "",
+    ) -> LogRow:  # fmt: skip
+        """slowest(limit=20, over_ms=0, since="", until="", path="") -> what took longest, in ms"""
+        reading = _Reading(time.monotonic() + QUERY_LIMIT_S)
+        best: list[tuple[float, int, str, LogFile, LogRecord]] = []
+        values: list[float] = []
+        for count, (file, record) in enumerate(self._records(since, until, path, reading)):
+            found = duration_ms(_record_fields(file, record))
+            if found is None:
+                continue
+            values.append(found[0])
+            entry = (found[0], -count, found[1], file, record)
+            if len(best) < limit:
+                heapq.heappush(best, entry)
+            elif best and entry[:2] > best[0][:2]:
+                heapq.heapreplace(best, entry)
+        values.sort()
+        rows = [
+            {**self._record_row(file, record), "value_ms": round(value, 3), "field": name}
+            for value, _, name, file, record in sorted(best, key=lambda e: e[:2], reverse=True)
+        ]
+        return {
+            "measured": len(values),
+            "over": sum(value > over_ms for value in values),
+            **{f"p{part}_ms": _percentile(values, part) for part in (50, 95, 99)},
+            "records": rows,
+            "note": reading.note().strip(),
+        }
+
+    def traces(self, since: str = "", until: str = "", path: str = "", top: int = 20) -> LogRow:
+        """traces(since="", until="", path="", top=20) -> stack traces by exception and own frame"""
+        reading = _Reading(time.monotonic() + QUERY_LIMIT_S)
+        groups: dict[tuple[str, str], tuple[LogFile, LogRecord, Trace]] = {}
+        counts: Counter[tuple[str, str]] = Counter()
+        for file, record in self._records(since, until, path, reading):
+            if b"\n" not in record.text:
+                continue
+            trace = read_trace(record.text.decode("utf-8", "replace"))
+            if trace is not None:
+                groups.setdefault((trace.exception, trace.frame), (file, record, trace))
+                counts[trace.exception, trace.frame] += 1
+        rows = [
+            {
+                "exception": key[0],
+                "frame": key[1],
+                "chain": list(groups[key][2].chain),
+                "count": count,
+                **self._record_row(groups[key][0], groups[key][1]),
+            }
+            for key, count in counts.most_common(max(0, top))
+        ]
+        return {
+            "total": len(groups),
+            "of_records": counts.total(),
+            "traces": rows,
+            "note": reading.note().strip(),
         }
 
     def _timed_files(self, path: str) -> list[LogFile]:
@@ -387,6 +463,17 @@ class LogQueries:
         """
         found, lines, whole = self.mine_sides([(since, until, path)], most)
         return found, sum(lines), whole
+
+    def _record_blocks(
+        self, sides: Sequence[tuple[str, str, str]], counts: Counter[tuple[int, int]]
+    ) -> Iterator[mining.LogBlock]:
+        """Give the first line of each record of each side, and count them by side and log."""
+        numbers = {id(file): number for number, file in enumerate(self._opened.files)}
+        for side, (since, until, path) in enumerate(sides):
+            for file, record in self._records(since, until, path, _Reading(math.inf)):
+                number = numbers[id(file)]
+                counts[side, number] += 1
+                yield number, record.start, clean_line(record.text.partition(b"\n")[0]), side
 
     def mine_sides(
         self, sides: Sequence[tuple[str, str, str]], most: int = 0
@@ -563,6 +650,20 @@ def _spans_between(
         high = record.end
     if low >= 0:
         yield low, high
+
+
+def _record_fields(file: LogFile, record: LogRecord) -> dict[str, object]:
+    """Return the fields of a record, by the format that reads its first line."""
+    line = record.text if file.format.starts != MATCH else record.text.partition(b"\n")[0]
+    line = clean_line(line)
+    formats = file.detected.formats
+    known = next((f for f in formats if f.read_head(line, file.clock) is not None), formats[0])
+    return known.read_fields(line)
+
+
+def _percentile(values: Sequence[float], part: int) -> float | None:
+    """Return a percentile of sorted values, by the nearest rank; None of none."""
+    return round(values[max(0, math.ceil(len(values) * part / 100) - 1)], 3) if values else None
 
 
 def _time_key(record: LogRecord) -> float:

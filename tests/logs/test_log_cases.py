@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rlm_mcp.errors import BadRequest
 from tests.project import OpenProject
 
 Make = Callable[..., OpenProject]
@@ -415,3 +416,84 @@ def test_both_sides_of_a_comparison_have_the_same_templates(ask: Callable[..., A
     )
     (change,) = ask(text)("compare", at="10:00")["changes"]
     assert (change["state"], change["before"], change["after"]) == ("rate", 1, 2)
+
+
+def test_a_comparison_counts_whole_records_of_each_log(ask: Callable[..., Ask]) -> None:
+    trace = "Traceback (most recent call last):\n  File x\nKeyError: 'currency'\n"
+    text = "".join(f"2026-03-14T09:{n:02}:00Z INFO order {n} accepted\n" for n in range(60))
+    text += "".join(
+        f"2026-03-14T10:{n:02}:00Z ERROR event dropped {n}\n{trace}"
+        f"2026-03-14T10:{n:02}:01Z INFO order {n} accepted\n"
+        for n in range(30)
+    )
+    found = ask(text)("compare", at="10:00", path="app.log")
+    assert (found["records_before"], found["records_after"]) == (60, 60)
+    assert [(row["state"], row["before"], row["after"]) for row in found["changes"]] == [
+        ("new", 0, 30),
+        ("rate", 60, 30),
+    ]
+    assert found["changes"][1]["ratio"] == 0.5
+
+
+def test_first_error_lists_the_first_of_each_family(ask: Callable[..., Ask]) -> None:
+    text = "".join(
+        f"2026-03-14T09:{n:02}:00Z "
+        + (f"ERROR charge failed req-{n * 7919:x}\n" if n % 5 else "INFO ok\n")
+        for n in range(60)
+    )
+    text += "2026-03-14T10:00:00Z kernel: Out of memory: Killed process 12 (java)\n"
+    found = ask(text)("first_error")
+    assert found["record"]["ref"] == "app:app.log#L2"
+    assert [(row["count"], row.get("failure", "")) for row in found["families"]] == [
+        (48, ""),
+        (1, "oom"),
+    ]
+
+
+def test_records_are_chosen_and_ranked_by_fields(ask: Callable[..., Ask]) -> None:
+    text = "".join(
+        f'{{"ts":"2026-03-14T09:{n:02}:00Z","level":"info",'
+        f'"service":"{"pay" if n % 2 else "cart"}",'
+        f'"status":{500 if n % 10 == 0 else 200},"dur_ms":{n * 20},"msg":"done"}}\n'
+        for n in range(60)
+    )
+    call = ask(text)
+    assert call("select", where="status>=500")["total"] == 6
+    assert call("select", where="service=pay, dur_ms>900")["total"] == 7
+    slow = call("slowest", limit=2, over_ms=900)
+    assert [(row["value_ms"], row["field"]) for row in slow["records"]] == [
+        (1180.0, "dur_ms"),
+        (1160.0, "dur_ms"),
+    ]
+    assert (slow["measured"], slow["over"]) == (60, 14)
+    with pytest.raises(BadRequest, match="where"):
+        call("select", where="status")
+
+
+def test_durations_in_text_are_read_with_their_units(ask: Callable[..., Ask]) -> None:
+    call = ask(
+        "2026-03-14T09:00:00Z INFO charged req-1 in 150 ms\n"
+        "2026-03-14T09:00:01Z INFO job 7 took 2.5s\n"
+        "2026-03-14T09:00:02Z INFO login dur=12ms\n"
+        '1.2.3.4 - - [14/Mar/2026:09:00:03 +0000] "GET /a HTTP/1.1" 200 7 "-" "c" rt=0.203\n'
+    )
+    slow = call("slowest")
+    assert [row["value_ms"] for row in slow["records"]] == [2500.0, 203.0, 150.0, 12.0]
+
+
+def test_traces_are_grouped_by_exception_and_frame(ask: Callable[..., Ask]) -> None:
+    trace = (
+        "Traceback (most recent call last):\n"
+        '  File "/usr/lib/python3/site-packages/web.py", line 9, in call\n'
+        '  File "/app/pay.py", line 42, in charge\n'
+    )
+    text = "".join(
+        f"2026-03-14 09:{n:02}:00 ERROR failed\n{trace}"
+        f"{'KeyError' if n % 3 else 'ValueError'}: 'x'\n"
+        for n in range(9)
+    )
+    found = ask(text)("traces")
+    assert [(row["exception"], row["frame"], row["count"]) for row in found["traces"]] == [
+        ("KeyError", "/app/pay.py:42 charge", 6),
+        ("ValueError", "/app/pay.py:42 charge", 3),
+    ]
