@@ -18,6 +18,7 @@ from rlm_mcp.corpus.search import compile_line_pattern, scan_file
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
 from rlm_mcp.logs import templates as mining
+from rlm_mcp.logs.detect import ROTATED
 from rlm_mcp.logs.log_fields import Trace, duration_ms, field_conditions, read_trace
 from rlm_mcp.logs.log_files import (
     MAX_RECORD_BYTES,
@@ -235,14 +236,15 @@ class LogQueries:
             sides = [("", "", before), ("", "", after)]
         else:
             raise BadRequest("compare: give at=<time>, or before=<log> and after=<log>.")
-        counts: Counter[tuple[int, int]] = Counter()
+        counts: Counter[tuple[int, str]] = Counter()
         blocks = self._record_blocks(sides, counts)
         found, of_lines, whole = mining.mine_templates(blocks, time.monotonic() + QUERY_LIMIT_S)
         old_lines, new_lines = of_lines[0], of_lines[1]
         rows = []
         for item in found:
             was, now = item.count - item.after, item.after
-            of_old, of_new = counts[0, item.first[0]], counts[1, item.first[0]]
+            rotated = _set_name(self._opened.files[item.first[0]])
+            of_old, of_new = counts[0, rotated], counts[1, rotated]
             if not of_old or not of_new:  # sides are logs of their own
                 of_old, of_new = old_lines, new_lines
             expected = (was or 0.5) / max(1, of_old) * max(1, of_new)
@@ -465,14 +467,15 @@ class LogQueries:
         return found, sum(lines), whole
 
     def _record_blocks(
-        self, sides: Sequence[tuple[str, str, str]], counts: Counter[tuple[int, int]]
+        self, sides: Sequence[tuple[str, str, str]], counts: Counter[tuple[int, str]]
     ) -> Iterator[mining.LogBlock]:
-        """Give the first line of each record of each side, and count them by side and log."""
+        """Give the first line of each record of each side, and count them by side and
+        rotated set."""
         numbers = {id(file): number for number, file in enumerate(self._opened.files)}
         for side, (since, until, path) in enumerate(sides):
             for file, record in self._records(since, until, path, _Reading(math.inf)):
                 number = numbers[id(file)]
-                counts[side, number] += 1
+                counts[side, _set_name(file)] += 1
                 yield number, record.start, clean_line(record.text.partition(b"\n")[0]), side
 
     def mine_sides(
@@ -659,6 +662,12 @@ def _record_fields(file: LogFile, record: LogRecord) -> dict[str, object]:
     formats = file.detected.formats
     known = next((f for f in formats if f.read_head(line, file.clock) is not None), formats[0])
     return known.read_fields(line)
+
+
+def _set_name(file: LogFile) -> str:
+    """Return the name that the logs of one rotated set share."""
+    match = ROTATED.match(file.name)
+    return match["base"] if match else file.name
 
 
 def _percentile(values: Sequence[float], part: int) -> float | None:
