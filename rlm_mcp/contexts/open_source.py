@@ -7,7 +7,8 @@ A..B, path@A..B         history: the commits of a range, and what they change to
 https://…, git@host:…   a clone in the cache folder, then repo; from hosts in clone_hosts alone
 session:…, *.jsonl      a transcript
 *.log, *.log.gz, …      logs, rotated sets in order; others that begin like a log
-logs:<path>             logs, whatever they are called; those of a folder
+logs:<path>             logs, whatever they are called; those of a folder and below; with its
+                        rotated set; ?tz=Europe/Berlin&year=2025 says what times lack
 """
 
 from __future__ import annotations
@@ -174,20 +175,27 @@ def _open_glob(source: str, name: str, settings: Settings, confine: Confine) -> 
 def _open_logs(source: str, name: str, settings: Settings, confine: Confine) -> Variable:
     from rlm_mcp import logs
 
-    path = _existing_path(source, confine)
-    if path is None:
-        paths = _glob_matches(source, confine)
-    elif path.is_dir():
-        paths = [
-            found for found in logs.logs_in_folder(path) if confine.exclude_reason(found) is None
-        ]
-        if not paths:
-            raise BadRequest(f"{source!r} holds no logs; name a file, or a glob such as *.txt.")
-    else:
-        paths = [path]
-    for path in paths:
+    def find_paths(where: str) -> tuple[list[Path], list[str]]:
+        path = _existing_path(where, confine)
+        left_out: list[str] = []
+        if path is None:
+            paths = _glob_matches(where, confine)
+        elif path.is_dir():
+            paths, left_out = logs.logs_in_folder(path)
+            paths = [found for found in paths if confine.exclude_reason(found) is None]
+            if not paths:
+                raise BadRequest(f"{where!r} holds no logs; name a file, or a glob such as *.txt.")
+        else:
+            paths = [
+                found
+                for found in logs.rotated_set(path)
+                if found == path or confine.exclude_reason(found) is None
+            ]
+        return paths, left_out
+
+    for path in find_paths(source.partition("?tz=")[0].partition("?year=")[0])[0]:
         os.close(confine.open_file(path))  # says in one sentence why it cannot be had
-    return logs.open_logs(paths, name, settings)
+    return logs.open_log_source(source, find_paths, name, settings)
 
 
 def _glob_matches(source: str, confine: Confine) -> list[Path]:

@@ -12,6 +12,7 @@ from rlm_mcp.corpus.search import compile_line_pattern, scan_file
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
 from rlm_mcp.logs import templates as mining
+from rlm_mcp.logs.log_formats import line_level
 from rlm_mcp.logs.questions import (
     MAX_SLOTS,
     NAMED_STEPS_S,
@@ -47,11 +48,11 @@ class LogShape:
         for file in chosen:
             first, last = file.time_span()
             span = (
-                f"{log_time.format_time(first)} to {log_time.format_time(last)}, "
-                if first and last
+                f"{file.show_time(first)} to {file.show_time(last)}, "
+                if first is not None and last is not None
                 else ""
             )
-            kind = file.format.name if file.format else "plain"
+            kind = file.format.name
             ref = str(Ref(self._opened.name, file.name))
             items.append(
                 OutlineItem(
@@ -74,7 +75,7 @@ class LogShape:
 
     def _time_items(self, path: str, large: bool) -> list[OutlineItem]:
         """Return the time slots: records by level, or bytes where there is too much to read."""
-        if not any(file.format for file in self._opened.files):
+        if not any(file.timed for file in self._opened.files):
             return []
         rows = self._asked.byte_slots(path) if large else self._asked.histogram(path=path)["slots"]
         assert isinstance(rows, list)
@@ -128,7 +129,7 @@ class LogShape:
                 line = file.line_file.line_at(offset, 2_000)
                 text = line.decode("utf-8", "replace").lower()
                 fit = sum(2.0 if term.exact else 1.0 for term in asked if term.text.lower() in text)
-                fit += {"warn": 0.5, "error": 1.0, "fatal": 1.2}.get(log_time.line_level(line), 0.0)
+                fit += {"warn": 0.5, "error": 1.0, "fatal": 1.2}.get(line_level(line), 0.0)
                 entry = (fit, -number, -offset)
                 if len(best) < limit * 20:
                     heapq.heappush(best, entry)
@@ -155,7 +156,7 @@ class LogShape:
         line = next(filter(None, ends), 0)
         if not line:
             return min(end, file.line_file.next_line(wanted))
-        if by in ("lines", "tokens") or file.format is None:
+        if by in ("lines", "tokens") or not file.timed:
             return line
         behind = file.line_file.next_line(line + 1)
         for low in _offsets_before(start + 1, line):

@@ -1,22 +1,24 @@
-"""Read the time and the level of a log line, for the formats that logs commonly have.
+"""Read the times of log lines, in the styles that logs write them, as seconds since 1970 (UTC).
 
-Times become seconds since 1970 (UTC). A line without a zone is taken as UTC, one without a year
-as of the file's own year; whoever shows such times says so.
+A `Clock` says what a time lacks: the zone of one without a zone, the year of one without a year
+(the latest that is not after the log's last change), the day of one that is only a time of day.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rlm_mcp.errors import BadRequest
 
 HEAD_BYTES = 400
-"""Bytes of a line that are looked at."""
+"""Bytes of a text line in which its time is looked for; fields of JSON are read from all of it."""
+_SLACK_S = 2 * 86_400
+"""Seconds that a line may be after the last change of its file: zones, and clocks that are off."""
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 """The first and last second that have a date, from year 1 to 9999."""
 _MONTHS = {
@@ -24,15 +26,78 @@ _MONTHS = {
     for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
 }
 _CLOCK = rb"(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?"
-_ZONE = rb"[ ]?(Z|UTC|GMT|[+-]\d\d:?\d\d)?"
+_ZONE_HOURS = {
+    b"Z": 0, b"UTC": 0, b"GMT": 0, b"WET": 0, b"WEST": 1, b"BST": 1, b"CET": 1, b"MEZ": 1,
+    b"CEST": 2, b"MESZ": 2, b"EET": 2, b"EEST": 3, b"SAST": 2, b"MSK": 3, b"IST": 5.5, b"SGT": 8,
+    b"HKT": 8, b"AWST": 8, b"JST": 9, b"KST": 9, b"ACST": 9.5, b"AEST": 10, b"AEDT": 11,
+    b"NZST": 12, b"NZDT": 13, b"BRT": -3, b"EST": -5, b"EDT": -4, b"CST": -6, b"CDT": -5,
+    b"MST": -7, b"MDT": -6, b"PST": -8, b"PDT": -7, b"AKST": -9, b"AKDT": -8, b"HST": -10,
+}  # fmt: skip
+"""Names of zones and their hours from UTC; CST is that of America, IST that of India."""
+_ZONE_NAME = b"|".join(sorted(_ZONE_HOURS, reverse=True))
+_ZONE_FORM = rb"(?:" + _ZONE_NAME + rb")(?![A-Za-z])|[+-]\d\d(?::?\d\d)?(?!\d)"
+_ZONE = rb" ?(" + _ZONE_FORM + rb")?"
 _DATE = rb"(\d{4})[-/](\d\d)[-/](\d\d)"
 _EPOCH = rb"(\d{19}|\d{16}|\d{13}|\d{9,10}(?:\.\d{1,9})?)(?!\d)"
 
-TimeParser = Callable[["re.Match[bytes]", int], float]
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What times of one log lack."""
+
+    latest: float
+    """When the log was last changed."""
+    zone: tzinfo | None = None
+    """The zone of times without one; None where it is unknown, and UTC is assumed."""
+
+    def zone_seconds(self, naive: float) -> float:
+        """Return the seconds that a time without a zone is ahead of UTC."""
+        return 0.0 if self.zone is None else _zone_seconds(self.zone, int(naive // 900))
+
+    def guess_year(self, month: int, day: int) -> int:
+        """Return the latest year in which a day is not after the last change of the log."""
+        return _guess_year(self.latest, month, day)
+
+
+@lru_cache(maxsize=4096)
+def _zone_seconds(zone: tzinfo, quarter: int) -> float:
+    offset = datetime.fromtimestamp(quarter * 900, UTC).replace(tzinfo=zone).utcoffset()
+    return offset.total_seconds() if offset else 0.0
+
+
+@lru_cache(maxsize=1024)
+def _guess_year(latest: float, month: int, day: int) -> int:
+    last = datetime.fromtimestamp(latest, UTC).year
+    for year in range(last + 1, last - 9, -1):
+        try:
+            if _epoch_midnight(year, month, day) <= latest + _SLACK_S:
+                return year
+        except ValueError:
+            continue  # the 29th of February
+    raise ValueError("no such day")
+
+
+def zone_named(name: str) -> tzinfo:
+    """Return a zone by its name (Europe/Berlin), abbreviation (CEST) or offset (+02:00).
+
+    Raises BadRequest for another.
+    """
+    key = name.strip().encode()
+    if key.upper() in _ZONE_HOURS or re.fullmatch(rb"[+-]\d\d(?::?\d\d)?", key):
+        return timezone(timedelta(seconds=_offset_seconds(key.upper())))
+    try:
+        return ZoneInfo(name.strip())
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadRequest(
+            f"{name!r} is no time zone; write Europe/Berlin, CEST or +02:00."
+        ) from None
+
+
+TimeParser = Callable[["re.Match[bytes]", Clock], float]
 
 
 @dataclass(frozen=True, slots=True)
-class LogTimeFormat:
+class TimeStyle:
     """How a kind of log writes its times."""
 
     name: str
@@ -43,33 +108,36 @@ class LogTimeFormat:
     year: bool = True
 
 
-def _parse_iso(match: re.Match[bytes], year: int) -> float:
+def _parse_iso(match: re.Match[bytes], clock: Clock) -> float:
     y, mo, d, h, mi, s, frac, zone = match.groups()
-    return _epoch_seconds(int(y), int(mo), int(d), int(h), int(mi), int(s), frac, zone)
+    base = _epoch_midnight(int(y), int(mo), int(d)) + int(h) * 3600 + int(mi) * 60 + int(s)
+    return _finish_time(base, frac, zone, clock)
 
 
-def _parse_apache(match: re.Match[bytes], year: int) -> float:
-    d, month, y, h, mi, s, zone = match.groups()
-    return _epoch_seconds(int(y), _MONTHS[month], int(d), int(h), int(mi), int(s), None, zone)
+def _parse_apache(match: re.Match[bytes], clock: Clock) -> float:
+    d, month, y, h, mi, s, frac, zone = match.groups()
+    base = _epoch_midnight(int(y), _MONTHS[month], int(d))
+    return _finish_time(base + int(h) * 3600 + int(mi) * 60 + int(s), frac, zone, clock)
 
 
-def _parse_syslog(match: re.Match[bytes], year: int) -> float:
-    month, d, h, mi, s, frac = match.groups()
-    return _epoch_seconds(year, _MONTHS[month], int(d), int(h), int(mi), int(s), frac, None)
-
-
-def _parse_glog(match: re.Match[bytes], year: int) -> float:
-    mo, d, h, mi, s, frac = match.groups()
-    return _epoch_seconds(year, int(mo), int(d), int(h), int(mi), int(s), frac, None)
-
-
-def _parse_named(match: re.Match[bytes], year: int) -> float:
-    """Read a time whose parts are named, wherever each stands."""
+def _parse_named(match: re.Match[bytes], clock: Clock) -> float:
+    """Read a time whose parts are named, wherever each stands; a missing one is the clock's."""
     part = match.groupdict()
-    month = _MONTHS[part["name"]] if "name" in part else int(part["month"])
     hour, second = _clock_hour(part["h"], part.get("half")), int(part.get("s") or 0)
     minute, frac, zone = int(part["m"]), part.get("frac"), part.get("zone")
-    return _epoch_seconds(int(part["y"]), month, int(part["d"]), hour, minute, second, frac, zone)
+    if hour > 23 or minute > 59 or second > 60:
+        raise ValueError("no time of day")
+    clocked = hour * 3600 + minute * 60 + second
+    if yday := part.get("yday"):
+        midnight = _epoch_midnight(int(part["y"]), 1, 1) + (int(yday) - 1) * 86_400
+    elif day := part.get("d"):
+        month = _MONTHS[part["name"]] if part.get("name") else int(part["month"])
+        year = int(part["y"]) if part.get("y") else clock.guess_year(month, int(day))
+        year += 2000 if year < 70 else 1900 if year < 100 else 0
+        midnight = _epoch_midnight(year, month, int(day))
+    else:
+        midnight = clock.latest // 86_400 * 86_400
+    return _finish_time(midnight + clocked, frac, zone, clock)
 
 
 def _clock_hour(hour: bytes, half: bytes | None) -> int:
@@ -81,172 +149,142 @@ def _clock_hour(hour: bytes, half: bytes | None) -> int:
     return int(hour) % 12 + (12 if half[:1] in b"pP" else 0)
 
 
-def _parse_epoch(match: re.Match[bytes], year: int) -> float:
-    digits = match[1]
-    if b"." in digits:
-        return float(digits)
-    return int(digits) / {13: 1e3, 16: 1e6, 19: 1e9}.get(len(digits), 1.0)
+def _parse_epoch(match: re.Match[bytes], clock: Clock) -> float:
+    return epoch_number(match[1].decode())
+
+
+def _parse_tai64n(match: re.Match[bytes], clock: Clock) -> float:
+    return int(match[1], 16) - (1 << 62) - 10 + int(match[2], 16) / 1e9
+
+
+def _parse_uptime(match: re.Match[bytes], clock: Clock) -> float:
+    return float(match[1])
+
+
+def epoch_number(digits: str) -> float:
+    """Return seconds since 1970 from seconds, milli-, micro- or nanoseconds since then."""
+    whole, _, _ = digits.partition(".")
+    return float(digits) / {13: 1e3, 16: 1e6, 19: 1e9}.get(len(whole), 1.0)
 
 
 _MONTH = b"(" + b"|".join(_MONTHS) + b")"
 _STAMP = _DATE + rb"[T ]" + _CLOCK + _ZONE
-_DAY = rb"(\d\d)/" + _MONTH + rb"/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-]\d{4})"
+_DAY = rb"(\d\d)/" + _MONTH + rb"/(\d{4})[: ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?: ([+-]\d{4}))?"
 _TIME = (
     rb"(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d)(?:[.,](?P<frac>\d{1,9}))?)?(?!\d)"
-    rb"(?: ?(?P<half>[AaPp]\.?[Mm]\b))?(?: ?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d)(?!\d))?"
+    rb"(?: ?(?P<half>[AaPp]\.?[Mm]\b))?(?: ?(?P<zone>" + _ZONE_FORM + rb"))?"
 )
 """A time of the day, of twelve hours too."""
+_CLOCK_NAMED = rb"(?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?:[.,](?P<frac>\d{1,9}))?"
 _NAME = b"(?P<name>" + b"|".join(_MONTHS) + b")[a-z]{0,6}"
 _MM, _D, _Y = rb"(?P<month>\d{1,2})", rb"(?P<d>\d{1,2})", rb"(?P<y>\d{4})"
 _AT = rb",?[ T:]+(?:at )?" + _TIME
 _ALONE = rb"(?<![\d./])"
-_KEY = rb'"(?:ts|time|timestamp|@timestamp|t)"\s*:\s*"?'
-_COLOUR = rb"(?:\x1b\[[0-9;]*m)?"
 
 
-def _make_format(
+def _make_style(
     name: str, pattern: bytes, parse: TimeParser, *, zone: bool, year: bool = True
-) -> LogTimeFormat:
-    return LogTimeFormat(name, re.compile(pattern), parse, zone, year)
+) -> TimeStyle:
+    return TimeStyle(name, re.compile(pattern), parse, zone, year)
 
 
-FORMATS = (
-    _make_format("klog", rb"^[IWEFD](\d\d)(\d\d) " + _CLOCK, _parse_glog, zone=False, year=False),
-    _make_format(
+STYLES = (
+    _make_style(
+        "glog",
+        rb"^[IWEFD](?P<month>\d\d)(?P<d>\d\d) " + _CLOCK_NAMED,
+        _parse_named, zone=False, year=False,
+    ),
+    _make_style(
         "ctime",
         _NAME + b" {1,2}" + _D + b" " + _TIME + b" " + _Y + rb"(?!\d)",
-        _parse_named,
-        zone=False,
+        _parse_named, zone=False,
     ),
-    _make_format(
+    _make_style(
         "syslog",
-        rb"^(?:<\d+>)?" + _MONTH + rb" {1,2}(\d{1,2}) " + _CLOCK,
-        _parse_syslog,
-        zone=False,
-        year=False,
+        rb"^(?:<\d+>)?(?P<name>" + _MONTH[1:] + rb" {1,2}" + _D + b" " + _CLOCK_NAMED,
+        _parse_named, zone=False, year=False,
     ),
-    _make_format("access", rb"\[" + _DAY + rb"\]", _parse_apache, zone=True),
-    _make_format("journal", rb"^__REALTIME_TIMESTAMP=(\d{16})", _parse_epoch, zone=True),
-    _make_format("json epoch", rb"^\s*\{.*?" + _KEY + _EPOCH, _parse_epoch, zone=True),
-    _make_format(
-        "iso", rb"^(?:\xef\xbb\xbf)?" + _COLOUR + rb"[\[(]?" + _STAMP, _parse_iso, zone=True
+    _make_style("access", rb"\[" + _DAY + rb"\]", _parse_apache, zone=True),
+    _make_style(
+        "iso", rb"^(?:<\d+>1? ?)?[\[(\"]?" + _STAMP, _parse_iso, zone=True
     ),
-    _make_format("iso inside", _STAMP, _parse_iso, zone=True),
-    _make_format(
+    _make_style("iso inside", _STAMP, _parse_iso, zone=True),
+    _make_style(
         "day month year",
         _ALONE + _D + b"[-/ ]" + _NAME + b"[-/ ]" + _Y + _AT,
-        _parse_named,
-        zone=False,
+        _parse_named, zone=False,
     ),
-    _make_format(
+    _make_style(
         "month day year", _NAME + b" {1,2}" + _D + b",? " + _Y + _AT, _parse_named, zone=False
     ),
-    _make_format(
+    _make_style(
         "year month day",
         _ALONE + _Y + b"[-/.]" + _MM + b"[-/.]" + _D + _AT,
-        _parse_named,
-        zone=False,
+        _parse_named, zone=False,
     ),
-    _make_format("month/day", _ALONE + _MM + b"/" + _D + b"/" + _Y + _AT, _parse_named, zone=False),
-    _make_format(
+    _make_style("month/day", _ALONE + _MM + b"/" + _D + b"/" + _Y + _AT, _parse_named, zone=False),
+    _make_style(
         "day/month", _ALONE + _D + b"[/.]" + _MM + b"[/.]" + _Y + _AT, _parse_named, zone=False
     ),
-    _make_format(
+    _make_style(
         "compact",
-        rb"^\[?" + _Y + rb"(?P<month>\d\d)(?P<d>\d\d)[T ](?P<h>\d\d):?(?P<m>\d\d):?"
+        rb"^\[?" + _Y + rb"-?(?P<month>\d\d)-?(?P<d>\d\d)[T .-](?P<h>\d\d)[:.]?(?P<m>\d\d)[:.]?"
         rb"(?P<s>\d\d)(?:[.,](?P<frac>\d{1,9}))?(?P<zone>Z)?(?!\d)",
-        _parse_named,
-        zone=False,
+        _parse_named, zone=False,
     ),
-    _make_format("epoch", rb"^\[?" + _EPOCH + rb"\b", _parse_epoch, zone=True),
-)
-"""Known formats; of two that fit equally many lines the earlier one is taken."""
-
-LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
-_WORDS = {
-    "trace": "trace", "trc": "trace", "debug": "debug", "dbg": "debug", "fine": "debug",
-    "info": "info", "inf": "info", "notice": "info", "log": "info", "statement": "info",
-    "warn": "warn", "warning": "warn", "wrn": "warn", "error": "error", "err": "error",
-    "severe": "error", "fatal": "fatal", "critical": "fatal", "crit": "fatal", "panic": "fatal",
-    "alert": "fatal", "emerg": "fatal", "emergency": "fatal",
-}  # fmt: skip
-_NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
-_LETTERS = {b"I": "info", b"W": "warn", b"E": "error", b"F": "fatal", b"D": "debug"}
-_PRIORITIES = ("fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug")
-_FIELD = re.compile(
-    rb'(?i)["\s{]?(?:log\.)?(?:level|lvl|severity|levelname|loglevel)\\?["\s]*[:=]\s*\\?"?([a-z]+|\d\d)\b'
-)
-_WORD = re.compile(
-    rb"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|SEVERE|FATAL|CRITICAL|CRIT|PANIC|ALERT"
-    rb"|EMERG|LOG(?=:)|STATEMENT(?=:))\b"
-    rb"|[\[<|](?: |\w+:)?(?i:(trace|debug|info|notice|warn|warning|error|err|fatal|crit"
-    rb"|critical|alert|emerg)) ?[\]>:|]|\b(error|warning|fatal|panic)(?=[: ])"
-    rb"|\b(Trace|Debug|Info|Notice|Warn|Warning|Error|Fatal|Critical)(?=:)"
-)
-_FIELDS = (b"LEVEL", b"LVL", b"SEVERITY")
-_ANY = re.compile(
-    b"TRACE|DEBUG|INFO|NOTICE|WARN|ERR|SEVERE|FATAL|CRIT|PANIC|ALERT|EMERG|LOG:|STATEMENT:"
-)
-_STATUS = re.compile(rb'" ([1-5]\d\d) ')
-_PRIORITY = re.compile(rb"^PRIORITY=([0-7])")
-_SYSLOG = re.compile(rb"^<(\d{1,3})>")
-"""Facility and severity of a syslog message (RFC 5424, section 6.2.1)."""
-
-
-def detect_format(lines: Sequence[bytes]) -> tuple[LogTimeFormat | None, float]:
-    """Return the format that fits most of some lines, and its share of those that fit any."""
-    counts: Counter[int] = Counter()
-    for number, known in enumerate(FORMATS):
-        # A leap year has every date.
-        counts[number] = sum(parse_time(known, line, 2000) is not None for line in lines)
-        if counts[number] == len(lines):
-            break
-    if not counts.total():
-        return None, 0.0
-    best = max(sorted(counts), key=lambda number: counts[number])
-    return FORMATS[best], counts[best] / max(1, len(lines))
+    _make_style(
+        "day of year",
+        rb"^\[?" + _Y + rb"-(?P<yday>\d{3})[T ]" + _CLOCK_NAMED,
+        _parse_named, zone=False,
+    ),
+    _make_style(
+        "two-digit year",
+        rb"^\[?(?P<y>\d\d)[-/]?(?P<month>\d\d)[-/]?(?P<d>\d\d) (?P<h>\d\d):?(?P<m>\d\d):?"
+        rb"(?P<s>\d\d)(?:[.,](?P<frac>\d{1,9}))?(?!\d)",
+        _parse_named, zone=False,
+    ),
+    _make_style(
+        "month-day",
+        rb"^\[?(?P<month>\d\d)[-.](?P<d>\d\d) " + _CLOCK_NAMED,
+        _parse_named, zone=False, year=False,
+    ),
+    _make_style(
+        "month.day",
+        rb"^\[(?P<month>\d\d)\.(?P<d>\d\d) " + _CLOCK_NAMED,
+        _parse_named, zone=False, year=False,
+    ),
+    _make_style("tai64n", rb"^@([0-9a-f]{16})([0-9a-f]{8})\b", _parse_tai64n, zone=True),
+    _make_style("epoch", rb"^(?:[\[(#+]{0,2}|\d+ |- )" + _EPOCH + rb"\b", _parse_epoch, zone=True),
+    _make_style("uptime", rb"^\[ *(\d+\.\d{6})\]", _parse_uptime, zone=True),
+    _make_style(
+        "time of day",
+        rb"^(?:\d+ +|\[)?(?P<h>\d\d):(?P<m>\d\d)"
+        rb"(?::(?P<s>\d\d)(?:[.,](?P<frac>\d{1,9}))?)?(?![\d:])",
+        _parse_named, zone=False, year=False,
+    ),
+)  # fmt: skip
+"""Known styles; of two that fit equally many lines the earlier one is taken."""
+UPTIME = "uptime"
+"""The style whose times count from the start of the machine: no dates."""
 
 
-def parse_time(known: LogTimeFormat | None, line: bytes, year: int) -> float | None:
+def read_time(style: TimeStyle | None, line: bytes, clock: Clock) -> float | None:
     """Return the time of a line in seconds since 1970, or None where it has none."""
-    if known is None or (match := known.pattern.search(line[:HEAD_BYTES])) is None:
+    if style is None or (match := style.pattern.search(line, 0, HEAD_BYTES)) is None:
         return None
     try:
-        return known.parse(match, year)
+        return style.parse(match, clock)
     except (ValueError, OverflowError, KeyError):
         return None  # digits that are no date
 
 
-def line_level(line: bytes) -> str:
-    """Return a line's level as one of LEVELS, or an empty string."""
-    head = line[:HEAD_BYTES]
-    upper = head.upper()  # what is in no case there is in none: that is told ten times faster
-    match = _FIELD.search(head) if any(name in upper for name in _FIELDS) else None
-    if match:
-        word = match[1].decode("ascii").lower()
-        known = _NUMBERS.get(int(word)) if word.isdigit() else _WORDS.get(word)
-        if known:
-            return known
-    if (match := _SYSLOG.search(head)) and int(match[1]) < 192:
-        return _PRIORITIES[int(match[1]) % 8]
-    if head[5:6] == b" " and head[:1] in _LETTERS and head[1:5].isdigit():
-        return _LETTERS[head[:1]]
-    if _ANY.search(upper) and (match := _WORD.search(head)):
-        return _WORDS[(match[1] or match[2] or match[3] or match[4]).decode("ascii").lower()]
-    if match := _STATUS.search(head):
-        status = match[1][:1]
-        return "error" if status == b"5" else "warn" if status == b"4" else "info"
-    if match := _PRIORITY.search(head):
-        return _PRIORITIES[int(match[1])]
-    return ""
-
-
-def levels_from(wanted: str) -> frozenset[str]:
-    """Return the levels that a wish like "warn" takes in. Raises BadRequest for another word."""
-    word = _WORDS.get(wanted.lower())
-    if word is None:
-        raise BadRequest(f"{wanted!r} is no level; use one of {', '.join(LEVELS)}.")
-    return frozenset(LEVELS[LEVELS.index(word) :])
+def text_time(text: str, clock: Clock) -> float | None:
+    """Return the time that a short text is, such as a field of JSON, in any style."""
+    line = text.encode("utf-8", "replace")
+    for style in STYLES:
+        if (found := read_time(style, line, clock)) is not None:
+            return found
+    return None
 
 
 _AGO = re.compile(r"-?(\d{1,12})\s*(s|sec|m|min|h|d|w)[a-z]*(?:\s+ago)?\Z")
@@ -287,17 +325,21 @@ def format_time(seconds: float) -> str:
     return found.isoformat(timespec=precise).replace("+00:00", "Z")
 
 
-def _epoch_seconds(
-    year: int, month: int, day: int, hour: int, minute: int, second: int,
-    fraction: bytes | None, zone: bytes | None,
-) -> float:  # fmt: skip
-    base = _epoch_midnight(year, month, day) + hour * 3600 + minute * 60 + second
-    if fraction:
-        base += int(fraction) / 10 ** len(fraction)
-    if zone and zone[:1] in b"+-":
-        offset = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
-        base -= offset if zone[:1] == b"+" else -offset
-    return base
+def _finish_time(base: float, frac: bytes | None, zone: bytes | None, clock: Clock) -> float:
+    """Add the fraction of a second, and take away what the zone is ahead of UTC."""
+    if frac:
+        base += int(frac) / 10 ** len(frac)
+    if zone is None:
+        return base if clock.zone is None else base - clock.zone_seconds(base)
+    return base if zone == b"Z" else base - _offset_seconds(zone)
+
+
+@lru_cache(maxsize=256)
+def _offset_seconds(zone: bytes) -> float:
+    if zone in _ZONE_HOURS:
+        return _ZONE_HOURS[zone] * 3600
+    hours, minutes = int(zone[1:3]), int(zone[-2:]) if len(zone) > 3 else 0
+    return (-1 if zone[:1] == b"-" else 1) * (hours * 3600 + minutes * 60.0)
 
 
 @lru_cache(maxsize=512)

@@ -19,7 +19,7 @@ from rlm_mcp.corpus.search import MAX_WHOLE_LINE, Query, compile_line_pattern, s
 from rlm_mcp.documents import IssuedRefs, cut_window, decode_utf8, ref_text, shown_text
 from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
-from rlm_mcp.logs.log_files import HIT_CHARS, LogFile, OpenLogs
+from rlm_mcp.logs.log_files import HIT_CHARS, LogFile, LogSource, OpenLogs
 from rlm_mcp.logs.log_outline import LogShape
 from rlm_mcp.logs.questions import LogQueries
 from rlm_mcp.methods import Method, ResultList
@@ -69,9 +69,16 @@ class Logs:
 
     kind: Kind = "logs"
 
-    def __init__(self, paths: Sequence[Path], name: str, settings: Settings, cache: Path) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        name: str,
+        settings: Settings,
+        cache: Path,
+        how: LogSource | None = None,
+    ) -> None:
         self.name = name
-        self._opened = OpenLogs(paths, name, settings, cache)
+        self._opened = OpenLogs(paths, name, settings, cache, how or LogSource())
         self._cache = cache
         self._lock = threading.RLock()
         self._generation = time.time_ns()
@@ -119,7 +126,7 @@ class Logs:
     def describe(self) -> Description:
         size = sum(file.line_file.size for file in self.files)
         facts: dict[str, str | int] = {}
-        formats = Counter(file.format.name if file.format else "plain" for file in self.files)
+        formats = Counter(file.format.name for file in self.files)
         facts["format"] = ", ".join(f"{name} ({count})" for name, count in formats.items())
         spans = [moment for file in self.files for moment in file.time_span() if moment is not None]
         if spans:
@@ -128,19 +135,24 @@ class Logs:
                 log_time.format_time(max(spans)),
             )
         notes = [*self._opened.open_errors, *(note for file in self.files for note in file.notes)]
-        if any(file.format and not file.format.year for file in self.files):
-            notes.append("Lines without a year are taken as of the file's own year.")
-        if any(file.format for file in self.files):
+        if left := self._opened.how.left_out:
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            notes.append(f"Not taken for logs: {', '.join(left[:5])}{more}.")
+        if any(not file.format.year for file in self.files):
+            notes.append(
+                "Lines without a year are of the latest that is not after the last change."
+            )
+        if any(file.timed and not file.format.zone for file in self.files):
             notes.append("Times without a zone are taken as UTC.")
-        mixed = [file.name for file in self.files if file.format and not file.in_order()]
+        mixed = [file.name for file in self.files if file.timed and not file.in_order()]
         if mixed:
             notes.append(
                 f"Times in {', '.join(mixed[:3])} are not in order; since and until are not exact."
             )
         for known in ("month/day", "day/month"):
-            if formats[known]:
+            if any(file.format.style == known for file in self.files):
                 notes.append(f"Dates such as 03/04/2026 are read as {known}.")
-        if any(file.format is None for file in self.files):
+        if any(not file.timed for file in self.files):
             notes.append("No time was found in some files; time questions leave them out.")
         first = self.files[-1].name
         return Description(

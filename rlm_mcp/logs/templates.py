@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from rlm_mcp.logs import log_time
+from rlm_mcp.logs.log_formats import line_level
+from rlm_mcp.logs.log_levels import text_level
 
 MAX_SHAPES = 20_000
 """Distinct shapes that are kept; further ones are counted together."""
@@ -25,6 +27,8 @@ OTHER_SHAPES = "<other shapes>"
 
 _DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
 _RUNS = re.compile(rb"0+")
+_HEX_RUN = re.compile(rb"\b(?=[a-fA-F]*0)[0a-fA-F]{8,}\b")
+"""Ids in hexadecimal, which would else be a shape each."""
 _WIDE = {digit: chr(0xFF10 + digit) for digit in range(8)}
 """Digits that are kept, as full-width ones until the others are masked."""
 _NARROW = str.maketrans({wide: str(digit) for digit, wide in _WIDE.items()})
@@ -42,6 +46,8 @@ _NUMBERS = [
 ]
 _KLOG = re.compile(r"^([IWEFD])0 (?=0:0:0)")
 """The level and the day of a line of Kubernetes, digits masked."""
+_JSON_MESSAGE = re.compile(r'"(?:msg|message|MESSAGE|short_message|event)" ?: ?"([^"]*)')
+"""The message of a line in JSON: two messages are two templates."""
 _MASKS = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
     (re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"), "<*>"),
@@ -51,6 +57,7 @@ _MASKS = (
     (re.compile(r"(?<![\w.])-?0(?:\.0)?(?=[a-zA-Z%]{0,3}\b)"), "<*>"),
     (re.compile(r"[\w-]*<\*>[\w.-]*(?:<\*>[\w.-]*)*"), "<*>"),
     (re.compile(r"\b\w*0\w*(?:[-_.:]\w*0?\w*)*\b"), "<*>"),
+    (re.compile(r"[\w-]*<\*>[\w.-]*(?:<\*>[\w.-]*)*"), "<*>"),
 )  # fmt: skip
 _HEADER = re.compile(
     r"^(?:\ufeff)?[\[(]?(?:[IWEFD]0 |<0>)?(?:0[-/]0[-/]0[T ])?(?:[A-Z][a-z]{2} {1,2}0 )?"
@@ -68,21 +75,29 @@ class LogTemplate:
     first: tuple[int, int]
     """Number of the file, and the byte at which the line starts."""
     last: tuple[int, int]
+    after: int = 0
+    """Lines of the later side of a comparison."""
     words: list[str] = field(default_factory=list)
 
 
-def mine_templates(
-    parts: Iterable[tuple[int, int, bytes]], deadline: float
-) -> tuple[list[LogTemplate], int, bool]:
-    """Return the templates of (file, offset, whole lines) blocks, the most frequent first.
+LogBlock = tuple[int, int, bytes, int]
+"""Number of the file, offset, whole lines, and the side of a comparison that they are on."""
+_Facts = list[int]
+"""Count, the file and byte of the first and the last line, and the lines of side 1."""
 
-    With them come the number of lines, and whether time sufficed for all of them.
+
+def mine_templates(
+    parts: Iterable[LogBlock], deadline: float
+) -> tuple[list[LogTemplate], Counter[int], bool]:
+    """Return the templates of blocks, the most frequent first.
+
+    With them come the number of lines of each side, and whether time sufficed for all of them.
     """
-    shapes: dict[bytes, list[int]] = {}
-    total = 0
+    shapes: dict[bytes, _Facts] = {}
+    masked: dict[str, tuple[str, _Facts]] = {}
+    total: Counter[int] = Counter()
     whole = True
-    rest = [0, 0, 0, 0, 0]
-    for number, offset, data in parts:
+    for number, offset, data, side in parts:
         if time.monotonic() > deadline:
             whole = False
             break
@@ -92,24 +107,44 @@ def mine_templates(
         for count, line in enumerate(kept.translate(_DIGITS).split(b"\n")):
             length = len(lines[count] if lines else line) + 1
             if line and not line.isspace():
-                total += 1
+                total[side] += 1
                 shape = line[:MAX_LINE_BYTES]
                 known = shapes.get(shape)
                 if known is None:
-                    if len(shapes) < MAX_SHAPES * 10:
-                        shapes[shape] = [1, number, at, number, at]
-                    else:
-                        rest[0] += 1
-                        rest[3:] = [number, at]
+                    shapes[shape] = [1, number, at, number, at, side]
                 else:
                     known[0] += 1
                     known[3] = number
                     known[4] = at
+                    known[5] += side
             at += length
-    found = _join_shapes(_collapse_shapes(shapes))
-    if rest[0]:
-        found.append(LogTemplate(OTHER_SHAPES, "", rest[0], (rest[1], rest[2]), (rest[3], rest[4])))
+        if len(shapes) > MAX_SHAPES * 10:
+            _collapse_shapes(shapes, masked)
+            shapes.clear()
+            _bound_shapes(masked)
+    _collapse_shapes(shapes, masked)
+    found = _join_shapes(masked)
     return sorted(found, key=lambda item: (-item.count, item.first)), total, whole
+
+
+def _bound_shapes(masked: dict[str, tuple[str, _Facts]]) -> None:
+    """Join the rarest shapes of each level into one where there are too many."""
+    if len(masked) <= MAX_SHAPES * 10:
+        return
+    ordered = sorted(masked, key=lambda text: -masked[text][1][0])
+    for text in ordered[MAX_SHAPES:]:
+        level, facts = masked.pop(text)
+        _add_masked(masked, f"{OTHER_SHAPES} {level}".strip(), level, facts)
+
+
+def _add_masked(
+    masked: dict[str, tuple[str, _Facts]], text: str, level: str, facts: _Facts
+) -> None:
+    known = masked.get(text)
+    if known is None:
+        masked[text] = (level, facts)
+    else:
+        _merge_counts(known[1], facts)
 
 
 def _keep_levels(data: bytes) -> bytes:
@@ -121,24 +156,32 @@ def _keep_levels(data: bytes) -> bytes:
     return data
 
 
-def _collapse_shapes(shapes: dict[bytes, list[int]]) -> dict[str, tuple[str, list[int]]]:
+def _collapse_shapes(shapes: dict[bytes, _Facts], found: dict[str, tuple[str, _Facts]]) -> None:
     """Join shapes that are equal once runs of digits and parameters are masked."""
-    by_runs: dict[bytes, list[int]] = {}
+    by_runs: dict[bytes, _Facts] = {}
     for shape, facts in shapes.items():
-        _add_shape(by_runs, _RUNS.sub(b"0", shape), facts)
-    found: dict[str, tuple[str, list[int]]] = {}
+        _add_shape(by_runs, _HEX_RUN.sub(b"0a", _RUNS.sub(b"0", shape)), facts)
     for shape, facts in by_runs.items():
         text = shape.decode("utf-8", "replace")
         letter = _KLOG.match(text)  # the level is nowhere else on the line
         masked = (f"{letter[1]} " if letter else "") + _mask_parameters(text)
-        known = found.get(masked)
-        if known is None:
-            plain = text.translate(_NARROW).replace("xx ", "00 ")
-            plain = _KLOG.sub(r"\g<1>0000 ", plain)
-            found[masked] = (log_time.line_level(plain.encode()), facts)
-        else:
-            _merge_counts(known[1], facts)
-    return found
+        plain = text.translate(_NARROW).replace("xx ", "00 ")
+        plain = _KLOG.sub(r"\g<1>0000 ", plain)
+        level = shape_level(plain.encode())
+        _add_masked(found, f"{level}\0{masked}", level, facts)
+
+
+def shape_level(line: bytes) -> str:
+    """Return the level of a line whose digits are masked."""
+    if header := _HEADER.match(line.decode("utf-8", "replace")):
+        return text_level(line, len(header[0].rstrip().encode())) or line_level(line)
+    return line_level(line)
+
+
+def family_form(fields: Mapping[str, object], text: bytes) -> str:
+    """Return what errors of one kind have in common: the message, its parameters masked."""
+    message = str(fields.get("message") or text[:400].decode("utf-8", "replace"))
+    return line_form(message.partition("\n")[0][:300])
 
 
 def line_form(line: str) -> str:
@@ -149,12 +192,14 @@ def line_form(line: str) -> str:
 
 def _mask_parameters(text: str) -> str:
     text = _HEADER.sub("", text, count=1)
+    if text[:2] == '{"':
+        text = text.replace('","', '", "').replace(',"', ', "').replace('":', '": ')
     for pattern, replacement in _MASKS:
         text = pattern.sub(replacement, text)
     return " ".join(text.split())
 
 
-def _add_shape(table: dict[bytes, list[int]], key: bytes, facts: list[int]) -> None:
+def _add_shape(table: dict[bytes, _Facts], key: bytes, facts: _Facts) -> None:
     known = table.get(key)
     if known is None:
         table[key] = list(facts)
@@ -162,33 +207,38 @@ def _add_shape(table: dict[bytes, list[int]], key: bytes, facts: list[int]) -> N
         _merge_counts(known, facts)
 
 
-def _merge_counts(known: list[int], facts: list[int]) -> None:
+def _merge_counts(known: _Facts, facts: _Facts) -> None:
     known[0] += facts[0]
+    known[5] += facts[5]
     if facts[1:3] < known[1:3]:
         known[1:3] = facts[1:3]
     if facts[3:5] > known[3:5]:
         known[3:5] = facts[3:5]
 
 
-def _join_shapes(shapes: dict[str, tuple[str, list[int]]]) -> list[LogTemplate]:
+def _join_shapes(shapes: dict[str, tuple[str, _Facts]]) -> list[LogTemplate]:
     """Join shapes of one length and level that agree in most of their words."""
     groups: dict[tuple[int, str, str], list[LogTemplate]] = {}
     ordered = sorted(shapes.items(), key=lambda item: -item[1][1][0])
-    for text, (level, facts) in ordered[:MAX_SHAPES]:
+    for keyed, (level, facts) in ordered:
+        text = keyed.rpartition("\0")[2]
         words = text.split(" ")
-        group = groups.setdefault((len(words), level, words[0]), [])
+        message = _JSON_MESSAGE.search(text)
+        begun = message[1] if message else words[0]
+        group = groups.setdefault((len(words), level, begun), [])
         for known in group[:50]:
             if _are_alike(known.words, words):
                 known.words = [
                     a if a == b else "<*>" for a, b in zip(known.words, words, strict=True)
                 ]
                 known.count += facts[0]
+                known.after += facts[5]
                 known.first = min(known.first, (facts[1], facts[2]))
                 known.last = max(known.last, (facts[3], facts[4]))
                 break
         else:
             first, last = (facts[1], facts[2]), (facts[3], facts[4])
-            group.append(LogTemplate(text, level, facts[0], first, last, words))
+            group.append(LogTemplate(text, level, facts[0], first, last, facts[5], words))
     found = [item for group in groups.values() for item in group]
     for item in found:
         item.text = " ".join(item.words)[:400].translate(_NARROW)
@@ -201,17 +251,3 @@ def _are_alike(one: list[str], other: list[str]) -> bool:
         return True
     same = sum(a == b for a, b in fixed)
     return same >= max(1, len(fixed) * MIN_ALIKE) and len(fixed) - same <= 3
-
-
-def count_changes(
-    before: Iterable[LogTemplate], after: Iterable[LogTemplate]
-) -> Iterator[tuple[str, int, int]]:
-    """Give (template, count before, count after) for all templates of two sets."""
-    old = {item.text: item for item in before}
-    new = {item.text: item for item in after}
-    for text in {**old, **new}:
-        yield (
-            text,
-            old[text].count if text in old else 0,
-            new[text].count if text in new else 0,
-        )

@@ -10,6 +10,7 @@ import pytest
 
 from rlm_mcp.errors import BadRequest, Denied
 from rlm_mcp.logs.logs import Logs
+from rlm_mcp.refs import Ref
 from tests.project import OpenProject
 
 Make = Callable[..., OpenProject]
@@ -84,3 +85,101 @@ def test_records_out_of_order_lose_no_line_in_windows(catalog_of: Make, folder: 
         parts = catalog_of(folder).chunk("logs", by, 60)
         text = "\n".join(catalog_of(folder).full_text(part.ref).rstrip("\n") for part in parts)
         assert text.splitlines() == "".join(lines).splitlines()
+
+
+def test_a_folder_means_its_logs_and_those_below_and_says_what_it_leaves_out(
+    catalog_of: Make, folder: Path
+) -> None:
+    for name, text in (
+        ("svc/pay/app.log", STEPS),
+        ("svc/catalina.out", STEPS),
+        ("svc/worker.glog", STEPS),
+        ("svc/notes.txt", "some words\n" * 20),
+        ("svc/picture.png", "x"),
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    opened = catalog_of(folder.parent).open_context(f"logs:{folder}")
+    assert isinstance(opened, Logs)
+    assert sorted(opened.documents(Ref(opened.name))) == [
+        "catalina.out",
+        "pay/app.log",
+        "worker.glog",
+    ]
+    (said,) = [note for note in opened.describe().notes if "Not taken" in note]
+    assert "svc/notes.txt (no times" in said and "svc/picture.png (its name)" in said
+
+
+def test_a_log_brings_its_rotated_set(catalog_of: Make, folder: Path) -> None:
+    for number, name in enumerate(("app.log.2", "app.log.1", "app.log")):
+        (folder / name).write_text(f"2026-03-14 0{number}:00:00 INFO part {number}\n")
+    (folder / "other.log").write_text(STEPS)
+    catalog = catalog_of(folder)
+    catalog.open_context("logs:app.log", "app")
+    rows = catalog.call_method("app", "select", [], {})["records"]
+    assert [row["text"][-1] for row in rows] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("tz=Europe/Berlin", "2026-03-14T08:00:00Z"),
+        ("tz=-05:00&year=2024", "2024-03-14T14:00:00Z"),
+        ("year=2024", "2024-03-14T09:00:00Z"),
+    ],
+)
+def test_what_times_lack_is_given_when_opening(
+    catalog_of: Make, folder: Path, asked: str, shown: str
+) -> None:
+    (folder / "app.log").write_text("Mar 14 09:00:00 host app[1]: up\n")
+    os.utime(folder / "app.log", (1_790_000_000, 1_790_000_000))
+    catalog = catalog_of(folder)
+    catalog.open_context(f"logs:app.log?{asked}", "app")
+    assert catalog.call_method("app", "select", [], {})["records"][0]["time"] == shown
+    with pytest.raises(BadRequest, match="no time zone"):
+        catalog.open_context("logs:app.log?tz=Mars", "mars")
+
+
+def test_a_log_that_is_renamed_while_open_loses_no_line(catalog_of: Make, folder: Path) -> None:
+    path, written = folder / "app.log", 0
+    catalog = catalog_of(folder)
+    for turn in range(5):
+        with path.open("a") as file:
+            for _ in range(100):
+                file.write(f"2026-03-14 09:{turn:02}:00 INFO line {written}\n")
+                written += 1
+        if not turn:
+            catalog.open_context("logs:app.log", "app")
+        found = catalog.call_method("app", "select", [], {"limit": 1_000})
+        said = [row["text"].rpartition(" ")[2] for row in found["records"]]
+        assert said == [str(number) for number in range(written)]
+        for row in found["records"][:: max(1, written // 7)]:
+            assert catalog.peek(row["ref"]).text == row["text"]
+        for old in range(turn, 0, -1):
+            os.rename(folder / f"app.log.{old}", folder / f"app.log.{old + 1}")
+        os.rename(path, folder / "app.log.1")
+
+
+def test_a_log_that_was_cut_and_outgrew_its_size_is_read_anew(
+    catalog_of: Make, folder: Path
+) -> None:
+    path = folder / "app.log"
+    path.write_text("".join(f"2026-03-14 09:00:00 INFO old {n}\n" for n in range(5_000)))
+    catalog = catalog_of(folder)
+    catalog.open_context("app.log", "app")
+    assert catalog.call_method("app", "select", [], {})["total"] == 5_000
+    with path.open("r+") as file:
+        file.truncate(0)
+        file.write("".join(f"2026-03-14 10:00:00 INFO a new line {n}\n" for n in range(9_000)))
+    rows = catalog.call_method("app", "select", [], {"pattern": "line 8999$"})["records"]
+    assert [row["ref"].partition("#")[2] for row in rows] == ["L9000"]
+    assert catalog.peek(rows[0]["ref"]).text == rows[0]["text"]
+
+
+def test_an_empty_log_that_fills_is_dated(catalog_of: Make, folder: Path) -> None:
+    (folder / "app.log").write_text("")
+    catalog = catalog_of(folder)
+    catalog.open_context("app.log", "app")
+    assert catalog.call_method("app", "files", [], {})[0]["format"] == "plain"
+    (folder / "app.log").write_text(STEPS)
+    assert catalog.call_method("app", "histogram", [], {})["total"] == 40

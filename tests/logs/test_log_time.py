@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from rlm_mcp.errors import BadRequest
 from rlm_mcp.logs import log_time
+from rlm_mcp.logs.log_formats import PLAIN, detect_format, line_level
+from rlm_mcp.logs.log_time import Clock
+
+CLOCK = Clock(1_798_000_000.0)
+FIELDS = ("json",)
 
 
 @pytest.mark.parametrize(
@@ -15,12 +21,11 @@ from rlm_mcp.logs import log_time
         (b"[2026/03/14 09:00:04] x", "iso", "2026-03-14T09:00:04Z"),
         (b'1.2.3.4 - - [14/Mar/2026:09:00:04 +0100] "GET"', "access", "2026-03-14T08:00:04Z"),
         (b"Mar 14 09:00:04 host x[1]: y", "syslog", "2026-03-14T09:00:04Z"),
-        (b"E0314 09:00:04.500000 7 a.go:1] x", "klog", "2026-03-14T09:00:04.500Z"),
-        (b'{"ts": 1773478804, "msg": "x"}', "json epoch", "2026-03-14T09:00:04Z"),
-        (b'{"ts": 1773478804500, "msg": "x"}', "json epoch", "2026-03-14T09:00:04.500Z"),
-        (b'{"msg": "x", "time": "2026-03-14T09:00:04Z"}', "iso inside", "2026-03-14T09:00:04Z"),
+        (b"E0314 09:00:04.500000 7 a.go:1] x", "glog", "2026-03-14T09:00:04.500Z"),
+        (b'{"ts": 1773478804, "msg": "x"}', "json", "2026-03-14T09:00:04Z"),
+        (b'{"ts": 1773478804500, "msg": "x"}', "json", "2026-03-14T09:00:04.500Z"),
+        (b'{"msg": "x", "time": "2026-03-14T09:00:04Z"}', "json", "2026-03-14T09:00:04Z"),
         (b"time=2026-03-14T09:00:04Z level=info", "iso inside", "2026-03-14T09:00:04Z"),
-        (b"__REALTIME_TIMESTAMP=1773478804000000", "journal", "2026-03-14T09:00:04Z"),
         (b"<34>Mar 14 09:00:04 host su: x", "syslog", "2026-03-14T09:00:04Z"),
         (b"[Sat Mar 14 09:00:04.5 2026] [core:error] x", "ctime", "2026-03-14T09:00:04.500Z"),
         (b"14-Mar-2026 09:00:04.917 INFO x", "day month year", "2026-03-14T09:00:04.917Z"),
@@ -37,22 +42,37 @@ from rlm_mcp.logs import log_time
     ],
 )
 def test_common_times_are_read(line: bytes, name: str, shown: str) -> None:
-    known, share = log_time.detect_format([line])
-    assert known is not None and (known.name, share) == (name, 1.0)
-    moment = log_time.parse_time(known, line, 2026)
-    assert moment is not None and log_time.format_time(moment) == shown
+    found = detect_format([line], CLOCK)
+    assert (found.formats[0].name if name in FIELDS else found.formats[0].style) == name
+    head = found.formats[0].read_head(line, CLOCK)
+    assert head is not None and head.time is not None
+    assert (found.share, log_time.format_time(head.time)) == (1.0, shown)
 
 
 def test_digits_that_are_no_date_have_no_time() -> None:
-    known, _ = log_time.detect_format([b"2026-03-14 09:00:00 x"])
-    assert log_time.parse_time(known, b"2026-99-99 99:99:99 x", 2026) is None
-    assert log_time.detect_format([b"no time here", b""]) == (None, 0.0)
-    assert log_time.detect_format([b"14/14/2026 09:00:04 x", b"03/14/2026 13:00 PM"]) == (None, 0.0)
+    for lines in (
+        [b"2026-99-99 99:99:99 x"],
+        [b"no time here", b""],
+        [b"14/14/2026 09:00:04 x", b"03/14/2026 13:00 PM"],
+    ):
+        assert detect_format(lines, CLOCK).formats == (PLAIN,)
 
 
 def test_the_day_is_told_by_the_lines_that_cannot_have_it_elsewhere() -> None:
-    known, share = log_time.detect_format([b"01/02/2026 10:00:00 x", b"13/02/2026 10:00:00 x"])
-    assert known is not None and (known.name, share) == ("day/month", 1.0)
+    lines = [b"01/02/2026 10:00:00 x", b"13/02/2026 10:00:00 x"]
+    assert detect_format(lines, CLOCK).formats[0].style == "day/month"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("Europe/Berlin", "08:00"), ("CEST", "07:00"), ("-03:30", "12:30"), ("+09", "00:00")],
+)
+def test_a_zone_is_given_by_name_or_offset(name: str, shown: str) -> None:
+    clock = Clock(CLOCK.latest, log_time.zone_named(name))
+    moment = log_time.text_time("2026-03-14 09:00:04", clock)
+    assert moment is not None and log_time.format_time(moment)[11:16] == shown
+    with pytest.raises(BadRequest, match="no time zone"):
+        log_time.zone_named("Mars/Olympus")
 
 
 @pytest.mark.parametrize(
@@ -78,4 +98,4 @@ def test_the_day_is_told_by_the_lines_that_cannot_have_it_elsewhere() -> None:
     ],
 )
 def test_common_levels_are_read(line: bytes, level: str) -> None:
-    assert log_time.line_level(line) == level
+    assert line_level(line) == level

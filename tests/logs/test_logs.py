@@ -185,7 +185,10 @@ def test_follow_orders_lines_of_an_id_by_time_over_files(folder: Path, catalog_o
     catalog = catalog_of(folder)
     catalog.open_context("*.log", "both")
     found = catalog.call_method("both", "follow", ["req-7 "], {})
-    assert [row["text"][-8:] for row in found["records"]] == ["-7 asked", "answered"]
+    assert [row["text"].partition("\n")[0][-8:] for row in found["records"]] == [
+        "-7 asked",
+        "answered",
+    ]
     assert found["total"] == 2
 
 
@@ -270,7 +273,8 @@ def test_a_broken_archive_keeps_what_could_be_read_and_says_so(
     (folder / "fake.log.gz").write_bytes(b"\x1f\x8bnothing")
     catalog = catalog_of(folder)
     variable = catalog.open_context("broken.log.gz")
-    assert catalog.grep(Query("is broken here"), variable.name).total == 1
+    notes = variable.describe().notes
+    assert any("is broken" in note and "is lost" in note for note in notes)
     with pytest.raises(RlmError, match="cannot be unpacked"):
         catalog.open_context("fake.log.gz")
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_mcp.logs import log_time, templates
+from rlm_mcp.logs import templates
+from rlm_mcp.logs.log_formats import line_level
 
 
 def access(r: random.Random) -> str:
@@ -38,12 +39,12 @@ def test_a_level_counts_the_lines_that_have_it(kind: Callable[[random.Random], s
     r = random.Random(3)
     lines = [kind(r) for _ in range(400)]
     data = "".join(f"{line}\n" for line in lines).encode()
-    found, total, whole = templates.mine_templates([(0, 0, data)], float("inf"))
-    assert (total, whole) == (400, True)
+    found, total, whole = templates.mine_templates([(0, 0, data, 0)], float("inf"))
+    assert (total[0], whole) == (400, True)
     counts: Counter[str] = Counter()
     for item in found:
         counts[item.level] += item.count
-    assert counts == Counter(log_time.line_level(line.encode()) for line in lines)
+    assert counts == Counter(line_level(line.encode()) for line in lines)
 
 
 def test_first_and_last_are_where_the_lines_start() -> None:
@@ -53,9 +54,9 @@ def test_first_and_last_are_where_the_lines_start() -> None:
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line) + 1)
-    found, _, _ = templates.mine_templates([(0, 0, data)], float("inf"))
+    found, _, _ = templates.mine_templates([(0, 0, data, 0)], float("inf"))
     (errors,) = [item for item in found if item.level == "error"]
-    failed = [log_time.line_level(line.encode()) == "error" for line in lines]
+    failed = [line_level(line.encode()) == "error" for line in lines]
     places = [start for start, bad in zip(starts, failed, strict=False) if bad]
     assert (errors.first, errors.last) == ((0, places[0]), (0, places[-1]))
     assert "5xx" in errors.text
@@ -64,6 +65,6 @@ def test_first_and_last_are_where_the_lines_start() -> None:
 def test_priorities_of_an_exported_journal_are_kept_apart() -> None:
     record = "__REALTIME_TIMESTAMP=17000000000000{n:02}\nPRIORITY={p}\nMESSAGE=unit {n} failed\n\n"
     data = "".join(record.format(n=n, p=3 if n % 4 else 6) for n in range(40)).encode()
-    found, _, _ = templates.mine_templates([(0, 0, data)], float("inf"))
+    found, _, _ = templates.mine_templates([(0, 0, data, 0)], float("inf"))
     counts = {item.text: item.count for item in found}
     assert counts["PRIORITY=3"] == 30 and counts["PRIORITY=6"] == 10
