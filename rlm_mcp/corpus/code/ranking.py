@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from rlm_mcp.corpus.code import words
 from rlm_mcp.corpus.code.fulltext import FullTextIndex, IndexCoverage, IndexedPassage
 from rlm_mcp.corpus.code.language import is_build_output, is_doc_path, is_test_path
+from rlm_mcp.corpus.code.word_vectors import load_word_vectors, words_in
 from rlm_mcp.errors import Unavailable
 
 if TYPE_CHECKING:
+    from rlm_mcp.corpus.code.word_vectors import ComparedPassages
     from rlm_mcp.corpus.code.words import QuestionTerm
     from rlm_mcp.corpus.store import Corpus
 
@@ -33,6 +35,13 @@ COMMON_NAME_LIMIT = 400
 """Definitions with a word in their names up to which that tells something."""
 FILE_NAME_WEIGHT = 7.0
 """What it counts that a file's own name is the question's words."""
+NEAR_CANDIDATES = 60
+"""Passages that are looked at closely because of their meaning."""
+NEAR_WEIGHTS = (90.0, 30.0)
+NEAR_DOCUMENT_SHARES = (0.2, 0.7)
+"""What nearness in meaning counts, and the share of the whole document in it: where names have
+nothing of the question, and where they have all of it. Set on 73 questions over four packages.
+"""
 SUPPORTING_PASSAGES = 3
 """Other passages of its document that speak for one."""
 BM25_PASSAGES = 3_000
@@ -124,19 +133,73 @@ def rank_passages(
         if names := _name_expression(index, asked, column):
             found += index.match_passages(names, NAME_CANDIDATES)
     inside = None if paths is None else set(paths)
+    near, weight = _compare_meaning(index, question, sought, want, inside)
+    if near is not None:
+        found += index.passages_at(near.nearest(NEAR_CANDIDATES))
     chosen = {
         (passage.path, passage.start): passage
         for passage in sorted(found, key=lambda passage: passage.score)
         if inside is None or passage.path in inside
     }
     scored = [
-        (_score_passage(corpus, passage, sought, want), passage) for passage in chosen.values()
+        (
+            _score_passage(corpus, passage, sought, want)
+            + (weight * near.nearness_of(passage.number) if near else 0.0),
+            passage,
+        )
+        for passage in chosen.values()
     ]
     scored = _add_support(scored)
     scored.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start))
     if note and not scored:
         raise Unavailable(note)
     return [_to_ranked(corpus, passage, sought, score, note) for score, passage in scored[:limit]]
+
+
+def _compare_meaning(
+    index: FullTextIndex,
+    question: str,
+    sought: Sequence[WeightedTerm],
+    want: frozenset[str],
+    inside: Collection[str] | None,
+) -> tuple[ComparedPassages | None, float]:
+    """Return how near in meaning the passages are to a question, and what that counts.
+
+    It counts little where definitions and files bear the names that the question uses, much where
+    none does, and nothing where an identifier is written out.
+    """
+    table = load_word_vectors()
+    if table is None or any(term.name for term in sought):
+        return None, 0.0
+    vectors = index.load_vectors()
+    if vectors is None:
+        return None, 0.0
+    asked = [word for word in words_in(question) if word not in words.STOP_WORDS]
+    counts = index.count_phrases([f'"{word}"' for word in asked])
+    total = max(2, index.passage_count())
+    vector = table.embed_weighted(
+        {word: math.log(1 + total / (1 + count)) for word, count in zip(asked, counts, strict=True)}
+    )
+    named = _named_share(index, sought)
+
+    def factor(path: str) -> float:
+        if inside is not None and path not in inside:
+            return 0.0
+        kind = _path_facts(path).kind
+        return 1.0 if kind in want else _KIND_FACTORS.get(kind, 1.0)
+
+    share = NEAR_DOCUMENT_SHARES[0] + named * (NEAR_DOCUMENT_SHARES[1] - NEAR_DOCUMENT_SHARES[0])
+    weight = NEAR_WEIGHTS[0] + named * (NEAR_WEIGHTS[1] - NEAR_WEIGHTS[0])
+    return vectors.compare_passages(vector, share, factor), weight
+
+
+def _named_share(index: FullTextIndex, sought: Sequence[WeightedTerm]) -> float:
+    """Return the share of a question, by weight, that names of definitions or files hold."""
+    stems = list({stem for term in sought for stem in term.stems})
+    counts = index.count_phrases([f'{{symbol path}} : "{stem}" *' for stem in stems])
+    known = {stem for stem, count in zip(stems, counts, strict=True) if count}
+    held = sum(t.weight * len(known.intersection(t.stems)) / len(t.stems) for t in sought)
+    return held / (sum(term.weight for term in sought) or 1.0)
 
 
 def _partial_note(coverage: IndexCoverage) -> str:
