@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rlm_mcp.corpus.code import words
 from rlm_mcp.corpus.code.fulltext import FullTextIndex, IndexCoverage, IndexedPassage
 from rlm_mcp.corpus.code.language import is_build_output, is_doc_path, is_test_path
-from rlm_mcp.corpus.code.word_vectors import load_word_vectors, words_in
+from rlm_mcp.corpus.code.word_vectors import load_word_vectors
 from rlm_mcp.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -68,6 +68,16 @@ _LEGACY = re.compile(
     re.IGNORECASE,
 )
 """Files that are kept for others: old ones, copies of other projects, what a program wrote."""
+IDLE_FACTOR = 0.75
+"""What a definition counts that only hands something out: it seldom says how or why."""
+_ACTS = re.compile(
+    r"^\s*(?:if|elif|else|for|while|try|except|catch|case|switch|match|raise|throw|yield|with|when"
+    r"|async (?:for|with))\b|\bif\b.*\belse\b|\? .* : |\b(?:raise|throw)\b",
+    re.MULTILINE,
+)
+"""What a definition has that decides or repeats something."""
+MAX_ENDING = 3
+"""Letters that a name may go on for behind a word of the question: slugify, but not callback."""
 _KIND_FACTORS = {"test": 0.45, "doc": 0.6, "side": 0.5, "legacy": 0.6, "instructions": 0.35}
 """What a passage counts in a kind of file that was not asked for."""
 
@@ -156,6 +166,29 @@ def rank_passages(
     return [_to_ranked(corpus, passage, sought, score, note) for score, passage in scored[:limit]]
 
 
+def find_definitions(corpus: Corpus, names: Sequence[str]) -> list[RankedPassage]:
+    """Return the lines that define these names, spelled so, source before tests and documents.
+
+    Each one's note is the name. The index is taken as it is.
+    """
+    wanted = set(names)
+    known = _index_for(corpus).passages_defining(names, MAX_CANDIDATES)
+    found = [passage for passage in known if passage.symbol in wanted]
+    found.sort(key=lambda one: (bool(_path_facts(one.path).kind), one.path, one.start))
+    rows = []
+    for passage in found:
+        texts = _passage_lines(corpus, passage)
+        place = next((n for n, text in enumerate(texts) if passage.symbol in text), 0)
+        line = passage.start + place
+        text = texts[place][:RANKED_LINE_CHARS]
+        rows.append(
+            RankedPassage(
+                passage.path, line, line, line, text, 0.0, passage.symbol, note=passage.symbol
+            )
+        )
+    return rows
+
+
 def _compare_meaning(
     index: FullTextIndex,
     question: str,
@@ -174,7 +207,7 @@ def _compare_meaning(
     vectors = index.load_vectors()
     if vectors is None:
         return None, 0.0
-    asked = [word for word in words_in(question) if word not in words.STOP_WORDS]
+    asked = words.meaning_words(question)
     counts = index.count_phrases([f'"{word}"' for word in asked])
     total = max(2, index.passage_count())
     vector = table.embed_weighted(
@@ -333,6 +366,8 @@ def _score_passage(
     # A file that is called what the question is about is on that subject.
     if not kind or kind in want:
         fit += FILE_NAME_WEIGHT * titled / total * min(1.0, 1.3 / max(1, len(own)) + 0.2)
+    if passage.symbol and not kind and not any(word.name for word in asked):
+        fit *= 1.0 if _ACTS.search(text) else IDLE_FACTOR
     if kind in want:
         return fit * 1.3
     if kind in _KIND_FACTORS and (kind != "side" or not want):
@@ -360,7 +395,9 @@ def _name_fit(stem: str, parts: Collection[str]) -> float:
     """Say how well a word is in a name: as one of its parts, or as the beginning of one."""
     if stem in parts:
         return 1.0
-    return 0.8 if len(stem) > 3 and any(part.startswith(stem) for part in parts) else 0.0
+    longest = len(stem) + MAX_ENDING
+    goes_on = any(part.startswith(stem) and len(part) <= longest for part in parts)
+    return 0.8 if len(stem) > 3 and goes_on else 0.0
 
 
 def _has_term(word: WeightedTerm, text: str) -> bool:
