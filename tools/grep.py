@@ -12,8 +12,7 @@ def grep(
     after: int = 0,
     cursor: str = "",
 ) -> sdk.Hits:
-    """Search by regex (RE2): exact total, lines with refs; or ask a plain question: passages,
-    definitions, callers.
+    """Search by regex (RE2): exact total, lines with refs. Or ask a plain question.
 
     ref (default repo): repo:src/*.py, history, session, logs. cursor continues.
     """

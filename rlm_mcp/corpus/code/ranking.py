@@ -35,6 +35,7 @@ COMMON_NAME_LIMIT = 400
 """Definitions with a word in their names up to which that tells something."""
 FILE_NAME_WEIGHT = 7.0
 """What it counts that a file's own name is the question's words."""
+MEANT_ONLY = "No word of the question occurs; what follows is near it in meaning."
 NEAR_CANDIDATES = 60
 """Passages that are looked at closely because of their meaning."""
 NEAR_WEIGHTS = (90.0, 30.0)
@@ -163,6 +164,8 @@ def rank_passages(
     scored.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start))
     if note and not scored:
         raise Unavailable(note)
+    if not any(counts.values()):
+        note = f"{MEANT_ONLY} {note}".strip()
     return [_to_ranked(corpus, passage, sought, score, note) for score, passage in scored[:limit]]
 
 
@@ -210,9 +213,14 @@ def _compare_meaning(
     asked = words.meaning_words(question)
     counts = index.count_phrases([f'"{word}"' for word in asked])
     total = max(2, index.passage_count())
-    vector = table.embed_weighted(
-        {word: math.log(1 + total / (1 + count)) for word, count in zip(asked, counts, strict=True)}
-    )
+    weights = {
+        word: math.log(1 + total / (1 + count))
+        for word, count in zip(asked, counts, strict=True)
+        if count or table.has_word(word)
+    }
+    if not weights:
+        return None, 0.0
+    vector = table.embed_weighted(weights)
     named = _named_share(index, sought)
 
     def factor(path: str) -> float:

@@ -89,6 +89,10 @@ class WordVectors:
         total: Vectors = self._pieces[found].astype(np.float32).sum(0)
         return total / math.sqrt(len(found))
 
+    def has_word(self, word: str) -> bool:
+        """Say whether a word is a piece of its own: one made of pieces may mean anything."""
+        return _START + word in self._known
+
     def common_weight(self, word: str) -> float:
         """Return what a word of a passage counts: little where it is common in any text."""
         if word in _KEYWORDS:

@@ -293,3 +293,12 @@ def test_words_that_occur_count_for_more_than_what_they_mean(corpus: Corpus) -> 
 def test_a_scope_holds_for_what_is_near_in_meaning(corpus: Corpus) -> None:
     found = rank_passages(corpus, "How long may a visitor stay?", ["docs/session.md"])
     assert {hit.path for hit in found} <= {"docs/session.md"}
+
+
+def test_a_word_that_means_nothing_finds_nothing(corpus: Corpus) -> None:
+    assert rank_passages(corpus, "Zyzzyva quokka?") == []
+
+
+def test_what_is_found_by_meaning_alone_says_so(corpus: Corpus) -> None:
+    found = rank_passages(corpus, "Does the webpage remember my visit?")
+    assert found and {hit.note for hit in found} == {ranking.MEANT_ONLY}
