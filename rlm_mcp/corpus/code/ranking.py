@@ -77,6 +77,12 @@ _ACTS = re.compile(
     re.MULTILINE,
 )
 """What a definition has that decides or repeats something."""
+ACCESSOR_FACTOR = 0.4
+"""What a definition counts that is one attribute under another name."""
+ACCESSOR_LINES = 12
+_ACCESSOR = re.compile(
+    r"^\s*return (?:\w+\()?(?:self|this)(?:\.\w+)+\)?(?: if .* else \w+)?;?\s*$", re.MULTILINE
+)
 MAX_ENDING = 3
 """Letters that a name may go on for behind a word of the question: slugify, but not callback."""
 _KIND_FACTORS = {"test": 0.45, "doc": 0.6, "side": 0.5, "legacy": 0.6, "instructions": 0.35}
@@ -375,12 +381,19 @@ def _score_passage(
     if not kind or kind in want:
         fit += FILE_NAME_WEIGHT * titled / total * min(1.0, 1.3 / max(1, len(own)) + 0.2)
     if passage.symbol and not kind and not any(word.name for word in asked):
-        fit *= 1.0 if _ACTS.search(text) else IDLE_FACTOR
+        fit *= _acting_factor(text, len(lines))
     if kind in want:
         return fit * 1.3
     if kind in _KIND_FACTORS and (kind != "side" or not want):
         return fit * _KIND_FACTORS[kind]
     return fit * 0.4 if want else fit
+
+
+def _acting_factor(text: str, lines: int) -> float:
+    """Return what a definition counts: less where it decides and repeats nothing."""
+    if lines <= ACCESSOR_LINES and _ACCESSOR.search(text):
+        return ACCESSOR_FACTOR
+    return 1.0 if _ACTS.search(text) else IDLE_FACTOR
 
 
 def _add_support(scored: list[tuple[float, IndexedPassage]]) -> list[tuple[float, IndexedPassage]]:
