@@ -50,8 +50,8 @@ def plain_bm25(corpus: Corpus) -> Callable[[str], list[str]]:
 def measure_folder(folder: Path, questions: Path, cache: Path, misses: bool) -> None:
     """Print a row of the table for a folder and its questions."""
     asked = [json.loads(line) for line in questions.read_text("utf-8").splitlines() if line.strip()]
-    corpus = open_corpus.open_folder(folder.resolve(), cache=cache / "own")
-    plain = plain_bm25(open_corpus.open_folder(folder.resolve(), cache=cache / "plain"))
+    corpus = open_corpus.open_folder(folder.resolve(), cache=cache)
+    plain = plain_bm25(corpus)
     own, base, seconds = [], [], []
     ranking.rank_passages(corpus, "warm up the index", limit=1)
     for one in asked:

@@ -1,4 +1,4 @@
-"""Search with exact totals."""
+"""Search with exact totals, and plain questions."""
 
 from rlm_mcp import sdk
 
@@ -12,8 +12,8 @@ def grep(
     after: int = 0,
     cursor: str = "",
 ) -> sdk.Hits:
-    """Search by regular expression (RE2): exact total, then lines with refs.
+    """Search by regex (RE2): exact total, lines with refs. Or ask a plain question.
 
-    ref (default repo): repo:src/, repo:src/*.py, history, session, logs. cursor continues.
+    ref (default repo): repo:src/*.py, history, session, logs. cursor continues.
     """
     return sdk.grep(pattern, ref, limit, ignore_case, before, after, cursor)

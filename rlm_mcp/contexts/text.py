@@ -233,6 +233,17 @@ class TextVariable:
         found = rank_passages(self.corpus, question, paths, limit)
         return self._cited.remember_refs([self._ranked_hit(item, scope) for item in found])
 
+    def find_definitions(self, names: Sequence[str]) -> Sequence[ContextHit]:
+        """Return the lines that define these names, source first; each hit's note is the name."""
+        from rlm_mcp.corpus.code import find_definitions
+
+        return self._cited.remember_refs(
+            [
+                self._ranked_hit(item, Ref(self.name))
+                for item in find_definitions(self.corpus, names)
+            ]
+        )
+
     def outline(self, scope: Ref, limit: int = 60) -> Outline:
         scope = self._default_document(scope)
         if self._is_large(scope):

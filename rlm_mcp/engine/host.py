@@ -19,6 +19,7 @@ from rlm_mcp.engine import sub_calls as asking
 from rlm_mcp.engine.budget import WorstCase, to_nano
 from rlm_mcp.engine.calls import Account, Answer, FailedCall, SubCall
 from rlm_mcp.engine.job import Result, RunCoverage, RunJob
+from rlm_mcp.engine.plain_question import answer_question, is_question
 from rlm_mcp.engine.repl import PendingWork, make_attachment
 from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.errors import BadRequest, BudgetSpent, Denied, ModelError
@@ -211,10 +212,17 @@ class Host:
         return to_wire(self.scope.reader.peek(given.get_text("ref"), given.get_count("limit", 80)))
 
     def grep(self, given: host_arguments.Arguments) -> Any:
-        """Search."""
+        """Search; a question in plain words is answered by ranking."""
         self.scope.has_looked = True
+        pattern = given.get_text("pattern")
+        if is_question(pattern) and not given.get_text("cursor", ""):
+            return to_wire(
+                answer_question(
+                    self.scope.reader, pattern, self._scope_ref(given), given.get_count("limit", 30)
+                )
+            )
         query = Query(
-            pattern=given.get_text("pattern"),
+            pattern=pattern,
             limit=given.get_count("limit", 30),
             ignore_case=given.get_flag("ignore_case"),
             before=given.get_count("before", 0),

@@ -101,7 +101,11 @@ def grep(
     after: int = 0,
     cursor: str = "",
 ) -> Hits:
-    """Return the lines under `ref` that match an RE2 pattern, with the exact total."""
+    """Return the lines under `ref` that match an RE2 pattern, with the exact total.
+
+    A question in plain words gets the passages that fit it best, as hits of several lines;
+    `related` lists the definitions that they name and who calls those.
+    """
     got = _call_host(
         "grep",
         pattern=pattern,
@@ -116,6 +120,7 @@ def grep(
     hits.total, hits.documents = got["total"], got["documents"]
     hits.cursor, hits.exact, hits.note = got["cursor"], got["exact"], got["note"]
     hits.per_folder = got["per_folder"]
+    hits.ranked, hits.related = got["ranked"], got["related"]
     return hits
 
 
@@ -124,7 +129,7 @@ def search(question: str, ref: Ref = "", limit: int = 10) -> Hits:
     found = _call_host("search", question=question, ref=_ref_text(ref), limit=limit)
     hits = Hits(_make_hit(hit) for hit in found)
     hits.total, hits.documents = len(hits), len({hit.path for hit in hits})
-    hits.per_folder = {}
+    hits.per_folder, hits.ranked, hits.related = {}, True, []
     return hits
 
 

@@ -113,10 +113,15 @@ class Hits(list[Hit]):
     exact: bool = True
     note: str = ""
     per_folder: dict[str, int]
+    ranked: bool = False
+    """Whether these are the passages that fit a question best."""
+    related: list[str]
 
     @property
     def shown(self) -> str:
         """Return counts first, then a line a hit, then how to get the rest."""
+        if self.ranked:
+            return self._shown_passages()
         total = count_noun(self.total, "matching line")
         total = total if self.exact else f"at least {total}"
         head = f"{total} in {count_noun(self.documents, 'document')}; {len(self)} shown."
@@ -134,6 +139,27 @@ class Hits(list[Hit]):
         if self.cursor:
             parts.append(f"more: the same call with cursor={self.cursor!r}")
         return "\n".join(parts)
+
+    def _shown_passages(self) -> str:
+        """Return the passages with their line numbers, then what relates to them."""
+        parts = [mark_label(self.note)] if self.note else []
+        if self and "\n" in "".join(hit.text for hit in self):
+            parts.insert(
+                0, f"{count_noun(len(self), 'passage')}, best first (ranked, not counted)."
+            )
+        for hit in self:
+            title = f"  {mark_label(hit.note)}" if hit.note else ""
+            lines = hit.text.split("\n")
+            if len(lines) == 1:
+                parts.append(f"{mark_label(hit.ref)}{title}: {mark_quoted(hit.text)}")
+                continue
+            parts.append(f"{mark_label(hit.ref)}{title}")
+            width = len(str(hit.line + len(lines) - 1))
+            parts += [
+                f"{number:>{width}} {line}" if hit.line else mark_quoted(line)
+                for number, line in enumerate(lines, hit.line)
+            ]
+        return "\n".join([*parts, *map(mark_quoted, self.related)]) or "Nothing fits."
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         MappedText,
         Outline,
         OutlineItem,
+        SourceVariable,
         Variable,
     )
 else:
@@ -36,6 +37,7 @@ else:
             "MappedText": "protocol",
             "Outline": "protocol",
             "OutlineItem": "protocol",
+            "SourceVariable": "protocol",
             "Variable": "protocol",
         },
     )
@@ -51,5 +53,6 @@ __all__ = [
     "MappedText",
     "Outline",
     "OutlineItem",
+    "SourceVariable",
     "Variable",
 ]

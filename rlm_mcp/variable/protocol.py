@@ -75,6 +75,10 @@ class HitPage:
     """False where a time limit cut the search short; `note` says so."""
     note: str = ""
     per_folder: Mapping[str, int] = field(default_factory=dict)
+    ranked: bool = False
+    """Whether the hits are the passages that fit a question best, of several lines each."""
+    related: tuple[str, ...] = ()
+    """Beside passages: the definitions that they name and the lines that call those, with refs."""
 
     def hit_list(self) -> ResultList[ContextHit]:
         """Return the hits as a list that says how many there are in all.
@@ -192,6 +196,17 @@ class Variable(Protocol):
     def outline(self, scope: Ref, limit: int = 60) -> Outline: ...
     def chunk(self, scope: Ref, by: str = "auto", tokens: int = 4000) -> Sequence[ContextChunk]: ...
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class SourceVariable(Protocol):
+    """A variable of source: its index knows what is defined where."""
+
+    @property
+    def name(self) -> str: ...
+    def find_definitions(self, names: Sequence[str]) -> Sequence[ContextHit]:
+        """Return the lines that define these names, source first; each hit's note is the name."""
+        ...
 
 
 @runtime_checkable

@@ -288,7 +288,7 @@ def test_a_question_about_the_past_names_commits(project: Path) -> None:
 
 def test_a_question_that_fits_nothing_says_so(project: Path) -> None:
     result = run(project, "Zyzzyva quokka?", "repo")
-    assert "occur nowhere in repo: zyzzyva, quokka" in result.answer
+    assert "Zyzzyva, quokka: in none of 3 documents of repo" in result.answer
     assert not result.evidence
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rlm_mcp.corpus.code.grammar import Definition
     from rlm_mcp.corpus.code.language import kind_of_path, language_of, token_kind
     from rlm_mcp.corpus.code.navigator import CodeNavigator
-    from rlm_mcp.corpus.code.ranking import RankedPassage, rank_passages
+    from rlm_mcp.corpus.code.ranking import RankedPassage, find_definitions, rank_passages
     from rlm_mcp.corpus.code.words import QuestionTerm, cheap_stem, split_question
 else:
     __getattr__ = load_lazily(
@@ -24,6 +24,7 @@ else:
             "RankedPassage": "ranking",
             "cheap_stem": "words",
             "chunk_documents": "chunker",
+            "find_definitions": "ranking",
             "kind_of_path": "language",
             "language_of": "language",
             "rank_passages": "ranking",
@@ -39,6 +40,7 @@ __all__ = [
     "RankedPassage",
     "cheap_stem",
     "chunk_documents",
+    "find_definitions",
     "kind_of_path",
     "language_of",
     "rank_passages",

@@ -24,6 +24,14 @@ import numpy.typing as npt
 from rlm_mcp.corpus.code import words
 from rlm_mcp.corpus.code.language import is_doc_path, is_test_path
 from rlm_mcp.corpus.code.text_outline import OutlineMark, find_marks
+from rlm_mcp.corpus.code.word_vectors import (
+    DIMENSIONS,
+    HEAD_BYTES,
+    DocumentVectors,
+    PassageEmbedder,
+    PassageVectors,
+    load_word_vectors,
+)
 from rlm_mcp.files import private_file, private_folder
 
 if TYPE_CHECKING:
@@ -111,7 +119,7 @@ def _is_one_line(found: list[OutlineMark], begins: list[int], place: int) -> boo
     return found[below].level <= found[place].level and begins[below] <= begins[place] + 1
 
 
-VERSION = 3
+VERSION = 4
 MAX_INDEXED_BYTES = 64 << 20
 """Bytes of a document that are indexed."""
 
@@ -133,10 +141,8 @@ _ADD = """insert into body(rowid, symbol, path, text)
         cast(substr(?, 1 + json_extract(value, '$[0]'), json_extract(value, '$[1]')) as text)
     from json_each(?)"""
 _SCHEMA = f"""
-pragma journal_mode = memory;
-pragma synchronous = off;
 create table if not exists documents(
-    id integer primary key, path text, blob text, first integer, borders text,
+    id integer primary key, path text, blob text, first integer, borders text, vectors blob,
     unique(path, blob));
 create unique index if not exists by_first on documents(first);
 create virtual table if not exists body using fts5(
@@ -156,6 +162,8 @@ class IndexedPassage(NamedTuple):
     stop: int
     symbol: str
     score: float
+    number: int = 0
+    """Its number in the index, by which its vector is found."""
 
 
 class IndexCoverage(NamedTuple):
@@ -184,6 +192,7 @@ class FullTextIndex:
         self._documents: list[int] = []
         """The number of the first passage of each document, in order, and the documents."""
         self._borders: dict[int, tuple[list[int], list[str]]] = {}
+        self._vectors: PassageVectors | None = None
         self._seen = -1
         """SQLite's number for what other processes wrote; they may renumber documents."""
 
@@ -235,8 +244,40 @@ class FullTextIndex:
                 self._passages = _next_passage(base) - 1
             return self._passages
 
+    def load_vectors(self) -> PassageVectors | None:
+        """Return the vectors of the passages, read once for each state of the index; None where
+        it has none.
+        """
+        with self._lock:
+            if self._vectors is None and load_word_vectors() is not None:
+                base = self._open_index()
+                sql = "select id, first, vectors from documents order by first"
+                self._vectors = PassageVectors(
+                    [
+                        DocumentVectors(
+                            self._live[document],
+                            first,
+                            np.frombuffer(vectors, np.int8).reshape(-1, DIMENSIONS),
+                        )
+                        for document, first, vectors in base.execute(sql)
+                        if vectors and document in self._live
+                    ]
+                )
+            return self._vectors
+
+    def passages_at(self, numbers: Sequence[int]) -> list[IndexedPassage]:
+        """Return the passages of some numbers, without a score."""
+        with self._lock:
+            base = self._open_index()
+            return [
+                IndexedPassage(*found, 0.0, number)
+                for number in numbers
+                for found in self._passage_at(base, number)
+            ]
+
     def close(self) -> None:
         with self._lock:
+            self._vectors = None
             if self._base is not None:
                 self._base.close()
                 self._base = None
@@ -246,7 +287,7 @@ class FullTextIndex:
             base = self._open_index()
             rows = base.execute(sql, (match, limit)).fetchall()
             return [
-                IndexedPassage(path, start, stop, symbol, -score)
+                IndexedPassage(path, start, stop, symbol, -score, number)
                 for number, score in rows
                 for path, start, stop, symbol in self._passage_at(base, number)
             ]
@@ -289,6 +330,7 @@ class FullTextIndex:
         self._path.unlink(missing_ok=True)
         self._generation = -1
         self._live = {}
+        self._vectors = None
         self._borders.clear()
 
     def _index_missing(self, snapshot: Snapshot, deadline: float) -> IndexCoverage:
@@ -326,6 +368,7 @@ class FullTextIndex:
         self._borders.clear()
         self._live = live
         self._passages = -1
+        self._vectors = None
         return IndexCoverage(len(live), len(wanted))
 
 
@@ -353,7 +396,14 @@ def _open_index_file(path: Path) -> sqlite3.Connection:
         base.close()
         path.unlink()
         return _open_index_file(path)
-    base.executescript(_SCHEMA)
+    base.execute("pragma journal_mode = memory")
+    base.execute("pragma synchronous = off")
+    base.execute("begin immediate")
+    # Written once: each change of FTS5's settings fails the next query of every other reader.
+    if base.execute("pragma user_version").fetchone()[0] == 0:
+        for statement in filter(str.strip, _SCHEMA.split(";")):
+            base.execute(statement)
+    base.execute("commit")
     return base
 
 
@@ -367,6 +417,8 @@ class _WriteBatch:
         self._base = base
         self._writer = ThreadPoolExecutor(1, "rank")
         self._writing: Future[None] | None = None
+        table = load_word_vectors()
+        self._embedder = None if table is None else PassageEmbedder(table)
         top = base.execute("select max(id) from documents").fetchone()[0]
         self._document: int = top or 0
         self._passage = _next_passage(base)
@@ -382,7 +434,8 @@ class _WriteBatch:
         borders = json.dumps((pieces.starts, pieces.symbols), separators=(",", ":"))
         first = self._first + len(self._names)
         # A document without a passage has a number of its own too, since first numbers differ.
-        self._documents.append((self._document, *key, first, borders))
+        vectors = self._embed_pieces(key[0], pieces)
+        self._documents.append((self._document, *key, first, borders, vectors))
         self._names += pieces.symbols or [""]
         self._paths += [key[0]] * max(1, count)
         self._edges.append(self._bytes + pieces.edges)
@@ -391,6 +444,23 @@ class _WriteBatch:
         if self._bytes > BATCH_BYTES:
             self._submit_batch()
         return self._document
+
+    def _embed_pieces(self, path: str, pieces: DocumentPassages) -> bytes:
+        """Return the vectors of the passages of a document; a test has none: they would take
+        longer than those of all other source, and their words find it.
+        """
+        if self._embedder is None or is_test_path(path):
+            return b""
+        edges = pieces.edges.tolist()
+        begins = [0, *edges[:-1]]
+        heads = [
+            pieces.text[begin : min(end, begin + HEAD_BYTES)]
+            for begin, end in zip(begins, edges, strict=True)
+        ]
+        names = _separate_names([path, *(pieces.symbols or [""])])
+        heading, *own = (name.encode("utf-8", "replace") for name in names)
+        rows = self._embedder.embed_passages(heading, own, heads)
+        return bytes(rows.tobytes())
 
     def finish_batch(self) -> None:
         """Write what has come together, and wait until all is written."""
@@ -403,7 +473,7 @@ class _WriteBatch:
 
     def _reset_batch(self) -> None:
         self._first = self._passage
-        self._documents: list[tuple[int, str, str, int, str]] = []
+        self._documents: list[tuple[int, str, str, int, str, bytes]] = []
         self._names: list[str] = []
         self._paths: list[str] = []
         self._edges: list[npt.NDArray[np.int64]] = []
@@ -440,13 +510,13 @@ class _BatchRows(NamedTuple):
     Python's lock from the thread that splits, and give it back, a hundred thousand times.
     """
 
-    documents: list[tuple[int, str, str, int, str]]
+    documents: list[tuple[int, str, str, int, str, bytes]]
     first: int
     bodies: str
     texts: bytes
 
     def insert_rows(self, base: sqlite3.Connection) -> None:
-        base.executemany("insert into documents values(?, ?, ?, ?, ?)", self.documents)
+        base.executemany("insert into documents values(?, ?, ?, ?, ?, ?)", self.documents)
         base.execute(_ADD, (self.first, self.texts, self.bodies))
 
 

@@ -30,6 +30,15 @@ STOP_WORDS = frozenset(
 )  # fmt: skip
 """Words of a question that say nothing about the place it asks for."""
 
+_VERBS = frozenset({"call", "calls", "decide", "decides", "decided"})
+"""Of these, what a question without an identifier may be about: what calls the model."""
+_FRAME = re.compile(
+    r"\b(?:(?:which|what) (?:parts?|places?|pieces?|bits?|sections?) of (?:the |this )?"
+    r"(?:code(?:base)?|source|project|package|library|program|repository|repo)?\b"
+    r"|in which (?:files?|modules?|places?)\b|what happens (?:when|if|to|after|before)\b)",
+    re.IGNORECASE,
+)
+"""How a question begins that says nothing about its subject."""
 _TERM = re.compile(r"[^\W_](?:[\w.$]*[^\W_])?|[^\W_]", re.UNICODE)
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _CASE_CHANGE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -67,9 +76,10 @@ def split_identifier(word: str) -> tuple[str, ...]:
 def split_question(question: str) -> list[QuestionTerm]:
     """Return the telling words of a question, identifiers first; at least the longest word."""
     found: dict[str, QuestionTerm] = {}
+    question = _FRAME.sub(" ", question[:4_000])
     quoted = set(re.findall(r"[`'\"]([\w.$]{2,})[`'\"(]", question))
     every = []
-    for match in _TERM.finditer(question[:4_000]):
+    for match in _TERM.finditer(question):
         word = match.group().strip(".$")
         split = split_identifier(word)
         if not split:
@@ -81,10 +91,19 @@ def split_question(question: str) -> list[QuestionTerm]:
         every.append(term)
         if exact or (word.lower() not in STOP_WORDS and len(word) > 1):
             found.setdefault(word.lower(), term)
+    if len(found) < 3 and not any(term.exact for term in found.values()):
+        verbs = (term for term in every if term.text.lower() in _VERBS)
+        found.update((term.text.lower(), term) for term in verbs)
     if not found and every:
         longest = max(every, key=lambda term: len(term.text))
         found[longest.text.lower()] = longest
     return sorted(found.values(), key=lambda term: not term.exact)[:24]
+
+
+def meaning_words(question: str) -> list[str]:
+    """Return the words of a question, in lower case, whose meaning counts; verbs are of them."""
+    found = re.findall(r"[a-z]{2,24}", _FRAME.sub(" ", question[:4_000]).lower())
+    return [word for word in dict.fromkeys(found) if word not in STOP_WORDS or word in _VERBS]
 
 
 class SeparatedText(NamedTuple):

@@ -102,6 +102,8 @@ _TOLD = frozenset(
     }
 )  # fmt: skip
 """What is answered by looking one thing up, so only where little else is asked."""
+_PLACES = frozenset({"place", "part", "package", "component", "directly", "test", "throw", "type"})
+"""Words of a question about relations that choose none of them."""
 MOST_LEFT = 2
 """Words beside those that a rule reads up to which a question is taken as understood."""
 _HISTORICAL = frozenset({"together", "churn", "authors", "latest", "first", "releases"})
@@ -301,6 +303,11 @@ def relations_in(question: str, names: list[str]) -> list[tuple[str, str]]:
     for name in names:
         bare = bare.replace(name, " ")
     kinds = _keys(_RELATIONS, bare)
+    left = bare
+    for words in _RELATIONS.values():
+        left = re.sub(words, " ", left, flags=re.IGNORECASE)
+    if len(set(naming.words_of(left)) - _PLACES) > MOST_LEFT:
+        return []  # it asks for more than a relation: passages may say it, a table does not
     if "use" in kinds and len(kinds) > 1:
         kinds.remove("use")  # "Which callers use ..." asks for the calls.
     own = [name for groups in _FROM.findall(question) for name in groups if _is_name(name)]

@@ -261,3 +261,44 @@ def test_a_file_named_by_the_question_comes_first(tmp_path: Path) -> None:
     }
     asked = "How are weights quantized?"
     assert _first_paths(tmp_path / "a", tmp_path / "b", files, asked)[0] == "quantization.py"
+
+
+def test_two_readers_of_one_index_do_not_fail_each_other(corpus: Corpus, folder: Path) -> None:
+    readers = [fulltext.FullTextIndex(corpus), fulltext.FullTextIndex(corpus)]
+    for _ in range(2):
+        for reader in readers * 2:
+            assert reader.update_index(corpus.snapshot, 10.0).is_complete
+            assert reader.match_passages('"session"', 10)
+        (folder / "src" / "late.py").write_text("def late():\n    return session\n")
+        corpus.refresh()
+    for reader in readers:
+        reader.close()
+
+
+def test_a_question_finds_what_shares_no_word_with_it(corpus: Corpus, folder: Path) -> None:
+    (folder / "src" / "mail.py").write_text(
+        '"""Sending."""\n\n\ndef deliver(letter, address):\n    """Post a letter."""\n'
+        "    return carrier.take(letter, address)\n"
+    )
+    corpus.refresh()
+    question = "How does an e-mail reach its recipient?"
+    assert not {"deliver", "letter", "address", "carrier", "take"} & set(question.lower().split())
+    assert rank_passages(corpus, question, limit=1)[0].path == "src/mail.py"
+
+
+def test_words_that_occur_count_for_more_than_what_they_mean(corpus: Corpus) -> None:
+    assert rank_passages(corpus, "where is the template compiled")[0].symbol == "get_template"
+
+
+def test_a_scope_holds_for_what_is_near_in_meaning(corpus: Corpus) -> None:
+    found = rank_passages(corpus, "How long may a visitor stay?", ["docs/session.md"])
+    assert {hit.path for hit in found} <= {"docs/session.md"}
+
+
+def test_a_word_that_means_nothing_finds_nothing(corpus: Corpus) -> None:
+    assert rank_passages(corpus, "Zyzzyva quokka?") == []
+
+
+def test_what_is_found_by_meaning_alone_says_so(corpus: Corpus) -> None:
+    found = rank_passages(corpus, "Does the webpage remember my visit?")
+    assert found and {hit.note for hit in found} == {ranking.MEANT_ONLY}

@@ -313,23 +313,25 @@ class Code:
         return bool(owner) and not re.search(rf"(^|/){re.escape(owner)}[/.]", item.path)
 
     def passages(self, limit: int) -> None:
-        """Quote what ranks best, within the function or section that it stands in."""
-        refs = self.scope or [self.place]
-        hits = [hit for ref in refs for hit in attempt(search, self.asked.topic, ref, limit + 4)]
-        hits.sort(key=lambda hit: built(hit.ref))
-        if not hits and self.asked.words:
-            absent = [
-                word
-                for word in self.asked.words
-                if not any(grep(word.removesuffix("y"), ref, 1, True) for ref in refs)
-            ]
-            if absent:
-                self.report.fact(
-                    f"These words, looked for by their beginnings in any case, occur nowhere in "
-                    f"{', '.join(refs)}: {', '.join(absent)}"
-                )
-        for hit in hits[:limit]:
-            self.around(hit, 11)
+        """Quote what grep answers to the question, within the section that it stands in."""
+        words = self.asked.topic.strip().rstrip("?.! ")
+        sentence = words + "?" if words.count(" ") > 1 else f"What about {words}?"
+        for ref in self.scope or [self.place]:
+            hits = attempt(grep, sentence, ref, limit)
+            ranked = getattr(hits, "ranked", False)
+            if not ranked:  # it has the signs of a pattern
+                for hit in attempt(search, self.asked.topic, ref, limit):
+                    self.around(hit, 11)
+                continue
+            if hits.note:  # type: ignore[attr-defined]
+                self.report.fact(hits.note)  # type: ignore[attr-defined]
+            for hit in hits:
+                head, first, last = span(hit.ref)
+                if first:
+                    title = f"In {hit.note}:" if hit.note else "Fits:"
+                    self.report.quote(title, head, first, last)
+                else:
+                    self.around(hit, 11)
 
     def around(self, hit: Any, rows: int) -> None:
         """Quote a hit with the lines around it, within what it stands in."""
