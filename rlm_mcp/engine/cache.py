@@ -96,7 +96,7 @@ class ReplyCache:
         self.db.executemany("DELETE FROM reply WHERE key = ?", [(key,) for key in keys])
 
     def _trim_file(self) -> None:
-        if self._path.stat().st_size <= KEEP_BYTES:
+        if not self._path.exists() or self._path.stat().st_size <= KEEP_BYTES:
             return
         with self.db:
             self.db.execute(

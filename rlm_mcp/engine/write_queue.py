@@ -173,7 +173,11 @@ def open_store(path: Path, schema: str) -> sqlite3.Connection:
 
     Raises Unavailable for a damaged one, and where its folder cannot be written.
     """
-    db = sqlite3.connect(private_file(path), timeout=PATIENCE_S, check_same_thread=False)
+    try:
+        private_file(path)
+    except OSError as error:
+        raise Unavailable(_folder_sentence(path.parent, error)) from error
+    db = sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
@@ -182,19 +186,39 @@ def open_store(path: Path, schema: str) -> sqlite3.Connection:
             check_store(db)
         with db:
             db.execute(schema)
-        db.execute(f"SELECT * FROM {_table_name(schema)} LIMIT 1").fetchall()
+        made = db.execute("SELECT sql FROM sqlite_master WHERE type = 'table'").fetchall()
+        if _schema_words(schema) not in [_schema_words(sql) for (sql,) in made]:
+            raise DamagedStore(f"{path.name} of the state folder is of another program or version.")
     except sqlite3.Error as error:
         failure = store_failure(error, [db], path)
         db.close()
         raise failure from error
+    except DamagedStore:
+        db.close()
+        raise
     return db
 
 
 def open_or_replace(path: Path, schema: str) -> sqlite3.Connection:
     """Return a store whose content can be had again: a damaged one is set aside, and said once.
 
-    Raises Unavailable where its folder cannot be written.
+    Where the folder cannot be written, the store is one of this process alone.
     """
+    try:
+        return _open_or_set_aside(path, schema)
+    except (Unavailable, OSError) as error:
+        log.warning("%s is kept in memory alone: %s", path.name, error)
+        return memory_store(schema)
+
+
+def memory_store(schema: str) -> sqlite3.Connection:
+    """Return a store that ends with the process."""
+    db = sqlite3.connect(":memory:", check_same_thread=False)
+    db.execute(schema)
+    return db
+
+
+def _open_or_set_aside(path: Path, schema: str) -> sqlite3.Connection:
     try:
         return open_store(path, schema)
     except DamagedStore as error:
@@ -230,7 +254,11 @@ def store_failure(
     if code not in _FULL:
         return error
     folder = path.parent if path else _folder_of(stores)
-    return Unavailable(
+    return Unavailable(_folder_sentence(folder, error))
+
+
+def _folder_sentence(folder: Path | str, error: Exception) -> str:
+    return (
         f"The state folder ({folder}) cannot be written ({error}); make room there or mend it, or "
         "set RLM_MCP_STATE_DIR to another disk."
     )
@@ -240,12 +268,12 @@ def _folder_of(stores: Sequence[sqlite3.Connection]) -> str:
     for store in stores:
         with contextlib.suppress(sqlite3.Error):
             if name := store.execute("PRAGMA database_list").fetchone()[2]:
-                return os.path.dirname(name)
+                return os.path.dirname(str(name))
     return "RLM_MCP_STATE_DIR"
 
 
-def _table_name(schema: str) -> str:
-    return schema.split("EXISTS", 1)[1].split("(", 1)[0].strip()
+def _schema_words(schema: str) -> list[str]:
+    return schema.replace("IF NOT EXISTS", "").split()
 
 
 def _job_outcome(job: _WriteJob) -> Any:
