@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlm_mcp.engine.write_queue import DamagedStore, memory_store, open_store
-from rlm_mcp.errors import BadRequest, BudgetSpent, did_you_mean
+from rlm_mcp.errors import BadRequest, BudgetSpent, Unavailable, did_you_mean
 from rlm_mcp.models import Price, TokenUsage
 from rlm_mcp.plurals import count_noun
 

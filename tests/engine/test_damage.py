@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from rlm_mcp import config
-from rlm_mcp.engine.cache import ReplyCache
 from rlm_mcp.engine.budget import DailySpend
+from rlm_mcp.engine.cache import ReplyCache
 from rlm_mcp.errors import BudgetSpent
 from rlm_mcp.models import ModelReply, Price, TokenUsage
 from tests.engine.conftest import Desks, run, scripted
