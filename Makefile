@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test attack fuzz lint types docs shape bench bench-sandbox eval eval-session eval-retrieval
+.PHONY: setup demo test attack fuzz lint types docs shape faults bench bench-sandbox eval eval-session eval-retrieval
 
 setup: .venv/ready
 
@@ -29,6 +29,15 @@ ATTACKS := tests/sandbox tests/git tests/redact tests/test_marks.py tests/test_r
 
 attack: setup  # every attack corpus and every test of hostile input
 	$(BIN)/python -m pytest -n 2 $(ATTACKS)
+
+FAULTS := tests/corpus/store/test_freshness.py tests/corpus/store/test_corpus.py \
+	tests/corpus/store/test_watch.py tests/engine/test_damage.py tests/engine/test_leaks.py \
+	tests/engine/test_resume.py tests/engine/test_write_queue.py tests/models/test_retry.py
+
+faults: setup  # kills, damage, full disks, leaks, and 510 looks behind random changes for each seed
+	$(BIN)/python -m pytest -n 0 $(FAULTS)
+	for seed in $(or $(SEEDS),0 1 2 3 4 5 6 7 8 9); do PYTHONHASHSEED=$$seed \
+		$(BIN)/python -m tests.corpus.store.test_freshness 170 $$seed || exit 1; done
 
 fuzz: setup  # cells made by chance, until a time is up; FUZZ_SECONDS=3600 for longer
 	$(BIN)/python -m tests.sandbox.test_fuzz --seconds $(or $(FUZZ_SECONDS),300)

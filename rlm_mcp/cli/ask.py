@@ -82,7 +82,21 @@ def ask(
     settings = options.settings_from_flags(root, source_arguments.named_folders(sources), **flags)
     if settings.roots[0] != Path.cwd():
         sources = [source_arguments.absolute_source(source) for source in sources]
-    return asyncio.run(_answer_question(question, sources, mode, settings, as_json, dry_run, quiet))
+    try:
+        return asyncio.run(
+            _answer_question(question, sources, mode, settings, as_json, dry_run, quiet)
+        )
+    except Exception as error:
+        if as_json and exit_codes.exit_code_of(error) == exit_codes.FAILED:
+            click.echo(json.dumps(_unbegun_result(str(error))))
+        raise
+
+
+def _unbegun_result(reason: str) -> dict[str, Any]:
+    """Return what `--json` prints where no run could begin."""
+    from rlm_mcp.engine import Result  # imports every room below: 300 ms and more
+
+    return Result.of_unbegun(reason).as_json()
 
 
 def _source_list(

@@ -43,6 +43,8 @@ def exit_code_of(error: BaseException) -> int | None:
         return INTERRUPTED
     if isinstance(error, (BadRequest, Denied, BudgetSpent)):
         return BAD_USE  # a limit that ends a run is its status; one that is raised began none
+    if type(error).__module__ == "sqlite3":  # imported by commands that need it alone
+        return FAILED
     # A folder that cannot be written, a full disk: the system's own sentence names the path.
     return FAILED if isinstance(error, (RlmError, OSError)) else None
 

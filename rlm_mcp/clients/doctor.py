@@ -6,8 +6,10 @@ to, a command is looked up. Nothing is sent anywhere and nothing is spent.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +60,7 @@ def check_machine(settings: Settings) -> list[Finding]:
         _check_sandbox,
         _check_models,
         _check_folders,
+        _check_stores,
         _check_content,
         _check_clients,
     )
@@ -145,6 +148,39 @@ def _check_folder(name: str, where: Callable[[], Path]) -> Finding:
         return Finding("folders", name, "bad", f"cannot be written: {error}")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Finding("folders", name, "ok", f"{folder} ({size / 1e6:,.1f} MB)")
+
+
+def _check_stores(settings: Settings) -> list[Finding]:
+    """Open every database of the state and the cache folder, and read all its pages."""
+    found = []
+    for name, where in (("state", config.state_dir), ("cache", config.cache_dir)):
+        try:
+            paths = sorted(where().rglob("*.sqlite"))
+            aside = sorted(where().rglob("*.sqlite.broken-*"))
+        except OSError:
+            continue  # told among the folders
+        damaged = [path for path in paths if not _is_whole_store(path)]
+        found += [
+            Finding("stores", path.name, "bad", f"{path} is damaged; delete it to begin it anew")
+            for path in damaged
+        ]
+        if not damaged:
+            found.append(Finding("stores", name, "ok", f"{len(paths)} checked"))
+        found += [
+            Finding("stores", path.name, "off", f"{path} was damaged and set aside; delete it")
+            for path in aside
+        ]
+    return found
+
+
+def _is_whole_store(path: Path) -> bool:
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+            return bool(db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.OperationalError:
+        return True  # being written, or a kind of lock that reading does not get
+    except sqlite3.DatabaseError:
+        return False
 
 
 def _check_content(settings: Settings) -> list[Finding]:

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlm_mcp.engine.write_queue import open_store
-from rlm_mcp.errors import BadRequest, BudgetSpent, did_you_mean
+from rlm_mcp.engine.write_queue import DamagedStore, memory_store, open_store
+from rlm_mcp.errors import BadRequest, BudgetSpent, Unavailable, did_you_mean
 from rlm_mcp.models import Price, TokenUsage
 from rlm_mcp.plurals import count_noun
 
@@ -422,10 +422,23 @@ class DailySpend:
 
     def __init__(self, path: Path, limit_usd: float) -> None:
         self._limit = int(limit_usd * NANO)
-        self.db = open_store(path, _DAY_SCHEMA)
+        self._damage = ""
+        try:
+            self.db = open_store(path, _DAY_SCHEMA)
+        except Unavailable as error:
+            # What was spent today is not known: nothing more is, and all that is free goes on.
+            self._damage = f"No paid call is made: {error}"
+            if isinstance(error, DamagedStore):
+                self._damage = (
+                    f"No paid call is made: the record of today's spending ({path}) is damaged; "
+                    "delete it to count from $0 again."
+                )
+            self.db = memory_store(_DAY_SCHEMA)
 
     def hold_nano(self, nano: int) -> str:
         """Add a call's worst case and return the day it counts for. Raises BudgetSpent."""
+        if self._damage:
+            raise BudgetSpent(self._damage, limit="usd_day", value=self._limit / NANO)
         day = utc_today()
         self.db.execute("INSERT OR IGNORE INTO day VALUES (?, 0)", (day,))
         changed = self.db.execute(

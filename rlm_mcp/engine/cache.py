@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from rlm_mcp.engine.write_queue import open_store
+from rlm_mcp.engine.write_queue import open_or_replace
 from rlm_mcp.models import ModelReply, ModelRequest, TokenUsage
 
 KEEP_BYTES = 512 << 20
@@ -53,7 +54,7 @@ class ReplyCache:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.db = open_store(path, _SCHEMA)
+        self.db = open_or_replace(path, _SCHEMA)
         self._trim_file()
 
     def get_reply(self, wanted: bytes) -> ModelReply | None:
@@ -64,12 +65,19 @@ class ReplyCache:
         if row is None:
             return None
         text, usage, model, cost, stop = row
-        return ModelReply(text, TokenUsage(*json.loads(usage)), model, cost, stop)
+        try:
+            *numbers, seal = json.loads(usage)
+            whole = seal == _row_checksum(wanted, model, text, stop, numbers, cost)
+        except ValueError:
+            whole = False
+        # SQLite does not notice a bit that another program changed; asked again, it is right.
+        return ModelReply(text, TokenUsage(*numbers), model, cost, stop) if whole else None
 
     def put_reply(self, wanted: bytes, reply: ModelReply) -> None:
         """Store a reply."""
         usage = reply.usage
         numbers = [usage.input, usage.output, usage.cache_read, usage.cache_write]
+        seal = _row_checksum(wanted, reply.model, reply.text, reply.stop, numbers, reply.cost_usd)
         self.db.execute(
             "INSERT OR REPLACE INTO reply VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -77,7 +85,7 @@ class ReplyCache:
                 reply.model,
                 reply.text,
                 reply.stop,
-                json.dumps(numbers),
+                json.dumps([*numbers, seal]),
                 reply.cost_usd,
                 time.time(),
             ),
@@ -88,7 +96,7 @@ class ReplyCache:
         self.db.executemany("DELETE FROM reply WHERE key = ?", [(key,) for key in keys])
 
     def _trim_file(self) -> None:
-        if self._path.stat().st_size <= KEEP_BYTES:
+        if not self._path.exists() or self._path.stat().st_size <= KEEP_BYTES:
             return
         with self.db:
             self.db.execute(
@@ -96,3 +104,8 @@ class ReplyCache:
                 "OFFSET (SELECT count(*) / 2 FROM reply))"
             )
         self.db.execute("VACUUM")
+
+
+def _row_checksum(key: bytes, *values: object) -> int:
+    """Return the checksum of a reply's row, kept behind its usage."""
+    return zlib.crc32(json.dumps(values).encode(), zlib.crc32(key))

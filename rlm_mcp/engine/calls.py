@@ -7,6 +7,7 @@ text. Requests that come here are redacted already; replies are redacted before 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from rlm_mcp.engine.budget import NANO, Budget, BudgetHold, to_nano, worst_case
 from rlm_mcp.engine.concurrency import Breaker, ConcurrencyLimits
 from rlm_mcp.engine.trajectory import text_digest
 from rlm_mcp.engine.write_queue import WriteQueue
-from rlm_mcp.errors import BudgetSpent, ModelError, RlmError
+from rlm_mcp.errors import BudgetSpent, ModelError, RlmError, Unavailable
 from rlm_mcp.models import TELL_WAIT, ChatMessage, Model, ModelReply, ModelRequest, TokenUsage
 
 if TYPE_CHECKING:
@@ -204,6 +205,8 @@ class ModelCalls:
             return FailedCall(str(error), error.kind)
         except BudgetSpent as error:
             return FailedCall(str(error), "budget")
+        except Unavailable as error:  # the disk of the state folder
+            return FailedCall(str(error), "disk")
 
     async def _fit_schema(
         self, model: Model, ask: SubCall, reply: ModelReply, account: Account
@@ -255,7 +258,8 @@ class ModelCalls:
 
     async def forget_replies(self, keys: Sequence[bytes]) -> None:
         """Drop stored replies: they led to no answer, and would lead there again."""
-        await self._disk.submit_work(self._cache.drop_replies, list(keys))
+        with contextlib.suppress(Unavailable):  # what cannot be dropped was not stored either
+            await self._disk.submit_work(self._cache.drop_replies, list(keys))
 
     async def _send_request(
         self, model: Model, request: ModelRequest, account: Account, key: bytes
@@ -280,7 +284,9 @@ class ModelCalls:
             if model.spec not in NOT_STORED and _reply_flaw(reply) is None:
                 if request.purpose == "root":
                     account.root_keys.append(key)
-                await asyncio.shield(self._disk.submit_work(self._cache.put_reply, key, reply))
+                # It is paid: where it cannot be stored it answers all the same, this once.
+                with contextlib.suppress(Unavailable):
+                    await asyncio.shield(self._disk.submit_work(self._cache.put_reply, key, reply))
             return reply
 
     async def _complete_paid(

@@ -64,6 +64,13 @@ class Result:
     over_budget: bool = False
     """Whether it failed because a budget, of the run or of the day, allowed no more calls."""
 
+    @classmethod
+    def of_unbegun(cls, reason: str) -> Result:
+        """Return the result of a run that could not begin: nothing was sent."""
+        from rlm_mcp.models import TokenUsage  # 30 ms, wanted where nothing else was imported
+
+        return cls("", "failed", 0, 0, (), 0.0, 0, 0, TokenUsage(), 0.0, "", "", reason, "")
+
     @property
     def spent(self) -> str:
         """Return what it cost, in words."""

@@ -19,7 +19,7 @@ from rlm_mcp.engine import json_schema as schemas
 from rlm_mcp.engine import render
 from rlm_mcp.engine.budget import NOTHING_KEPT, worst_case
 from rlm_mcp.engine.conversation import Compaction, Conversation
-from rlm_mcp.errors import BudgetSpent, ModelError, SandboxError
+from rlm_mcp.errors import BudgetSpent, ModelError, SandboxError, Unavailable
 from rlm_mcp.models import TELL_WAIT
 from rlm_mcp.plurals import count_noun
 from rlm_mcp.tokens import reserve_tokens
@@ -143,6 +143,8 @@ class RootLoop:
             except ModelError as error:
                 if budget.seconds_to_work() <= 0:
                     return await self._force_answer(TIME_OVER)
+                return LoopEnd(self.content, failed=str(error))
+            except Unavailable as error:  # the disk of the state folder
                 return LoopEnd(self.content, failed=str(error))
             end = await self._run_reply(reply)
             if end is not None:
@@ -321,7 +323,7 @@ class RootLoop:
         self._scope.account.budget.reserve = NOTHING_KEPT
         try:
             reply = await self._root_reply(self._scope.account.budget.seconds_left())
-        except (BudgetSpent, ModelError):
+        except (BudgetSpent, ModelError, Unavailable):
             return self._forced_end(self.content, why)
         cells = render.ReplyCells(reply.text)
         code = _cell_of(cells)

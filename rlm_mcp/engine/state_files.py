@@ -5,6 +5,7 @@ docs/trajectory.md describes them; the editor extension shows them. Used from on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rlm_mcp.variable import Description
 
 STATE_VERSION = 1
+TEMPORARY_S = 3600.0
+"""Age from which a half written file is one of a killed writer."""
 
 
 class StateFiles:
@@ -35,6 +38,13 @@ class StateFiles:
         for path in self._own.parent.glob("*.json"):
             if path.stem.isdigit() and not _is_alive(int(path.stem)):
                 path.unlink(missing_ok=True)
+        for path in (
+            *self._state.glob(".*.json.*"),
+            *self._own.parent.glob(".*.json.*"),
+        ):  # of writers that were killed
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > TEMPORARY_S:
+                    path.unlink()
         settings = self._settings
         replace_json(
             self._own,

@@ -8,18 +8,22 @@ is what a replay needs. docs/trajectory.md describes every field.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rlm_mcp import redact
 from rlm_mcp.errors import BadRequest, did_you_mean
+
+log = logging.getLogger("rlm_mcp")
 
 TRAJECTORY_VERSION = 1
 PREVIEW_CHARS = 120
@@ -71,29 +75,36 @@ class Recorder:
         self.run = run
         self._path = None if folder is None else folder / f"{run}.jsonl"
         self._listeners = listeners
-        self._file: IO[str] | None = None
+        self._fd = -1
         self._n = 0
 
     def write_event(self, type: str, run: str = "", **data: Any) -> Event:
         """Add one event; it is in the file (not only in a buffer) when this returns."""
         event = Event(run or self.run, self._n, time.time(), type, _redact_values(data))
         self._n += 1
-        if self._file is None and self._path is not None:
-            fd = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-            self._file = os.fdopen(fd, "w", encoding="utf-8", errors="replace")
-        if self._file is not None:
-            self._file.write(event.to_json_line() + "\n")
-            self._file.flush()
+        try:
+            self._append_line(event.to_json_line() + "\n")
+        except OSError as error:
+            # A run is worth more than its record; what is missing is said.
+            log.warning("The record of run %s ends at event %d: %s.", self.run, event.n, error)
+            self.close()
         for listener in self._listeners:
             listener(event)
         return event
 
     def close(self) -> None:
         """Close the file for good; what comes later is only told."""
-        self._path = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._path, fd, self._fd = None, self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    def _append_line(self, line: str) -> None:
+        if self._fd < 0 and self._path is not None:
+            self._fd = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        data = line.encode("utf-8", "replace")
+        while data and self._fd >= 0:
+            data = data[os.write(self._fd, data) :]
 
 
 def _redact_values(value: Any) -> Any:

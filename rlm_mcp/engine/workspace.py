@@ -305,7 +305,8 @@ class Workspace:
             finally:
                 host.scope.reader.close()
                 if environment.broken:
-                    await environment.close()
+                    # Not awaited: in a cancelled call an await ends at once, and leaves it open.
+                    self.services.close_later(environment)
                 else:
                     self._idle.append((environment, host))
         return _tool_text(outcome, host.failure)
@@ -473,7 +474,7 @@ class Workspace:
             finally:
                 if environment.broken:
                     del self._repls[repl]
-                    await environment.close()
+                    self.services.close_later(environment)
         if outcome.error:
             outcome = replace(outcome, error=scope.reader.explain_error(outcome.error))
         return render.outcome_text(outcome, CELL_CHARS)

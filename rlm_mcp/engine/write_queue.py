@@ -9,6 +9,9 @@ which takes everything that has come meanwhile. The event loop waits for neither
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from rlm_mcp.errors import Unavailable
 from rlm_mcp.files import private_file
 
 PATIENCE_S = 10.0
@@ -29,6 +33,13 @@ AVOIDED_S = 60.0
 CHECKPOINT_EVERY = 200
 """Transactions after which the log is moved into the stores: that waits for the disk."""
 
+CHECKED_BYTES = 16 << 20
+"""Size of a store up to which it is checked whole when it is opened: 3 ms a MB."""
+_FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY,
+                   sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})  # fmt: skip
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+log = logging.getLogger("rlm_mcp")
 _T = TypeVar("_T")
 
 
@@ -117,10 +128,11 @@ class WriteQueue:
                 store.commit()
         except sqlite3.Error as error:
             for store in self._stores:
-                store.rollback()
+                with contextlib.suppress(sqlite3.Error):
+                    store.rollback()
             if not patience_s and isinstance(error, sqlite3.OperationalError):
                 return None
-            return [error] * len(jobs)
+            return [store_failure(error, self._stores)] * len(jobs)
         self._written += 1
         taken = time.monotonic() - started
         if taken > SLOW_S:
@@ -137,7 +149,9 @@ class WriteQueue:
     def _checkpoint_stores(self) -> None:
         self._written = 0
         for store in self._stores:
-            store.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            # Where the disk is full, what is committed stays in the log: nothing is lost.
+            with contextlib.suppress(sqlite3.Error):
+                store.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _close_stores(self) -> None:
         self._checkpoint_stores()
@@ -155,14 +169,111 @@ class WriteQueue:
 
 
 def open_store(path: Path, schema: str) -> sqlite3.Connection:
-    """Return a store: readable by its owner alone, shared by processes, checkpointed by `Disk`."""
-    db = sqlite3.connect(private_file(path), timeout=PATIENCE_S, check_same_thread=False)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")
-    db.execute("PRAGMA wal_autocheckpoint=0")
-    with db:
-        db.execute(schema)
+    """Return a store: readable by its owner alone, shared by processes, checkpointed by the queue.
+
+    Raises Unavailable for a damaged one, and where its folder cannot be written.
+    """
+    try:
+        private_file(path)
+    except OSError as error:
+        raise Unavailable(_folder_sentence(path.parent, error)) from error
+    db = sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("PRAGMA wal_autocheckpoint=0")
+        if path.stat().st_size <= CHECKED_BYTES:
+            check_store(db)
+        with db:
+            db.execute(schema)
+        made = db.execute("SELECT sql FROM sqlite_master WHERE type = 'table'").fetchall()
+        if _schema_words(schema) not in [_schema_words(sql) for (sql,) in made]:
+            raise DamagedStore(f"{path.name} of the state folder is of another program or version.")
+    except sqlite3.Error as error:
+        failure = store_failure(error, [db], path)
+        db.close()
+        raise failure from error
+    except DamagedStore:
+        db.close()
+        raise
     return db
+
+
+def open_or_replace(path: Path, schema: str) -> sqlite3.Connection:
+    """Return a store whose content can be had again: a damaged one is set aside, and said once.
+
+    Where the folder cannot be written, the store is one of this process alone.
+    """
+    try:
+        return _open_or_set_aside(path, schema)
+    except (Unavailable, OSError) as error:
+        log.warning("%s is kept in memory alone: %s", path.name, error)
+        return memory_store(schema)
+
+
+def memory_store(schema: str) -> sqlite3.Connection:
+    """Return a store that ends with the process."""
+    db = sqlite3.connect(":memory:", check_same_thread=False)
+    db.execute(schema)
+    return db
+
+
+def _open_or_set_aside(path: Path, schema: str) -> sqlite3.Connection:
+    try:
+        return open_store(path, schema)
+    except DamagedStore as error:
+        aside = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%d-%H%M%S')}")
+        os.replace(path, aside)
+        for suffix in ("-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        log.warning("%s It was set aside as %s, and begun anew.", error, aside.name)
+        return open_store(path, schema)
+
+
+class DamagedStore(Unavailable):
+    """A file of the state folder is no database any more, or not a whole one."""
+
+
+def check_store(db: sqlite3.Connection) -> None:
+    """Read every page of a store. Raises sqlite3.DatabaseError for a damaged one."""
+    found = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != ("ok",):
+        error = sqlite3.DatabaseError(str(found[0]) if found else "no answer")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+
+def store_failure(
+    error: sqlite3.Error, stores: Sequence[sqlite3.Connection], path: Path | None = None
+) -> Exception:
+    """Return what the disk did to a store as a sentence; any other error as it is."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _DAMAGED:
+        names = [path.name] if path else []
+        return DamagedStore(f"{' '.join(names) or 'A store'} of the state folder is damaged.")
+    if code not in _FULL:
+        return error
+    folder = path.parent if path else _folder_of(stores)
+    return Unavailable(_folder_sentence(folder, error))
+
+
+def _folder_sentence(folder: Path | str, error: Exception) -> str:
+    return (
+        f"The state folder ({folder}) cannot be written ({error}); make room there or mend it, or "
+        "set RLM_MCP_STATE_DIR to another disk."
+    )
+
+
+def _folder_of(stores: Sequence[sqlite3.Connection]) -> str:
+    for store in stores:
+        with contextlib.suppress(sqlite3.Error):
+            if name := store.execute("PRAGMA database_list").fetchone()[2]:
+                return os.path.dirname(str(name))
+    return "RLM_MCP_STATE_DIR"
+
+
+def _schema_words(schema: str) -> list[str]:
+    return schema.replace("IF NOT EXISTS", "").split()
 
 
 def _job_outcome(job: _WriteJob) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from rlm_mcp.clients import CLIENTS, doctor, patch
 from rlm_mcp.clients.doctor import Finding
-from rlm_mcp.config import Settings, config_dir
+from rlm_mcp.config import Settings, config_dir, state_dir
 
 
 @pytest.fixture
@@ -40,6 +40,16 @@ def test_a_state_folder_that_cannot_be_written_is_bad(
     monkeypatch.setenv("RLM_MCP_STATE_DIR", str(tmp_path / "file" / "state"))
     (folder,) = doctor._check_folders(settings)[:1]
     assert (folder.name, folder.state) == ("state", "bad")
+
+
+def test_a_damaged_store_is_bad_and_named(settings: Settings) -> None:
+    for name in ("ratios.sqlite", "spend.sqlite"):
+        (state_dir() / name).write_bytes(b"garbage" * 500)
+    (state_dir() / "answers.sqlite.broken-20260101-000000").write_bytes(b"old")
+    stores = {finding.name: finding for finding in doctor._check_stores(settings)}
+    assert stores["ratios.sqlite"].state == stores["spend.sqlite"].state == "bad"
+    assert str(state_dir()) in stores["ratios.sqlite"].detail
+    assert stores["answers.sqlite.broken-20260101-000000"].state == "off"
 
 
 def test_a_missing_root_is_bad(tmp_path: Path) -> None:

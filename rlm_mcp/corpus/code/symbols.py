@@ -7,6 +7,7 @@ Documents without a grammar, or that their parser gives up on, have an RE2 outli
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sqlite3
@@ -113,23 +114,41 @@ class SymbolIndex:
             yield from parse_pool.parse_all(Path(os.fspath(snapshot.text.name)), by_grammar)
 
     def _read_cached(self, keys: Sequence[str]) -> dict[str, str]:
-        base = self._open_cache()
-        found = {}
-        for start in range(0, len(keys), _READ_BATCH):
-            some = keys[start : start + _READ_BATCH]
-            marks = ",".join("?" * len(some))
-            rows = base.execute(f"select key, parsed from documents where key in ({marks})", some)
-            found.update(
-                {key: zlib.decompress(data).decode() if data else "" for key, data in rows}
-            )
+        found: dict[str, str] = {}
+        try:
+            base = self._open_cache()
+            for start in range(0, len(keys), _READ_BATCH):
+                some = keys[start : start + _READ_BATCH]
+                marks = ",".join("?" * len(some))
+                wanted = f"select key, parsed from documents where key in ({marks})"
+                found.update(
+                    {
+                        key: zlib.decompress(data).decode() if data else ""
+                        for key, data in base.execute(wanted, some)
+                    }
+                )
+        except (sqlite3.OperationalError, OSError):
+            return {}  # a cache that cannot be read now
+        except (zlib.error, sqlite3.DatabaseError, UnicodeDecodeError, TypeError):
+            self._drop_cache()  # damaged; everything in it can be parsed again
+            return {}
         return found
 
     def _write_cached(self, answers: Sequence[tuple[str, str]]) -> None:
         rows = [(key, zlib.compress(text.encode(), 1) if text else b"") for key, text in answers]
-        with self._lock:
+        # What cannot be kept (a full or read-only disk) is parsed again next time.
+        with self._lock, contextlib.suppress(OSError, sqlite3.Error):
             base = self._open_cache()
             with base:
                 base.executemany("insert or replace into documents values(?, ?)", rows)
+
+    def _drop_cache(self) -> None:
+        if self._base is not None:
+            self._base.close()
+            self._base = None
+        with contextlib.suppress(OSError):
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
 
     def _open_cache(self) -> sqlite3.Connection:
         if self._base is None:

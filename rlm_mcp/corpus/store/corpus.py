@@ -38,10 +38,13 @@ MIN_DEAD_BYTES = 1 << 20
 """Dead bytes that are not worth that."""
 CHANGE_PATIENCE_S = 4.0
 """How long a call waits for a source that is being changed as a whole."""
+CACHE_RETRIES = 3
+"""How often a cache folder that is deleted while it is written is made again."""
 MAX_OPEN_FILES = 3
 """Text files that stay open: that of the present state, and those that workers may still map."""
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_REFUSES = (*_DISK_FULL, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 
 OpenFiles = tuple[str, FileIO, FileIO]
 
@@ -179,12 +182,16 @@ class Corpus:
         and `note` says so.
         """
         deadline = time.monotonic() + CHANGE_PATIENCE_S
+        deleted = 0
         while True:
             self.note = ""
             try:
                 return self._try_refresh()
             except BaseException as error:
                 self._origin.force_compare()
+                if isinstance(error, FileNotFoundError) and deleted < CACHE_RETRIES:
+                    deleted += 1  # The cache was deleted underneath; it is made again.
+                    continue
                 if not isinstance(error, SourceMoving):
                     raise
                 if isinstance(error, SourceLocked) or time.monotonic() > deadline:
@@ -200,21 +207,27 @@ class Corpus:
         change = self._origin.detect_change(self._table)
         if change is None and self._table is not None:
             return self._map_snapshot(self._table)
-        with self._store.write_lock():
-            if self._adopt_table() or change is None:
-                change = self._origin.detect_change(self._table)
-                if change is None:
-                    assert self._table is not None
-                    return self._map_snapshot(self._table)
-            try:
+        try:
+            with self._store.write_lock():
+                if self._adopt_table() or change is None:
+                    change = self._origin.detect_change(self._table)
+                    if change is None:
+                        assert self._table is not None
+                        return self._map_snapshot(self._table)
                 return self._write_files(change)
-            except OSError as error:
-                if error.errno not in _DISK_FULL:
-                    raise
+        except OSError as error:
+            folder = self._store.folder.parent
+            if error.errno in _DISK_FULL:
                 raise Unavailable(
-                    f"No room on the disk of the cache folder ({self._store.folder.parent}); "
+                    f"No room on the disk of the cache folder ({folder}); "
                     "make some, or set RLM_MCP_CACHE_DIR to another disk."
                 ) from error
+            if error.errno not in _DISK_REFUSES:
+                raise
+            raise Unavailable(
+                f"The cache folder ({folder}) cannot be written ({error.strerror}); "
+                "mend it, or set RLM_MCP_CACHE_DIR to another one."
+            ) from error
 
     def _adopt_table(self) -> bool:
         """Take over the table on disk where it is another one; say whether it is."""

@@ -42,7 +42,8 @@ class Inotify:
             raise OSError(ctypes.get_errno(), "inotify_init1")
         self.close = weakref.finalize(self, os.close, self._fd)
         self._folders: dict[int, str] = {}
-        for folder in folders:
+        # A folder before those in it: one that comes meanwhile is told by the one above it.
+        for folder in sorted(folders):
             watch = libc.inotify_add_watch(self._fd, os.fsencode(folder), _WATCH_MASK)
             if watch >= 0:
                 self._folders[watch] = folder

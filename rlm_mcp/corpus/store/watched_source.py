@@ -7,6 +7,7 @@ that was changed within a clock tick of its reading is read again next time.
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,44 +48,59 @@ ListFolders = Callable[[], Iterable[bytes]]
 
 
 class ChangeHints:
-    """A watch over the folders of a listing, begun at the second look."""
+    """A watch over the folders of a listing, begun at the second look.
+
+    The kernel watches inodes, not names: whenever a watched folder, or the root, may have become
+    another one, the watch is begun anew, and until it stands everything is compared.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
+        self._root_id: tuple[int, int] | None = None
         self._outside: frozenset[str] = frozenset()
+        self._listed: Sequence[bytes] = ()
         self._foreign: set[str] = set()
+        self._unlisted: set[str] = set()
         self._pending: set[str] = set()
         self._watch: FolderWatch | None = None
         self._looks = 0
         self._compared = 0.0
 
     def take_changed(self) -> set[bytes] | None:
-        """Return the paths under the root that may have changed; None: any may have."""
-        self._pending = set()
-        changed = None if self._watch is None else self._watch.changed_paths()
-        if changed is None or time.monotonic() - self._compared > BACKSTOP_S:
+        """Return the paths under the root that may have changed; None: any may have.
+
+        All events of the batch are judged, in whatever order they stand.
+        """
+        if self._watch is None:
             return None
-        for path in changed - self._foreign:
+        if self._root_id != _folder_id(self._root):
+            self.close()
+            return None
+        changed = self._watch.changed_paths()
+        if changed is None:
+            return None
+        watched, unsure, remade, touched = self._watch.folders, False, False, set[str]()
+        for path in changed:
             folder, _, name = path.rpartition("/")
-            if folder in self._outside:
-                if name in _GIT_FILES:
-                    return None
-            elif name in _RULE_FILES:
-                self._foreign.clear()
-                self.close()
-                return None
-            else:
-                self._pending.add(path)
-        return {os.fsencode(os.path.relpath(path, self._root)) for path in self._pending}
+            if path in watched or path in self._outside:
+                remade = True
+            elif folder in self._outside:
+                unsure |= name in _GIT_FILES
+            elif name in _RULE_FILES or _is_folder(path):
+                remade = True
+            elif path not in self._foreign:
+                touched.add(path)
+        self._pending |= touched
+        if remade:
+            self._foreign.clear()
+            self.close()
+        if remade or unsure or time.monotonic() - self._compared > BACKSTOP_S:
+            return None
+        return {os.fsencode(os.path.relpath(path, self._root)) for path in touched}
 
     def force_compare(self) -> None:
         """Compare everything at the next look: what was told already did not lead to a state."""
         self._compared = float("-inf")
-
-    def is_watched(self, path: bytes) -> bool:
-        """Whether this path is a folder that is watched."""
-        watched = self._watch.folders if self._watch is not None else frozenset()
-        return os.path.join(self._root, os.fsdecode(path)) in watched
 
     def watch_listing(
         self, paths: Sequence[bytes], outside: Sequence[bytes], more: ListFolders
@@ -98,14 +114,15 @@ class ChangeHints:
         self._looks += 1
         if self._looks < 2:
             return
-        if any(os.path.isdir(path) for path in self._pending):
-            self.close()
-        listed = {os.path.join(self._root, os.fsdecode(path)) for path in paths}
-        there = {path for path in self._pending - listed if os.path.lexists(path)}
-        if len(self._foreign) < MAX_FOREIGN_PATHS:
-            self._foreign |= there
+        self._note_foreign(paths)
+        places = frozenset(os.fsdecode(path) for path in outside)
+        if self._watch is not None and (places != self._outside or paths != self._listed):
+            if places != self._outside or not self._parents_of(paths) <= self._watch.folders:
+                self.close()
+            self._listed = paths
         if self._watch is None:
-            self._outside = frozenset(os.fsdecode(path) for path in outside)
+            self._outside, self._listed = places, paths
+            self._root_id = _folder_id(self._root)
             self._watch = FolderWatch(self._root, lambda: self._list_folders(paths, more))
 
     def close(self) -> None:
@@ -114,15 +131,49 @@ class ChangeHints:
             self._watch.close()
             self._watch = None
 
-    def _list_folders(self, paths: Sequence[bytes], more: ListFolders) -> Iterable[str]:
+    def _note_foreign(self, paths: Sequence[bytes]) -> None:
+        """Learn which paths that changed belong to nothing that is listed: ignored files.
+
+        One that was unlisted once may have come back just behind the listing; twice is enough.
+        """
+        if not (self._pending or self._foreign):
+            return
+        listed = {os.path.join(self._root, os.fsdecode(path)) for path in paths}
+        unlisted = {path for path in self._pending - listed if os.path.lexists(path)}
+        if len(self._foreign) < MAX_FOREIGN_PATHS:
+            self._foreign |= unlisted & self._unlisted
+        self._foreign -= listed
+        self._unlisted, self._pending = unlisted, set()
+
+    def _parents_of(self, paths: Iterable[bytes]) -> set[str]:
+        """Return the folders of some paths, the root among them."""
         parents = {b""}
-        for path in (*paths, *(folder + b"/" for folder in more())):
+        for path in paths:
             while (path := path.rpartition(b"/")[0]) not in parents:
                 parents.add(path)
         root = self._root
-        return {os.path.join(root, os.fsdecode(path)) if path else root for path in parents} | {
+        return {os.path.join(root, os.fsdecode(path)) if path else root for path in parents}
+
+    def _list_folders(self, paths: Sequence[bytes], more: ListFolders) -> Iterable[str]:
+        return self._parents_of((*paths, *(folder + b"/" for folder in more()))) | {
             path for path in self._outside if os.path.isdir(path)
         }
+
+
+def _folder_id(path: str) -> tuple[int, int] | None:
+    """Return what tells a folder from another one of the same name."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 _REASON_CODES = {reason: code for code, reason in enumerate(SKIP_REASONS)}
@@ -324,7 +375,7 @@ class WatchedSource:
         for path in touched:
             place = places.get(path, -1)
             now = self._read_stamps([path])[0]
-            if place < 0 and now[0] < 0 and not self._hints.is_watched(path):
+            if place < 0 and now[0] < 0:
                 continue  # Something that came and went, as editors do when they save.
             if place < 0 or now[0] < 0 or rows["reason"][place] in _LISTING_REASONS:
                 return _UNSURE
