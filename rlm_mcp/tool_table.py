@@ -46,8 +46,11 @@ TOOL_ROWS = {
 BATCHED_NAMES = ("llm_query_batched", "rlm_query_batched")
 """What cells have beside the tools: many prompts at once."""
 
-HOST_CALLS = (*TOOL_ROWS, "search", "call_method")
-"""What the sdk asks the host for: the tools, ranking, and the methods of variables."""
+CELL_NAMES = ("cite",)
+"""What every cell has beside the tools."""
+
+HOST_CALLS = (*TOOL_ROWS, *CELL_NAMES, "search", "call_method")
+"""What the sdk asks the host for: the tools, citing, ranking, and the methods of variables."""
 
 DEFAULT_NAMES = ("repo", "history", "session", "logs")
 """Variables that open by themselves when they are named."""
@@ -55,7 +58,7 @@ DEFAULT_NAMES = ("repo", "history", "session", "logs")
 RESERVED_NAMES = frozenset(
     {
         "context", "answer", "FINAL", "FINAL_VAR", "SUBMIT", "SHOW_VARS",
-        "re", "json", "math", "help", *BATCHED_NAMES, *DEFAULT_NAMES, *dir(builtins),
+        "re", "json", "math", "help", *BATCHED_NAMES, *CELL_NAMES, *DEFAULT_NAMES, *dir(builtins),
     }
 )  # fmt: skip
 """Names that mean something else in a cell, besides the tools."""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rlm_mcp import redact
 from rlm_mcp.corpus.search import Query
-from rlm_mcp.engine import host_arguments, redaction, render
+from rlm_mcp.engine import evidence, host_arguments, redaction, render
 from rlm_mcp.engine import json_schema as schemas
 from rlm_mcp.engine import sub_calls as asking
 from rlm_mcp.engine.budget import WorstCase, to_nano
@@ -26,6 +27,7 @@ from rlm_mcp.marks import mark_label
 from rlm_mcp.methods import to_wire
 from rlm_mcp.models import TokenUsage
 from rlm_mcp.plurals import count_noun
+from rlm_mcp.refs import parse_ref
 from rlm_mcp.sandbox import BindingAnswer
 from rlm_mcp.tool_table import HOST_CALLS
 from rlm_mcp.variable import Variable
@@ -248,6 +250,11 @@ class Host:
         table = "\n".join(f"{row['ref']}  ~{row['tokens']} tokens  {row['title']}" for row in rows)
         handle = self.scope.handles.store_text(table, "refs", [chunk.ref for chunk in chunks])
         return {"chunks": rows, "handle": handle}
+
+    def cite(self, given: host_arguments.Arguments) -> str:
+        """Return a checked quote under its ref."""
+        ref, quote = parse_ref(given.get_text("ref")), given.get_text("quote")
+        return redact.redact(evidence.cite_quote(ref, quote, self.scope.reader.full_text))
 
     def call_method(self, given: host_arguments.Arguments) -> Any:
         """Call a method of a variable."""

@@ -41,6 +41,7 @@ __all__ = [
     "Reply",
     "Text",
     "chunk",
+    "cite",
     "contexts",
     "execute",
     "grep",
@@ -142,6 +143,11 @@ def chunk(ref: Ref, by: str = "auto", tokens: int = 4000) -> Chunks:
     chunks = Chunks(Chunk(**chunk) for chunk in got["chunks"])
     chunks.handle = got["handle"]
     return chunks
+
+
+def cite(ref: Ref, quote: str) -> Text:
+    """Return a quote under its ref as answers hold it, checked at once, the ref narrowed to it."""
+    return Text(_call_host("cite", ref=_ref_text(ref), quote=quote))
 
 
 def execute(code: str, repl: str = "main", timeout_s: float = 30.0) -> Text:

@@ -69,6 +69,61 @@ def test_an_answer_without_a_look_is_questioned_once(desk: Desks) -> None:
     run(go())
 
 
+FALSE_QUOTE = "FINAL('At repo:f3.txt#L8 `line 9 of file 3`, repo:f3.txt#L1 `line 0 of file 3`')"
+MENDED = """FINAL('At ' + cite('repo:f3.txt', 'line 7 of file 3'))"""
+
+
+def test_false_evidence_is_told_once_before_the_answer_is_taken(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted([cell(LOOK), cell(FALSE_QUOTE), cell(MENDED)])
+            d.use(model)
+            result = await d.workspace.run_query("Where is line 7?", mode="recursive")
+            told = model.requests[2].messages[-1].text
+            assert "1 of 2 refs or quotes are false" in told
+            assert "does not hold `line 9 of file 3`; it stands at repo:f3.txt#L10" in told
+            assert result.answer == "At repo:f3.txt#L8 `line 7 of file 3`"
+            assert [(e.ref, e.verified) for e in result.evidence] == [("repo:f3.txt#L8", True)]
+            assert (result.status, result.calls) == ("complete", 3)
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("later", "limits", "calls"),
+    [
+        (cell(FALSE_QUOTE), {}, 3),
+        ("I am sure.", {}, 6),
+        (ModelError("The model refused.", kind="refused"), {}, 3),
+        (cell(MENDED), {"max_iterations": 2}, 2),
+        (cell(MENDED), {"max_calls": 3}, 2),
+    ],
+)
+def test_an_answer_that_is_not_mended_is_taken_with_its_evidence_marked_as_false(
+    desk: Desks, later: str | ModelError, limits: dict[str, int], calls: int
+) -> None:
+    async def go() -> None:
+        async with desk(**limits) as d:
+            d.use(scripted([cell(LOOK), cell(FALSE_QUOTE), later]))
+            result = await d.workspace.run_query("Where is line 7?", mode="recursive")
+            assert "line 9 of file 3" in result.answer
+            assert [e.verified for e in result.evidence] == [False, True]
+            assert (result.status, result.calls) == ("complete", calls)
+
+    run(go())
+
+
+def test_cite_in_a_cell_gives_the_real_line_where_the_quote_is_wrong(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            wrong = await d.execute("cite('repo:f3.txt#L8', 'line 7 of file 4')")
+            assert "there: `line 7 of file 3`" in wrong
+            hit = await d.execute("h = grep('line 7 of file 3')[0]\nprint(cite(h, h.text))")
+            assert "repo:f3.txt#L8 `line 7 of file 3`" in hit
+
+    run(go())
+
+
 def test_a_printed_answer_is_no_answer(desk: Desks) -> None:
     async def go() -> None:
         async with desk(max_iterations=3) as d:
