@@ -25,6 +25,7 @@ from rlm_mcp.sandbox.facades import (
     tasks,
 )
 from rlm_mcp.sandbox.output import CellOutput, short_repr
+from rlm_mcp.tool_table import CELL_LIBRARY
 
 _SERVED_MODULES = frozenset({"_strptime", "_pylong", "time", "datetime", "locale", "warnings"})
 
@@ -206,6 +207,9 @@ class CellEnvironment:
         self.bind_name("FINAL", self.set_answer)
         self.bind_name("FINAL_VAR", self.set_answer_variable)
         self.bind_name("SUBMIT", self.set_answer)
+        for name, module in CELL_LIBRARY.items():
+            facade = find_facade(module)
+            self.bind_name(name, facade if name == module else getattr(facade, name))
 
     def execute(self, source: str) -> Any:
         """Run a cell and return its last value (None where it has none)."""
