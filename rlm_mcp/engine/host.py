@@ -43,6 +43,8 @@ MAX_SHEET_CHARS = 20_000_000
 """Characters of a sheet that are kept."""
 
 
+MAX_REF_CHARS = 4_000
+"""Length above which what stands in the place of a ref is a text."""
 MAX_KEPT_FANOUTS = 16
 """Fan-outs with failed calls that can be asked again."""
 
@@ -160,6 +162,8 @@ class Host:
     def __init__(self, shared: Services, scope: HostScope) -> None:
         self.scope = scope
         self.pending_work = PendingWork(shared.loop)
+        self._kept_texts: dict[str, str] = {}
+        """Handles of texts that cells gave in the place of refs, by digest."""
         self._failed_fanouts: dict[str, FanOut] = {}
         """By handle, those that `retry` can ask again."""
         self.failure: Exception | None = None
@@ -226,7 +230,7 @@ class Host:
     def peek(self, given: host_arguments.Arguments) -> Any:
         """Return a window."""
         self.scope.has_looked = True
-        return to_wire(self.scope.reader.peek(given.get_text("ref"), given.get_count("limit", 80)))
+        return to_wire(self.scope.reader.peek(self._scope_ref(given), given.get_count("limit", 80)))
 
     def grep(self, given: host_arguments.Arguments) -> Any:
         """Search."""
@@ -254,14 +258,23 @@ class Host:
         return redaction.hide_in_answer(to_wire(found), self.scope.reader.full_text)
 
     def _scope_ref(self, given: host_arguments.Arguments) -> str:
-        """Return the ref to look at; none given means the main variable."""
-        return given.get_text("ref", "") or self.scope.reader.main_name
+        """Return the ref to look at; none given means the main variable.
+
+        A text that a cell has built is kept, and looked at by its handle.
+        """
+        ref = given.get_text("ref", "")
+        if "\n" not in ref and len(ref) <= MAX_REF_CHARS:
+            return ref or self.scope.reader.main_name
+        digest = text_digest(ref)["hash"]
+        if digest not in self._kept_texts:
+            self._kept_texts[digest] = self.scope.handles.store_text(ref)
+        return self._kept_texts[digest]
 
     def chunk(self, given: host_arguments.Arguments) -> Any:
         """Return the parts of a scope, and a handle for them."""
         self.scope.has_looked = True
         by, tokens = given.get_text("by", "auto"), given.get_count("tokens", 4_000)
-        chunks = self.scope.reader.chunk(given.get_text("ref"), by, tokens)
+        chunks = self.scope.reader.chunk(self._scope_ref(given), by, tokens)
         rows = redaction.hide_in_answer(to_wire(chunks), self.scope.reader.full_text)
         table = "\n".join(f"{row['ref']}  ~{row['tokens']} tokens  {row['title']}" for row in rows)
         handle = self.scope.handles.store_text(table, "refs", [chunk.ref for chunk in chunks])

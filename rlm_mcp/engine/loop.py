@@ -39,7 +39,7 @@ ANSWER_TOKENS = 2_048
 TURN_TOKENS = 1_024
 """Output below which a turn is not worth its price: then the answer is asked for."""
 LEAST_TOKENS = 256
-SHOWN_TOKENS = 6_000
+SHOWN_TOKENS = 9_000
 """The most that what a turn is shown adds to the next request."""
 CONVERSATION_TOKENS = 100_000
 """Size from which a root's history is compacted, whatever its window may hold."""
@@ -114,6 +114,8 @@ class RootLoop:
         """What the answer held after the last cell, ready or not."""
         self._prose = self._errors = self._turn = 0
         self._questioned = self._rebound = False
+        self._labels: dict[str, str] = {}
+        """What was listed of the variables after the last cell."""
         self._offered = ""
         """An answer that was set and then given back once, for its evidence to be mended."""
 
@@ -275,17 +277,20 @@ class RootLoop:
         )
 
     def _render_step(self, step: CellStep, more: int) -> str:
-        outcome, handle = step.outcome, ""
-        if outcome.stdout_chars > render.SHOWN_CHARS:
-            handle = self._scope.handles.store_text(redact.redact(outcome.stdout))
-        shown = render.outcome_text(outcome, render.SHOWN_CHARS, handle)
+        small = self._job.root.window_tokens < render.SMALL_WINDOW_TOKENS
+        limit = render.SHOWN_CHARS // 2 if small else render.SHOWN_CHARS
+        outcome, handle = replace(step.outcome, stdout=redact.redact(step.outcome.stdout)), ""
+        if outcome.stdout_chars > limit:
+            handle = self._scope.handles.store_text(outcome.stdout)
+        shown = render.outcome_text(outcome, limit, handle)
         if self._rebound:
             shown += f"\n{REBOUND}"
         if more:
             shown += f"\nOnly the first cell was run; {more} more in the same reply were not."
         listed = render.list_variables(
-            step.names, frozenset({"answer", *self._scope.reader.citable_names()})
+            step.names, frozenset({"answer", *self._scope.reader.citable_names()}), self._labels
         )
+        self._labels = {item["name"]: render.type_label(item) for item in step.names}
         return redact.redact(f"{shown}\n{listed}".rstrip())
 
     def _answer_problem(self, outcome: SandboxOutcome) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from rlm_mcp.marks import mark_label, mark_quoted
 from rlm_mcp.plurals import count_noun
 
+MAX_CHUNK_LINES = 100_000
 NOTHING = "NOTHING"
 """What a sub-model replies where its part holds nothing that was asked for (prompts/sub.md)."""
 WINDOW_CHARS = 5_400
@@ -150,11 +151,17 @@ class Hits(list[Hit]):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part on natural borders: `ref`, estimated `tokens`, `title`."""
+    """A part on natural borders: `ref`, estimated `tokens`, `title`; `text` opens it."""
 
     ref: str
     tokens: int
     title: str
+
+    @property
+    def text(self) -> str:
+        """Return the whole text."""
+        got = current_host.get()("peek", {"ref": self.ref, "limit": MAX_CHUNK_LINES})
+        return str(got["text"])
 
     def __str__(self) -> str:
         return mark_label(f"{self.ref}  ~{self.tokens} tokens  {self.title}")

@@ -359,3 +359,32 @@ def test_the_text_of_a_cut_reply_is_kept_beside_its_failure(desk: Desks) -> None
             assert "the first half" in shown
 
     run(go())
+
+
+def test_a_text_that_a_cell_built_is_chunked_searched_and_peeked(desk: Desks) -> None:
+    code = """
+made = "\\n".join(f"row {n}" for n in range(5000))
+parts = chunk(made, tokens=1000)
+print(len(parts) > 3, parts[0].text.startswith("row 0\\nrow 1"))
+print("".join(part.text for part in parts).count("row ") == 5000)
+hit = grep("row 4321", made)[0]
+print(hit.text, peek(hit), peek(made, limit=2))
+"""
+    shown = said(desk, code)[0]
+    assert "True True\nTrue\nrow 4321 row 4321 row 0\nrow 1" in shown
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("grep('a', 'repo', context=2)", "Use it as grep(pattern, ref='', limit=30, ignore_case"),
+        ("chunk('repo', size=3)", "Use it as chunk(ref, by='auto', tokens=4000)"),
+        ("peek('repo:f1.txt', 10, 20)", "Use it as peek(ref, limit=80)"),
+        ("llm_query('x', temperature=0)", "Use it as llm_query(prompt, model=''"),
+        ("chunk('repo')[0].content", "It has: ref, text, title, tokens"),
+        ("grep('line').hits", "It has: cursor, documents, exact, note, per_folder, shown, total"),
+        ("grep('line')[0].content", "It has: after, before, cut, line, note"),
+    ],
+)
+def test_a_wrong_guess_is_told_what_there_is(desk: Desks, code: str, hint: str) -> None:
+    assert hint in said(desk, code)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import time
 
 import pytest
@@ -242,9 +243,12 @@ def test_sub_calls_carry_the_question_of_the_run(desk: Desks) -> None:
                 seen.append(text)
                 return "yes"
 
-            d.use(scripted([cell("llm_query('is it?')"), cell("FINAL('x')")], sub))
+            model = scripted([cell("llm_query('is it?')"), cell("FINAL('x')")], sub)
+            d.use(model)
             await d.workspace.run_query("Which file holds the tax rule?", mode="recursive")
-            assert "Which file holds the tax rule?" in seen[0]
+            assert seen == ["is it?"]
+            told = next(r.system for r in model.requests if r.purpose != "root")
+            assert "<background>\nWhich file holds the tax rule?\n</background>" in told
 
     run(go())
 
@@ -608,5 +612,36 @@ def test_a_list_of_prompts_gives_all_answers(desk: Desks) -> None:
             d.use(scripted([cell(f"len(context)\n{code}")], lambda text: text[:3]))
             result = await d.workspace.run_query("How many?", mode="recursive")
             assert result.answer == "['one', 'two', 'thr']"
+
+    run(go())
+
+
+def test_a_long_output_is_cut_between_lines_and_the_call_it_names_opens_the_rest(
+    desk: Desks,
+) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted(
+                [
+                    cell("print('\\n'.join(f'{n} ' + 'x' * 40 for n in range(1, 1001)))"),
+                    cell("print('y' * 40_000)"),
+                    cell("FINAL(str(len(repo)))"),
+                ]
+            )
+            d.use(model)
+            await d.workspace.run_query("What is it?", mode="recursive")
+            shown = model.requests[1].messages[-1].text
+            found = re.search(
+                r"\n(\d+) x+\n\[\.\.\. lines (\d+)-(\d+) of 1000 left out: "
+                r'print\(peek\("(h\d+#L\d+-L\d+)", limit=(\d+)\)\) \.\.\.\]\n(\d+) x+\n',
+                shown,
+            )
+            assert found is not None, shown
+            before, first, last, ref, limit, after = found.groups()
+            assert (int(before) + 1, int(last) + 1) == (int(first), int(after))
+            assert ref.endswith(f"#L{first}-L{last}")
+            assert int(limit) == int(last) - int(first) + 1
+            assert 10_000 < len(shown) < 17_000
+            assert re.search(r'left out: print\(peek\("h\d+#C\d+-C\d+"\)\)', str(model.requests[2]))
 
     run(go())
