@@ -46,8 +46,17 @@ TOOL_ROWS = {
 BATCHED_NAMES = ("llm_query_batched", "rlm_query_batched")
 """What cells have beside the tools: many prompts at once."""
 
-HOST_CALLS = (*TOOL_ROWS, "search", "call_method")
-"""What the sdk asks the host for: the tools, ranking, and the methods of variables."""
+CELL_NAMES = ("cite", "Failure")
+"""What every cell has from the sdk beside the tools."""
+
+CELL_LIBRARY = {
+    "re": "re", "json": "json", "math": "math", "Counter": "collections",
+    "defaultdict": "collections",
+}  # fmt: skip
+"""What every cell has of the standard library without an import, and the module it is from."""
+
+HOST_CALLS = (*TOOL_ROWS, "cite", "search", "call_method")
+"""What the sdk asks the host for: the tools, citing, ranking, and the methods of variables."""
 
 DEFAULT_NAMES = ("repo", "history", "session", "logs")
 """Variables that open by themselves when they are named."""
@@ -55,7 +64,7 @@ DEFAULT_NAMES = ("repo", "history", "session", "logs")
 RESERVED_NAMES = frozenset(
     {
         "context", "answer", "FINAL", "FINAL_VAR", "SUBMIT", "SHOW_VARS",
-        "re", "json", "math", "help", *BATCHED_NAMES, *DEFAULT_NAMES, *dir(builtins),
+        "help", *CELL_LIBRARY, *BATCHED_NAMES, *CELL_NAMES, *DEFAULT_NAMES, *dir(builtins),
     }
 )  # fmt: skip
 """Names that mean something else in a cell, besides the tools."""

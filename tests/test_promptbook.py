@@ -36,6 +36,17 @@ def test_the_instructions_fit_into_what_clients_show() -> None:
     assert 500 < len(promptbook.read_prompts().texts_by_name["instructions"]) <= 2_000
 
 
+def test_the_prompts_of_runs_are_short_and_show_an_example() -> None:
+    texts = promptbook.read_prompts().texts_by_name
+    for name in ("root", "root-environment", "root-direct", "sub", "compact"):
+        assert len(texts[name]) < 5_000
+        assert (
+            "```repl" in texts[name]
+            if name in ("root", "root-environment")
+            else "example" in texts[name]
+        )
+
+
 def test_every_placeholder_of_our_prompts_is_an_argument_and_every_argument_is_used() -> None:
     for prompt in promptbook.read_prompts():
         if prompt.is_offered:

@@ -179,8 +179,7 @@ def format_result(result: Result) -> str:
     """Return a result as a person reads it."""
     parts = [escape_controls(mark_quoted(result.answer.rstrip())), ""]
     for item in result.evidence:
-        mark = "verified" if item.verified else "NOT VERIFIED"
-        parts.append(f"  {mark:<12}  {escape_controls(mark_label(item.ref))}")
+        parts.append(f"  {item.mark:<12}  {escape_controls(mark_label(item.ref))}")
     if result.evidence:
         parts.append("")
     cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"

@@ -36,10 +36,11 @@ NOT_STORED = frozenset({"extractive:"})
 
 @dataclass(frozen=True, slots=True)
 class FailedCall:
-    """A call without an answer: a sentence, and the kind of failure."""
+    """A call without an answer: a sentence, the kind of failure, and the text of a cut reply."""
 
     reason: str
     kind: str
+    partial: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +406,10 @@ def _reply_flaw(reply: ModelReply) -> FailedCall | None:
         return FailedCall("The model refused to answer this; reword the prompt.", "refused")
     if reply.stop == "max_tokens":
         return FailedCall(
-            "The reply was cut at its limit of tokens; ask for a shorter one.", "truncated"
+            "The reply was cut at its limit of tokens; ask for a shorter one (.partial holds its "
+            "text).",
+            "truncated",
+            reply.text,
         )
     if not reply.text.strip():
         return FailedCall("The reply was empty; ask again, or reword the prompt.", "malformed")

@@ -12,8 +12,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rlm_mcp import redact
 from rlm_mcp.corpus.search import Query
-from rlm_mcp.engine import host_arguments, redaction, render
+from rlm_mcp.engine import evidence, host_arguments, redaction, render
 from rlm_mcp.engine import json_schema as schemas
 from rlm_mcp.engine import sub_calls as asking
 from rlm_mcp.engine.budget import WorstCase, to_nano
@@ -27,6 +28,7 @@ from rlm_mcp.marks import mark_label
 from rlm_mcp.methods import to_wire
 from rlm_mcp.models import TokenUsage
 from rlm_mcp.plurals import count_noun
+from rlm_mcp.refs import parse_ref
 from rlm_mcp.sandbox import BindingAnswer
 from rlm_mcp.tool_table import HOST_CALLS
 from rlm_mcp.variable import Variable
@@ -42,11 +44,17 @@ MAX_SHEET_CHARS = 20_000_000
 """Characters of a sheet that are kept."""
 
 
+MAX_REF_CHARS = 4_000
+"""Length above which what stands in the place of a ref is a text."""
+MAX_KEPT_FANOUTS = 16
+"""Fan-outs with failed calls that can be asked again."""
+
+
 def answers_json(
-    given: Sequence[Any], failed: Sequence[str], handle: str, spent: str
+    given: Sequence[Any], failed: Sequence[str] = (), handle: str = "", spent: str = ""
 ) -> dict[str, Any]:
     failures = [
-        [place, item.reason, item.kind]
+        [place, item.reason, item.kind, redact.redact(item.partial)]
         for place, item in enumerate(given)
         if isinstance(item, FailedCall)
     ]
@@ -58,6 +66,7 @@ def answers_json(
         "failed": list(failed),
         "handle": handle,
         "spent": spent,
+        "for_tool": False,
     }
 
 
@@ -93,6 +102,15 @@ def prompt_name(ask: SubCall) -> str:
     """Return a name for a prompt, the same when it is asked again."""
     text = "".join(message.text for message in ask.request.messages)
     return f"{text.strip().partition(chr(10))[0][:80]} #{text_digest(text)['hash'][:6]}"
+
+
+class FanOut:
+    """The calls of one batch, what each is about, and what came back so far."""
+
+    def __init__(self, model: Model, asks: Sequence[SubCall], named: Sequence[str]) -> None:
+        self.model, self.asks, self.named = model, asks, named
+        waiting = FailedCall("It was not asked yet.", "waiting")
+        self.got: list[Answer | FailedCall] = [waiting] * len(asks)
 
 
 StartRuns = Callable[
@@ -145,6 +163,10 @@ class Host:
     def __init__(self, shared: Services, scope: HostScope) -> None:
         self.scope = scope
         self.pending_work = PendingWork(shared.loop)
+        self._kept_texts: dict[str, str] = {}
+        """Handles of texts that cells gave in the place of refs, by digest."""
+        self._failed_fanouts: dict[str, FanOut] = {}
+        """By handle, those that `retry` can ask again."""
         self.failure: Exception | None = None
         """The last error that a function raised."""
         self.bound_variables: dict[str, Variable] = {}
@@ -209,7 +231,7 @@ class Host:
     def peek(self, given: host_arguments.Arguments) -> Any:
         """Return a window."""
         self.scope.has_looked = True
-        return to_wire(self.scope.reader.peek(given.get_text("ref"), given.get_count("limit", 80)))
+        return to_wire(self.scope.reader.peek(self._scope_ref(given), given.get_count("limit", 80)))
 
     def grep(self, given: host_arguments.Arguments) -> Any:
         """Search; a question in plain words is answered by ranking."""
@@ -244,18 +266,32 @@ class Host:
         return redaction.hide_in_answer(to_wire(found), self.scope.reader.full_text)
 
     def _scope_ref(self, given: host_arguments.Arguments) -> str:
-        """Return the ref to look at; none given means the main variable."""
-        return given.get_text("ref", "") or self.scope.reader.main_name
+        """Return the ref to look at; none given means the main variable.
+
+        A text that a cell has built is kept, and looked at by its handle.
+        """
+        ref = given.get_text("ref", "")
+        if "\n" not in ref and len(ref) <= MAX_REF_CHARS:
+            return ref or self.scope.reader.main_name
+        digest = text_digest(ref)["hash"]
+        if digest not in self._kept_texts:
+            self._kept_texts[digest] = self.scope.handles.store_text(ref)
+        return self._kept_texts[digest]
 
     def chunk(self, given: host_arguments.Arguments) -> Any:
         """Return the parts of a scope, and a handle for them."""
         self.scope.has_looked = True
         by, tokens = given.get_text("by", "auto"), given.get_count("tokens", 4_000)
-        chunks = self.scope.reader.chunk(given.get_text("ref"), by, tokens)
+        chunks = self.scope.reader.chunk(self._scope_ref(given), by, tokens)
         rows = redaction.hide_in_answer(to_wire(chunks), self.scope.reader.full_text)
         table = "\n".join(f"{row['ref']}  ~{row['tokens']} tokens  {row['title']}" for row in rows)
         handle = self.scope.handles.store_text(table, "refs", [chunk.ref for chunk in chunks])
         return {"chunks": rows, "handle": handle}
+
+    def cite(self, given: host_arguments.Arguments) -> str:
+        """Return a checked quote under its ref."""
+        ref, quote = parse_ref(given.get_text("ref")), given.get_text("quote")
+        return redact.redact(evidence.cite_quote(ref, quote, self.scope.reader.full_text))
 
     def call_method(self, given: host_arguments.Arguments) -> Any:
         """Call a method of a variable."""
@@ -294,6 +330,8 @@ class Host:
         scope = self.scope
         scope.has_looked = True
         self._check_sub_calls()
+        if retry := given.get_text("retry", ""):
+            return self._ask_again(retry)
         prompts = given.get_texts("prompts")
         model = self._resolve_model(given.get_text("model", ""), 1)
         self._check_consent(model)
@@ -310,15 +348,24 @@ class Host:
             self._check_affordable(len(prompts))
             asks = asking.prompt_calls(prompts, system, scope.question, schema)
         if not asks:
-            return answers_json([], [], "", "")
-        return self._fan_out(model, asks, bool(refs))
+            return answers_json([])
+        named = [ask.part if refs else prompt_name(ask) for ask in asks]
+        return self._fan_out(FanOut(model, asks, named))
+
+    def _ask_again(self, handle: str) -> Any:
+        """Ask what failed in a fan-out once more; the others keep their answers."""
+        fan_out = self._failed_fanouts.get(handle)
+        if fan_out is None:
+            raise BadRequest(f"The prompts of {handle} are no longer kept; repeat the call.")
+        self._check_consent(fan_out.model)
+        return self._fan_out(fan_out)
 
     def rlm_query(self, given: host_arguments.Arguments) -> Any:
         """Start child runs and return their answers."""
         self._check_sub_calls()
         jobs = self._make_jobs(given)
         if not jobs:
-            return answers_json([], [], "", "")
+            return answers_json([])
         self._check_affordable(len(jobs))
         limits = {
             name: given.optional_number(f"max_{name}")
@@ -336,7 +383,10 @@ class Host:
                 for result in results
                 if not isinstance(result, FailedCall) and result.answer.strip()
             ]
-        return answers_json(answers, failed, "", "")
+        return self._told(answers_json(answers, failed))
+
+    def _told(self, answers: dict[str, Any]) -> dict[str, Any]:
+        return answers | {"for_tool": self.scope.execute is not None}
 
     def _make_jobs(self, given: host_arguments.Arguments) -> list[RunJob]:
         prompts, texts = given.get_texts("prompts"), given.optional_texts("contexts")
@@ -376,27 +426,33 @@ class Host:
             )
         return jobs
 
-    def _fan_out(self, model: Model, asks: Sequence[SubCall], by_ref: bool) -> Any:
-        """Send a fan-out and return what came back as the sdk reads it."""
-        scope = self.scope
+    def _fan_out(self, fan_out: FanOut) -> Any:
+        """Send what has no answer yet and return all answers as the sdk reads them."""
+        scope, model = self.scope, fan_out.model
+        places = [n for n, item in enumerate(fan_out.got) if not isinstance(item, Answer)]
+        asks = [fan_out.asks[n] for n in places]
         account = scope.account
         if account.recorded is None:
             account.budget.check_fan_out([prompt_cost(model.price, ask) for ask in asks])
         before = (account.budget.spent.calls, account.cached, account.budget.spent.usd_nano)
-        got: list[Answer | FailedCall] = self.pending_work.wait_for(
+        sent: list[Answer | FailedCall] = self.pending_work.wait_for(
             scope.services.calls.answer_all(model, asks, account, scope.report_progress)
         )
+        answered = [isinstance(item, Answer) for item in sent]
+        scope.coverage.add_outcomes([fan_out.named[n] for n in places], answered)
+        if not any(answered):
+            no_answer(sent)
+        for place, item in zip(places, sent, strict=True):
+            fan_out.got[place] = item
+        asks, got = list(fan_out.asks), fan_out.got
         good = [isinstance(item, Answer) for item in got]
-        named = [ask.part if by_ref else prompt_name(ask) for ask in asks]
-        scope.coverage.add_outcomes(named, good)
-        if not any(good):
-            no_answer(got)
         answers = [item.value if isinstance(item, Answer) else item for item in got]
         failed = [ask.part for ask, ok in zip(asks, good, strict=True) if not ok]
         handle = ""
         sheet = answer_sheet(asks, got)
         if len(asks) > 1:
             handle = scope.handles.store_text(sheet, "answers")
+            self._keep_failed(handle, fan_out)
         if not scope.is_agent:
             scope.paid_answers.append(f"{handle}\n{sheet}".strip())
         spent = ""
@@ -405,7 +461,14 @@ class Host:
             cost = None if unpriced else (account.budget.spent.usd_nano - before[2]) / 1e9
             calls = account.budget.spent.calls - before[0]
             spent = render.spent_text(calls, account.cached - before[1], cost)
-        return answers_json(answers, failed, handle, spent)
+        return self._told(answers_json(answers, failed, handle, spent))
+
+    def _keep_failed(self, handle: str, fan_out: FanOut) -> None:
+        if all(isinstance(item, Answer) for item in fan_out.got):
+            return
+        self._failed_fanouts[handle] = fan_out
+        while len(self._failed_fanouts) > MAX_KEPT_FANOUTS:
+            del self._failed_fanouts[next(iter(self._failed_fanouts))]
 
     def _child_answer(self, result: Result, job: RunJob) -> Any:
         if job.schema is not None and result.status in ("complete", "partial"):

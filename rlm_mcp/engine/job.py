@@ -78,18 +78,20 @@ class Result:
 
     def text(self) -> str:
         """Return the answer with what a reader must know beside it."""
-        verified = sum(item.verified for item in self.evidence)
+        verified = sum(item.verified is True for item in self.evidence)
         lines = [f"status: {self.status}", f"{self.seconds:.1f} s", f"run {self.run}"]
         if self.total:
             lines.insert(1, f"{self.done:,} of {self.total:,} parts answered")
         if self.evidence:
-            lines.insert(1, f"{verified} of {len(self.evidence)} refs verified")
+            bare = sum(item.verified is None for item in self.evidence)
+            without = f" ({bare} without a quote)" if bare else ""
+            lines.insert(1, f"{verified} of {len(self.evidence)} refs verified{without}")
         parts = [mark_quoted(self.answer) or "(no answer)", " · ".join(lines)]
         if self.status != "complete":
             parts.append(f"why: {self.reason}")
         if self.missing:
             parts.append("not answered: " + ", ".join(map(mark_label, self.missing[:20])))
-        wrong = [mark_label(item.ref) for item in self.evidence if not item.verified]
+        wrong = [mark_label(item.ref) for item in self.evidence if item.verified is False]
         if wrong:
             parts.append("these refs or their quotes could not be verified: " + ", ".join(wrong))
         return "\n".join([parts[0], "", *parts[1:]])

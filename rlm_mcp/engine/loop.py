@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from rlm_mcp import redact
 from rlm_mcp.encodings import without_surrogates
+from rlm_mcp.engine import evidence, render
 from rlm_mcp.engine import json_schema as schemas
-from rlm_mcp.engine import render
 from rlm_mcp.engine.budget import NOTHING_KEPT, worst_case
 from rlm_mcp.engine.conversation import Compaction, Conversation
 from rlm_mcp.errors import BudgetSpent, ModelError, SandboxError, Unavailable
@@ -39,7 +39,7 @@ ANSWER_TOKENS = 2_048
 TURN_TOKENS = 1_024
 """Output below which a turn is not worth its price: then the answer is asked for."""
 LEAST_TOKENS = 256
-SHOWN_TOKENS = 6_000
+SHOWN_TOKENS = 9_000
 """The most that what a turn is shown adds to the next request."""
 CONVERSATION_TOKENS = 100_000
 """Size from which a root's history is compacted, whatever its window may hold."""
@@ -60,6 +60,10 @@ TOO_SOON = (
 )
 NOT_WITH_ERROR = (
     "The cell set the answer and then failed; set answer['ready'] = True again if it holds."
+)
+MEND = (
+    "{wrong}\nMend these in answer['content'] (or drop what they were to prove), then set "
+    "answer['ready'] = True again; it is taken as it is then."
 )
 KEPT_NAME = "answer_"
 REBOUND = (
@@ -110,17 +114,23 @@ class RootLoop:
         """What the answer held after the last cell, ready or not."""
         self._prose = self._errors = self._turn = 0
         self._questioned = self._rebound = False
+        self._labels: dict[str, str] = {}
+        """What was listed of the variables after the last cell."""
+        self._offered = ""
+        """An answer that was set and then given back once, for its evidence to be mended."""
 
     async def run_loop(self) -> LoopEnd:
         """Return the end. Raises only what is nobody's fault but ours, and cancellation."""
         TELL_WAIT.set(self._tell_wait)
         try:
             await self._environment.set_value("answer", {"content": "", "ready": False})
-            return await self._take_turns()
+            end = await self._take_turns()
         except SandboxError as error:
-            return LoopEnd(self.content, failed=f"The environment was lost: {error} Ask again.")
+            end = LoopEnd(self.content, failed=f"The environment was lost: {error} Ask again.")
         finally:
             self._scope.account.budget.reserve = NOTHING_KEPT
+        given_back = self._offered and (end.failed or end.answer == self._offered)
+        return LoopEnd(self._offered) if given_back else end
 
     def _tell_wait(self, said: str) -> None:
         self._scope.account.waited_for_limit = True
@@ -237,7 +247,7 @@ class RootLoop:
         shown = self._render_step(step, cells.more)
         self._errors = self._errors + 1 if step.outcome.error else 0
         if step.ready:
-            problem = self._answer_problem(step.outcome)
+            problem = self._answer_problem(step.outcome) or await self._false_evidence()
             if not problem:
                 self._add_turn(reply.text, code, shown, ready=True)
                 return LoopEnd(self.content)
@@ -269,17 +279,20 @@ class RootLoop:
         )
 
     def _render_step(self, step: CellStep, more: int) -> str:
-        outcome, handle = step.outcome, ""
-        if outcome.stdout_chars > render.SHOWN_CHARS:
-            handle = self._scope.handles.store_text(redact.redact(outcome.stdout))
-        shown = render.outcome_text(outcome, render.SHOWN_CHARS, handle)
+        small = self._job.root.window_tokens < render.SMALL_WINDOW_TOKENS
+        limit = render.SHOWN_CHARS // 2 if small else render.SHOWN_CHARS
+        outcome, handle = replace(step.outcome, stdout=redact.redact(step.outcome.stdout)), ""
+        if outcome.stdout_chars > limit:
+            handle = self._scope.handles.store_text(outcome.stdout)
+        shown = render.outcome_text(outcome, limit, handle)
         if self._rebound:
             shown += f"\n{REBOUND}"
         if more:
             shown += f"\nOnly the first cell was run; {more} more in the same reply were not."
         listed = render.list_variables(
-            step.names, frozenset({"answer", *self._scope.reader.citable_names()})
+            step.names, frozenset({"answer", *self._scope.reader.citable_names()}), self._labels
         )
+        self._labels = {item["name"]: render.type_label(item) for item in step.names}
         return redact.redact(f"{shown}\n{listed}".rstrip())
 
     def _answer_problem(self, outcome: SandboxOutcome) -> str:
@@ -302,6 +315,26 @@ class RootLoop:
             if wrong:
                 return f"The answer does not fit the schema: {'; '.join(wrong[:8])}."
         return ""
+
+    async def _false_evidence(self) -> str:
+        """Return what is false about an answer's refs and quotes; asked once, if a turn is left."""
+        budget, reader = self._scope.account.budget, self._scope.reader
+        turns_left = budget.allowance.iterations - budget.turns
+        if self._offered or turns_left < 1 or budget.seconds_to_work() <= 0:
+            return ""
+        content = self.content
+        wrong = await asyncio.to_thread(
+            lambda: evidence.explain_false_evidence(
+                evidence.check_evidence(
+                    content, reader.citable_names(), reader.full_text, reader.stale_note
+                ),
+                reader.full_text,
+            )
+        )
+        if not wrong or not await self._turn_tokens():
+            return ""
+        self._offered = content
+        return MEND.format(wrong=redact.redact(wrong))
 
     async def _without_cell(self, reply: ModelReply) -> LoopEnd | None:
         self._prose += 1

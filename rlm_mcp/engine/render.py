@@ -12,6 +12,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rlm_mcp.marks import mark_label
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
     from rlm_mcp.sandbox import SandboxOutcome
     from rlm_mcp.variable import Description
 
-SHOWN_CHARS = 8_000
+SHOWN_CHARS = 16_000
 """Characters of a cell's output that a root model sees."""
+SMALL_WINDOW_TOKENS = 64_000
+"""Size of a window below which half of that is shown."""
+VALUE_CHARS = 4_000
+"""Characters of a last value, and of an error."""
 MAX_LISTED = 16
 """Variables that are listed after a cell."""
 
@@ -173,17 +178,38 @@ def truncate_middle(text: str, limit: int, whole: int = 0, handle: str = "") -> 
     )
 
 
+def truncate_lines(text: str, limit: int, handle: str) -> str:
+    """Return whole lines from head and tail of a text, and the call that opens those between."""
+    if len(text) <= limit:
+        return text
+    head, tail = text[: limit * 5 // 8], text[-(limit * 3 // 8) :]
+    head_end, tail_start = head.rfind("\n") + 1, tail.find("\n") + 1
+    first, last = text.count("\n", 0, head_end) + 1, text.count("\n", 0, -len(tail) + tail_start)
+    if not head_end or not tail_start or last < first:  # lines too long to be cut between them
+        left = f"{handle}#C{len(head)}-C{len(text) - len(tail)}"
+        said = f"{len(text) - len(head) - len(tail):,} of {len(text):,} characters"
+        return f'{head}\n[... {said} left out: print(peek("{left}")) ...]\n{tail}'
+    opens = f'peek("{handle}#L{first}-L{last}", limit={last - first + 1})'
+    return (
+        f"{head[:head_end]}[... lines {first}-{last} of {text.count(chr(10)) + 1} left out: "
+        f"print({opens}) ...]\n{tail[tail_start:]}"
+    )
+
+
 def outcome_text(outcome: SandboxOutcome, limit: int = SHOWN_CHARS, handle: str = "") -> str:
     """Return what a cell printed, its last value and its error."""
     parts = []
     if outcome.stdout:
+        printed = outcome.stdout.rstrip("\n")
         parts.append(
-            truncate_middle(outcome.stdout.rstrip("\n"), limit, outcome.stdout_chars, handle)
+            truncate_lines(printed, limit, handle)
+            if handle
+            else truncate_middle(printed, limit, outcome.stdout_chars)
         )
     if outcome.value_repr is not None and outcome.value_repr != "None":
-        parts.append(f"=> {truncate_middle(outcome.value_repr, limit // 2)}")
+        parts.append(f"=> {truncate_middle(outcome.value_repr, min(VALUE_CHARS, limit // 2))}")
     if outcome.error:
-        parts.append(truncate_middle(outcome.error, limit // 2))
+        parts.append(truncate_middle(outcome.error, min(VALUE_CHARS, limit // 2)))
     if outcome.lost:
         parts.append(
             "The environment had to be restarted; these variables could not be kept: "
@@ -192,15 +218,29 @@ def outcome_text(outcome: SandboxOutcome, limit: int = SHOWN_CHARS, handle: str 
     return "\n".join(parts) or "(no output)"
 
 
-def list_variables(names: Iterable[Mapping[str, Any]], hidden: frozenset[str]) -> str:
-    """Return one line that lists a cell's variables with type and size."""
-    items = [item for item in names if item["name"] not in hidden]
-    shown = [f"{item['name']} {_type_label(item)}" for item in items[-MAX_LISTED:]]
+def list_variables(
+    names: Iterable[Mapping[str, Any]],
+    hidden: frozenset[str],
+    before: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Return one line that lists a cell's variables with type and size, the changed ones first.
+
+    Modules, classes and names of one letter are left out; `before` are the labels of last time.
+    """
+    items = [
+        item
+        for item in reversed(list(names))
+        if item["name"] not in hidden
+        and len(item["name"]) > 1
+        and item["type"] not in ("module", "type")
+    ]
+    items.sort(key=lambda item: before.get(item["name"]) == type_label(item))
+    shown = [f"{item['name']} {type_label(item)}" for item in items[:MAX_LISTED]]
     more = f", and {len(items) - MAX_LISTED} more (SHOW_VARS())" if len(items) > MAX_LISTED else ""
     return f"variables: {', '.join(shown)}{more}" if shown else ""
 
 
-def _type_label(item: Mapping[str, Any]) -> str:
+def type_label(item: Mapping[str, Any]) -> str:
     size = item.get("size")
     return f"{item['type']}[{size:,}]" if isinstance(size, int) else str(item["type"])
 

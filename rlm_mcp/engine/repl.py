@@ -27,7 +27,7 @@ from rlm_mcp.sandbox import (
     SandboxLimits,
     SandboxOutcome,
 )
-from rlm_mcp.tool_table import BATCHED_NAMES, TOOL_ROWS
+from rlm_mcp.tool_table import BATCHED_NAMES, CELL_NAMES, TOOL_ROWS
 
 if TYPE_CHECKING:
     from rlm_mcp.variable import Variable
@@ -41,9 +41,8 @@ def cell_tools(given: Mapping[str, str], *, sub_calls: bool, agent: bool = False
         if (row.agent_only and not agent) or (row.effect == "spends" and not sub_calls)
     }
     found = {name: source for name, source in given.items() if name not in left_out}
-    if sub_calls:
-        found |= {name: f"from rlm_mcp.sdk import {name}" for name in BATCHED_NAMES}
-    return found
+    beside = (*CELL_NAMES, *BATCHED_NAMES) if sub_calls else CELL_NAMES
+    return found | {name: f"from rlm_mcp.sdk import {name}" for name in beside}
 
 
 STOP_S = 0.9

@@ -4,7 +4,8 @@
     environment   a root model with code and no sub-calls: for a needle in a haystack
     recursive     the same with sub-calls and child runs: for what must be read, not searched
 
-The choice is by size and by the words of the question; a run that ends without an answer in a
+The choice is by size and by the words of the question (what must be counted goes to code at any
+size); a run that ends without an answer in a
 cheaper mode is tried once more in a dearer one, within the same budget.
 """
 
@@ -21,6 +22,17 @@ MODES: tuple[Mode, ...] = ("auto", "direct", "environment", "recursive")
 DIRECT_TOKENS = 24_000
 """Size up to which reading everything at once costs less than two turns of a root model."""
 
+COUNTED_TOKENS = 2_000
+"""Size from which no model counts, lists or joins reliably by eye."""
+_COUNTED = re.compile(
+    r"\b(how many|how often|number of|count\w*|list (?:all|every|each)|all (?:the )?pairs|pairs of|"
+    r"(?:most|least) (?:common|frequent|often)|average|median|in total|"
+    r"total (?:number|count|of)|sum of|percent\w*|"
+    r"per (?:file|day|hour|user|month|year)|distribution|rank(?:ed|ing)?|top \d+|which .{0,40}both|"
+    r"compare (?:all|each|every)|"
+    r"wie ?viele?|wie oft|anzahl|combien|cu[aá]nt[oa]s|quantos)\b",
+    re.IGNORECASE,
+)
 _DENSE = re.compile(
     r"\b(all|every|each|list|count|how many|summari[sz]e|summary|compare|classify|categori[sz]e|"
     r"overall|across|throughout|trend|themes?|most common|review|audit|explain|describe|why|"
@@ -62,6 +74,10 @@ def choose_route(mode: Mode, question: str, tokens: int, window: int, sub_calls:
         )
     if mode != "auto":
         return Route(mode, "as asked")
+    counted = tokens > COUNTED_TOKENS and _COUNTED.search(question) is not None
+    if 0 < tokens <= room and counted:
+        mode = "recursive" if sub_calls else "environment"
+        return Route(mode, "the question asks for a count or a list over much text: code, not eyes")
     if 0 < tokens <= room:
         return Route("direct", f"~{tokens:,} tokens fit one call")
     if not sub_calls:

@@ -89,6 +89,10 @@ CHILDREN_AT_ONCE = 8
 PAID_CHARS = 40_000
 """Characters of the sub-models' answers that stand in for an answer that was not written."""
 NO_ROOT_ANSWER = "No answer was written before the run had to end. What sub-models answered:"
+NOT_IN_TEXT = (
+    "one call could not answer it from the text: it is not there, or must be counted by code; "
+    "open more, or use mode auto"
+)
 INSUFFICIENT = "INSUFFICIENT"
 """What a direct call replies when the text does not hold the answer (prompts/root-direct.md)."""
 
@@ -260,7 +264,7 @@ class Run:
             if not text:
                 return LoopEnd("", failed="the reply was code that nobody runs in mode direct")
             if text.startswith(INSUFFICIENT):
-                return LoopEnd("", failed="the text did not hold the answer; open more of it")
+                return LoopEnd("", failed=NOT_IN_TEXT)
             return LoopEnd(text)
         return LoopEnd("", failed=got.reason, over_budget=got.kind == "budget")
 

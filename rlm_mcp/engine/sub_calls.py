@@ -1,5 +1,7 @@
 """Write the requests of sub-calls: the part first, then what is asked of it.
 
+What the whole run is for stands in the system text, before both, and is short.
+
 The text that several requests share stands in a first message of its own, marked for caching, so
 that a provider reads it once. Every text is redacted here, before anything else sees it.
 """
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 SHARED_CHARS = 4_096
 """Length from which a shared beginning is worth a message of its own (about 1,024 tokens)."""
 SUB_MAX_TOKENS = 4_096
+BACKGROUND_CHARS = 600
+"""Characters of the run's question that go with every sub-call, which is not to answer it."""
 
 
 class PromptPart:
@@ -54,10 +58,11 @@ def part_calls(
 ) -> list[SubCall]:
     """Return a request for each part and prompt: all prompts of one part, then the next."""
     asks = []
+    system = _with_background(system, question)
     shared = len(prompts) > 1
     for part in parts:
         for number, prompt in enumerate(prompts, 1):
-            task = _task_text(prompt, question, schema)
+            task = _task_text(prompt, schema)
             worth = shared and len(part.text) >= SHARED_CHARS
             messages = (
                 [ChatMessage("user", part.text, cache=True), ChatMessage("user", task)]
@@ -75,9 +80,10 @@ def prompt_calls(
     """Return a request for each prompt; a long beginning that all share is split off."""
     texts = [redact.redact(prompt) for prompt in prompts]
     cut = _shared_prefix(texts)
+    system = _with_background(system, question)
     asks = []
     for number, text in enumerate(texts, 1):
-        tail = _task_suffix(question, schema)
+        tail = _schema_suffix(schema)
         messages = (
             [ChatMessage("user", text[:cut], cache=True), ChatMessage("user", text[cut:] + tail)]
             if cut
@@ -91,19 +97,25 @@ def _make_request(messages: Sequence[ChatMessage], system: str) -> ModelRequest:
     return ModelRequest(messages, system, max_tokens=SUB_MAX_TOKENS)
 
 
-def _task_text(prompt: str, question: str, schema: Mapping[str, Any] | None) -> str:
-    return f"<question>\n{redact.redact(prompt)}\n</question>{_task_suffix(question, schema)}"
+def _task_text(prompt: str, schema: Mapping[str, Any] | None) -> str:
+    return f"<question>\n{redact.redact(prompt)}\n</question>{_schema_suffix(schema)}"
 
 
-def _task_suffix(question: str, schema: Mapping[str, Any] | None) -> str:
-    """Return what follows every prompt: the run's question, and the form of the reply."""
-    text = ""
-    if question:
-        text += f"\n\n<asked_in_order_to_answer>\n{question}\n</asked_in_order_to_answer>"
-    if schema is not None:
-        wanted = json.dumps(schema, ensure_ascii=False)
-        text += f"\n\nReply with JSON only, no other text, that fits this JSON Schema:\n{wanted}"
-    return text
+def _with_background(system: str, question: str) -> str:
+    """Return the system text with what the task is for: the run's question, cut."""
+    if not question:
+        return system
+    if len(question) > BACKGROUND_CHARS:
+        question = f"{question[:BACKGROUND_CHARS]} [...]"
+    return f"{system.rstrip()}\n\n<background>\n{question}\n</background>"
+
+
+def _schema_suffix(schema: Mapping[str, Any] | None) -> str:
+    """Return what follows every prompt: the form of the reply."""
+    if schema is None:
+        return ""
+    wanted = json.dumps(schema, ensure_ascii=False)
+    return f"\n\nReply with JSON only, no other text, that fits this JSON Schema:\n{wanted}"
 
 
 def _shared_prefix(texts: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ import ast
 import builtins
 import collections.abc
 import inspect
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -25,7 +26,12 @@ from rlm_mcp.sandbox.facades import (
     tasks,
 )
 from rlm_mcp.sandbox.output import CellOutput, short_repr
+from rlm_mcp.sdk import values as sdk_values
+from rlm_mcp.tool_table import CELL_LIBRARY
 
+_MISCALLED = re.compile(
+    r"(\w+)\(\) (?:got an unexpected|got multiple|missing \d|takes |got some positional)"
+)
 _SERVED_MODULES = frozenset({"_strptime", "_pylong", "time", "datetime", "locale", "warnings"})
 
 
@@ -206,6 +212,9 @@ class CellEnvironment:
         self.bind_name("FINAL", self.set_answer)
         self.bind_name("FINAL_VAR", self.set_answer_variable)
         self.bind_name("SUBMIT", self.set_answer)
+        for name, module in CELL_LIBRARY.items():
+            facade = find_facade(module)
+            self.bind_name(name, facade if name == module else getattr(facade, name))
 
     def execute(self, source: str) -> Any:
         """Run a cell and return its last value (None where it has none)."""
@@ -275,7 +284,23 @@ class CellEnvironment:
             text = str(error)
         except Exception as second:
             text = f"(its text cannot be shown: {type(second).__name__})"
+        text += self._usage_hint(error)
         return "\n".join([*lines, f"{kind}: {text}" if text else kind])
+
+    def _usage_hint(self, error: BaseException) -> str:
+        """Return how a function of ours is called, or what a value of ours has, if misused."""
+        if isinstance(error, TypeError) and (named := _MISCALLED.match(str(error))):
+            function = self.bound_names.get(named[1])
+            if isinstance(function, types.FunctionType):
+                return f". Use it as {named[1]}{runtime.plain_signature(function)}"
+        if isinstance(error, AttributeError):
+            cls = type(error.obj)
+            if getattr(sdk_values, cls.__name__, None) is cls:
+                base = next(kind for kind in (list, str, object) if issubclass(cls, kind))
+                known = {*dir(error.obj)}.difference(dir(base))
+                words = sorted(name for name in known if not name.startswith("_"))
+                return f". It has: {', '.join(words)}"
+        return ""
 
     def _explain_syntax(self, error: SyntaxError) -> str:
         kind = "SyntaxError" if not isinstance(error, policy.PolicyError) else "Not available"

@@ -8,8 +8,8 @@ to them. A value shows itself to an agent through `shown`; in a cell it is an or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextvars import ContextVar
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rlm_mcp.sdk.values import (
@@ -26,6 +26,7 @@ from rlm_mcp.sdk.values import (
     Reply,
     Text,
 )
+from rlm_mcp.sdk.values import current_host as current_host  # for hosts, not for cells
 
 __all__ = [
     "Answers",
@@ -41,6 +42,7 @@ __all__ = [
     "Reply",
     "Text",
     "chunk",
+    "cite",
     "contexts",
     "execute",
     "grep",
@@ -62,11 +64,8 @@ Ref = Any
 An empty one means what a run is about, or the repository."""
 
 
-HostCall = Callable[[str, dict[str, Any]], Any]
-"""Sends one call to a host and returns its JSON answer."""
-
-current_host: ContextVar[HostCall] = ContextVar("current_host")
-"""Answers the calls of this context. It travels with a call: two at once have a host each."""
+Schema = str | Mapping[str, Any]
+"""A JSON Schema, as a mapping or as its text."""
 
 
 def _call_host(name: str, /, **arguments: Any) -> Any:
@@ -149,6 +148,11 @@ def chunk(ref: Ref, by: str = "auto", tokens: int = 4000) -> Chunks:
     return chunks
 
 
+def cite(ref: Ref, quote: str) -> Text:
+    """Return a quote under its ref as answers hold it, checked at once, the ref narrowed to it."""
+    return Text(_call_host("cite", ref=_ref_text(ref), quote=quote))
+
+
 def execute(code: str, repl: str = "main", timeout_s: float = 30.0) -> Text:
     """Run a cell in a lasting environment and return what it printed and its last value."""
     return Text(_call_host("execute", code=code, repl=repl, timeout_s=timeout_s))
@@ -158,22 +162,26 @@ def llm_query(
     prompt: str | Iterable[str],
     model: str = "",
     refs: Ref | Iterable[Ref] = "",
-    schema: str = "",
+    schema: Schema = "",
 ) -> Reply | Answers:
     """Ask a sub-model: a text gives its reply, several texts or `refs` a list of answers.
 
-    With `refs`, there is one call per part, all at once. Raises QueryFailed where the one reply
+    With `refs`, there is one call per part, all at once. With `schema`, an answer is the JSON
+    value that the schema describes. Raises QueryFailed where the one reply
     that was asked for did not come.
     """
     got = llm_query_batched(prompt, model, refs, schema)
-    return got if refs or not _is_text(prompt) else got.only_reply()
+    if refs or not _is_text(prompt):
+        return got
+    reply: Reply = got.only_reply()
+    return reply
 
 
 def llm_query_batched(
     prompts: str | Iterable[str],
     model: str | None = None,
     refs: Ref | Iterable[Ref] = "",
-    schema: str = "",
+    schema: Schema = "",
 ) -> Answers:
     """Ask a sub-model each prompt, all at once; answers come in order, a failed one is falsy."""
     got = _call_host(
@@ -181,7 +189,7 @@ def llm_query_batched(
         prompts=_text_list(prompts),
         model=model or "",
         refs=_ref_list(refs),
-        schema=schema,
+        schema=_schema_text(schema),
     )
     return _make_answers(got)
 
@@ -192,7 +200,7 @@ def rlm_query(
     refs: Ref | Iterable[Ref] = "",
     mode: str = "auto",
     contexts: str | Iterable[Any] | None = None,
-    schema: str = "",
+    schema: Schema = "",
     max_usd: float | None = None,
     max_calls: int | None = None,
     max_seconds: float | None = None,
@@ -210,7 +218,7 @@ def rlm_query(
         refs=_ref_list(refs),
         mode=mode,
         contexts=None if contexts is None else _text_list(contexts),
-        schema=schema,
+        schema=_schema_text(schema),
         max_usd=max_usd,
         max_calls=max_calls,
         max_seconds=max_seconds,
@@ -221,7 +229,8 @@ def rlm_query(
         return answers
     if answers and isinstance(answers[0], Failure) and answers[0].kind == "running":
         return answers[0]
-    return answers.only_reply()
+    reply: Reply = answers.only_reply()
+    return reply
 
 
 def rlm_query_batched(
@@ -229,7 +238,7 @@ def rlm_query_batched(
     model: str | None = None,
     contexts: Iterable[Any] | None = None,
     refs: Ref | Iterable[Ref] = "",
-    schema: str = "",
+    schema: Schema = "",
 ) -> Answers:
     """Start a child run for each prompt, all at once, each over a text of its own or over refs."""
     got = rlm_query(_text_list(prompts), model or "", refs, contexts=contexts, schema=schema)
@@ -270,9 +279,10 @@ def _is_text(value: Any) -> bool:
 
 
 def _make_answers(got: dict[str, Any]) -> Answers:
-    answers = Answers(got["answers"])
-    for place, reason, kind in got["failures"]:  # by place: an answer may be any JSON value
-        answers[place] = Failure(reason, kind)
-    answers.asked, answers.done = got["asked"], got["done"]
-    answers.failed, answers.handle, answers.spent = got["failed"], got["handle"], got["spent"]
+    answers = Answers()
+    answers.take_answers(got)
     return answers
+
+
+def _schema_text(schema: Schema) -> str:
+    return schema if isinstance(schema, str) else json.dumps(dict(schema), ensure_ascii=False)

@@ -6,14 +6,27 @@ rest. In a cell a passage is a str, and hits, chunks, items and answers are list
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from rlm_mcp.marks import mark_label, mark_quoted
 from rlm_mcp.plurals import count_noun
 
+MAX_CHUNK_LINES = 100_000
+NOTHING = "NOTHING"
+"""What a sub-model replies where its part holds nothing that was asked for (prompts/sub.md)."""
 WINDOW_CHARS = 5_400
 """Characters of a window that are shown: a reply with its refs stays within 6,000."""
+
+
+HostCall = Callable[[str, dict[str, Any]], Any]
+"""Sends one call to a host and returns its JSON answer."""
+
+current_host: ContextVar[HostCall] = ContextVar("current_host")
+"""Answers the calls of this context. It travels with a call: two at once have a host each."""
 
 
 class Text(str):
@@ -164,11 +177,17 @@ class Hits(list[Hit]):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part on natural borders: `ref`, estimated `tokens`, `title`."""
+    """A part on natural borders: `ref`, estimated `tokens`, `title`; `text` opens it."""
 
     ref: str
     tokens: int
     title: str
+
+    @property
+    def text(self) -> str:
+        """Return the whole text."""
+        got = current_host.get()("peek", {"ref": self.ref, "limit": MAX_CHUNK_LINES})
+        return str(got["text"])
 
     def __str__(self) -> str:
         return mark_label(f"{self.ref}  ~{self.tokens} tokens  {self.title}")
@@ -222,11 +241,14 @@ class Items(list[Item]):
 class Failure:
     """A call that got no answer, in the place where its answer would be.
 
-    It is no string and false in a condition: code that takes it for an answer fails loudly.
+    It is no string and false in a condition: code that takes it for an answer fails loudly. An
+    answer may be false too (`[]`, 0): `isinstance(x, Failure)` tells. `partial` is the text of a
+    reply that was cut.
     """
 
     reason: str
     kind: str
+    partial: str = ""
 
     def __bool__(self) -> bool:
         return False
@@ -246,7 +268,8 @@ class QueryFailed(RuntimeError):
 class Answers(list[Any]):
     """Replies of sub-models, in the order of what was asked; a failed one is a `Failure`.
 
-    `done` of `asked` came back; `failed` lists the refs (or numbers) without an answer.
+    `done` of `asked` came back; `failed` lists the refs (or numbers) without an answer. `ok` and
+    `failures` are (index, answer) pairs, `nothing` the indexes where a model found nothing.
     """
 
     asked: int = 0
@@ -254,6 +277,41 @@ class Answers(list[Any]):
     failed: list[str]
     handle: str = ""
     spent: str = ""
+    for_tool: bool = False
+    """Whether an agent's tool asked, which shows text, and not a cell."""
+
+    @property
+    def ok(self) -> list[tuple[int, Any]]:
+        return [pair for pair in enumerate(self) if not isinstance(pair[1], Failure)]
+
+    @property
+    def failures(self) -> list[tuple[int, Failure]]:
+        return [pair for pair in enumerate(self) if isinstance(pair[1], Failure)]
+
+    @property
+    def nothing(self) -> list[int]:
+        """Return the indexes of answers that are the one word for "nothing found"."""
+        return [
+            index
+            for index, answer in enumerate(self)
+            if isinstance(answer, str) and answer.strip(" \n.`\"'*").upper() == NOTHING
+        ]
+
+    def retry(self) -> Answers:
+        """Ask what failed once more, put the answers in their places, and return this list."""
+        if self.failures:
+            if not self.handle:
+                raise QueryFailed("These answers cannot be asked again; repeat the call.")
+            self.take_answers(current_host.get()("llm_query", {"retry": self.handle}))
+        return self
+
+    def take_answers(self, got: dict[str, Any]) -> None:
+        """Hold what a host answered."""
+        self[:] = got["answers"]
+        for place, reason, kind, partial in got["failures"]:  # an answer may be any JSON value
+            self[place] = Failure(reason, kind, partial)
+        self.asked, self.done, self.failed = got["asked"], got["done"], got["failed"]
+        self.handle, self.spent, self.for_tool = got["handle"], got["spent"], got["for_tool"]
 
     @property
     def shown(self) -> str:
@@ -270,11 +328,18 @@ class Answers(list[Any]):
             parts.append(f"whole: {self.handle}")
         return "\n".join(parts)
 
-    def only_reply(self) -> Reply:
-        """Return the reply to a single prompt. Raises QueryFailed if there is none."""
+    def only_reply(self) -> Any:
+        """Return the reply to a single prompt: a Reply, or the value that a schema asked for.
+
+        Raises QueryFailed if there is none.
+        """
         answer = self[0] if self else Failure("nothing was asked", "empty")
         if isinstance(answer, Failure):
             raise QueryFailed(answer.reason)
+        if not isinstance(answer, str):
+            if not self.for_tool:
+                return answer
+            answer = json.dumps(answer, ensure_ascii=False)
         reply = Reply(answer)
         reply.spent, reply.handle = self.spent, self.handle
         return reply

@@ -128,8 +128,8 @@ function runView(node) {
     node.end.answer ? opened(["answer"], pre(node.end.answer)) : "");
 }
 function evidence(node) {
-  const rows = (node.end.evidence || []).map((item) => make("tr", item.verified ? "" : "failed",
-    make("td", "", item.verified ? "verified" : "NOT VERIFIED"), make("td", "", item.ref),
+  const rows = (node.end.evidence || []).map((item) => make("tr", item.verified === false ? "failed" : "",
+    make("td", "", { true: "verified", false: "NOT VERIFIED", null: "opens" }[item.verified]), make("td", "", item.ref),
     make("td", "", item.quote)));
   return rows.length ? make("table", "", ...rows) : "";
 }

@@ -269,7 +269,11 @@ def test_several_prompts_about_one_part_put_the_part_first(tmp_path: Path) -> No
     assert [ask.part for ask in asks] == ["repo:a.py (1)", "repo:a.py (2)"]
     first, second = (ask.request.messages for ask in asks)
     assert first[0] == second[0] and first[0].cache and 'ref="repo:a.py"' in first[0].text
-    assert "q1" in first[1].text and "the whole question" in first[1].text
+    assert "q1" in first[1].text
+    system = asks[0].request.system
+    assert system == "sub\n\n<background>\nthe whole question\n</background>"
+    long = sub_calls.prompt_calls(["q"], "sub", "x" * 5_000, None)[0].request.system
+    assert len(long) < 700 and long.endswith("x [...]\n</background>")
 
 
 def test_a_reply_that_does_not_fit_its_schema_is_sent_back_once(tmp_path: Path) -> None:

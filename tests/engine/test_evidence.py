@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from rlm_mcp.engine.evidence import Evidence, check_evidence
+from rlm_mcp.engine.evidence import (
+    Evidence,
+    check_evidence,
+    cite_quote,
+    explain_false_evidence,
+)
 from rlm_mcp.errors import BadRequest
-from rlm_mcp.refs import LineSpan, Ref
+from rlm_mcp.refs import LineSpan, Ref, parse_ref
 
 LINES = [f"line {n}" for n in range(1, 101)]
 LINES[41] = "rate = 0.19  # `the` tax"
+LINES[42] = 'say("hello", "all")  # he said "hi"'
+LINES[43] = "Python's ``math`` and `re`: see `repo`"
 NAMES = frozenset({"repo", "r7"})
 
 
@@ -21,7 +28,7 @@ def text_of(ref: Ref) -> str:
     return "\n".join(LINES)
 
 
-def evidence(answer: str) -> list[tuple[str, str, bool]]:
+def evidence(answer: str) -> list[tuple[str, str, bool | None]]:
     return [(e.ref, e.quote, e.verified) for e in check_evidence(answer, NAMES, text_of)]
 
 
@@ -49,8 +56,90 @@ def test_a_ref_to_lines_that_have_changed_is_verified_by_its_quote_alone() -> No
     ]
 
 
-def test_a_ref_without_a_quote_is_opened_and_shown() -> None:
-    assert evidence("See (repo:a.py#L3-L4).") == [("repo:a.py#L3-L4", "line 3\nline 4", True)]
+def test_a_ref_without_a_quote_opens_and_proves_nothing() -> None:
+    assert evidence("Not looked at: (repo:a.py#L3-L4).") == [("repo:a.py#L3-L4", "", None)]
+
+
+@pytest.mark.parametrize("line", [42, 43, 44])
+@pytest.mark.parametrize("marks", ["``", '"', "```", "` `` `"])
+def test_a_quote_that_holds_its_own_marks_is_compared_whole(line: int, marks: str) -> None:
+    quote = LINES[line - 1]
+    given = f'"{quote}"' if marks == '"' else f"{marks[:3]} {quote} {marks[:3]}"
+    if marks == "``" and line == 44:
+        given = f"`{quote}`"
+    if marks == "` `` `":
+        given = f"`{quote}`"
+    assert evidence(f"See repo:a.py#L40-L50 {given}, and more.") == [
+        (f"repo:a.py#L{line}", quote, True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "`Python's `math` is slow and `re` is worse`",
+        "`A project's ``math`` goes first`",
+        '"say("hello", "nobody")"',
+        "`` rate = `the` price ``",
+        "“rate = 0.20”",
+    ],
+)
+def test_a_false_quote_is_never_cut_into_pieces_that_stand_there(said: str) -> None:
+    assert [verified for _, _, verified in evidence(f"See repo:a.py#L40-L50 {said}.")] == [False]
+
+
+def test_quotes_side_by_side_are_several() -> None:
+    got = evidence("repo:a.py#L1-L9 has `line 1`, `line 2` and the `line`s after `line 3`.")
+    assert [quote for _, quote, verified in got if verified] == [
+        "line 1",
+        "line 2",
+        "line",
+        "line 3",
+    ]
+
+
+def test_a_ref_in_backticks_keeps_its_quote() -> None:
+    assert evidence("`repo:a.py#L1-L3`: `line 2`") == [("repo:a.py#L2", "line 2", True)]
+
+
+def test_a_ref_in_the_quote_of_another_is_part_of_it() -> None:
+    assert evidence("repo:a.py#L5 `see repo:a.py#L9 there`") == [
+        ("repo:a.py#L5", "see repo:a.py#L9 there", False)
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 42, 43, 44])
+def test_what_cite_returns_is_read_back_as_verified(number: int) -> None:
+    cited = cite_quote(parse_ref("repo:a.py#L1-L99"), LINES[number - 1], text_of)
+    assert evidence(f"The first is {cited}, as said.") == [
+        (f"repo:a.py#L{number}", LINES[number - 1], True)
+    ]
+    whole = "\n".join(LINES[40:44])
+    cited = cite_quote(parse_ref("repo:a.py"), whole, text_of)
+    assert evidence(f"These: {cited}and more") == [("repo:a.py#L41-L44", whole, True)]
+
+
+def test_cite_refuses_what_does_not_stand_there_and_says_what_does() -> None:
+    with pytest.raises(BadRequest, match=r"does not hold `line 51`; it stands at repo:a.py#L51"):
+        cite_quote(parse_ref("repo:a.py#L40-L50"), "line 51", text_of)
+    with pytest.raises(BadRequest, match=r"there: `` rate = 0.19  # `the` tax ``"):
+        cite_quote(parse_ref("repo:a.py"), "rate = 0.20  # `the` tax", text_of)
+    with pytest.raises(BadRequest, match="is empty"):
+        cite_quote(parse_ref("repo:a.py"), " ", text_of)
+
+
+def test_each_false_ref_and_quote_is_explained_once() -> None:
+    found = check_evidence(
+        "repo:b.py#L1 `x`, repo:a.py#L40 `line 45`, repo:a.py#L1 `line 1`, repo:a.py#L2",
+        NAMES,
+        text_of,
+    )
+    assert explain_false_evidence(found, text_of).split("\n") == [
+        "2 of 4 refs or quotes are false:",
+        "- repo:b.py#L1 does not open: unknown",
+        "- repo:a.py#L40 does not hold `line 45`; it stands at repo:a.py#L45",
+    ]
+    assert explain_false_evidence(found[2:], text_of) == ""
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import threading
 
 import pytest
 
-from rlm_mcp.errors import RlmError
-from tests.engine.conftest import Desk, Desks, cell, scripted
+from rlm_mcp.errors import ModelError, RlmError
+from rlm_mcp.models.fake import Fake
+from rlm_mcp.models.model import ModelReply, ModelRequest, TokenUsage
+from tests.engine.conftest import Desk, Desks, cell, run, scripted
 
 
 def said(desk: Desks, *cells: str) -> list[str]:
@@ -284,3 +286,105 @@ def test_no_code_reaches_the_network_though_its_host_is_listed(desk: Desks) -> N
     assert shown[0].count("reaches no network") >= 5
     assert shown[0] == shown[-1]
     assert "reaches no network" in shown[1]
+
+
+def test_common_modules_and_failure_are_there_without_an_import(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            shown = await d.execute(
+                "counts = defaultdict(list)\ncounts['a'].append(math.floor(2.5))\n"
+                "print(re.findall('[0-9]+', 'a1b22'), json.dumps(counts), Counter('aab')['a'])\n"
+                "print(isinstance(counts, Failure))"
+            )
+            assert "['1', '22'] {\"a\": [2]} 2" in shown and "False" in shown
+            assert "re module" not in shown
+
+    run(go())
+
+
+def test_a_schema_may_be_a_mapping_and_one_reply_is_its_value(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            d.use(Fake(replies=["[]", '{"n": 2}', "[1]"]))
+            shown = await d.execute(
+                "a = llm_query('x', schema={'type': 'array'})\n"
+                "b = llm_query('y', schema={'type': 'object'})\nprint(a == [], b['n'] + 1)\n"
+                "c = llm_query_batched(['z'], schema={'type': 'array'})\nprint(c, c.ok)"
+            )
+            assert "True 3" in shown and "[[1]] [(0, [1])]" in shown
+
+    run(go())
+
+
+SORTED_ANSWERS = """
+a = llm_query_batched(['one', 'BAD', 'NONE', 'EMPTY'], schema={'type': ['array', 'string']})
+print([i for i, _ in a.ok], [(i, f.kind) for i, f in a.failures], a.nothing, a.done)
+b = a.retry()
+print(b is a, a.done, a.asked, a.failed, a[1], len(a.ok), isinstance(a[3], Failure))
+"""
+
+
+def test_failed_answers_are_told_from_empty_ones_and_asked_again(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            asked: list[str] = []
+
+            def reply(request: ModelRequest) -> str | ModelError:
+                asked.append(text := request.messages[-1].text.partition("\n")[0])
+                if text == "BAD" and asked.count("BAD") == 1:
+                    return ModelError("It is asleep.", kind="malformed")
+                return {"NONE": '"Nothing."', "EMPTY": "[]"}.get(text, '"ok"')
+
+            d.use(Fake(replies=reply))
+            shown = await d.execute(SORTED_ANSWERS)
+            assert "[0, 2, 3] [(1, 'malformed')] [2] 3" in shown
+            assert "True 4 4 [] ok 4 False" in shown
+            assert sorted(asked) == ["BAD", "BAD", "EMPTY", "NONE", "one"]
+
+    run(go())
+
+
+def test_the_text_of_a_cut_reply_is_kept_beside_its_failure(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+
+            def reply(request: ModelRequest) -> ModelReply:
+                cut = "long" in request.messages[-1].text
+                return ModelReply(
+                    "the first half", TokenUsage(1, 1), "fake:", 0.0, "max_tokens" if cut else "end"
+                )
+
+            d.use(Fake(replies=reply))
+            shown = await d.execute("a = llm_query_batched(['long', 'short'])\nprint(a[0].partial)")
+            assert "the first half" in shown
+
+    run(go())
+
+
+def test_a_text_that_a_cell_built_is_chunked_searched_and_peeked(desk: Desks) -> None:
+    code = """
+made = "\\n".join(f"row {n}" for n in range(5000))
+parts = chunk(made, tokens=1000)
+print(len(parts) > 3, parts[0].text.startswith("row 0\\nrow 1"))
+print("".join(part.text for part in parts).count("row ") == 5000)
+hit = grep("row 4321", made)[0]
+print(hit.text, peek(hit), peek(made, limit=2))
+"""
+    shown = said(desk, code)[0]
+    assert "True True\nTrue\nrow 4321 row 4321 row 0\nrow 1" in shown
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("grep('a', 'repo', context=2)", "Use it as grep(pattern, ref='', limit=30, ignore_case"),
+        ("chunk('repo', size=3)", "Use it as chunk(ref, by='auto', tokens=4000)"),
+        ("peek('repo:f1.txt', 10, 20)", "Use it as peek(ref, limit=80)"),
+        ("llm_query('x', temperature=0)", "Use it as llm_query(prompt, model=''"),
+        ("chunk('repo')[0].content", "It has: ref, text, title, tokens"),
+        ("grep('line').hits", "It has: cursor, documents, exact, note, per_folder, shown, total"),
+        ("grep('line')[0].content", "It has: after, before, cut, line, note"),
+    ],
+)
+def test_a_wrong_guess_is_told_what_there_is(desk: Desks, code: str, hint: str) -> None:
+    assert hint in said(desk, code)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import time
 
 import pytest
@@ -65,6 +66,61 @@ def test_an_answer_without_a_look_is_questioned_once(desk: Desks) -> None:
             assert (result.status, result.answer) == ("complete", "42")
             assert len(model.requests) == 2
             assert TOO_SOON in model.requests[1].messages[-1].text
+
+    run(go())
+
+
+FALSE_QUOTE = "FINAL('At repo:f3.txt#L8 `line 9 of file 3`, repo:f3.txt#L1 `line 0 of file 3`')"
+MENDED = """FINAL('At ' + cite('repo:f3.txt', 'line 7 of file 3'))"""
+
+
+def test_false_evidence_is_told_once_before_the_answer_is_taken(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted([cell(LOOK), cell(FALSE_QUOTE), cell(MENDED)])
+            d.use(model)
+            result = await d.workspace.run_query("Where is line 7?", mode="recursive")
+            told = model.requests[2].messages[-1].text
+            assert "1 of 2 refs or quotes are false" in told
+            assert "does not hold `line 9 of file 3`; it stands at repo:f3.txt#L10" in told
+            assert result.answer == "At repo:f3.txt#L8 `line 7 of file 3`"
+            assert [(e.ref, e.verified) for e in result.evidence] == [("repo:f3.txt#L8", True)]
+            assert (result.status, result.calls) == ("complete", 3)
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("later", "limits", "calls"),
+    [
+        (cell(FALSE_QUOTE), {}, 3),
+        ("I am sure.", {}, 6),
+        (ModelError("The model refused.", kind="refused"), {}, 3),
+        (cell(MENDED), {"max_iterations": 2}, 2),
+        (cell(MENDED), {"max_calls": 3}, 2),
+    ],
+)
+def test_an_answer_that_is_not_mended_is_taken_with_its_evidence_marked_as_false(
+    desk: Desks, later: str | ModelError, limits: dict[str, int], calls: int
+) -> None:
+    async def go() -> None:
+        async with desk(**limits) as d:
+            d.use(scripted([cell(LOOK), cell(FALSE_QUOTE), later]))
+            result = await d.workspace.run_query("Where is line 7?", mode="recursive")
+            assert "line 9 of file 3" in result.answer
+            assert [e.verified for e in result.evidence] == [False, True]
+            assert (result.status, result.calls) == ("complete", calls)
+
+    run(go())
+
+
+def test_cite_in_a_cell_gives_the_real_line_where_the_quote_is_wrong(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            wrong = await d.execute("cite('repo:f3.txt#L8', 'line 7 of file 4')")
+            assert "there: `line 7 of file 3`" in wrong
+            hit = await d.execute("h = grep('line 7 of file 3')[0]\nprint(cite(h, h.text))")
+            assert "repo:f3.txt#L8 `line 7 of file 3`" in hit
 
     run(go())
 
@@ -187,9 +243,12 @@ def test_sub_calls_carry_the_question_of_the_run(desk: Desks) -> None:
                 seen.append(text)
                 return "yes"
 
-            d.use(scripted([cell("llm_query('is it?')"), cell("FINAL('x')")], sub))
+            model = scripted([cell("llm_query('is it?')"), cell("FINAL('x')")], sub)
+            d.use(model)
             await d.workspace.run_query("Which file holds the tax rule?", mode="recursive")
-            assert "Which file holds the tax rule?" in seen[0]
+            assert seen == ["is it?"]
+            told = next(r.system for r in model.requests if r.purpose != "root")
+            assert "<background>\nWhich file holds the tax rule?\n</background>" in told
 
     run(go())
 
@@ -553,5 +612,36 @@ def test_a_list_of_prompts_gives_all_answers(desk: Desks) -> None:
             d.use(scripted([cell(f"len(context)\n{code}")], lambda text: text[:3]))
             result = await d.workspace.run_query("How many?", mode="recursive")
             assert result.answer == "['one', 'two', 'thr']"
+
+    run(go())
+
+
+def test_a_long_output_is_cut_between_lines_and_the_call_it_names_opens_the_rest(
+    desk: Desks,
+) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = scripted(
+                [
+                    cell("print('\\n'.join(f'{n} ' + 'x' * 40 for n in range(1, 1001)))"),
+                    cell("print('y' * 40_000)"),
+                    cell("FINAL(str(len(repo)))"),
+                ]
+            )
+            d.use(model)
+            await d.workspace.run_query("What is it?", mode="recursive")
+            shown = model.requests[1].messages[-1].text
+            found = re.search(
+                r"\n(\d+) x+\n\[\.\.\. lines (\d+)-(\d+) of 1000 left out: "
+                r'print\(peek\("(h\d+#L\d+-L\d+)", limit=(\d+)\)\) \.\.\.\]\n(\d+) x+\n',
+                shown,
+            )
+            assert found is not None, shown
+            before, first, last, ref, limit, after = found.groups()
+            assert (int(before) + 1, int(last) + 1) == (int(first), int(after))
+            assert ref.endswith(f"#L{first}-L{last}")
+            assert int(limit) == int(last) - int(first) + 1
+            assert 10_000 < len(shown) < 17_000
+            assert re.search(r'left out: print\(peek\("h\d+#C\d+-C\d+"\)\)', str(model.requests[2]))
 
     run(go())

@@ -119,3 +119,17 @@ def test_a_mode_that_was_asked_for_is_never_left(desk: Desks) -> None:
             assert result.status == "forced", "its last words, which are no answer"
 
     run(go())
+
+
+def test_what_must_be_counted_goes_to_code_at_any_size_but_the_smallest() -> None:
+    for question in (
+        "Which label is least common, how many of them are there?",
+        "List all pairs of users who share a label.",
+        "Wie viele Zeilen hat die Eingabe?",
+    ):
+        assert route.choose_route("auto", question, 12_000, 200_000, True).mode == "recursive"
+        assert route.choose_route("auto", question, 12_000, 200_000, False).mode == "environment"
+        assert route.choose_route("auto", question, 1_000, 200_000, True).mode == "direct"
+    assert (
+        route.choose_route("auto", "What is the timeout?", 12_000, 200_000, True).mode == "direct"
+    )

@@ -23,7 +23,8 @@ def test_a_whole_run_by_tool_gives_answer_status_and_cost(desk: Desks) -> None:
                 "rlm_query", {"prompt": "Where?", "mode": "recursive"}
             )
             assert "at repo:f3.txt#L8" in shown and "status: complete" in shown
-            assert "1 of 1 refs verified" in shown and "1 model call," in shown
+            assert "0 of 1 refs verified (1 without a quote)" in shown
+            assert "1 model call," in shown
 
     run(go())
 

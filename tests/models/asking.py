@@ -33,9 +33,9 @@ def run(folder: Path, question: str, source: str = "", refs: Sequence[str] = ())
 
 
 def ask(folder: Path, question: str, source: str = "", refs: Sequence[str] = ()) -> str:
-    """Return the answer of a complete run, every ref of which is verified."""
+    """Return the answer of a complete run, of which no ref and no quote is false."""
     result = run(folder, question, source, refs)
     assert (result.status, result.cost_usd, result.calls) == ("complete", 0.0, 1), result.reason
     assert result.answer.startswith("No model was used")
-    assert [proof.ref for proof in result.evidence if not proof.verified] == []
+    assert [proof.ref for proof in result.evidence if proof.verified is False] == []
     return result.answer

@@ -145,6 +145,13 @@ def describe(value: Any) -> str:
     return f"{name}{signature}\n{inspect.cleandoc(text) if type(text) is str else ''}".rstrip()
 
 
+def plain_signature(function: types.FunctionType) -> str:
+    """Return the parameters of a function with their defaults, without types."""
+    found = inspect.signature(function)
+    bare = [given.replace(annotation=given.empty) for given in found.parameters.values()]
+    return str(inspect.Signature(bare))
+
+
 def help_overview(given: Mapping[str, Any]) -> str:
     """Return what `help()` prints: context variables and functions by name."""
     variables = [name for name, value in given.items() if hasattr(type(value), "_methods")]
