@@ -16,6 +16,7 @@ from rlm_mcp.engine.trajectory import Event, Recorder, find_trajectory, read_eve
 from rlm_mcp.errors import BadRequest, ModelError
 from rlm_mcp.models.fake import Fake
 from rlm_mcp.models.model import ModelRequest
+from rlm_mcp.viewer import draw_page
 from tests.engine.conftest import Desks, cell, run, scripted
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -165,6 +166,13 @@ def test_the_page_shows_a_run_and_runs_nothing_that_it_says(desk: Desks) -> None
     assert page.count("</script>") == 2, "no text of the run can end the data"
     for outside in ("http://", "https://"):
         assert outside not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_page_marks_what_would_steer_a_display() -> None:
+    run_data = {"id": "1", "turns": [{"shown": "evil\u202etxt\x1b[2J\u200b", "n": 1}], "end": {}}
+    page = draw_page(run_data)
+    assert "evil<U+202E>txt" in page.replace("\\u003c", "<")
+    assert not any(mark in page for mark in ("\\u202e", "\\u001b", "\\u200b"))
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
