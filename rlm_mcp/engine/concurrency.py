@@ -7,7 +7,7 @@ answered, and while anything is failing, the rest waits. Where a model's replies
 slow, waiting for one would double the time of the fan-out: there the rest goes a moment after the
 probes, unless those fail at once. What has failed is sent again only when nothing else is on its
 way. So a provider that dies is sent at most 2k calls, or what was in flight: no more than 2k either
-where the lane is not wider than that, as by default. One that says it is busy lives: it is waited
+where the limit is not above that, as by default. One that says it is busy lives: it is waited
 for (models/retry.py), and what it refused is never counted.
 """
 
@@ -93,7 +93,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def use_slot(self) -> Iterator[None]:
-        """Use a place that was taken; a "too many" that passes through narrows the lane."""
+        """Use a place that was taken; a "too many" that passes through lowers the limit."""
         sent_at = time.monotonic()
         try:
             yield
@@ -108,14 +108,14 @@ class ConcurrencyLimit:
 
 
 class ConcurrencyLimits:
-    """The lane of each provider."""
+    """The limit of each provider."""
 
     def __init__(self, width: int) -> None:
         self._width = width
         self._lanes: dict[str, ConcurrencyLimit] = {}
 
     def limit_for(self, model: Model) -> ConcurrencyLimit:
-        """Return the lane that a model's calls take."""
+        """Return the limit under which a model's calls go."""
         provider = model.spec.partition(":")[0] + model.spec.rpartition("@")[2]
         if provider not in self._lanes:
             own = model.concurrency
@@ -159,21 +159,21 @@ class Breaker:
 
     @asynccontextmanager
     async def watch_call(
-        self, model: Model, purpose: str, lane: ConcurrencyLimit
+        self, model: Model, purpose: str, provider_limit: ConcurrencyLimit
     ) -> AsyncIterator[SendWatch]:
-        """Admit one call to a lane; learn from each send of it that fails, and from its end.
+        """Admit one call under a limit; learn from each send of it that fails, and from its end.
 
         Who uses it says when the call was `answered`: what comes after (storing the reply) takes
         its time, in which others may fail.
         """
         spec = model.spec
-        await self._admit_call(spec, lane)
+        await self._admit_call(spec, provider_limit)
         if not self._calls[spec]:
             self._burst_at[spec] = time.monotonic()
         self._calls[spec] += 1
         sends = SendWatch(self, spec, purpose)
         try:
-            with watch_retries(sends), lane.use_slot():
+            with watch_retries(sends), provider_limit.use_slot():
                 yield sends
         except ModelError as error:
             if error.kind in CONTENT_KINDS:
@@ -188,15 +188,15 @@ class Breaker:
             self._calls[spec] -= 1
             self._gate.wake_all()
 
-    async def _admit_call(self, spec: str, lane: ConcurrencyLimit) -> None:
-        """Take a place in the lane at a moment at which a call may go. Raises ModelError."""
+    async def _admit_call(self, spec: str, provider_limit: ConcurrencyLimit) -> None:
+        """Take a slot at a moment at which a call may go. Raises ModelError."""
         while True:
             await self._gate.wait_until_free(lambda: self._pause_s(spec))
             self.check_closed()
-            await lane.take_slot()
+            await provider_limit.take_slot()
             if not self.reason and self._pause_s(spec) <= 0:
                 return
-            lane.free_slot()  # there is other news than when it began to wait for a place
+            provider_limit.free_slot()  # there is other news than when it began to wait for a place
 
     def _note_success(self, spec: str) -> None:
         """Note that a provider answers."""

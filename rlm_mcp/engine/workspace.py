@@ -95,11 +95,11 @@ class RunRegistry:
         folder = None if record else self._shared.state_folder / "runs"
         recorder = Recorder(folder, id, (*self._shared.listeners, *extra))
         above = [self._shared.handles]
-        conduct = Run(
+        started = Run(
             self._shared, job, budget, recorder, id, ancestor_handles=above, recorded=record
         )
         live = ActiveRun(
-            id, redact.redact(job.question), budget, asyncio.create_task(_run_and_close(conduct))
+            id, redact.redact(job.question), budget, asyncio.create_task(_run_and_close(started))
         )
         self._live[id] = live
         for old in [run for run in self._live.values() if not run.is_running][:-MAX_FINISHED]:
@@ -110,10 +110,10 @@ class RunRegistry:
         """Return what a run may cost (see `forecast`); takes as long as opening its variables."""
         recorder = Recorder(None, "forecast")
         above = [self._shared.handles]
-        conduct = Run(
+        started = Run(
             self._shared, job, Budget(allowance), recorder, "forecast", ancestor_handles=above
         )
-        return conduct.forecast_cost()
+        return started.forecast_cost()
 
     async def run_and_wait(
         self,
@@ -156,14 +156,14 @@ async def stop_run(live: ActiveRun) -> None:
     await asyncio.wait([live.task])
 
 
-async def _run_and_close(conduct: Run) -> Result:
+async def _run_and_close(started: Run) -> Result:
     try:
-        return await conduct.run_to_end()
+        return await started.run_to_end()
     finally:
-        conduct.close()
-        for variable in conduct.job.variables.values():
+        started.close()
+        for variable in started.job.variables.values():
             variable.close()
-        conduct.recorder.close()
+        started.recorder.close()
 
 
 Progress = Callable[[float, float | None, str], Awaitable[None]]

@@ -39,7 +39,7 @@ PIECE_CHARS = 2_000
 """Characters of one streamed piece."""
 
 
-def messages_routes(office: ServerState) -> list[Route]:
+def messages_routes(server_state: ServerState) -> list[Route]:
     """Return the routes of the endpoint over one workspace."""
 
     async def post_message(request: Request) -> Response:
@@ -47,12 +47,12 @@ def messages_routes(office: ServerState) -> list[Route]:
             body = await _read_body(request)
             prompt = await asyncio.to_thread(parse_request, body)
             mode = request.headers.get(MODE_HEADER, "auto")
-            (await office.get_workspace()).check_permitted(prompt.model, mode)
+            (await server_state.get_workspace()).check_permitted(prompt.model, mode)
         except ClientDisconnect:
             return Response(status_code=499)
         except RlmError as error:
             return _failure_response(error)
-        run = asyncio.create_task(_run_request(office, prompt, mode))
+        run = asyncio.create_task(_run_request(server_state, prompt, mode))
         if prompt.stream:
             return StreamingResponse(_stream_reply(run, prompt), media_type="text/event-stream")
         return await _whole_reply(request, run, prompt)
@@ -76,8 +76,8 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _run_request(office: ServerState, prompt: MessagesRequest, mode: str) -> Any:
-    workspace = await office.get_workspace()
+async def _run_request(server_state: ServerState, prompt: MessagesRequest, mode: str) -> Any:
+    workspace = await server_state.get_workspace()
     variables = {}
     if prompt.texts:
         items = [(path, text.encode("utf-8", "surrogatepass")) for path, text in prompt.texts]
@@ -85,7 +85,7 @@ async def _run_request(office: ServerState, prompt: MessagesRequest, mode: str) 
             workspace.services.open_texts, "context", "the prompt of this request", items
         )
     try:
-        async with office.track_task():
+        async with server_state.track_task():
             return await workspace.run_query(
                 prompt.question,
                 refs=tuple(variables),

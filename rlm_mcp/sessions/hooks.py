@@ -230,7 +230,7 @@ class SessionPrefetcher:
         with self._lock:
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(
-                    target=self._run_jobs, name="rlm-ahead", daemon=True
+                    target=self._run_jobs, name="rlm-hooks", daemon=True
                 )
                 self._thread.start()
 

@@ -85,7 +85,7 @@ class ParserProcess:
         self._source, self._child = source, child
         self._asked_at: float | None = None
         self._closed = threading.Event()
-        self._watch = threading.Thread(target=self._watch_process, name="rlm-relay", daemon=True)
+        self._watch = threading.Thread(target=self._watch_process, name="rlm-parser", daemon=True)
         self._watch.start()
 
     @classmethod

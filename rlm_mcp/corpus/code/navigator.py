@@ -176,9 +176,9 @@ class CodeNavigator:
             looked.append(seen)
             return self._symbols.parse_paths(paths)
 
-        heirs = SubclassFinder(self._current_imports(), parse_among, self._line_text)
+        finder = SubclassFinder(self._current_imports(), parse_among, self._line_text)
         every = [
-            *heirs.find_subclasses(qualified_names.owner_of(name), last),
+            *finder.find_subclasses(qualified_names.owner_of(name), last),
             *subclasses.find_implementers(parse_among, last),
         ]
         found = list(

@@ -85,21 +85,23 @@ class SubclassFinder:
                 if name not in level:
                     continue
                 for line in lines:
-                    heir = _enclosing_body(item, line)
-                    if heir is None:
+                    subclass = _enclosing_body(item, line)
+                    if subclass is None:
                         continue
-                    basis = self._base_basis(path, item, heir, name, line, known[name], level[name])
+                    basis = self._base_basis(
+                        path, item, subclass, name, line, known[name], level[name]
+                    )
                     if basis != OTHER:
-                        yield FoundSubclass(path, heir, base, depth, basis)
+                        yield FoundSubclass(path, subclass, base, depth, basis)
 
     def _base_basis(
-        self, path: str, item: ParsedDocument, heir: Definition, name: str, line: int,
+        self, path: str, item: ParsedDocument, subclass: Definition, name: str, line: int,
         definers: Mapping[str, set[int]], wanted: set[str],
     ) -> str:  # fmt: skip
         """Say how it is known that a base is one of the wanted classes; OTHER where it is not."""
         family = _language_family(path)
         before = self._base_qualifiers(path, line, name)
-        own = definers.get(path, set()) - {heir.line}
+        own = definers.get(path, set()) - {subclass.line}
         if own and not before:
             return CLASS if path in wanted else OTHER
         possible = {

@@ -94,7 +94,7 @@ def scan_file(
     workers = min(4, os.cpu_count() or 1, len(spans))
     starts: list[int] = []
     total = parted = 0
-    with ThreadPoolExecutor(max(1, workers), "rlm-sift") as pool:
+    with ThreadPoolExecutor(max(1, workers), "rlm-scan") as pool:
         for part in pool.map(sifting.scan_part, spans):
             first = max(0, skip - total)
             starts += part.starts[first : first + limit - len(starts)].tolist()
