@@ -164,7 +164,8 @@ class SessionMethods:
         ignore_case: bool = False,
         cursor: str = "",
     ) -> dict[str, Any]:
-        """Search lines: {hits, total, documents, cursor, exact, note, per_folder}, each hit {ref,
+        """Search lines: {hits, total, documents, cursor, exact, note, per_folder, ranked,
+        related}, each hit {ref,
         path, line, text, before, after, cut, note}. `role` is user (the person alone), assistant,
         system or an origin such as compaction; `kind` a block's type (call, result, thinking), a
         tool's kind (shell, edit) or a tool's own name; `file` a path that the call names.

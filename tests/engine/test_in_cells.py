@@ -382,7 +382,10 @@ print(hit.text, peek(hit), peek(made, limit=2))
         ("peek('repo:f1.txt', 10, 20)", "Use it as peek(ref, limit=80)"),
         ("llm_query('x', temperature=0)", "Use it as llm_query(prompt, model=''"),
         ("chunk('repo')[0].content", "It has: ref, text, title, tokens"),
-        ("grep('line').hits", "It has: cursor, documents, exact, note, per_folder, shown, total"),
+        (
+            "grep('line').hits",
+            "It has: cursor, documents, exact, note, per_folder, ranked, related, shown, total",
+        ),
         ("grep('line')[0].content", "It has: after, before, cut, line, note"),
     ],
 )

@@ -208,11 +208,11 @@ def test_a_limit_beyond_the_runs_time_costs_no_answer_that_was_paid(
     desk: Desks, monkeypatch: pytest.MonkeyPatch, key: str, told: dict[str, Any]
 ) -> None:
     async def go() -> None:
-        async with desk(model=MODEL, max_seconds=6.0) as d:
+        async with desk(model=MODEL, max_seconds=15.0) as d:
             result = await d.workspace.run_query("How many?", mode="recursive")
             assert result.status in ("partial", "forced") and "yes" in result.answer
-            assert "limit" in result.reason, result.reason
-            assert result.seconds < 6.0 + SLACK_S
+            assert "rate limit" in f"{result.answer} {result.reason}"
+            assert result.seconds < 15.0 + SLACK_S
 
     many = "a = llm_query_batched(['one', 'B' + 'AD', 'two'])\nprint(len(repo))"
     with SimServer(mind(many, "FINAL(str(a))"), faults=[Fault("rate", said="BAD", **told)]) as sim:

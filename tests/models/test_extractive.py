@@ -11,7 +11,6 @@ import pytest
 
 from rlm_mcp import RLM
 from rlm_mcp.models.extractive import (
-    NOTHING,
     NOTHING_HERE,
     NOTICE,
     Extractive,
@@ -171,14 +170,6 @@ def test_a_part_may_stand_in_a_message_of_its_own() -> None:
 )
 def test_an_unmarked_question_is_found_before_or_after_the_text(prompt: str) -> None:
     assert reply(prompt).text == f"{NOTICE}\n> The king is Bob."
-
-
-def test_the_question_of_the_run_is_no_text_to_quote() -> None:
-    prompt = (
-        '<part ref="r1">\nnothing here\n</part>\n\n<question>\nfind beta\n</question>\n\n'
-        "<asked_in_order_to_answer>\nwhat about beta?\n</asked_in_order_to_answer>"
-    )
-    assert reply(prompt).text == NOTHING
 
 
 def git(folder: Path, *arguments: str) -> None:

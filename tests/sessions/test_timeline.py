@@ -300,7 +300,7 @@ def test_a_mirror_follows_no_link_and_goes_on_behind_a_cut_line(
     assert victim.read_text() == "mine"
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(Unavailable, match="no regular file"):
+    with pytest.raises(Unavailable, match="no ordinary file"):
         session.methods["mirrored"]("x")
     path.unlink()
     path.write_bytes(b'[]\n{"ref": 1}\n' + whole)

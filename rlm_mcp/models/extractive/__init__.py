@@ -44,7 +44,6 @@ _QUESTION = (
 _LIMITS = re.compile(
     r"^The question is about: (.+?)(?: and [\d,]+ more; \S+ lists all of them)?\.$", re.M
 )
-_PURPOSE = re.compile(r"<asked_in_order_to_answer>.*?</asked_in_order_to_answer>", re.DOTALL)
 _PART = re.compile(r'<part ref="([^"]*)">\n(.*?)\n</part>', re.DOTALL)
 _VARIABLE = re.compile(r"^\W{0,4}([A-Za-z_]\w{0,60})`? \((repo|history|text|session|logs)\b", re.M)
 
@@ -104,7 +103,7 @@ def root(request: ModelRequest) -> str:
 def sub(request: ModelRequest) -> str:
     """Return the lines of the given text that fit its question best, under their refs."""
     given = "\n\n".join(message.text for message in request.messages if message.role == "user")
-    question, text = question_of(_PURPOSE.sub("", given))
+    question, text = question_of(given)
     if text == given:
         question, text = _parted(given)
     lines = list(_lines(text))
