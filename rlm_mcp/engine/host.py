@@ -46,6 +46,10 @@ MAX_SHEET_CHARS = 20_000_000
 
 MAX_REF_CHARS = 4_000
 """Length above which what stands in the place of a ref is a text."""
+LONG_PROMPT_CHARS = 8_000
+"""Length from which the prompt of a child run holds data: all of it becomes its `context`."""
+LONG_PROMPT_HEAD = 1_500
+LONG_PROMPT = "{head} [...]\n(This prompt has {size:,} characters; all of it is in `context`.)"
 MAX_KEPT_FANOUTS = 16
 """Fan-outs with failed calls that can be asked again."""
 
@@ -362,6 +366,7 @@ class Host:
 
     def rlm_query(self, given: host_arguments.Arguments) -> Any:
         """Start child runs and return their answers."""
+        self.scope.has_looked = True
         self._check_sub_calls()
         jobs = self._make_jobs(given)
         if not jobs:
@@ -383,7 +388,8 @@ class Host:
                 for result in results
                 if not isinstance(result, FailedCall) and result.answer.strip()
             ]
-        return self._told(answers_json(answers, failed))
+        statuses = ["failed" if isinstance(r, FailedCall) else r.status for r in results]
+        return self._told(answers_json(answers, failed)) | {"statuses": statuses}
 
     def _told(self, answers: dict[str, Any]) -> dict[str, Any]:
         return answers | {"for_tool": self.scope.execute is not None}
@@ -403,11 +409,17 @@ class Host:
         root = self._resolve_model(given.get_text("model", ""), 0)
         sub = root if given.get_text("model", "") and scope.is_agent else scope.models()[1]
         self._check_consent(root, sub)
+        refs = tuple(given.get_texts("refs"))
+        paired = len(prompts) > 1 and len(refs) == len(prompts)
         jobs = []
         for number, prompt in enumerate(prompts):
-            variables = {}
+            variables, text = {}, None
             if texts is not None:
                 text = texts[number if len(texts) > 1 else 0]
+            elif len(prompt) > LONG_PROMPT_CHARS and not scope.is_agent:
+                text = prompt
+                prompt = LONG_PROMPT.format(head=prompt[:LONG_PROMPT_HEAD], size=len(text))
+            if text is not None:
                 data = text.encode("utf-8", "surrogatepass")
                 variables["context"] = scope.services.open_texts(
                     "context", "a text that was handed over", [("text", data)]
@@ -417,7 +429,7 @@ class Host:
                     question=prompt,
                     root=root,
                     sub=sub,
-                    refs=("context",) if texts is not None else tuple(given.get_texts("refs")),
+                    refs=("context",) if variables else refs[number:][:1] if paired else refs,
                     contexts=() if texts is not None else None,
                     variables=variables,
                     mode=host_arguments.mode(given.get_text("mode", "auto")),

@@ -35,6 +35,8 @@ class RunJob:
     schema: Mapping[str, Any] | None = None
     """What the answer must fit, where it is to be JSON."""
     fresh: bool = False
+    purpose: str = ""
+    """The question of the run that started this one; empty: it is no child run."""
 
 
 @dataclass(frozen=True, slots=True)

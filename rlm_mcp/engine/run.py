@@ -51,6 +51,14 @@ def first_message(
 ) -> str:
     """Return the text; `refs` narrow the variables, no `allowance` means no sub-calls."""
     lines = [f"<question>\n{question}\n</question>", "", "Context variables:"]
+    if job.purpose:
+        lines[1:1] = [
+            "",
+            "You are a child run: the program of the run that started you reads your answer, so "
+            "keep to the form that is asked for. The budget that you are shown is shared with the "
+            "runs beside you. What the whole is for (not for you to answer):",
+            f"<background>\n{asking.cut_background(job.purpose)}\n</background>",
+        ]
     lines += [render.describe_text(variable.describe()) for variable in variables.values()]
     main = next(iter(variables), "")
     if main and main != "context":
@@ -254,8 +262,12 @@ class Run:
     async def _run_direct(self, variables: Mapping[str, Variable]) -> LoopEnd:
         """Answer with one call that holds everything."""
         refs = list(self.refs) or list(variables)
-        parts = await asyncio.to_thread(asking.read_parts, refs, self.reader)
-        part = asking.join_parts(parts)
+
+        def read_documents() -> list[asking.PromptPart]:
+            named = self.reader.split_parts(refs)
+            return asking.read_parts(named, self.reader, numbered=True)
+
+        part = asking.join_parts(await asyncio.to_thread(read_documents))
         system = self.services.prompts["root-direct"]
         asks = asking.part_calls([self.question], [part], system, "", self.job.schema)
         got = (await self.services.calls.answer_all(self.job.root, asks, self.account))[0]
@@ -334,7 +346,10 @@ class Run:
         results = await _gather_all([run_one(id, job) for id, job in numbered])
         self.coverage.add_outcomes(
             [f"child {id.rpartition('.')[2]}" for id, _ in numbered],
-            [not isinstance(result, FailedCall) for result in results],
+            [
+                not isinstance(result, FailedCall) and result.status != "forced"
+                for result in results
+            ],
         )
         return results
 
@@ -372,6 +387,7 @@ class Run:
         inherited = replace(
             job,
             fresh=self.job.fresh,
+            purpose=self.question,
             variables=job.variables or self.reader.own,
             contexts=self.job.contexts if job.contexts is None else job.contexts,
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rlm_mcp import redact
 from rlm_mcp.engine.calls import SubCall
 from rlm_mcp.models import ChatMessage, ModelRequest
+from rlm_mcp.refs import LineSpan, parse_ref
 
 if TYPE_CHECKING:
     from rlm_mcp.engine.ref_reader import RefReader
@@ -27,16 +28,32 @@ BACKGROUND_CHARS = 600
 
 
 class PromptPart:
-    """A text that is asked about, under its ref."""
+    """A text that is asked about, under its ref; its lines numbered where a first one is given."""
 
-    def __init__(self, ref: str, text: str) -> None:
+    def __init__(self, ref: str, text: str, first_line: int | None = None) -> None:
         self.ref = ref
-        self.text = f'<part ref="{ref}">\n{redact.redact(text)}\n</part>'
+        text = redact.redact(text)
+        if first_line is not None:
+            lines = text.split("\n")
+            width = len(str(first_line + len(lines) - 1))
+            text = "\n".join(f"{n:>{width}}| {line}" for n, line in enumerate(lines, first_line))
+        self.text = f'<part ref="{ref}">\n{text}\n</part>'
 
 
-def read_parts(refs: Sequence[str], reader: RefReader) -> list[PromptPart]:
+def read_parts(
+    refs: Sequence[str], reader: RefReader, *, numbered: bool = False
+) -> list[PromptPart]:
     """Return what refs name, whole. Raises an RlmError."""
-    return [PromptPart(ref, reader.full_text(ref)) for ref in refs]
+    return [
+        PromptPart(ref, reader.full_text(ref), _first_line(ref) if numbered else None)
+        for ref in refs
+    ]
+
+
+def _first_line(ref: str) -> int | None:
+    """Return the number of the first line of a ref; None where it is not one of lines."""
+    span = parse_ref(ref).span
+    return span.start if isinstance(span, LineSpan) else None
 
 
 def join_parts(parts: Sequence[PromptPart]) -> PromptPart:
@@ -105,9 +122,14 @@ def _with_background(system: str, question: str) -> str:
     """Return the system text with what the task is for: the run's question, cut."""
     if not question:
         return system
-    if len(question) > BACKGROUND_CHARS:
-        question = f"{question[:BACKGROUND_CHARS]} [...]"
-    return f"{system.rstrip()}\n\n<background>\n{question}\n</background>"
+    return f"{system.rstrip()}\n\n<background>\n{cut_background(question)}\n</background>"
+
+
+def cut_background(question: str) -> str:
+    """Return a run's question as those are told it who are not to answer it."""
+    if len(question) <= BACKGROUND_CHARS:
+        return question
+    return f"{question[:BACKGROUND_CHARS]} [...]"
 
 
 def _schema_suffix(schema: Mapping[str, Any] | None) -> str:

@@ -240,7 +240,10 @@ def rlm_query_batched(
     refs: Ref | Iterable[Ref] = "",
     schema: Schema = "",
 ) -> Answers:
-    """Start a child run for each prompt, all at once, each over a text of its own or over refs."""
+    """Start a child run for each prompt, all at once, each over a text of its own or over refs.
+
+    As many refs as prompts are paired; else each run gets all of them.
+    """
     got = rlm_query(_text_list(prompts), model or "", refs, contexts=contexts, schema=schema)
     assert isinstance(got, Answers)
     return got

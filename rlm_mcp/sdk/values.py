@@ -277,6 +277,8 @@ class Answers(list[Any]):
     failed: list[str]
     handle: str = ""
     spent: str = ""
+    statuses: tuple[str, ...] = ()
+    """Of child runs: complete, partial, forced or failed, each in the place of its answer."""
     for_tool: bool = False
     """Whether an agent's tool asked, which shows text, and not a cell."""
 
@@ -311,6 +313,7 @@ class Answers(list[Any]):
         for place, reason, kind, partial in got["failures"]:  # an answer may be any JSON value
             self[place] = Failure(reason, kind, partial)
         self.asked, self.done, self.failed = got["asked"], got["done"], got["failed"]
+        self.statuses = tuple(got.get("statuses", ()))
         self.handle, self.spent, self.for_tool = got["handle"], got["spent"], got["for_tool"]
 
     @property

@@ -132,3 +132,94 @@ def test_cancelling_stops_cell_calls_and_children_within_a_second(desk: Desks) -
             assert model._active == 0
 
     run(go())
+
+
+def test_as_many_refs_as_prompts_are_paired_and_each_child_is_told_that_it_is_one(
+    desk: Desks,
+) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            code = (
+                "a = rlm_query_batched(['first', 'second'], refs=['repo:f1.txt', 'repo:f2.txt'])\n"
+                "print(a.statuses)\nFINAL(a[0] + ' ' + a[1] + str(len(repo) * 0))"
+            )
+
+            def reply(request: ModelRequest) -> str:
+                text = request.messages[0].text
+                if "Compare the files." in text and "child run" not in text:
+                    return cell(code)
+                return f"saw {sum(f'of file {n}' in text and n for n in range(4))}"
+
+            model = Fake(replies=reply)
+            d.use(model)
+            result = await d.workspace.run_query("Compare the files.", mode="recursive")
+            assert (result.answer, result.status) == ("saw 1 saw 20", "complete")
+            parts = [request.messages[0].text for request in model.requests[1:]]
+            assert sorted("f1.txt" in text for text in parts) == [False, True]
+            assert (d.of("run.end")[0]["status"],) * 2 == ("complete", "complete")
+
+    run(go())
+
+
+def test_a_child_with_turns_of_its_own_is_told_what_for_and_by_whom_it_is_read(
+    desk: Desks,
+) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            parent = cell("a = rlm_query(['part of it'], mode='environment')\nFINAL(a[0])")
+
+            def reply(request: ModelRequest) -> str:
+                child = "You are a child run" in request.messages[0].text
+                return cell("FINAL('inner' + str(len(repo) * 0))") if child else parent
+
+            model = Fake(replies=reply)
+            d.use(model)
+            result = await d.workspace.run_query("Why " + "so " * 500 + "?", mode="recursive")
+            assert result.answer == "inner0"
+            told = next(
+                r.messages[0].text for r in model.requests if "a child run" in r.messages[0].text
+            )
+            assert told.startswith("<question>\npart of it\n</question>\n\nYou are a child run")
+            background = told.partition("<background>\n")[2].partition("\n</background>")[0]
+            assert background.startswith("Why so so") and len(background) < 620
+
+    run(go())
+
+
+def test_a_forced_child_is_not_counted_as_done(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk(max_iterations=2) as d:
+            code = "a = rlm_query(['part'], mode='environment')\nFINAL(str(a.statuses) + a[0])"
+
+            def reply(request: ModelRequest) -> str:
+                if "You are a child run" not in request.messages[0].text:
+                    return cell(code)
+                return cell("answer['content'] = 'half'\nprint(len(repo))")
+
+            d.use(Fake(replies=reply))
+            result = await d.workspace.run_query("Why?", mode="recursive")
+            assert "('forced',)half" in result.answer
+            assert (result.status, result.done, result.total) == ("partial", 0, 1)
+
+    run(go())
+
+
+def test_a_long_prompt_of_a_child_becomes_its_context(desk: Desks) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            code = (
+                "a = rlm_query(f'Count these: {context}' + 'z' * 20_000, mode='environment')\n"
+                "FINAL(a)"
+            )
+
+            def reply(request: ModelRequest) -> str:
+                if "You are a child run" not in request.messages[0].text:
+                    return cell(code)
+                assert len(request.messages[0].text) < 6_000
+                return cell("FINAL(str(context.count('z')) + context[:11])")
+
+            d.use(Fake(replies=reply))
+            result = await d.workspace.run_query("Why?", mode="recursive")
+            assert result.answer == "20000Count these"
+
+    run(go())

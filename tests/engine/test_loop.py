@@ -286,6 +286,23 @@ def test_a_small_scope_is_answered_by_one_direct_call(desk: Desks) -> None:
     run(go())
 
 
+def test_a_direct_call_names_each_document_numbers_its_lines_and_its_refs_are_evidence(
+    desk: Desks,
+) -> None:
+    async def go() -> None:
+        async with desk() as d:
+            model = Fake(replies=["It is in repo:f3.txt#L1-L51 `line 7 of file 3`."])
+            d.use(model)
+            result = await d.workspace.run_query("Which file defines line 7 of file 3?")
+            text = model.requests[0].messages[0].text
+            for number in range(4):
+                assert f'<part ref="repo:f{number}.txt' in text
+                assert f"\n 8| line 7 of file {number}\n" in text
+            assert [(e.ref, e.verified) for e in result.evidence] == [("repo:f3.txt#L8", True)]
+
+    run(go())
+
+
 def test_a_direct_call_that_finds_too_little_escalates(desk: Desks) -> None:
     async def go() -> None:
         async with desk() as d:
